@@ -1,0 +1,12 @@
+"""The `fab` entry point of this checkout: the library's tasks, and a lab of real hosts to try them on."""
+
+from __future__ import annotations
+
+from invoke import Collection
+
+import tasks
+from tests.lab import tasks as lab
+
+ns = Collection.from_module(tasks)
+ns.add_collection(Collection.from_module(lab), "lab")
+ns.configure({"kube_nginx": {"unreachable_hint": "the nodes of this checkout are the lab's: fab lab.up"}})

@@ -1,0 +1,59 @@
+"""Fabric tasks that install nginx as a layer-4 proxy in front of kube-apiserver on every node."""
+
+from __future__ import annotations
+
+from invoke import Collection
+
+from .compile import build, configure, download, make_install, verify
+from .install import conf, mkdir, render, scp, unit
+from .rollout import deploy, uninstall
+from .service import daemon_reload, disable, enable, logs, reload, restart, start, status, stop
+
+__all__ = [
+    "build",
+    "conf",
+    "configure",
+    "daemon_reload",
+    "deploy",
+    "disable",
+    "download",
+    "enable",
+    "logs",
+    "make_install",
+    "mkdir",
+    "ns",
+    "reload",
+    "render",
+    "restart",
+    "scp",
+    "start",
+    "status",
+    "stop",
+    "uninstall",
+    "unit",
+    "verify",
+]
+
+ns = Collection(
+    build,
+    deploy,
+    download,
+    configure,
+    make_install,
+    verify,
+    mkdir,
+    scp,
+    conf,
+    unit,
+    daemon_reload,
+    enable,
+    restart,
+    status,
+    logs,
+    start,
+    stop,
+    reload,
+    disable,
+    render,
+    uninstall,
+)

@@ -1,0 +1,160 @@
+"""Runbook: "download and compile nginx", "verify the compiled nginx"."""
+
+from __future__ import annotations
+
+from threading import Lock
+from typing import Any
+
+from invoke import Context, task
+
+from .core import commands, fetch, recipe, store
+from .core.errors import StepError
+from .core.fleet import settings_of, ssh_host
+from .core.host import Local
+from .core.node import Node
+from .core.report import Outcome
+from .core.run import Run, run
+from .core.settings import LOCAL, Settings
+
+_BUILD_SECONDS = 1800.0
+_JSON = {"json": "One JSON document on stdout, all else on stderr."}
+
+
+def _builders(c: Context) -> list[Local | Node]:
+    return [Local() if host == LOCAL else ssh_host(c, host) for host in settings_of(c).build.hosts]
+
+
+def _arch(host: Any) -> str:
+    return str(host.sh("uname -m", root=False).stdout.strip())
+
+
+def _work(settings: Settings, host: Any) -> str:
+    return str(store.folder(settings)) if host.label == LOCAL else settings.build.work_dir_for(host.label)
+
+
+def _kept(settings: Settings, host: Any) -> Outcome | None:
+    binary = store.find(settings, _arch(host))
+    return Outcome("ok", f"kept: {binary.path}") if binary else None
+
+
+@task(help=_JSON)
+def download(c: Context, json: bool = False) -> None:
+    """Fetch nginx's source, check its sha256, unpack it."""
+    with run(c, "download", json=json, hosts=lambda: _builders(c)) as r:
+        r.step("download", _download(r))
+
+
+def _download(r: Run) -> Any:
+    build, folder, once = r.settings.build, store.folder(r.settings), Lock()
+
+    def work(host: Any) -> Outcome:
+        def progress(done: int, total: int | None) -> None:
+            r.reporter.progress(host.label, f"{done / 1e6:.2f} of {(total or 0) / 1e6:.2f} MB", done, total)
+
+        with once:
+            transferred = fetch.fetch(build, folder, progress)
+        place = _work(r.settings, host)
+        tarball = fetch.tarball_path(build, folder)
+        if isinstance(host, Node):
+            transferred |= _send_tarball(host, place, tarball.name, tarball.read_bytes(), build.sha256)
+        unpacked = host.sh(recipe.unpack(build, place), root=False).changed
+        detail = f"{tarball.name}, sha256 {build.sha256[:12]}..."
+        return Outcome("changed" if transferred or unpacked else "ok", detail)
+
+    return work
+
+
+def _send_tarball(host: Node, place: str, name: str, content: bytes, digest: str) -> bool:
+    path = f"{place}/{name}"
+    if host.sh(recipe.place(place, name), root=False).stdout.startswith(digest):
+        return False
+    host.send(content, path, "0644", root=False)
+    return True
+
+
+@task(help=_JSON | {"force": "Also if the binary is kept already."})
+def configure(c: Context, force: bool = False, json: bool = False) -> None:
+    """See that a C compiler is there, then ./configure with the runbook's flags."""
+    with run(c, "configure", json=json, hosts=lambda: _builders(c)) as r:
+        r.step("configure", lambda host: _configure(r, host, force))
+
+
+def _configure(r: Run, host: Any, force: bool) -> Outcome:
+    if not force and (kept := _kept(r.settings, host)):
+        return kept
+
+    def show(line: str) -> None:
+        r.reporter.progress(host.label, line)
+
+    build, place = r.settings.build, _work(r.settings, host)
+    _need(host, f"{recipe.source(build, place)}/configure", "fab download")
+    show("looking for a C compiler")
+    installed = host.sh(recipe.tools(build), root=False, timeout=_BUILD_SECONDS).changed
+    host.sh(recipe.configure(build, place), root=False, timeout=_BUILD_SECONDS, each_line=show, tail=20)
+    detail = " ".join(recipe.flags(build))
+    return Outcome("changed", f"{detail} (compiler installed)" if installed else detail)
+
+
+def _need(host: Any, path: str, first: str) -> None:
+    if host.sh(recipe.exists(path), root=False, check=False).status:
+        raise StepError(f"{path} does not exist", hint=f"do this first: {first}")
+
+
+@task(help=_JSON | {"force": "Also if the binary is kept already."})
+def make_install(c: Context, force: bool = False, json: bool = False) -> None:
+    """Run make and make install, and keep a stripped binary."""
+    with run(c, "make-install", json=json, hosts=lambda: _builders(c)) as r:
+        r.step("make-install", lambda host: _make_install(r, host, force))
+
+
+def _make_install(r: Run, host: Any, force: bool) -> Outcome:
+    if not force and (kept := _kept(r.settings, host)):
+        return kept
+    build, place = r.settings.build, _work(r.settings, host)
+    _need(host, f"{recipe.source(build, place)}/objs/Makefile", "fab configure")
+    script = recipe.make_install(build, place, _arch(host))
+    if isinstance(host, Node):
+        script = commands.leashed(script)
+    host.sh(
+        script,
+        root=False,
+        timeout=_BUILD_SECONDS,
+        each_line=lambda line: r.reporter.progress(host.label, line),
+        tail=20,
+    )
+    return Outcome("changed", recipe.key(build, _arch(host)))
+
+
+@task(help=_JSON)
+def verify(c: Context, json: bool = False) -> None:
+    """Run what was built: its version, flags, libraries."""
+    with run(c, "verify", json=json, hosts=lambda: _builders(c)) as r:
+        r.step("verify", lambda host: _verify(r.settings, host))
+
+
+def _verify(settings: Settings, host: Any) -> Outcome:
+    build = settings.build
+    key = recipe.key(build, _arch(host))
+    path = f"{_work(settings, host)}/binaries/{key}/kube-nginx"
+    _need(host, path, "fab make-install")
+    seen = recipe.parse_inspected(host.sh(recipe.inspect(path), root=False).stdout)
+    if faults := recipe.faults(build, seen):
+        raise StepError(f"{path}: {'; '.join(faults)}", hint="build it again: fab build --force")
+    content = host.fetch(path)
+    if fetch.sum_of(content) != seen.sha256:
+        raise StepError(f"{path} changed on its way here", hint="run fab verify again")
+    known = store.find(settings, seen.arch)
+    binary = store.keep(settings, content, seen)
+    data = {"binary": binary.path, "version": binary.version, "arch": binary.arch, "glibc": binary.glibc}
+    same = known is not None and known.sha256 == binary.sha256
+    return Outcome("ok" if same else "changed", binary.summary, data)
+
+
+@task(help=_JSON | {"force": "Also if the binary is kept already."})
+def build(c: Context, force: bool = False, json: bool = False) -> None:
+    """Compile nginx with its stream module only: download, configure, make-install, verify."""
+    with run(c, "build", json=json, hosts=lambda: _builders(c)):
+        download(c)
+        configure(c, force=force)
+        make_install(c, force=force)
+        verify(c)

@@ -1,0 +1,113 @@
+"""What a step needs of a host, wherever it is; and this machine as such a host."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import invoke
+
+from . import commands
+from .errors import StepError, last_lines
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A command that has ended: its exit status and what it wrote."""
+
+    status: int
+    stdout: str
+    stderr: str
+
+    @property
+    def changed(self) -> bool:
+        """What scripts that know whether they changed anything say of it."""
+        return "kn.changed=1" in self.stdout.split()
+
+
+class Lines:
+    """A file-like object that hands whole lines to a function."""
+
+    def __init__(self, each: Callable[[str], None]) -> None:
+        self._each = each
+        self._rest = ""
+
+    def write(self, text: str) -> None:
+        *lines, self._rest = (self._rest + text).split("\n")
+        for line in lines:
+            self._each(line)
+
+    def flush(self) -> None:
+        """Lines go out when they are whole."""
+
+
+def last_words(ended: Ended, count: int) -> str:
+    """The last lines of a command that failed: of stderr, else of stdout."""
+    return last_lines(ended.stderr, count) or last_lines(ended.stdout, count)
+
+
+class Host(Protocol):
+    """A machine that runs shell text and holds files: `Local`, or a `Node` over SSH."""
+
+    @property
+    def label(self) -> str: ...
+
+    def sh(
+        self,
+        script: str,
+        *,
+        root: bool = True,
+        timeout: float | None = 90,
+        each_line: Callable[[str], None] | None = None,
+        check: bool = True,
+        tail: int = 5,
+    ) -> Ended: ...
+
+    def fetch(self, path: str) -> bytes: ...
+
+
+class Local:
+    """This machine, for builds; it never becomes root by itself."""
+
+    label = "local"
+
+    def sh(
+        self,
+        script: str,
+        *,
+        root: bool = True,
+        timeout: float | None = 90,
+        each_line: Callable[[str], None] | None = None,
+        check: bool = True,
+        tail: int = 5,
+    ) -> Ended:
+        """Runs a POSIX sh script here. Raises StepError as `Node.sh` does."""
+        if platform.system() != "Linux":
+            raise StepError(
+                f"this machine runs {platform.system()}, the nodes run Linux",
+                hint='name a Linux host that you reach over SSH: build.hosts = ["build-1"]',
+            )
+        kwargs: dict[str, Any] = {"hide": True, "warn": True, "in_stream": False, "timeout": timeout}
+        if each_line:
+            kwargs |= {"hide": "stderr", "out_stream": Lines(each_line)}
+        try:
+            result = invoke.Context().run(commands.shell(script), shell="/bin/sh", **kwargs)
+        except invoke.exceptions.CommandTimedOut:
+            raise StepError(f"did not end within {timeout:g} s", command=script) from None
+        assert result is not None
+        ended = Ended(result.return_code, result.stdout, result.stderr)
+        if check and ended.status:
+            raise StepError(
+                f"ended with status {ended.status}",
+                command=script,
+                status=ended.status,
+                tail=last_words(ended, tail),
+            )
+        return ended
+
+    def fetch(self, path: str) -> bytes:
+        """A file's content."""
+        return Path(path).read_bytes()

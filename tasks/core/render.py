@@ -1,0 +1,48 @@
+"""Settings -> the text of kube-nginx.conf and kube-nginx.service; no host is touched."""
+
+from importlib.resources import files
+
+from jinja2 import Environment, FunctionLoader, StrictUndefined
+
+from . import rules
+from .model import Settings
+
+_CONTAINER = __package__.split(".")[:-2]
+TEMPLATES = ".".join([*_CONTAINER, "templates"])
+"""The sibling of the package that holds this one: `templates`, or `kube_nginx.templates`."""
+
+
+def conf(settings: Settings) -> str:
+    """kube-nginx.conf; for profile `runbook` the one in the runbook's "configure nginx"."""
+    return _render("kube-nginx.conf.j2", settings)
+
+
+def unit(settings: Settings) -> str:
+    """kube-nginx.service; for profile `runbook` the one in the runbook's "systemd unit"."""
+    return _render("kube-nginx.service.j2", settings)
+
+
+def _render(template: str, settings: Settings) -> str:
+    recommended = settings.profile != "runbook"
+    newer = rules.number(settings.build.version) >= rules.ERROR_LOG_OPTION_SINCE
+    return _environment.get_template(template).render(
+        proxy=settings.proxy,
+        apiservers=settings.apiservers,
+        recommended=recommended,
+        # Without -e, nginx opens <prefix>/logs/error.log before it reads the configuration.
+        stderr_option=" -e stderr" if recommended and newer else "",
+    )
+
+
+def _source(template: str) -> str:
+    return files(TEMPLATES).joinpath(template).read_text(encoding="utf-8")
+
+
+_environment = Environment(
+    loader=FunctionLoader(_source),
+    undefined=StrictUndefined,
+    autoescape=False,
+    trim_blocks=True,
+    lstrip_blocks=True,
+    keep_trailing_newline=True,
+)

@@ -1,0 +1,246 @@
+"""What a person or a program reads: live lines, plain lines, one JSON document."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from time import monotonic
+from typing import Any, Protocol
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
+from rich.progress import TimeElapsedColumn
+from rich.table import Table
+
+from .errors import StepError
+
+MARKS = {"ok": "[green]✔[/]", "changed": "[yellow]●[/]", "failed": "[red]✘[/]", "warning": "[yellow]![/]"}
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What one step did on one host. `state` is "ok", "changed", "warning" or "failed".
+
+    `data` is for programs: it becomes part of the JSON document. `error` explains a failed one.
+    """
+
+    state: str
+    detail: str = ""
+    data: dict[str, Any] = field(default_factory=dict)
+    error: StepError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """An outcome with its place: which host, which step, how many seconds."""
+
+    host: str
+    step: str
+    outcome: Outcome
+    seconds: float
+
+    @property
+    def error(self) -> StepError | None:
+        """Why it failed."""
+        return self.outcome.error
+
+
+class Reporter(Protocol):
+    """Is told what happens, in this order; asks nothing."""
+
+    def step_begins(self, step: str, hosts: Sequence[str]) -> None: ...
+    def progress(self, host: str, text: str, done: int = 0, total: int | None = None) -> None: ...
+    def done(self, record: Record) -> None: ...
+    def step_ends(self) -> None: ...
+
+
+class Plain:
+    """One line a host and step, without control codes: for pipes, CI, and beside JSON."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+
+    def step_begins(self, step: str, hosts: Sequence[str]) -> None:
+        self._heard = monotonic()
+        self._step = step
+
+    def progress(self, host: str, text: str, done: int = 0, total: int | None = None) -> None:
+        if monotonic() - self._heard >= 10:
+            self._heard = monotonic()
+            self._print(f"{self._step} {host} ... {text}")
+
+    def done(self, record: Record) -> None:
+        words = [record.step, record.host, record.outcome.state, f"{record.seconds:.1f}s"]
+        self._print(" ".join([*words, record.outcome.detail]).rstrip())
+
+    def step_ends(self) -> None:
+        pass
+
+    def _print(self, text: str) -> None:
+        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+class Silent:
+    """Says nothing: for tasks whose own output is all that is wanted."""
+
+    def step_begins(self, step: str, hosts: Sequence[str]) -> None: ...
+    def progress(self, host: str, text: str, done: int = 0, total: int | None = None) -> None: ...
+    def done(self, record: Record) -> None: ...
+    def step_ends(self) -> None: ...
+
+
+class Live:
+    """One line a step, a bar over its hosts while it runs."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._bar: Progress | None = None
+
+    def step_begins(self, step: str, hosts: Sequence[str]) -> None:
+        self._step, self._began = step, monotonic()
+        self._records: list[Record] = []
+        self._hosts = len(hosts)
+        columns = (SpinnerColumn(), TextColumn("{task.description:<14}"), BarColumn(bar_width=20))
+        more = (MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("[dim]{task.fields[text]}"))
+        self._bar = Progress(*columns, *more, console=self._console, transient=True)
+        self._bar.start()
+        self._task = self._bar.add_task(step, total=len(hosts), text="")
+
+    def progress(self, host: str, text: str, done: int = 0, total: int | None = None) -> None:
+        """What a host is doing; with `total`, how much of it, which the bar then shows."""
+        if self._bar:
+            room = max(8, self._console.width - 60)
+            self._bar.update(self._task, text=escape(f"{host}: {text}"[:room]))
+            if total:
+                self._bar.update(self._task, completed=done / total * self._hosts)
+
+    def done(self, record: Record) -> None:
+        self._records.append(record)
+        if self._bar:
+            self._bar.update(self._task, completed=len(self._records))
+
+    def step_ends(self) -> None:
+        if self._bar:
+            self._bar.stop()
+            self._bar = None
+        self._console.print(self._summary(), soft_wrap=True, highlight=False)
+        for record in self._records:
+            if record.outcome.state in ("failed", "warning") and record.outcome.detail:
+                mark = MARKS[record.outcome.state]
+                self._console.print(
+                    f"  {mark} {escape(record.host)}: {escape(record.outcome.detail)}", highlight=False
+                )
+
+    def _summary(self) -> str:
+        states = [record.outcome.state for record in self._records]
+        worst = next((s for s in ("failed", "warning", "changed") if s in states), "ok")
+        counts = ", ".join(f"{states.count(s)} {s}" for s in MARKS if s in states)
+        details = {r.outcome.detail for r in self._records if r.outcome.state in ("ok", "changed")}
+        detail = details.pop() if len(details) == 1 else ""
+        seconds = f"{monotonic() - self._began:.1f}s"
+        line = f"{MARKS[worst]} {self._step:<14} {counts:<22} [dim]{seconds:>6}[/]"
+        return f"{line}  [dim]{escape(detail)}[/]" if detail else line
+
+
+def table(console: Console, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Prints a table that fits the terminal; in a pipe, the same columns without lines."""
+    if console.is_terminal:
+        drawn = Table(box=None, header_style="bold", pad_edge=False)
+        for column in columns:
+            drawn.add_column(column, overflow="fold")
+        for row in rows:
+            drawn.add_row(*row)
+        console.print(drawn, highlight=False)
+        return
+    widths = [max(map(len, column)) for column in zip(columns, *rows, strict=True)]
+    for row in (columns, *rows):
+        line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        console.print(line.rstrip(), markup=False, highlight=False, soft_wrap=True)
+
+
+def explain(error: StepError, step: str, hosts: Sequence[str]) -> str:
+    """A failure in words: hosts, step, what was seen, the command, its last lines, what to do next."""
+    lines = [f"{', '.join(hosts)}: {step}: {error.message}"]
+    if error.command:
+        first, *rest = error.command.strip().splitlines()
+        lines.append(f"  command: {first}{' ...' if rest else ''}")
+    lines += [f"  | {line}" for line in error.tail.splitlines()]
+    if error.hint:
+        lines.append(f"  to do: {error.hint}")
+    return "\n".join(lines)
+
+
+def grouped(records: Sequence[Record]) -> list[str]:
+    """The failures, each told once for all hosts that have the same one."""
+    groups: dict[tuple[str, str, str, str], list[Record]] = {}
+    for record in records:
+        if record.error:
+            what = record.error.message, record.error.tail, record.error.hint
+            groups.setdefault((record.step, *what), []).append(record)
+    explained = []
+    for same in groups.values():
+        error = same[0].error
+        assert error is not None
+        explained.append(explain(error, same[0].step, [record.host for record in same]))
+    return explained
+
+
+def document(task: str, records: Sequence[Record], hosts: Sequence[str]) -> str:
+    """The JSON document of a run."""
+    nodes = []
+    for host in hosts:
+        mine = [r for r in records if r.host == host]
+        error = next((r for r in mine if r.error), None)
+        data: dict[str, Any] = {}
+        for record in mine:
+            data |= record.outcome.data
+        nodes.append(
+            {
+                "node": host,
+                "ok": all(r.outcome.state != "failed" for r in mine),
+                "changed": any(r.outcome.state == "changed" for r in mine),
+                "steps": [
+                    {
+                        "step": r.step,
+                        "state": r.outcome.state,
+                        "detail": r.outcome.detail,
+                        "seconds": round(r.seconds, 3),
+                    }
+                    for r in mine
+                ],
+                "error": error and error.error and _error(error.step, error.error),
+                **data,
+            }
+        )
+    ok = all(r.outcome.state != "failed" for r in records)
+    return json.dumps({"task": task, "ok": ok, "nodes": nodes}, indent=2)
+
+
+def _error(step: str, error: StepError) -> dict[str, Any]:
+    return {
+        "step": step,
+        "message": error.message,
+        "command": error.command,
+        "status": error.status,
+        "tail": error.tail.splitlines(),
+        "hint": error.hint,
+    }
+
+
+def console_for(as_json: bool) -> Console:
+    """Where people read: stdout, or stderr when stdout belongs to a JSON document."""
+    return Console(stderr=as_json)
+
+
+def reporter_for(console: Console) -> Reporter:
+    """Live on a terminal, plain lines elsewhere."""
+    return Live(console) if console.is_terminal and not console.is_dumb_terminal else Plain(console)
+
+
+def write_json(text: str) -> None:
+    """One document on stdout."""
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()

@@ -1,0 +1,229 @@
+"""What nginx, systemd and the runbook allow in a value of hosts.toml.
+
+Every function returns the value in its normal form or raises ValueError with a message for people.
+Whatever reaches a template has passed an allow-list here.
+"""
+
+import re
+from urllib.parse import urlsplit
+
+from .check import nearest
+
+Version = tuple[int, int, int]
+
+PINS = {
+    "1.15.3": "9391fb91c3e2ebd040a4e3ac2b2f0893deb6232edc30a8e16fcc9c3fa9d6be85",
+    "1.18.0": "4c373e7ab5bf91d34a4f11a0c9496561061ba5eee6020db272a17a7228d35f99",
+    "1.22.1": "9ebb333a9e82b952acd3e2b4aeb1d4ff6406f72491bab6cd9fe69f0dea737f31",
+    "1.26.3": "69ee2b237744036e61d24b836668aad3040dda461fe6f570f1787eab570c75aa",
+    "1.28.3": "2c96a946bfb0882a21744ed429770a2123ae1828c7c48665092993ddee91a918",
+    "1.30.4": "4261dc90e9e47c1c4041276e9aaa3d48ebe2e664f728e14fa95ae6c67d57a08b",
+    "1.30.6": "3cf46f5ed7504d460125866b7bea99fb357f31d887e2e63b35503310e9b8b6c8",
+}
+"""sha256 of nginx-VERSION.tar.gz as nginx.org serves it."""
+
+OLDEST: Version = (1, 11, 5)
+RANDOM_SINCE: Version = (1, 15, 1)
+SHUTDOWN_TIMEOUT_SINCE: Version = (1, 11, 11)
+ERROR_LOG_OPTION_SINCE: Version = (1, 19, 5)
+
+_HASH_VARIABLES = (
+    "$binary_remote_addr",
+    "$connection",
+    "$hostname",
+    "$msec",
+    "$pid",
+    "$protocol",
+    "$proxy_protocol_addr",
+    "$proxy_protocol_port",
+    "$remote_addr",
+    "$remote_port",
+    "$server_addr",
+    "$server_port",
+)
+"""Variables of ngx_stream_core_module in 1.11.5 that have a value before a server is chosen."""
+
+_HASH_ENDS = ("", " consistent")
+_PLAIN = ("round robin", "least_conn", "random", "random two", "random two least_conn")
+_METHODS = (*_PLAIN, *(f"hash {name}{end}" for name in _HASH_VARIABLES for end in _HASH_ENDS))
+_REFUSED = {
+    "ip_hash": "exists in nginx's http module only; here write hash $remote_addr",
+    "least_time": "is part of the commercial nginx only; write least_conn",
+    "sticky": "is part of the commercial nginx only; write hash $remote_addr",
+}
+
+_SECONDS = {"w": 604800.0, "d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
+_DURATION = re.compile("".join(rf"(?:([0-9]{{1,9}}){unit}(?!s))?" for unit in _SECONDS))
+_LONGEST = 24 * _SECONDS["d"]
+
+_VERSION = re.compile(r"(?:0|[1-9][0-9]{0,2})(?:\.(?:0|[1-9][0-9]{0,2})){2}")
+_PATH = re.compile(r"(?:/(?!\.{1,2}(?:/|$))[A-Za-z0-9_.][A-Za-z0-9_.+-]{0,99}){1,20}")
+_URL_TEXT = re.compile(r"[A-Za-z0-9._~:/%+=,\[\]-]{1,500}")
+_SUITE = re.compile(r"apt:[a-z0-9][a-z0-9.+-]{0,49}")
+_ACCOUNT = re.compile(r"[a-z_][a-z0-9_-]{0,30}")
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}")
+
+# What a sandboxed unit cannot see (PrivateTmp, PrivateDevices, ProtectHome), what is gone after a
+# boot, and what belongs to the system as a whole: no folder below these can be the proxy's own.
+_CLOSED = re.compile(
+    r"(/(bin|boot|dev|etc|home|lib\w*|proc|root|run|sbin|sys|tmp)"
+    r"|/usr/(s?bin|games|include|lib\w*|share|src)"
+    r"|/var/(cache|lock|log|run|spool|tmp)"
+    r"|/var/lib/(containerd|docker|dpkg|etcd|kubelet|rpm|systemd))(/.*)?"
+)
+# Shared by others, though a folder inside may be the proxy's own.
+_SHARED = re.compile(
+    r"/[^/]+"
+    r"|/usr/local(/(s?bin|etc|games|include|lib\w*|man|share|src))?"
+    r"|/var/(lib|local|mail|opt)"
+    r"|/opt/(k8s(/(bin|cert|work))?|bin|cni(/bin)?|containerd)"
+)
+
+
+def number(version: str) -> Version:
+    """`1.30.6` as a tuple that compares by age."""
+    major, minor, patch = version.split(".")
+    return int(major), int(minor), int(patch)
+
+
+def dotted(version: Version) -> str:
+    """The opposite of `number`."""
+    return ".".join(map(str, version))
+
+
+def version(text: str) -> str:
+    """An nginx version that is not too old for what the templates and the failover need."""
+    if not _VERSION.fullmatch(text):
+        raise ValueError("must be three numbers with dots, such as 1.30.6")
+    if number(text) < OLDEST:
+        raise ValueError(
+            f"is older than {dotted(OLDEST)}, the oldest supported: stream has $remote_addr only "
+            "since 1.11.2, and counts failures as documented only since 1.11.5"
+        )
+    return text
+
+
+def sha256(text: str) -> str:
+    """A sha256 in lower case."""
+    if not re.fullmatch(r"[0-9A-Fa-f]{64}", text):
+        raise ValueError("must be 64 hexadecimal digits, as sha256sum prints them")
+    return text.lower()
+
+
+def pin(version_: str, given: str) -> str:
+    """The sha256 that the tarball of `version_` must have; `given` is "" or what the user says."""
+    known = PINS.get(version_, "")
+    if given and known and given != known:
+        raise ValueError(f"is not the sum of nginx {version_}: given {given}, known {known}")
+    if not given and not known:
+        raise ValueError(
+            f"missing, and nginx {version_} is not among the versions whose sum is known "
+            f"({', '.join(PINS)}): set build.sha256 to the output of sha256sum "
+            f"nginx-{version_}.tar.gz for a tarball whose PGP signature "
+            "(https://nginx.org/en/pgp_keys.html) you have checked"
+        )
+    return given or known
+
+
+def duration(text: str) -> str:
+    """A positive nginx time of at most 24 days (a 32-bit nginx counts milliseconds).
+
+    Source: "Configuration file measurement units" in nginx's documentation. Units stand from the
+    largest to the smallest; here, unlike there, a number without a unit is refused.
+    """
+    if not text or not (match := _DURATION.fullmatch(text)):
+        raise ValueError("must be a time such as 3s, 500ms, 10m or 1m30s (w d h m s ms)")
+    parts = zip(match.groups(), _SECONDS.values(), strict=True)
+    seconds = sum(int(count or 0) * unit for count, unit in parts)
+    if not 0 < seconds <= _LONGEST:
+        raise ValueError("must be longer than 0 and at most 24d")
+    return text
+
+
+def whole_seconds(text: str) -> str:
+    """A `duration` without ms: nginx reads fail_timeout in seconds."""
+    if text.endswith("ms") and duration(text):
+        raise ValueError("must be in whole seconds, such as 3s; nginx takes no ms here")
+    return duration(text)
+
+
+def balance(text: str) -> str:
+    """A balancing method of ngx_stream_upstream_module, its words separated by one space.
+
+    `round robin` stands for nginx's default, for which there is no directive.
+    """
+    method = " ".join(text.split())
+    for word, why in _REFUSED.items():
+        if word in method:
+            raise ValueError(why)
+    if method in _METHODS:
+        return method
+    close = nearest(method, _METHODS)
+    advice = f"did you mean {close}? " if close else ""
+    raise ValueError(
+        f"is no balancing method of nginx's stream module; {advice}it has {', '.join(_PLAIN)} and "
+        f"hash VARIABLE [consistent] with one of {' '.join(_HASH_VARIABLES)}"
+    )
+
+
+def balance_since(method: str) -> Version:
+    """The first nginx whose stream module has `method`."""
+    return RANDOM_SINCE if method.startswith("random") else OLDEST
+
+
+def path(text: str) -> str:
+    """An absolute, normalised path of letters, digits and . _ + -."""
+    if not _PATH.fullmatch(text) or len(text) > 200:
+        raise ValueError(
+            "must be an absolute path without .., // or / at its end, made of letters, digits and "
+            ". _ + -, such as /opt/k8s/kube-nginx"
+        )
+    return text
+
+
+def prefix(text: str) -> str:
+    """A folder that is the proxy's own: it is removed as a whole when the proxy is uninstalled."""
+    if _CLOSED.fullmatch(path(text)) or _SHARED.fullmatch(text):
+        raise ValueError(
+            "must be a folder of the proxy's own, such as /opt/k8s/kube-nginx: uninstall removes it "
+            "and the unit must see it, so none that is the system's, shared, temporary or in a home"
+        )
+    return text
+
+
+def mirror(text: str) -> str:
+    """An http(s) or file URL prefix, which is made to end in /, or apt:SUITE."""
+    if _SUITE.fullmatch(text):
+        return text
+    if not _is_url(text):
+        raise ValueError(
+            "must be the URL of a folder, such as https://nginx.org/download/ or "
+            "file:///srv/nginx/ (no user, query or blanks), or apt:SUITE, such as apt:trixie"
+        )
+    return text if text.endswith("/") else text + "/"
+
+
+def _is_url(text: str) -> bool:
+    try:
+        url = urlsplit(text)
+        absolute = bool(url.hostname) if url.scheme in ("http", "https") else url.netloc == ""
+        known = url.scheme in ("http", "https", "file") and (url.port is None or url.port > 0)
+    except ValueError:
+        return False
+    return bool(_URL_TEXT.fullmatch(text)) and known and absolute and "://" in text
+
+
+def account(text: str) -> str:
+    """The name of a system user and group that useradd, nginx and systemd accept."""
+    if text == "root":
+        raise ValueError('runs as root: write "" if that is meant, or an unprivileged user')
+    if not _ACCOUNT.fullmatch(text):
+        raise ValueError("must be a system user: at most 31 of a-z 0-9 _ -, a letter or _ first")
+    return text
+
+
+def name(text: str) -> str:
+    """The name of a node or a group, safe in file names and in --limit."""
+    if not _NAME.fullmatch(text):
+        raise ValueError("must be letters, digits and . _ -, and begin with a letter, digit or _")
+    return text

@@ -1,0 +1,271 @@
+"""The tables of hosts.toml, each read with its checks, and the rules that join several keys."""
+
+import ipaddress
+from collections.abc import Mapping
+from dataclasses import fields, replace
+from pathlib import Path, PurePosixPath
+from typing import cast
+
+from . import rules
+from .address import APISERVER_PORT, Endpoint, NodeSpec, parse_endpoint, parse_node, parse_user
+from .check import Table, boolean, choice, integer, kind, optional, parsed, shown, string
+from .model import (
+    REMOTE_WORK_DIR,
+    RUNBOOK_BUILD,
+    RUNBOOK_PROXY,
+    Build,
+    HostKeys,
+    Proxy,
+    Rollout,
+    Settings,
+    Ssh,
+    expanded,
+)
+
+PROFILES = ("recommended", "runbook")
+SECTIONS = {"ssh": Ssh, "build": Build, "proxy": Proxy, "rollout": Rollout}
+TOP = ("profile", "nodes", "apiservers")
+KEYS = (*TOP, *(f"{name}.{key.name}" for name, cls in SECTIONS.items() for key in fields(cls)))
+"""Every key that hosts.toml may have, dotted."""
+
+_WILDCARDS = ("0.0.0.0", "::")
+_SELVES = ("localhost", "127.0.0.1", "::1", *_WILDCARDS)
+
+_port = integer(1, 65535)
+
+
+def read(data: Mapping[str, object], path: Path, problems: list[str]) -> Settings:
+    """The settings in `data`; what is wrong is appended to `problems`, defaults stand in for it."""
+    top = Table(data, "", problems)
+    profile = top.take("profile", choice(*PROFILES), PROFILES[0])
+    ssh = _ssh(top.table("ssh"), path.parent)
+    build_table, proxy_table = top.table("build"), top.table("proxy")
+    runbook = profile == "runbook"
+    settings = Settings(
+        path=path,
+        profile=profile,
+        nodes=_nodes(top, problems, ssh.port or 22),
+        apiservers=_apiservers(top),
+        ssh=ssh,
+        build=_build(build_table, RUNBOOK_BUILD if runbook else Build()),
+        proxy=_proxy(proxy_table, RUNBOOK_PROXY if runbook else Proxy()),
+        rollout=_rollout(top.table("rollout")),
+    )
+    top.finish(KEYS)
+    _check_loops(settings, top, proxy_table)
+    _check_version(settings, build_table, proxy_table)
+    _check_folders(settings, build_table, proxy_table)
+    return settings
+
+
+def _ssh(table: Table, folder: Path) -> Ssh:
+    base = Ssh()
+    config = table.take("config", optional(string), "~/.ssh/config")
+    identity = table.take("identity", optional(string), base.identity)
+    ssh = Ssh(
+        user=table.take("user", optional(parsed(parse_user)), base.user),
+        port=table.take("port", _port, base.port),
+        identity=str(folder / expanded(identity)) if identity else "",
+        config=folder / expanded(config) if config else None,
+        gateway=table.take("gateway", optional(parsed(_ssh_host)), base.gateway),
+        host_keys=cast(HostKeys, table.take("host_keys", choice("strict", "accept-new"), "strict")),
+        sudo=table.take("sudo", boolean, base.sudo),
+        connect_timeout=table.take(
+            "connect_timeout", integer(1, 600, " (seconds)"), base.connect_timeout
+        ),
+    )
+    table.finish(KEYS)
+    return ssh
+
+
+def _build(table: Table, base: Build) -> Build:
+    version = table.take("version", parsed(rules.version), base.version)
+    sha256 = table.take("sha256", optional(parsed(rules.sha256)), "")
+    build = Build(
+        version=version,
+        sha256=sha256,
+        mirrors=table.take_list("mirrors", parsed(rules.mirror), base.mirrors),
+        hosts=table.take_list("hosts", parsed(_ssh_host), base.hosts),
+        work_dir=table.take("work_dir", optional(parsed(rules.path)), "") or base.work_dir,
+        static=table.take("static", boolean, base.static),
+    )
+    table.finish(KEYS)
+    if not table.sound("version", "sha256"):
+        return build
+    try:
+        return replace(build, sha256=rules.pin(version, sha256))
+    except ValueError as error:
+        table.problem("sha256", str(error))
+        return build
+
+
+def _proxy(table: Table, base: Proxy) -> Proxy:
+    duration = parsed(rules.duration)
+    proxy = Proxy(
+        prefix=table.take("prefix", parsed(rules.prefix), base.prefix),
+        listen=table.take_list("listen", parsed(_listener), base.listen),
+        balance=table.take("balance", parsed(rules.balance), base.balance),
+        max_fails=table.take("max_fails", integer(0, 1000), base.max_fails),
+        fail_timeout=table.take("fail_timeout", parsed(rules.whole_seconds), base.fail_timeout),
+        connect_timeout=table.take("connect_timeout", duration, base.connect_timeout),
+        proxy_timeout=table.take("proxy_timeout", optional(duration), base.proxy_timeout),
+        worker_processes=table.take("worker_processes", integer(1, 512), base.worker_processes),
+        worker_connections=table.take(
+            "worker_connections",
+            integer(16, 65000, ": each is a file, and the unit allows 65536 (LimitNOFILE)"),
+            base.worker_connections,
+        ),
+        worker_shutdown_timeout=table.take(
+            "worker_shutdown_timeout", optional(duration), base.worker_shutdown_timeout
+        ),
+        user=table.take("user", optional(parsed(rules.account)), base.user),
+    )
+    table.finish(KEYS)
+    _check_privileged_port(table, proxy)
+    return proxy
+
+
+def _rollout(table: Table) -> Rollout:
+    rollout = Rollout(parallel=table.take("parallel", integer(1, 1000), Rollout().parallel))
+    table.finish(KEYS)
+    return rollout
+
+
+def _ssh_host(text: str) -> str:
+    parse_node(text)
+    return text
+
+
+def _listener(text: str) -> Endpoint:
+    listener = parse_endpoint(text)
+    try:
+        ipaddress.ip_address(listener.host)
+    except ValueError:
+        raise ValueError("must be an IP address and a port, such as 127.0.0.1:8443") from None
+    return listener
+
+
+def _apiservers(top: Table) -> tuple[Endpoint, ...]:
+    def apiserver(text: str) -> Endpoint:
+        return parse_endpoint(text, APISERVER_PORT)
+
+    apiservers = top.take_list("apiservers", parsed(apiserver), ())
+    if "apiservers" not in top:
+        top.problem("apiservers", 'missing; name them: apiservers = ["10.0.0.1:6443", "api-2"]')
+    return apiservers
+
+
+def _nodes(top: Table, problems: list[str], default_port: int) -> tuple[NodeSpec, ...]:
+    found: dict[str, NodeSpec] = {}
+    for place, value in top.items("nodes"):
+        node = _node(top, place, value, problems)
+        if node is None:
+            continue
+        if twin := _twin(node, found, default_port):
+            top.problem(place, twin)
+        found[place] = node
+    if "nodes" not in top:
+        top.problem("nodes", 'missing; name them: nodes = ["root@10.0.0.11", "worker-2"]')
+    return tuple(found.values())
+
+
+def _twin(node: NodeSpec, others: Mapping[str, NodeSpec], default_port: int) -> str:
+    for place, other in others.items():
+        same_host = node.host.lower() == other.host.lower()
+        if same_host and (node.port or default_port) == (other.port or default_port):
+            return f"is the host and port of {place} again ({shown(node.host)}); remove one"
+        if node.name.lower() == other.name.lower():
+            return (
+                f"has the name of {place}, {shown(node.name)}; give it another: "
+                f'{{ host = "{node.host}", name = "..." }}'
+            )
+    return ""
+
+
+def _node(top: Table, place: str, value: object, problems: list[str]) -> NodeSpec | None:
+    if isinstance(value, Mapping):
+        return _node_table(Table(value, f"{place}.", problems))
+    if not isinstance(value, str):
+        top.problem(place, f'must be a string or a table {{ host = "..." }}, not {kind(value)}')
+        return None
+    return top.attempt(place, parsed(parse_node), value, None)
+
+
+def _node_table(table: Table) -> NodeSpec | None:
+    node = table.take("host", parsed(parse_node), None)
+    name = table.take("name", parsed(rules.name), "")
+    user = table.take("user", parsed(parse_user), None)
+    port = table.take("port", _port, None)
+    groups = table.take_list("groups", parsed(rules.name), ())
+    table.finish()
+    if "host" not in table:
+        table.problem("host", 'missing; say which: host = "10.0.0.13"')
+    if node is None:
+        return None
+    for key, inside, beside in (("user", node.user, user), ("port", node.port, port)):
+        if inside is not None and beside is not None:
+            table.problem(
+                key, f"{shown(beside)} beside the {key} in host, {shown(inside)}; keep one"
+            )
+    return NodeSpec(name or node.name, node.host, node.user or user, node.port or port, groups)
+
+
+def _check_loops(settings: Settings, top: Table, proxy: Table) -> None:
+    if not proxy.sound("listen"):
+        return
+    for server in settings.apiservers:
+        for listener in settings.proxy.listen:
+            if _loops(server, listener):
+                top.problem(
+                    "apiservers",
+                    f"{server} is the proxy's own listener {listener}, so that it would connect to "
+                    "itself; name the apiserver's address, or change proxy.listen",
+                )
+
+
+def _loops(server: Endpoint, listener: Endpoint) -> bool:
+    if server.port != listener.port:
+        return False
+    selves = server.host in _SELVES and listener.host in _SELVES
+    caught = listener.host in _WILDCARDS and server.host.startswith("127.")
+    return server.host == listener.host or selves or caught
+
+
+def _check_version(settings: Settings, build: Table, proxy: Table) -> None:
+    if not build.sound("version"):
+        return
+    version = settings.build.version
+    method, shutdown = settings.proxy.balance, settings.proxy.worker_shutdown_timeout
+    for key, value, since, instead in (
+        ("balance", method, rules.balance_since(method), "least_conn"),
+        ("worker_shutdown_timeout", shutdown, rules.SHUTDOWN_TIMEOUT_SINCE, ""),
+    ):
+        if value and proxy.sound(key) and rules.number(version) < since:
+            proxy.problem(
+                key,
+                f"{shown(value)} needs nginx {rules.dotted(since)} or newer, and build.version is "
+                f'{version}; write "{instead}" or choose a newer version',
+            )
+
+
+def _check_folders(settings: Settings, build: Table, proxy: Table) -> None:
+    work_dir = settings.build.work_dir or REMOTE_WORK_DIR
+    inside = PurePosixPath(work_dir).is_relative_to(settings.proxy.prefix)
+    if inside and build.sound("work_dir") and proxy.sound("prefix"):
+        proxy.problem(
+            "prefix",
+            f"{shown(settings.proxy.prefix)} holds the work folder {work_dir}, which uninstall would "
+            "remove with it; choose folders that are not inside each other",
+        )
+
+
+def _check_privileged_port(table: Table, proxy: Proxy) -> None:
+    if not proxy.user or not table.sound("listen", "user"):
+        return
+    for listener in proxy.listen:
+        if listener.port < 1024:
+            table.problem(
+                "listen",
+                f"{listener}: only root may listen below port 1024, and the proxy runs as "
+                f'{proxy.user}; choose a port from 1024 on, or write user = ""',
+            )

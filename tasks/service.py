@@ -1,0 +1,193 @@
+"""Runbook: "start the service", "check its state", and the log."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from invoke import Context, Exit, task
+
+from .core import commands, report
+from .core.errors import StepError, last_lines
+from .core.facts import Facts
+from .core.node import Node
+from .core.report import Outcome
+from .core.run import FLEET_HELP, Run, run
+from .core.settings import Settings
+
+_COLUMNS = ("NODE", "STATE", "SINCE", "RESTARTS", "VERSION", "LISTENER")
+
+
+def _systemctl(r: Run, verb: str, current: Any = lambda facts: False) -> None:
+    """The step `systemctl VERB`; a node whose facts are `current` already is left alone."""
+
+    def work(node: Node) -> Outcome:
+        facts = node.survey(r.settings.proxy)
+        if current(facts):
+            return Outcome("ok", facts.state)
+        try:
+            node.sh(commands.systemctl(verb))
+        finally:
+            node.forget()
+        return Outcome("changed")
+
+    r.step(verb, work)
+
+
+@task(help=FLEET_HELP)
+def daemon_reload(c: Context, limit: str = "", json: bool = False) -> None:
+    """Have systemd read its unit files again."""
+    with run(c, "daemon-reload", limit=limit, json=json) as r:
+        r.step("daemon-reload", lambda node: _daemon_reload(r.settings, node))
+
+
+def _daemon_reload(settings: Settings, node: Node) -> Outcome:
+    """"changed" only if systemd had not read the unit as it is now."""
+    ended = node.sh(commands.daemon_reload())
+    node.forget()
+    return Outcome("changed" if ended.changed else "ok")
+
+
+@task(help=FLEET_HELP)
+def enable(c: Context, limit: str = "", json: bool = False) -> None:
+    """Have the service start at boot."""
+    with run(c, "enable", limit=limit, json=json) as r:
+        _systemctl(r, "enable", lambda facts: facts.unit.get("UnitFileState") == "enabled")
+
+
+@task(help=FLEET_HELP)
+def disable(c: Context, limit: str = "", json: bool = False) -> None:
+    """Have the service not start at boot."""
+    with run(c, "disable", limit=limit, json=json) as r:
+        _systemctl(r, "disable", lambda facts: facts.unit.get("UnitFileState") == "disabled")
+
+
+@task(help=FLEET_HELP)
+def restart(c: Context, limit: str = "", json: bool = False) -> None:
+    """Stop and start the service: cuts every open connection."""
+    with run(c, "restart", limit=limit, json=json) as r:
+        _systemctl(r, "restart")
+
+
+@task(help=FLEET_HELP)
+def start(c: Context, limit: str = "", json: bool = False) -> None:
+    """Start the service where it does not run."""
+    with run(c, "start", limit=limit, json=json) as r:
+        _systemctl(r, "start", lambda facts: facts.active)
+
+
+@task(help=FLEET_HELP)
+def stop(c: Context, limit: str = "", json: bool = False) -> None:
+    """Stop the service: the node loses its way to the apiservers."""
+    with run(c, "stop", limit=limit, json=json) as r:
+        _systemctl(r, "stop", lambda facts: facts.unit.get("ActiveState") == "inactive")
+
+
+@task(help=FLEET_HELP)
+def reload(c: Context, limit: str = "", json: bool = False) -> None:
+    """Have nginx take its configuration anew, without cutting connections."""
+    with run(c, "reload", limit=limit, json=json) as r:
+        r.step("reload", lambda node: _reload(r.settings, node))
+
+
+def _reload(settings: Settings, node: Node) -> Outcome:
+    facts = node.survey(settings.proxy)
+    if not facts.active:
+        raise StepError(f"the service is {facts.state}, nothing to reload", hint="fab start")
+    try:
+        node.sh(commands.reload())
+    finally:
+        node.forget()
+    return Outcome("changed", "new worker seen")
+
+
+@task(help=FLEET_HELP)
+def status(c: Context, limit: str = "", json: bool = False) -> None:
+    """Show each node's service; exit 1 unless all are active (running) and listening."""
+    with run(c, "status", limit=limit, json=json) as r:
+        r.step("status", lambda node: _status(r.settings, node))
+        seen = {record.host: record.outcome.data for record in r.records if record.step == "status"}
+        rows = [_row(host.label, seen[host.label]) for host in r.fleet if host.label in seen]
+        if rows:
+            report.table(r.console, _COLUMNS, rows)
+
+
+def _status(settings: Settings, node: Node) -> Outcome:
+    facts = node.survey(settings.proxy)
+    listeners = {str(a): _listener(node, facts, a) for a in settings.proxy.listen}
+    data = {
+        "state": facts.unit.get("ActiveState", ""),
+        "substate": facts.unit.get("SubState", ""),
+        "since": facts.unit.get("ActiveEnterTimestamp", ""),
+        "since_seconds": None if facts.active_seconds is None else round(facts.active_seconds, 1),
+        "restarts": facts.restarts,
+        "enabled": facts.unit.get("UnitFileState") == "enabled",
+        "version": facts.running_version,
+        "listeners": listeners,
+    }
+    silent = [address for address, found in listeners.items() if found in ("refuses", "nobody listens")]
+    if facts.active and not silent:
+        return Outcome("ok", f"{facts.state}, nginx {facts.running_version}", data)
+    why = facts.state if not facts.active else f"active, but {silent[0]}: {listeners[silent[0]]}"
+    log = node.sh(commands.journal(5, follow=False), check=False).stdout
+    hint = "fab deploy" if facts.state == "not installed" else "see why: fab logs; then fab restart"
+    return Outcome("failed", why, data, StepError(why, tail=last_lines(log), hint=hint))
+
+
+def _listener(node: Node, facts: Facts, address: Any) -> str:
+    """What a connection to the listener meets; where sshd forbids trying, what the kernel lists."""
+    answer = node.answers(address)
+    if answer is None:
+        return "listens" if facts.listens(address) else "nobody listens"
+    return "answers" if answer else "refuses"
+
+
+def _row(host: str, data: dict[str, Any]) -> tuple[str, ...]:
+    if not data:
+        return (host, "unreachable", "-", "-", "-", "-")
+    restarts = data["restarts"]
+    return (
+        host,
+        f"{data['state']} ({data['substate']})",
+        _age(data["since_seconds"]),
+        "-" if restarts is None else str(restarts),
+        data["version"] or "-",
+        ", ".join(f"{address} {found}" for address, found in data["listeners"].items()),
+    )
+
+
+def _age(seconds: float | None) -> str:
+    if seconds is None:
+        return "-"
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.0f} s"
+
+
+@task(
+    help={
+        "limit": FLEET_HELP["limit"],
+        "lines": "How many of the last lines.",
+        "follow": "Go on with new lines until Ctrl-C.",
+    }
+)
+def logs(c: Context, lines: int = 20, follow: bool = False, limit: str = "") -> None:
+    """Show the service's journal, each line after its node's name."""
+    if lines < 0:
+        raise Exit("--lines is a number of lines, 0 or more", code=2)
+    with run(c, "logs", limit=limit, quiet=True) as r:
+        width = max(len(node.label) for node in r.fleet)
+        if follow:
+            r.fleet.parallel = len(r.fleet)
+        r.step("logs", lambda node: _logs(r, node, lines, follow, width))
+
+
+def _logs(r: Run, node: Node, lines: int, follow: bool, width: int) -> Outcome:
+    def show(line: str) -> None:
+        r.console.print(
+            f"{node.label:<{width}} | {line}", markup=False, highlight=False, soft_wrap=True
+        )
+
+    timeout = None if follow else 60
+    node.sh(commands.journal(lines, follow), timeout=timeout, each_line=show)
+    return Outcome("ok")

@@ -1,0 +1,1 @@
+"""The files that are rendered for every node: nginx's configuration and its systemd unit."""

@@ -1,0 +1,72 @@
+"""A stand-in for kube-apiserver: TLS, /readyz, /whoami, and 403 for everything else.
+
+Run as a script inside the apiserver's network namespace; the standard library is all it needs.
+"""
+
+import argparse
+import socketserver
+import ssl
+from http.server import BaseHTTPRequestHandler
+
+
+class Handler(BaseHTTPRequestHandler):
+    """Answers one connection, kept alive as HTTP/1.1 does."""
+
+    protocol_version = "HTTP/1.1"
+    timeout = 60
+    wbufsize = -1
+    disable_nagle_algorithm = True
+    name = ""
+
+    def do_GET(self) -> None:
+        """Answer as an apiserver does to somebody whom it does not know."""
+        answers = {"/readyz": "ok", "/whoami": self.name}
+        path = self.path.partition("?")[0]
+        self.answer(200 if path in answers else 403, answers.get(path, "Forbidden"))
+
+    def refuse(self) -> None:
+        """Answer any other method; its body stays unread, so the connection ends."""
+        self.close_connection = True
+        self.answer(403, "Forbidden")
+
+    do_POST = do_PUT = do_PATCH = do_DELETE = refuse
+
+    def answer(self, status: int, body: str) -> None:
+        """Send a whole response with a text body."""
+        self.send_response(status)
+        self.send_header("Apiserver", self.name)
+        self.send_header("Content-Type", "text/plain; charset=utf-8")
+        self.send_header("Content-Length", str(len(body)))
+        if self.close_connection:
+            self.send_header("Connection", "close")
+        self.end_headers()
+        self.wfile.write(body.encode())
+
+
+class Server(socketserver.ThreadingTCPServer):
+    """One thread for each connection, its TLS handshake included."""
+
+    allow_reuse_address = True
+    daemon_threads = True
+    request_queue_size = 128
+
+
+def main() -> None:
+    """Serve until killed."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    for option in ("--name", "--address", "--certificate", "--key"):
+        parser.add_argument(option, required=True)
+    options = parser.parse_args()
+    Handler.name = options.name
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(options.certificate, options.key)
+    with Server((options.address, 6443), Handler) as server:
+        # The handshake happens at the first read, in the connection's own thread.
+        server.socket = context.wrap_socket(
+            server.socket, server_side=True, do_handshake_on_connect=False
+        )
+        server.serve_forever()
+
+
+if __name__ == "__main__":
+    main()

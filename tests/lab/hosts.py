@@ -1,0 +1,346 @@
+"""The lab's hosts: nodes, which are whole systems, and apiservers, which are one process each."""
+
+import http.client
+import shutil
+import signal
+import socket
+import ssl
+import sys
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from ipaddress import IPv4Address
+from pathlib import Path
+from subprocess import CompletedProcess
+from typing import ClassVar
+
+from tests.lab import cgroups, keys, roots
+from tests.lab.cgroups import Cgroup
+from tests.lab.machine import LabError, last_words, run
+from tests.lab.network import Port, subnet
+
+APISERVERS = 3
+APISERVER_PORT = 6443
+RUNNING = ("running", "degraded")
+BOOT = 60.0
+POLL = 0.05
+PROPAGATE = Path("/run/systemd/nspawn/propagate")
+LEGACY = ("SYSTEMD_CGROUP_ENABLE_LEGACY_FORCE=1", "systemd.unified_cgroup_hierarchy=0")
+
+
+@dataclass(frozen=True)
+class Host(ABC):
+    """What nodes and apiservers have in common; lab is the lab's name, state its folder."""
+
+    lab: str
+    number: int
+    state: Path
+
+    kind: ClassVar[str]
+    first_address: ClassVar[int]
+
+    @property
+    def name(self) -> str:
+        """The host's name, the same in every lab: lab-node-1."""
+        return f"lab-{self.kind}-{self.number}"
+
+    @property
+    def netns(self) -> str:
+        """The network namespace, as `ip netns` lists it; also the cgroup and machine name."""
+        return f"kn-{self.lab}-{self.kind}-{self.number}"
+
+    @property
+    def address(self) -> str:
+        """The IPv4 address."""
+        return str(self._address)
+
+    @property
+    def folder(self) -> Path:
+        """The host's part of the lab's state."""
+        return self.state / "hosts" / self.name
+
+    @property
+    def log(self) -> Path:
+        """What the host's process printed."""
+        return self.folder / "log"
+
+    @property
+    def port(self) -> Port:
+        """The host's place on the bridge."""
+        veth = f"kn-{self.lab}-{self.kind[0]}{self.number}"
+        return Port(f"kn-{self.lab}", self.netns, veth, self._address)
+
+    def exec(
+        self, argv: Sequence[str], *, timeout: float = 30, stdin: str | None = None
+    ) -> CompletedProcess[str]:
+        """Run a command of this machine, with its files, in the host's network namespace.
+
+        timeout is in seconds. A failed command is no error: see returncode.
+        Raises LabError if the command is missing or takes too long.
+        """
+        command = ["ip", "netns", "exec", self.netns, *argv]
+        return run(command, check=False, timeout=timeout, stdin=stdin)
+
+    def is_alive(self) -> bool:
+        """Tell whether the host has processes."""
+        return bool(self._cgroup.pids())
+
+    def is_ready(self) -> bool:
+        """Tell whether the host is on the network and does its work."""
+        if not (self.port.is_wired() and self.port.is_plugged() and self.is_alive()):
+            return False
+        try:
+            self._wait(2)
+        except LabError:
+            return False
+        return True
+
+    def start(self) -> None:
+        """Start the host and wait until it works; one that works is left alone.
+
+        Raises LabError with the log's last words if it does not.
+        """
+        if not self.port.is_wired():
+            self._kill()
+            self.port.wire()
+        self.port.plug()
+        if self.is_alive() and self._recovers():
+            return
+        self._kill()
+        self._launch()
+        self._wait(BOOT)
+
+    def stop(self) -> None:
+        """End the host's processes at once, without any goodbye."""
+        self._kill()
+
+    def remove(self) -> None:
+        """End the host, and remove all that it had."""
+        self._kill()
+        self.port.unwire()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    @abstractmethod
+    def _command(self) -> list[str]:
+        """Prepare the host's files and say what to run inside its cgroup."""
+
+    @abstractmethod
+    def _wait(self, seconds: float) -> None:
+        """Wait until the host works; raise LabError if it does not in time."""
+
+    @abstractmethod
+    def _recovers(self) -> bool:
+        """Tell whether a living host works, or will after the start that is under way."""
+
+    def _launch(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        try:
+            self._cgroup.start(self._command(), self.log)
+        except (OSError, ValueError) as error:
+            raise LabError(f"{self.name}: cannot start: {error}") from error
+
+    def _kill(self) -> None:
+        try:
+            self._cgroup.kill()
+        except TimeoutError as error:
+            raise LabError(str(error)) from error
+
+    def _until(self, ready: Callable[[], bool], deadline: float, what: str) -> None:
+        while not ready():
+            if time.monotonic() > deadline:
+                raise LabError(f"{self.name}: {what} in time; its log is {self.log}")
+            if not self.is_alive():
+                said = self.log.read_text(errors="replace") if self.log.exists() else ""
+                raise LabError(f"{self.name} ended by itself: {last_words(said)}")
+            time.sleep(POLL)
+
+    @property
+    def _address(self) -> IPv4Address:
+        return subnet(self.lab)[self.first_address + self.number]
+
+    @property
+    def _cgroup(self) -> Cgroup:
+        return Cgroup(self.netns)
+
+
+@dataclass(frozen=True)
+class Node(Host):
+    """A Debian system with systemd as PID 1 and sshd on port 22."""
+
+    kind = "node"
+    first_address = 10
+
+    @property
+    def suite(self) -> str:
+        """The Debian release: bullseye, bookworm or trixie."""
+        return roots.SUITES[(self.number - 1) % len(roots.SUITES)]
+
+    @property
+    def known_host(self) -> str:
+        """The node's line of known_hosts, by name and by address."""
+        public = keys.ssh_key(self._etc / "ssh_host_ed25519_key")
+        return f"{self.name},{self.address} {public}"
+
+    def ssh(
+        self, command: str, *, user: str = "root", timeout: float = 60, stdin: str | None = None
+    ) -> CompletedProcess[str]:
+        """Run a shell command on the node by the ssh client and the lab's ssh_config.
+
+        timeout is in seconds. A failed command is no error: see returncode, 255 is ssh's own.
+        Raises LabError if it takes too long.
+        """
+        return self._ssh(self.state / "ssh_config", command, user, timeout, stdin)
+
+    def is_ready(self) -> bool:
+        """Tell whether the node works and systemd-nspawn is there, without which it lives on."""
+        return self._cgroup.runs("systemd-nspawn") and super().is_ready()
+
+    def stop(self) -> None:
+        """Cut the power: all processes end at once, and the address answers no more."""
+        self.port.unplug()
+        super().stop()
+
+    def remove(self) -> None:
+        """End the node, and remove all that it had, what systemd-nspawn left behind included."""
+        super().remove()
+        shutil.rmtree(PROPAGATE / self.netns, ignore_errors=True)
+
+    def system_state(self) -> str:
+        """Give what `systemctl is-system-running` says, or `off` or `unreachable`."""
+        if not self.is_alive():
+            return "off"
+        result = self._systemctl("is-system-running", 5)
+        return result.stdout.strip() or "unreachable"
+
+    def prepare(self, hosts: str) -> None:
+        """Write what the node finds in /etc/lab; hosts is its /etc/hosts.
+
+        A node whose own key is lost cannot be reached any more: it is ended.
+        """
+        if not (self._etc / "ssh_host_ed25519_key").exists():
+            self._kill()
+        self._etc.mkdir(parents=True, exist_ok=True)
+        keys.ssh_key(self._etc / "ssh_host_ed25519_key")
+        keys.write(self._etc / "authorized_keys", f"{self._authorized}\n".encode())
+        keys.write(self._etc / "hosts", hosts.encode())
+
+    def _command(self) -> list[str]:
+        return [
+            "systemd-nspawn",
+            "--quiet",
+            "--settings=no",
+            f"--directory={roots.root(self.suite)}",
+            "--volatile=overlay",
+            f"--network-namespace-path=/run/netns/{self.netns}",
+            f"--machine={self.netns}",
+            f"--hostname={self.name}",
+            f"--bind-ro={self._etc}:/etc/lab",
+            "--register=no",
+            "--keep-unit",
+            "--link-journal=no",
+            "--resolv-conf=off",
+            "--timezone=off",
+            "--boot",
+            *(() if cgroups.is_unified() else LEGACY),
+        ]
+
+    def _wait(self, seconds: float) -> None:
+        deadline = time.monotonic() + seconds
+        self._until(self._greets, deadline, "sshd does not answer")
+        left = max(1.0, deadline - time.monotonic())
+        result = self._systemctl("is-system-running --wait", left)
+        if result.stdout.strip() not in RUNNING:
+            said = result.stdout.strip() or last_words(result.stderr)
+            raise LabError(f"{self.name} does not come up: {said}")
+
+    def _recovers(self) -> bool:
+        if not self._cgroup.runs("systemd-nspawn"):
+            return False
+        try:
+            self._wait(BOOT / 3)
+        except LabError:
+            return False
+        return True
+
+    def _greets(self) -> bool:
+        try:
+            with socket.create_connection((self.address, 22), timeout=1) as connection:
+                return connection.recv(4) == b"SSH-"
+        except OSError:
+            return False
+
+    def _systemctl(self, arguments: str, seconds: float) -> CompletedProcess[str]:
+        draft = self.state / "ssh_config.draft"
+        return self._ssh(draft, f"systemctl {arguments}", "root", seconds, None)
+
+    def _ssh(
+        self, config: Path, command: str, user: str, timeout: float, stdin: str | None
+    ) -> CompletedProcess[str]:
+        options = ["-F", str(config), "-o", "BatchMode=yes", "-o", "ConnectTimeout=5"]
+        argv = ["ssh", *options, "-l", user, self.name, command]
+        return run(argv, check=False, timeout=timeout, stdin=stdin)
+
+    @property
+    def _etc(self) -> Path:
+        return self.folder / "etc"
+
+    @property
+    def _authorized(self) -> str:
+        return keys.ssh_key(self.state / "id_ed25519")
+
+
+@dataclass(frozen=True)
+class Apiserver(Host):
+    """An apiserver on port 6443; command says what runs as one in its namespace."""
+
+    command: Callable[["Apiserver"], list[str]]
+
+    kind = "api"
+    first_address = 200
+
+    def pause(self) -> None:
+        """Freeze it: it accepts connections, and answers nothing."""
+        self._cgroup.send(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Undo `pause`."""
+        self._cgroup.send(signal.SIGCONT)
+
+    def _command(self) -> list[str]:
+        return ["ip", "netns", "exec", self.netns, *self.command(self)]
+
+    def _wait(self, seconds: float) -> None:
+        deadline = time.monotonic() + seconds
+        self._until(self._answers, deadline, f"https://{self.address}:6443/readyz is not ok")
+
+    def _recovers(self) -> bool:
+        return self._answers()
+
+    def _answers(self) -> bool:
+        context = ssl._create_unverified_context()
+        connection = http.client.HTTPSConnection(
+            self.address, APISERVER_PORT, timeout=1, context=context
+        )
+        try:
+            connection.request("GET", "/readyz")
+            return connection.getresponse().status == http.HTTPStatus.OK
+        except (OSError, http.client.HTTPException):
+            return False
+        finally:
+            connection.close()
+
+
+def stand_in(server: Apiserver) -> list[str]:
+    """Give the command of a small TLS server that plays an apiserver, with a certificate."""
+    keys.certificate(server.folder, server.name, IPv4Address(server.address))
+    script = str(Path(__file__).with_name("apiserver.py"))
+    files = f"--certificate={server.folder}/tls.crt", f"--key={server.folder}/tls.key"
+    return [
+        sys.executable,
+        "-I",
+        script,
+        f"--name={server.name}",
+        f"--address={server.address}",
+        *files,
+    ]

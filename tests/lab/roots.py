@@ -1,0 +1,125 @@
+"""Root file systems of the nodes: Debian with systemd and sshd, built once and cached.
+
+A root is never written to: each node has an overlay of its own in memory.
+"""
+
+import fcntl
+import hashlib
+import os
+import shutil
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.lab.machine import KEYRING, run
+from tests.lab.progress import Progress
+
+SUITES = ("bullseye", "bookworm", "trixie")
+PACKAGES = (
+    "systemd",
+    "systemd-sysv",
+    "dbus",
+    "openssh-server",
+    "iproute2",
+    "procps",
+    "sudo",
+)
+# The keys come at boot, in /etc/lab. `$1` is the root.
+CUSTOMIZE = r"""set -e
+rm -f "$1/etc/hostname" "$1/etc/resolv.conf"
+: > "$1/etc/machine-id"
+mkdir -p "$1/etc/lab"
+ln -sf lab/hosts "$1/etc/hosts"
+cat > "$1/etc/ssh/sshd_config.d/lab.conf" <<END
+AuthorizedKeysFile /etc/lab/authorized_keys
+HostKey /etc/lab/ssh_host_ed25519_key
+UseDNS no
+MaxStartups 100
+END
+# OpenSSH of Debian 13 shuts out an address that connects often without logging in.
+if grep -q trixie "$1/etc/os-release"; then
+    echo 'PerSourcePenalties no' >> "$1/etc/ssh/sshd_config.d/lab.conf"
+fi
+chroot "$1" useradd --create-home --shell /bin/bash --password '*' ops
+chroot "$1" useradd --create-home --shell /bin/bash ops-password
+echo ops-password:lab | chroot "$1" chpasswd
+cat > "$1/etc/sudoers.d/lab" <<END
+ops ALL=(ALL:ALL) NOPASSWD: ALL
+ops-password ALL=(ALL:ALL) ALL
+END
+chmod 0440 "$1/etc/sudoers.d/lab"
+"""
+# In namespaces that end with the build, and with the process that asked for it.
+CONFINE = (
+    *("setpriv", "--pdeathsig", "KILL", "--"),
+    *("unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "--"),
+)
+
+
+def root(suite: str) -> Path:
+    """Give the folder of a suite's root, whether it is built yet or not."""
+    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    recipe = repr((PACKAGES, CUSTOMIZE)).encode()
+    return _folder(Path(cache)) / f"{suite}-{hashlib.sha256(recipe).hexdigest()[:10]}"
+
+
+def build(suites: Iterable[str], progress: Progress) -> None:
+    """Build the roots that are not in the cache, two at a time.
+
+    Raises LabError with mmdebstrap's last words.
+    """
+    missing = [suite for suite in dict.fromkeys(suites) if not root(suite).is_dir()]
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(lambda suite: _build(suite, progress), missing))
+
+
+def _build(suite: str, progress: Progress) -> None:
+    target = root(suite)
+    draft = target.with_name(f".{suite}.building")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with progress.step(f"building the root of {suite}"), _locked(suite):
+        if target.is_dir():
+            return
+        if draft.exists():
+            shutil.rmtree(draft)
+        run([*CONFINE, *_command(suite, draft)], timeout=None)
+        os.sync()
+        draft.rename(target)
+
+
+def _command(suite: str, target: Path) -> list[str]:
+    return [
+        "mmdebstrap",
+        "--variant=minbase",
+        f"--include={','.join(PACKAGES)}",
+        f"--keyring={KEYRING}",
+        f"--customize-hook={CUSTOMIZE}",
+        suite,
+        str(target),
+        *_mirror(),
+    ]
+
+
+def _mirror() -> list[str]:
+    """Find the Debian mirror of this machine's own apt; without one, mmdebstrap knows one."""
+    form = "$(ORIGIN) $(COMPONENT) $(CODENAME) $(REPO_URI)"
+    result = run(["apt-get", "indextargets", "--format", form], check=False)
+    targets = [line.split() for line in result.stdout.splitlines()]
+    mirrors = [
+        target[3]
+        for target in targets
+        if target[:2] == ["Debian", "main"] and "-" not in target[2] and "://" in target[3]
+    ]
+    return mirrors[:1]
+
+
+def _folder(cache: Path) -> Path:
+    return cache / "kube-nginx" / "lab" / "roots"
+
+
+@contextmanager
+def _locked(suite: str) -> Iterator[None]:
+    with root(suite).with_name(f".{suite}.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield

@@ -1,0 +1,97 @@
+"""The lab on the command line: fab lab.up, lab.down, lab.status, lab.shell."""
+
+import functools
+import os
+from collections.abc import Callable
+from typing import Concatenate, ParamSpec
+
+from invoke.collection import Collection
+from invoke.context import Context
+from invoke.exceptions import Exit
+from invoke.tasks import task
+from rich.console import Console
+from rich.table import Table
+
+from tests.lab.hosts import Apiserver, Node
+from tests.lab.lab import Lab
+from tests.lab.machine import LabError
+from tests.lab.progress import Progress
+
+P = ParamSpec("P")
+NAME = {"name": "name of the lab, if there is more than one [$KUBE_NGINX_LAB, or lab]"}
+
+
+def _human(
+    function: Callable[Concatenate[Context, P], None],
+) -> Callable[Concatenate[Context, P], None]:
+    """Turn a LabError into one line and exit code 1."""
+
+    @functools.wraps(function)
+    def wrapper(context: Context, /, *args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            function(context, *args, **kwargs)
+        except LabError as error:
+            raise Exit(str(error), 1) from error
+
+    return wrapper
+
+
+@task(help={"nodes": "how many nodes [as many as there are, or 3]", **NAME})
+@_human
+def up(context: Context, nodes: int | None = None, name: str | None = None) -> None:
+    """Start the lab of real hosts on this machine, or mend it."""
+    progress = Progress(Console())
+    lab = Lab(name, progress=progress)
+    lab.up(nodes)
+    count = len(lab.nodes)
+    progress.say(f"up: {count} node{'s'[: count > 1]}, {len(lab.apiservers)} apiservers")
+    progress.say(f"ssh -F {lab.ssh_config} {lab.nodes[0].name}")
+
+
+@task(help=NAME)
+@_human
+def down(context: Context, name: str | None = None) -> None:
+    """Stop the lab and remove all of it but the cached roots."""
+    progress = Progress(Console())
+    Lab(name, progress=progress).down()
+    progress.say("down")
+
+
+@task(help=NAME)
+@_human
+def status(context: Context, name: str | None = None) -> None:
+    """Show the lab's hosts; exit code 1 unless all are up."""
+    lab = Lab(name)
+    table = Table("host", "system", "address", "state")
+    for node in lab.nodes:
+        table.add_row(node.name, node.suite, node.address, _node_state(node))
+    for server in lab.apiservers:
+        table.add_row(server.name, "", server.address, _server_state(server))
+    Console().print(table)
+    if not lab.is_up():
+        raise Exit(f"lab {lab.name} is not up: fab lab.up", 1)
+
+
+@task(help={"node": "the node's name [lab-node-1]", **NAME}, positional=["node"])
+@_human
+def shell(context: Context, node: str | None = None, name: str | None = None) -> None:
+    """Log in to a node of the lab."""
+    lab = Lab(name)
+    names = [known.name for known in lab.nodes]
+    host = node or names[0]
+    if not lab.ssh_config.exists():
+        raise LabError(f"lab {lab.name} is not up: fab lab.up")
+    if host not in names:
+        raise LabError(f"no node {host} in lab {lab.name}: it has {', '.join(names)}")
+    os.execvp("ssh", ["ssh", "-F", str(lab.ssh_config), host])
+
+
+def _node_state(node: Node) -> str:
+    return node.system_state()
+
+
+def _server_state(server: Apiserver) -> str:
+    return "ready" if server.is_ready() else "off"
+
+
+ns = Collection("lab", up, down, status, shell)
