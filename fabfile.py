@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from invoke import Collection
 
-import tasks
+from tasks import ns
 from tests.lab import tasks as lab
 
-ns = Collection.from_module(tasks)
 ns.add_collection(Collection.from_module(lab), "lab")
 ns.configure({"kube_nginx": {"unreachable_hint": "the nodes of this checkout are the lab's: fab lab.up"}})

@@ -16,6 +16,7 @@ from .core.report import Outcome
 from .core.run import FLEET_HELP, Run, run, told
 from .core.settings import Settings
 
+
 @task(help=FLEET_HELP)
 def mkdir(c: Context, limit: str = "", json: bool = False) -> None:
     """Create conf, logs and sbin under the prefix, and the service's user."""

@@ -41,7 +41,7 @@ def daemon_reload(c: Context, limit: str = "", json: bool = False) -> None:
 
 
 def _daemon_reload(settings: Settings, node: Node) -> Outcome:
-    """"changed" only if systemd had not read the unit as it is now."""
+    """ "changed" only if systemd had not read the unit as it is now."""
     ended = node.sh(commands.daemon_reload())
     node.forget()
     return Outcome("changed" if ended.changed else "ok")
@@ -184,9 +184,7 @@ def logs(c: Context, lines: int = 20, follow: bool = False, limit: str = "") -> 
 
 def _logs(r: Run, node: Node, lines: int, follow: bool, width: int) -> Outcome:
     def show(line: str) -> None:
-        r.console.print(
-            f"{node.label:<{width}} | {line}", markup=False, highlight=False, soft_wrap=True
-        )
+        r.console.print(f"{node.label:<{width}} | {line}", markup=False, highlight=False, soft_wrap=True)
 
     timeout = None if follow else 60
     node.sh(commands.journal(lines, follow), timeout=timeout, each_line=show)

@@ -62,13 +62,12 @@ def parse_endpoint(text: str, default_port: int | None = None) -> Endpoint:
     if "://" in text:
         raise ValueError("write the address alone, without https:// and path")
     host, port = _split(text)
-    if port is None and default_port is None:
+    number = default_port if port is None else parse_port(port)
+    if number is None:
         raise ValueError("has no port; write ADDRESS:PORT, such as 127.0.0.1:8443")
     name = parse_host(host)
     if "%" in name:
         raise ValueError("nginx knows no zone (%...) in an address; write another of its addresses")
-    number = parse_port(port) if port is not None else default_port
-    assert number is not None
     return Endpoint(name.lower(), number)
 
 

@@ -12,9 +12,7 @@ from pathlib import Path
 from .errors import StepError, last_lines
 
 
-def download(
-    suite: str, version: str, target: Path, progress: Callable[[int, int | None], None]
-) -> None:
+def download(suite: str, version: str, target: Path, progress: Callable[[int, int | None], None]) -> None:
     """Gets nginx_VERSION.orig.tar.gz of a Debian suite, from the mirror that this machine's apt uses.
 
     apt works in a folder of its own, so nothing on the machine changes. Raises StepError.
@@ -68,7 +66,7 @@ def _source_version(folder: Path, options: list[str], version: str, suite: str) 
     """Debian's own version of the source package: the newest of the suite that is nginx `version`."""
     command = ["apt-cache", *options[:-1], "showsrc", "--only-source", "nginx"]
     shown = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False).stdout
-    versions = re.findall(r"(?m)^Version: (\S+)$", shown)
+    versions: list[str] = re.findall(r"(?m)^Version: (\S+)$", shown)
     fitting = [v for v in versions if re.fullmatch(rf"(\d+:)?{re.escape(version)}-[^-]+", v)]
     if not fitting:
         raise StepError(f"suite {suite} has nginx {', '.join(versions) or '(none)'}")

@@ -47,9 +47,9 @@ def leashed(script: str) -> str:
 def survey(proxy: Proxy) -> str:
     """Everything later steps need to know of a node, as lines `kn.KEY=VALUE`."""
     files = " ".join(quote(f) for f in (binary_path(proxy), conf_path(proxy), UNIT_PATH))
-    user = f"say user \"$(id -u {quote(proxy.user)} 2>/dev/null)\"\n" if proxy.user else ""
+    user = f'say user "$(id -u {quote(proxy.user)} 2>/dev/null)"\n' if proxy.user else ""
     return (
-        "say() { printf 'kn.%s=%s\\n' \"$1\" \"$2\"; }\n"
+        'say() { printf \'kn.%s=%s\\n\' "$1" "$2"; }\n'
         'say arch "$(uname -m)"; say uid "$(id -u)"\n'
         f"{user}"
         f"cd {quote(proxy.prefix)} 2>/dev/null && for d in conf logs sbin; do\n"
@@ -92,7 +92,7 @@ def install(upload: str, destination: str, sha256: str, mode: str, owner: str = 
     copy = "" if staged == upload else 'cat "$up" > "$new"; rm -f "$up"\n'
     return (
         f"up={quote(upload)}; new={quote(staged)}; to={quote(destination)}\n"
-        f"trap 'rm -f \"$up\" \"$new\"' EXIT\nset -e\n{copy}"
+        f'trap \'rm -f "$up" "$new"\' EXIT\nset -e\n{copy}'
         'sum=$(sha256sum < "$new" | cut -c1-64)\n'
         f'if [ "$sum" != {sha256} ]; then\n'
         f'  echo "the upload of $to arrived with sha256 $sum, not {sha256}" >&2; exit 65\nfi\n'
@@ -131,7 +131,7 @@ def reload(seconds: int = 5) -> str:
         'while [ "$tries" -gt 0 ]; do\n'
         f"  for worker in $({workers}); do\n"
         '    case " $(echo $before) " in *" $worker "*) ;; *) exit 0 ;; esac\n  done\n'
-        '  sleep 0.1; tries=$((tries - 1))\ndone\n'
+        "  sleep 0.1; tries=$((tries - 1))\ndone\n"
         f'echo "nginx did not take the new configuration within {seconds} s" >&2\n'
         f"journalctl -u {UNIT} -n 8 --no-pager -o cat >&2; exit 1"
     )

@@ -17,7 +17,7 @@ from fabric.group import GroupResult
 from .errors import UsageError
 from .node import Node
 from .pool import fan_out
-from .settings import NodeSpec, Settings, find, load
+from .settings import NodeSpec, Settings, find, load, parse_node
 from .ssh import Session
 
 R = TypeVar("R")
@@ -112,8 +112,6 @@ def fleet_of(c: invoke.Context, limit: str = "") -> Fleet:
 
 def ssh_host(c: invoke.Context, text: str) -> Node:
     """A host outside the fleet, such as a build host, in a node's notations."""
-    from .settings import parse_node
-
     return _open(c).node(parse_node(text))
 
 

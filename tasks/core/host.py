@@ -94,10 +94,9 @@ class Local:
         if each_line:
             kwargs |= {"hide": "stderr", "out_stream": Lines(each_line)}
         try:
-            result = invoke.Context().run(commands.shell(script), shell="/bin/sh", **kwargs)
+            result: Any = invoke.Context().run(commands.shell(script), shell="/bin/sh", **kwargs)
         except invoke.exceptions.CommandTimedOut:
             raise StepError(f"did not end within {timeout:g} s", command=script) from None
-        assert result is not None
         ended = Ended(result.return_code, result.stdout, result.stderr)
         if check and ended.status:
             raise StepError(

@@ -106,7 +106,6 @@ def changed_key(name: str, seen: paramiko.PKey, known: paramiko.PKey) -> StepErr
     return StepError(
         f"the host key of {name} HAS CHANGED: known is {known.get_name()} {known.fingerprint}, "
         f"seen is {seen.get_name()} {seen.fingerprint}",
-        hint=f"somebody may be answering in its place; if the host was reinstalled: "
-        f"ssh-keygen -R '{name}'",
+        hint=f"somebody may be answering in its place; if the host was reinstalled: ssh-keygen -R '{name}'",
         unreachable=True,
     )

@@ -19,11 +19,12 @@ from .errors import StepError, last_lines
 from .facts import Facts
 from .host import Ended, Lines, last_words
 from .hostkeys import changed_key, lookup_name
-from .settings import Endpoint, NodeSpec, Proxy
+from .settings import Endpoint, NodeSpec, Proxy, parse_node
 from .ssh import Session
 
 KEEPALIVE = 30  # seconds
 BACK_OFF = (0.3, 0.9, 2.0)  # seconds before each new try; sshd's MaxStartups drops what comes at once
+_REACHED_AT = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - nothing is bound here
 _AUTH_HINT = "set ssh.user or ssh.identity in hosts.toml, or IdentityFile in ssh_config"
 
 
@@ -34,6 +35,7 @@ class Node(fabric.Connection):  # type: ignore[misc]
     groups: tuple[str, ...] = ()
     session: Session
     _facts: Facts | None = None
+    _failed: StepError | None = None
 
     def __init__(
         self,
@@ -62,7 +64,7 @@ class Node(fabric.Connection):  # type: ignore[misc]
             user=spec.user or user or ssh.user or None,
             port=spec.port or ssh.port or None,
             config=session.config,
-            gateway=gateway if gateway is not None else (session.gateway_for(spec) or False),
+            gateway=gateway if gateway is not None else (gateway_for(spec, session) or False),
             connect_timeout=ssh.connect_timeout,
             connect_kwargs=kwargs,
         )
@@ -77,16 +79,32 @@ class Node(fabric.Connection):  # type: ignore[misc]
         """
         if self.is_connected:
             return
+        if isinstance(self.gateway, Node):
+            self.gateway.open_as_gateway()
         missing = self.session.missing_config()
         if missing:
             raise StepError(f"ssh.config: {missing} does not exist", unreachable=True)
         for pause in (*BACK_OFF, None):
             try:
-                return self._connect()
+                self._connect()
             except (paramiko.SSHException, OSError, EOFError) as error:
                 if pause is None or not _worth_another_try(error):
                     raise self._explain(error) from None
                 sleep(pause)
+            else:
+                return
+
+    def open_as_gateway(self) -> None:
+        """Connects once for all nodes behind it; if that fails, it fails for all of them at once."""
+        with self.session.gateways_lock:  # two threads must not open one connection
+            if self._failed is None:
+                try:
+                    return self.open()
+                except StepError as error:
+                    message = f"the gateway {self.label}: {error.message}"
+                    failed = StepError(message, hint=error.hint, unreachable=True)
+                    object.__setattr__(self, "_failed", failed)
+            raise self._failed
 
     def _connect(self) -> None:
         name = lookup_name(self.host, self.port)
@@ -135,9 +153,7 @@ class Node(fabric.Connection):  # type: ignore[misc]
             result = self._run_as(commands.shell(script), root and self.session.ssh.sudo, kwargs)
         except invoke.exceptions.CommandTimedOut as error:
             tail_text = last_lines(error.result.stderr or error.result.stdout, tail)
-            raise StepError(
-                f"did not end within {timeout:g} s", command=script, tail=tail_text
-            ) from None
+            raise StepError(f"did not end within {timeout:g} s", command=script, tail=tail_text) from None
         except (invoke.exceptions.ThreadException, paramiko.SSHException, OSError, EOFError) as error:
             raise StepError(f"the connection broke: {_reason(error)}", command=script) from None
         ended = Ended(result.return_code, result.stdout, result.stderr)
@@ -179,7 +195,8 @@ class Node(fabric.Connection):  # type: ignore[misc]
 
         Raises StepError when the login is not root's and hosts.toml does not ask for sudo.
         """
-        if self._facts is None:
+        seen = self._facts
+        if seen is None:
             seen = facts.parse(self.sh(commands.survey(proxy), timeout=30).stdout)
             if seen.uid != 0:
                 raise StepError(
@@ -187,8 +204,7 @@ class Node(fabric.Connection):  # type: ignore[misc]
                     hint='set ssh.user = "root", or ssh.sudo = true, in hosts.toml',
                 )
             object.__setattr__(self, "_facts", seen)
-        assert self._facts is not None
-        return self._facts
+        return seen
 
     def forget(self) -> None:
         """What was known may have changed: the next `survey` looks again."""
@@ -215,7 +231,8 @@ class Node(fabric.Connection):  # type: ignore[misc]
         folder, name = path.rsplit("/", 1)
         token = secrets.token_hex(4)
         through_tmp = root and self.session.ssh.sudo
-        upload = f"/tmp/kube-nginx.{token}" if through_tmp else f"{folder}/.{name}.{token}"
+        # the name is random, and opened with O_EXCL
+        upload = f"/tmp/kube-nginx.{token}" if through_tmp else f"{folder}/.{name}.{token}"  # noqa: S108
         self._upload(content, upload)
         digest = sha256(content).hexdigest()
         self.sh(commands.install(upload, path, digest, mode, "0:0" if root else ""), root=root)
@@ -246,7 +263,7 @@ class Node(fabric.Connection):  # type: ignore[misc]
 
         It is opened by sshd (direct-tcpip), so nothing is needed on the node; None if sshd forbids it.
         """
-        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(listener.host, listener.host)
+        host = _REACHED_AT.get(listener.host, listener.host)
         try:
             self.transport.open_channel(
                 "direct-tcpip", (host, listener.port), ("127.0.0.1", 0), timeout=timeout
@@ -256,6 +273,33 @@ class Node(fabric.Connection):  # type: ignore[misc]
         except (paramiko.SSHException, OSError, EOFError):
             return False
         return True
+
+
+def gateway_for(spec: NodeSpec, session: Session) -> Node | str | None:
+    """The jump host (or ProxyCommand) for a node; one connection serves all nodes behind it.
+
+    hosts.toml's ssh.gateway wins over ssh_config's ProxyJump and ProxyCommand.
+    """
+    own = session.config.base_ssh_config.lookup(spec.host)
+    jump = session.ssh.gateway or str(own.get("proxyjump", "none"))
+    if jump != "none":
+        return _gateway(jump, spec.host, session)
+    command = str(own.get("proxycommand", "none"))
+    return command if command != "none" else None
+
+
+def _gateway(jump: str, behind: str, session: Session) -> Node | None:
+    """The last hop of `jump` (ssh_config(5), ProxyJump), itself reached through the earlier ones."""
+    earlier, _, last = jump.rpartition(",")
+    spec = parse_node(last.strip())
+    if spec.host == behind:
+        return None
+    with session.gateways_lock:
+        if jump not in session.gateways:
+            via = _gateway(earlier, spec.host, session) if earlier else None
+            session.gateways[jump] = Node(spec, session, gateway=via or False)
+        gateway: Node = session.gateways[jump]
+        return gateway
 
 
 def _worth_another_try(error: BaseException) -> bool:

@@ -50,7 +50,7 @@ def unpack(build: Build, work: str) -> str:
     return (
         f"cd {quote(work)} || exit\n"
         f'[ "$(cat {target}/.unpacked 2>/dev/null)" = {mark} ] && {{ echo kn.changed=0; exit 0; }}\n'
-        'fresh=$(mktemp -d ./.unpack.XXXXXX) || exit; trap \'rm -rf "$fresh"\' EXIT; set -e\n'
+        "fresh=$(mktemp -d ./.unpack.XXXXXX) || exit; trap 'rm -rf \"$fresh\"' EXIT; set -e\n"
         f'tar -xzf nginx-{build.version}.tar.gz --no-same-owner -C "$fresh"\n'
         f'echo {mark} > "$fresh/nginx-{build.version}/.unpacked"\n'
         f'rm -rf {target}; mv "$fresh/nginx-{build.version}" {target}; echo kn.changed=1'
@@ -70,7 +70,8 @@ def tools(build: Build) -> str:
         "works && { echo kn.changed=0; exit 0; }\n"
         "has() { command -v $1 >/dev/null; }\n"
         "if has apt-get; then\n"
-        '  how="apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq gcc make libc6-dev"\n'
+        '  how="apt-get update -qq && '
+        'DEBIAN_FRONTEND=noninteractive apt-get install -y -qq gcc make libc6-dev"\n'
         f'elif has dnf; then how="dnf install -y {rpm}"\n'
         f'elif has yum; then how="yum install -y {rpm}"\n'
         f'elif has zypper; then how="zypper --non-interactive install {suse}"\n'

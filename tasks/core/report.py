@@ -11,8 +11,14 @@ from typing import Any, Protocol
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
-from rich.progress import TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+)
 from rich.table import Table
 
 from .errors import StepError
@@ -127,12 +133,14 @@ class Live:
             self._bar.stop()
             self._bar = None
         self._console.print(self._summary(), soft_wrap=True, highlight=False)
+        noted: dict[tuple[str, str], list[str]] = {}
         for record in self._records:
-            if record.outcome.state in ("failed", "warning") and record.outcome.detail:
-                mark = MARKS[record.outcome.state]
-                self._console.print(
-                    f"  {mark} {escape(record.host)}: {escape(record.outcome.detail)}", highlight=False
-                )
+            if record.outcome.state in ("failed", "warning"):
+                noted.setdefault((record.outcome.state, record.outcome.detail), []).append(record.host)
+        for (state, detail), hosts in noted.items():
+            self._console.print(
+                f"  {MARKS[state]} {escape(', '.join(hosts))}: {escape(detail)}", highlight=False
+            )
 
     def _summary(self) -> str:
         states = [record.outcome.state for record in self._records]
@@ -175,17 +183,13 @@ def explain(error: StepError, step: str, hosts: Sequence[str]) -> str:
 
 def grouped(records: Sequence[Record]) -> list[str]:
     """The failures, each told once for all hosts that have the same one."""
-    groups: dict[tuple[str, str, str, str], list[Record]] = {}
+    groups: dict[tuple[str, str, str, str], tuple[StepError, list[str]]] = {}
     for record in records:
-        if record.error:
-            what = record.error.message, record.error.tail, record.error.hint
-            groups.setdefault((record.step, *what), []).append(record)
-    explained = []
-    for same in groups.values():
-        error = same[0].error
-        assert error is not None
-        explained.append(explain(error, same[0].step, [record.host for record in same]))
-    return explained
+        error = record.error
+        if error:
+            key = (record.step, error.message, error.tail, error.hint)
+            groups.setdefault(key, (error, []))[1].append(record.host)
+    return [explain(error, key[0], hosts) for key, (error, hosts) in groups.items()]
 
 
 def document(task: str, records: Sequence[Record], hosts: Sequence[str]) -> str:

@@ -185,8 +185,8 @@ def prefix(text: str) -> str:
     """A folder that is the proxy's own: it is removed as a whole when the proxy is uninstalled."""
     if _CLOSED.fullmatch(path(text)) or _SHARED.fullmatch(text):
         raise ValueError(
-            "must be a folder of the proxy's own, such as /opt/k8s/kube-nginx: uninstall removes it "
-            "and the unit must see it, so none that is the system's, shared, temporary or in a home"
+            "must be a folder of the proxy's own, such as /opt/k8s/kube-nginx, and none that is "
+            "shared, temporary, in a home or the system's: uninstall removes it, its unit reads it"
         )
     return text
 

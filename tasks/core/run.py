@@ -98,7 +98,9 @@ _current: ContextVar[Run | None] = ContextVar("kube_nginx_run", default=None)
 def _unexpected(error: BaseException) -> StepError:
     if isinstance(error, KubeNginxError):
         return StepError(str(error))
-    return StepError(f"{type(error).__name__}: {error}", hint="this is a fault of kube-nginx: please report it")
+    return StepError(
+        f"{type(error).__name__}: {error}", hint="this is a fault of kube-nginx: please report it"
+    )
 
 
 @contextmanager
@@ -113,7 +115,8 @@ def run(
 ) -> Iterator[Run]:
     """Opens the run of a task; inside a chain's run, joins it.
 
-    `hosts` gives other hosts than the fleet's; `quiet` leaves all output to the task. Raises invoke.Exit: status 2 for wrong settings or
+    `hosts` gives other hosts than the fleet's; `quiet` leaves all output to the task.
+    Raises invoke.Exit: status 2 for wrong settings or
     flags, 1 when a host failed.
     """
     outer = _current.get()

@@ -28,7 +28,10 @@ TOP = ("profile", "nodes", "apiservers")
 KEYS = (*TOP, *(f"{name}.{key.name}" for name, cls in SECTIONS.items() for key in fields(cls)))
 """Every key that hosts.toml may have, dotted."""
 
-_WILDCARDS = ("0.0.0.0", "::")
+MOST_APISERVERS = 50
+MOST_LISTENERS = 8
+
+_WILDCARDS = ("0.0.0.0", "::")  # noqa: S104 - compared, not bound
 _SELVES = ("localhost", "127.0.0.1", "::1", *_WILDCARDS)
 
 _port = integer(1, 65535)
@@ -70,9 +73,7 @@ def _ssh(table: Table, folder: Path) -> Ssh:
         gateway=table.take("gateway", optional(parsed(_ssh_host)), base.gateway),
         host_keys=cast(HostKeys, table.take("host_keys", choice("strict", "accept-new"), "strict")),
         sudo=table.take("sudo", boolean, base.sudo),
-        connect_timeout=table.take(
-            "connect_timeout", integer(1, 600, " (seconds)"), base.connect_timeout
-        ),
+        connect_timeout=table.take("connect_timeout", integer(1, 600, " (seconds)"), base.connect_timeout),
     )
     table.finish(KEYS)
     return ssh
@@ -121,6 +122,7 @@ def _proxy(table: Table, base: Proxy) -> Proxy:
         user=table.take("user", optional(parsed(rules.account)), base.user),
     )
     table.finish(KEYS)
+    _at_most(table, "listen", len(proxy.listen), MOST_LISTENERS, "each takes a worker connection")
     _check_privileged_port(table, proxy)
     return proxy
 
@@ -145,11 +147,17 @@ def _listener(text: str) -> Endpoint:
     return listener
 
 
+def _at_most(table: Table, key: str, count: int, most: int, why: str) -> None:
+    if count > most:
+        table.problem(key, f"has {count} entries; at most {most} are possible: {why}")
+
+
 def _apiservers(top: Table) -> tuple[Endpoint, ...]:
     def apiserver(text: str) -> Endpoint:
         return parse_endpoint(text, APISERVER_PORT)
 
     apiservers = top.take_list("apiservers", parsed(apiserver), ())
+    _at_most(top, "apiservers", len(apiservers), MOST_APISERVERS, "the memory zone of 64k is full")
     if "apiservers" not in top:
         top.problem("apiservers", 'missing; name them: apiservers = ["10.0.0.1:6443", "api-2"]')
     return apiservers
@@ -204,9 +212,7 @@ def _node_table(table: Table) -> NodeSpec | None:
         return None
     for key, inside, beside in (("user", node.user, user), ("port", node.port, port)):
         if inside is not None and beside is not None:
-            table.problem(
-                key, f"{shown(beside)} beside the {key} in host, {shown(inside)}; keep one"
-            )
+            table.problem(key, f"{shown(beside)} beside the {key} in host, {shown(inside)}; keep one")
     return NodeSpec(name or node.name, node.host, node.user or user, node.port or port, groups)
 
 
@@ -254,8 +260,8 @@ def _check_folders(settings: Settings, build: Table, proxy: Table) -> None:
     if inside and build.sound("work_dir") and proxy.sound("prefix"):
         proxy.problem(
             "prefix",
-            f"{shown(settings.proxy.prefix)} holds the work folder {work_dir}, which uninstall would "
-            "remove with it; choose folders that are not inside each other",
+            f"{shown(settings.proxy.prefix)} holds the work folder {work_dir}, which uninstall "
+            "would remove with it; choose folders that are not inside each other",
         )
 
 

@@ -75,9 +75,7 @@ def _read(path: Path) -> Mapping[str, object]:
     try:
         return tomllib.loads(path.read_bytes().decode("utf-8-sig"))
     except UnicodeDecodeError as error:
-        raise SettingsError(
-            f"{path}: byte {error.start}: not UTF-8; save the file as UTF-8"
-        ) from None
+        raise SettingsError(f"{path}: byte {error.start}: not UTF-8; save the file as UTF-8") from None
     except OSError as error:
         raise SettingsError(f"{path}: cannot be read: {error.strerror}") from None
     except RecursionError:
@@ -92,9 +90,7 @@ def _first(source: str, candidates: list[Path]) -> Path:
             return candidate
     places = ", ".join(dict.fromkeys(os.path.abspath(candidate) for candidate in candidates))
     if source:
-        raise SettingsError(
-            f"{places}: not found, though {source} names it; correct or unset {source}"
-        )
+        raise SettingsError(f"{places}: not found, though {source} names it; correct or unset {source}")
     raise SettingsError(
         f"{FILE_NAME}: not found; looked for {places}. Write one, or name it in the environment "
         f"variable {ENVIRONMENT} or the Invoke configuration key kube_nginx.hosts_file"

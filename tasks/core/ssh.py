@@ -6,7 +6,7 @@ import re
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from threading import Lock, RLock
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import fabric
 import fabric.runners
@@ -15,11 +15,7 @@ import paramiko
 from .errors import StepError
 from .hostkeys import KnownHosts
 from .model import expanded
-from .settings import NodeSpec, Settings, Ssh, parse_node
-
-if TYPE_CHECKING:
-    from .node import Node
-
+from .settings import Settings, Ssh
 
 DEFAULT_CONFIG = expanded("~/.ssh/config")
 
@@ -48,8 +44,8 @@ class Session:
                 "sudo": {"password": config.sudo.password},
             },
         )
-        self._gateways: dict[str, Node] = {}
-        self._lock = RLock()
+        self.gateways: dict[str, fabric.Connection] = {}
+        self.gateways_lock = RLock()
 
     def _ssh_config(self) -> paramiko.SSHConfig:
         """OpenSSH's files in OpenSSH's order; a file named in hosts.toml is the only one, as with -F."""
@@ -72,34 +68,9 @@ class Session:
         file = self.ssh.config
         return file if file and file != DEFAULT_CONFIG and not file.is_file() else None
 
-    def gateway_for(self, spec: NodeSpec) -> Node | str | None:
-        """The jump host (or ProxyCommand) for a node, one connection for all nodes behind it.
-
-        hosts.toml's ssh.gateway wins over ssh_config's ProxyJump and ProxyCommand.
-        """
-        own = self.config.base_ssh_config.lookup(spec.host)
-        jump = self.ssh.gateway or str(own.get("proxyjump", ""))
-        if jump and jump != "none":
-            return self._gateway(jump, behind=spec.host)
-        command = own.get("proxycommand")
-        return str(command) if command and command != "none" else None
-
-    def _gateway(self, jump: str, behind: str) -> Node | None:
-        from .node import Node
-
-        earlier, _, last = jump.rpartition(",")
-        spec = parse_node(last.strip())
-        if spec.host == behind:
-            return None
-        with self._lock:
-            if jump not in self._gateways:
-                via = self._gateway(earlier, behind=spec.host) if earlier else None
-                self._gateways[jump] = Node(spec, self, gateway=via or False)
-            return self._gateways[jump]
-
     def close(self) -> None:
         """Closes the gateways; nodes are closed by their fleet."""
-        for gateway in self._gateways.values():
+        for gateway in self.gateways.values():
             gateway.close()
 
 

@@ -29,7 +29,7 @@ class Handler(BaseHTTPRequestHandler):
         self.close_connection = True
         self.answer(403, "Forbidden")
 
-    do_POST = do_PUT = do_PATCH = do_DELETE = refuse
+    do_POST = do_PUT = do_PATCH = do_DELETE = refuse  # noqa: N815 - http.server looks for these names
 
     def answer(self, status: int, body: str) -> None:
         """Send a whole response with a text body."""
@@ -62,9 +62,7 @@ def main() -> None:
     context.load_cert_chain(options.certificate, options.key)
     with Server((options.address, 6443), Handler) as server:
         # The handshake happens at the first read, in the connection's own thread.
-        server.socket = context.wrap_socket(
-            server.socket, server_side=True, do_handshake_on_connect=False
-        )
+        server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
         server.serve_forever()
 
 

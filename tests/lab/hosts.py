@@ -24,8 +24,11 @@ APISERVERS = 3
 APISERVER_PORT = 6443
 RUNNING = ("running", "degraded")
 BOOT = 60.0
+RECOVERY = 10.0
 POLL = 0.05
 PROPAGATE = Path("/run/systemd/nspawn/propagate")
+# In a mount namespace of its own, so that the mount ends with the node, however that ends.
+ON_OVERLAY = 'mount -t overlay overlay -o "$1" "$2" && shift 2 && exec "$@"'
 LEGACY = ("SYSTEMD_CGROUP_ENABLE_LEGACY_FORCE=1", "systemd.unified_cgroup_hierarchy=0")
 
 
@@ -166,7 +169,11 @@ class Host(ABC):
 
 @dataclass(frozen=True)
 class Node(Host):
-    """A Debian system with systemd as PID 1 and sshd on port 22."""
+    """A Debian system with systemd as PID 1 and sshd on port 22.
+
+    Its disk is an overlay over the cached root; it lasts from boot to boot, until the node is
+    removed or `reset`.
+    """
 
     kind = "node"
     first_address = 10
@@ -197,7 +204,7 @@ class Node(Host):
         return self._cgroup.runs("systemd-nspawn") and super().is_ready()
 
     def stop(self) -> None:
-        """Cut the power: all processes end at once, and the address answers no more."""
+        """Cut the power: all processes end at once, the address answers no more, the disk stays."""
         self.port.unplug()
         super().stop()
 
@@ -206,12 +213,20 @@ class Node(Host):
         super().remove()
         shutil.rmtree(PROPAGATE / self.netns, ignore_errors=True)
 
+    def reset(self) -> None:
+        """Cut the power, put in a fresh disk and boot; raises LabError as `start` does."""
+        self.stop()
+        shutil.rmtree(self._disk)
+        self.start()
+
     def system_state(self) -> str:
         """Give what `systemctl is-system-running` says, or `off` or `unreachable`."""
         if not self.is_alive():
             return "off"
-        result = self._systemctl("is-system-running", 5)
-        return result.stdout.strip() or "unreachable"
+        try:
+            return self._systemctl("is-system-running", 5).stdout.strip() or "unreachable"
+        except LabError:
+            return "unreachable"
 
     def prepare(self, hosts: str) -> None:
         """Write what the node finds in /etc/lab; hosts is its /etc/hosts.
@@ -226,12 +241,20 @@ class Node(Host):
         keys.write(self._etc / "hosts", hosts.encode())
 
     def _command(self) -> list[str]:
+        lower = roots.root(self.suite)
+        disk = self._disk / lower.name
+        upper, work, merged = (disk / part for part in ("upper", "work", "merged"))
+        for part in (upper, work, merged):
+            part.mkdir(parents=True, exist_ok=True)
         return [
+            *("unshare", "--mount", "--propagation=slave", "--"),
+            *("sh", "-c", ON_OVERLAY, "sh"),
+            f"lowerdir={lower},upperdir={upper},workdir={work}",
+            str(merged),
             "systemd-nspawn",
             "--quiet",
             "--settings=no",
-            f"--directory={roots.root(self.suite)}",
-            "--volatile=overlay",
+            f"--directory={merged}",
             f"--network-namespace-path=/run/netns/{self.netns}",
             f"--machine={self.netns}",
             f"--hostname={self.name}",
@@ -258,7 +281,7 @@ class Node(Host):
         if not self._cgroup.runs("systemd-nspawn"):
             return False
         try:
-            self._wait(BOOT / 3)
+            self._wait(RECOVERY)
         except LabError:
             return False
         return True
@@ -280,6 +303,10 @@ class Node(Host):
         options = ["-F", str(config), "-o", "BatchMode=yes", "-o", "ConnectTimeout=5"]
         argv = ["ssh", *options, "-l", user, self.name, command]
         return run(argv, check=False, timeout=timeout, stdin=stdin)
+
+    @property
+    def _disk(self) -> Path:
+        return self.folder / "disk"
 
     @property
     def _etc(self) -> Path:
@@ -319,9 +346,7 @@ class Apiserver(Host):
 
     def _answers(self) -> bool:
         context = ssl._create_unverified_context()
-        connection = http.client.HTTPSConnection(
-            self.address, APISERVER_PORT, timeout=1, context=context
-        )
+        connection = http.client.HTTPSConnection(self.address, APISERVER_PORT, timeout=1, context=context)
         try:
             connection.request("GET", "/readyz")
             return connection.getresponse().status == http.HTTPStatus.OK

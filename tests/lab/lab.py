@@ -6,7 +6,7 @@ import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -110,10 +110,8 @@ class Lab:
         with self._locked():
             self._clear()
             shutil.rmtree(self.state)
-        try:
+        with suppress(OSError):
             STATES.rmdir()
-        except OSError:
-            pass
 
     def _node(self, number: int) -> Node:
         return Node(self.name, number, self.state)
@@ -152,8 +150,7 @@ class Lab:
         known = "".join(f"{node.known_host}\n" for node in self.nodes)
         keys.write(self.state / "known_hosts", known.encode())
         config = "\n".join(
-            SSH_CONFIG.format(name=node.name, address=node.address, state=self.state)
-            for node in self.nodes
+            SSH_CONFIG.format(name=node.name, address=node.address, state=self.state) for node in self.nodes
         )
         keys.write(self.state / "ssh_config.draft", config.encode())
 

@@ -41,6 +41,7 @@ def run(
     try:
         result = subprocess.run(
             argv,
+            check=False,
             capture_output=True,
             text=True,
             errors="replace",

@@ -69,9 +69,7 @@ class Port:
 
     def is_plugged(self) -> bool:
         """Tell whether the near end is up and on the bridge."""
-        return any(
-            link["ifname"] == self.veth and "UP" in link["flags"] for link in self._on_bridge()
-        )
+        return any(link["ifname"] == self.veth and "UP" in link["flags"] for link in self._on_bridge())
 
     def wire(self) -> None:
         """Make the namespace and its veth pair from nothing."""

@@ -1,6 +1,6 @@
 """Root file systems of the nodes: Debian with systemd and sshd, built once and cached.
 
-A root is never written to: each node has an overlay of its own in memory.
+A root is never written to: each node has an overlay of its own.
 """
 
 import fcntl

@@ -12,7 +12,7 @@ from invoke.tasks import task
 from rich.console import Console
 from rich.table import Table
 
-from tests.lab.hosts import Apiserver, Node
+from tests.lab.hosts import Apiserver
 from tests.lab.lab import Lab
 from tests.lab.machine import LabError
 from tests.lab.progress import Progress
@@ -38,11 +38,11 @@ def _human(
 
 @task(help={"nodes": "how many nodes [as many as there are, or 3]", **NAME})
 @_human
-def up(context: Context, nodes: int | None = None, name: str | None = None) -> None:
+def up(context: Context, nodes: str | None = None, name: str | None = None) -> None:
     """Start the lab of real hosts on this machine, or mend it."""
     progress = Progress(Console())
     lab = Lab(name, progress=progress)
-    lab.up(nodes)
+    lab.up(_number(nodes))
     count = len(lab.nodes)
     progress.say(f"up: {count} node{'s'[: count > 1]}, {len(lab.apiservers)} apiservers")
     progress.say(f"ssh -F {lab.ssh_config} {lab.nodes[0].name}")
@@ -64,15 +64,15 @@ def status(context: Context, name: str | None = None) -> None:
     lab = Lab(name)
     table = Table("host", "system", "address", "state")
     for node in lab.nodes:
-        table.add_row(node.name, node.suite, node.address, _node_state(node))
+        table.add_row(node.name, node.suite, node.address, node.system_state())
     for server in lab.apiservers:
         table.add_row(server.name, "", server.address, _server_state(server))
     Console().print(table)
     if not lab.is_up():
-        raise Exit(f"lab {lab.name} is not up: fab lab.up", 1)
+        raise LabError(_not_up(lab))
 
 
-@task(help={"node": "the node's name [lab-node-1]", **NAME}, positional=["node"])
+@task(help={"node": "the node's name [lab-node-1]", **NAME})
 @_human
 def shell(context: Context, node: str | None = None, name: str | None = None) -> None:
     """Log in to a node of the lab."""
@@ -80,18 +80,27 @@ def shell(context: Context, node: str | None = None, name: str | None = None) ->
     names = [known.name for known in lab.nodes]
     host = node or names[0]
     if not lab.ssh_config.exists():
-        raise LabError(f"lab {lab.name} is not up: fab lab.up")
+        raise LabError(_not_up(lab))
     if host not in names:
         raise LabError(f"no node {host} in lab {lab.name}: it has {', '.join(names)}")
     os.execvp("ssh", ["ssh", "-F", str(lab.ssh_config), host])
 
 
-def _node_state(node: Node) -> str:
-    return node.system_state()
+def _number(text: str | None) -> int | None:
+    try:
+        return int(text) if text else None
+    except ValueError:
+        raise LabError(f"not a number of nodes: {text}") from None
+
+
+def _not_up(lab: Lab) -> str:
+    return f"lab {lab.name} is not up: fab lab.up --name {lab.name}"
 
 
 def _server_state(server: Apiserver) -> str:
-    return "ready" if server.is_ready() else "off"
+    if not server.is_alive():
+        return "off"
+    return "ready" if server.is_ready() else "not ready"
 
 
 ns = Collection("lab", up, down, status, shell)

@@ -1,0 +1,18 @@
+PYTHON ?= python3
+
+.PHONY: demo test
+demo: .venv/ready
+	.venv/bin/fab lab.up build deploy
+	@echo "Next: .venv/bin/fab status, .venv/bin/fab lab.shell, .venv/bin/fab --list; the end: .venv/bin/fab lab.down"
+
+test: .venv/ready
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+	.venv/bin/pytest
+
+# Debian's python3 comes without the module venv; there, apt-get brings it
+.venv/ready: pyproject.toml
+	$(PYTHON) -m venv .venv || { apt-get install -y -qq python3-venv && $(PYTHON) -m venv .venv; }
+	.venv/bin/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	touch $@

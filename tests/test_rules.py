@@ -1,0 +1,111 @@
+import pytest
+
+from tasks.core.address import Endpoint
+from tasks.core.rules import PINS
+from tasks.core.settings import parse
+
+from .hosts_data import FILE, SUM, problems, with_keys
+
+
+@pytest.mark.parametrize(
+    "prefix",
+    [
+        "opt/x",
+        "/opt",
+        "/opt/",
+        "/opt/x/",
+        "/opt//x",
+        "/opt/../etc",
+        "/opt/x/..",
+        "/opt/./x",
+        "/usr/local",
+        "/usr/local/bin",
+        "/usr/lib/systemd",
+        "/etc/systemd",
+        "/etc/kube-nginx",
+        "/var/lib",
+        "/var/lib/kubelet",
+        "/home/me/x",
+        "/root/x",
+        "/tmp/x",
+        "/run/x",
+        "/opt/k8s",
+        "/opt/k8s/work",
+        "/opt/a b",
+        "/opt/x;y",
+        "/opt/$x",
+        "/opt/%n",
+        "/opt/x\n",
+        "/opt/é",
+        "",
+    ],
+)
+def test_a_prefix_that_uninstall_must_not_remove(prefix: str) -> None:
+    assert problems(with_keys(proxy__prefix=prefix))[0].startswith("hosts.toml: proxy.prefix: ")
+
+
+@pytest.mark.parametrize(
+    "prefix", ["/opt/x", "/srv/a.b", "/usr/local/kube-nginx", "/var/lib/kube-nginx", "/opt/..x/y"]
+)
+def test_a_prefix_of_the_proxys_own(prefix: str) -> None:
+    assert parse(with_keys(proxy__prefix=prefix), FILE).proxy.prefix == prefix
+
+
+@pytest.mark.parametrize("text", ["500ms", "3s", "1m30s", "10m", "24d", "1w2d3h4m5s6ms"])
+def test_durations_that_nginx_reads(text: str) -> None:
+    assert parse(with_keys(proxy__connect_timeout=text), FILE).proxy.connect_timeout == text
+
+
+@pytest.mark.parametrize(
+    ("server", "listener", "loops"),
+    [
+        ("127.0.0.1:8443", "127.0.0.1:8443", True),
+        ("localhost:8443", "127.0.0.1:8443", True),
+        ("LOCALHOST:8443", "[::1]:8443", True),
+        ("[::1]:8443", "127.0.0.1:8443", True),
+        ("0.0.0.0:8443", "127.0.0.1:8443", True),
+        ("[::]:8443", "127.0.0.1:8443", True),
+        ("127.0.0.1:8443", "0.0.0.0:8443", True),
+        ("127.1.2.3:8443", "0.0.0.0:8443", True),
+        ("[::ffff:127.0.0.1]:8443", "127.0.0.1:8443", True),
+        ("10.0.0.1:8443", "10.0.0.1:8443", True),
+        ("127.0.0.1:6443", "127.0.0.1:8443", False),
+        ("10.0.0.1:8443", "127.0.0.1:8443", False),
+        ("10.0.0.1:8443", "0.0.0.0:8443", False),
+    ],
+)
+def test_an_apiserver_that_is_the_listener(server: str, listener: str, loops: bool) -> None:
+    data = with_keys(apiservers=[server], proxy__listen=[listener])
+    if loops:
+        assert "the proxy's own listener" in problems(data)[0]
+    else:
+        assert parse(data, FILE).apiservers
+
+
+@pytest.mark.parametrize(
+    ("version", "proxy", "keys"),
+    [
+        ("1.11.5", {}, ["proxy.balance", "proxy.worker_shutdown_timeout"]),
+        ("1.11.11", {}, ["proxy.balance"]),
+        ("1.15.1", {}, []),
+        ("1.11.5", {"balance": "least_conn", "worker_shutdown_timeout": ""}, []),
+        ("1.15.0", {"balance": "random two"}, ["proxy.balance"]),
+    ],
+)
+def test_what_the_chosen_version_does_not_know(version: str, proxy: dict[str, str], keys: list[str]) -> None:
+    data = with_keys(build={"version": version, "sha256": SUM}, proxy=proxy)
+    if keys:
+        assert [line.split(": ")[1] for line in problems(data)] == keys
+    else:
+        assert parse(data, FILE).build.sha256 == SUM
+
+
+def test_a_sum_may_repeat_the_pin_in_capitals() -> None:
+    pin = PINS["1.26.3"]
+    data = with_keys(build__version="1.26.3", build__sha256=pin.upper())
+    assert parse(data, FILE).build.sha256 == pin
+
+
+def test_root_may_listen_below_1024() -> None:
+    data = with_keys(proxy__listen=["127.0.0.1:443"], proxy__user="")
+    assert parse(data, FILE).proxy.listen == (Endpoint("127.0.0.1", 443),)
