@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from invoke import Collection, Task
-from invoke.util import Lexicon
+from invoke import Collection
 
 from .compile import build, configure, download, make_install, verify
 from .install import conf, mkdir, render, scp, unit
@@ -37,29 +34,7 @@ __all__ = [
     "verify",
 ]
 
-
-class _InOrder(str):
-    """A task's name that sorts by its place in the runbook, which is how `fab --list` then reads."""
-
-    __slots__ = ("place",)
-    place: int
-
-    def __lt__(self, other: str) -> bool:
-        return self.place < other.place if isinstance(other, _InOrder) else str(self) < other
-
-
-def _runbook(*tasks: Task[Any]) -> Collection:
-    collection = Collection(*tasks)
-    ordered = Lexicon()
-    for place, task in enumerate(tasks):
-        name = _InOrder(collection.transform(task.name))
-        name.place = place
-        ordered[name] = task
-    collection.tasks = ordered
-    return collection
-
-
-ns = _runbook(
+ns = Collection(
     build,
     deploy,
     download,

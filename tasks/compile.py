@@ -39,7 +39,7 @@ def _kept(settings: Settings, host: Any) -> Outcome | None:
 
 @task(help=_JSON)
 def download(c: Context, json: bool = False) -> None:
-    """Fetch nginx's source, check its sha256, unpack it."""
+    """1. Fetch nginx's source, check its sha256, unpack it."""
     with run(c, "download", json=json, hosts=lambda: _builders(c)) as r:
         r.step("download", _download(r))
 
@@ -74,7 +74,7 @@ def _send_tarball(host: Node, place: str, name: str, content: bytes, digest: str
 
 @task(help=_JSON | {"force": "Also if the binary is kept already."})
 def configure(c: Context, force: bool = False, json: bool = False) -> None:
-    """See that a C compiler is there, then ./configure with the runbook's flags."""
+    """2. See that a C compiler is there, then ./configure with the runbook's flags."""
     with run(c, "configure", json=json, hosts=lambda: _builders(c)) as r:
         r.step("configure", lambda host: _configure(r, host, force))
 
@@ -102,7 +102,7 @@ def _need(host: Any, path: str, first: str) -> None:
 
 @task(help=_JSON | {"force": "Also if the binary is kept already."})
 def make_install(c: Context, force: bool = False, json: bool = False) -> None:
-    """Run make and make install, and keep a stripped binary."""
+    """3. Run make and make install, and keep a stripped binary."""
     with run(c, "make-install", json=json, hosts=lambda: _builders(c)) as r:
         r.step("make-install", lambda host: _make_install(r, host, force))
 
@@ -127,7 +127,7 @@ def _make_install(r: Run, host: Any, force: bool) -> Outcome:
 
 @task(help=_JSON)
 def verify(c: Context, json: bool = False) -> None:
-    """Run what was built: its version, flags, libraries."""
+    """4. Run what was built: its version, flags, libraries."""
     with run(c, "verify", json=json, hosts=lambda: _builders(c)) as r:
         r.step("verify", lambda host: _verify(r.settings, host))
 
@@ -152,7 +152,7 @@ def _verify(settings: Settings, host: Any) -> Outcome:
 
 @task(help=_JSON | {"force": "Also if the binary is kept already."})
 def build(c: Context, force: bool = False, json: bool = False) -> None:
-    """Compile nginx with its stream module only: download, configure, make-install, verify."""
+    """1-4. Compile nginx with its stream module only: download, configure, make-install, verify."""
     with run(c, "build", json=json, hosts=lambda: _builders(c)):
         download(c)
         configure(c, force=force)

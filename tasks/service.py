@@ -35,7 +35,7 @@ def _systemctl(r: Run, verb: str, current: Any = lambda facts: False) -> None:
 
 @task(help=FLEET_HELP)
 def daemon_reload(c: Context, limit: str = "", json: bool = False) -> None:
-    """Have systemd read its unit files again."""
+    """9. Have systemd read its unit files again."""
     with run(c, "daemon-reload", limit=limit, json=json) as r:
         r.step("daemon-reload", lambda node: _daemon_reload(r.settings, node))
 
@@ -49,7 +49,7 @@ def _daemon_reload(settings: Settings, node: Node) -> Outcome:
 
 @task(help=FLEET_HELP)
 def enable(c: Context, limit: str = "", json: bool = False) -> None:
-    """Have the service start at boot."""
+    """10. Have the service start at boot."""
     with run(c, "enable", limit=limit, json=json) as r:
         _systemctl(r, "enable", lambda facts: facts.unit.get("UnitFileState") == "enabled")
 
@@ -63,7 +63,7 @@ def disable(c: Context, limit: str = "", json: bool = False) -> None:
 
 @task(help=FLEET_HELP)
 def restart(c: Context, limit: str = "", json: bool = False) -> None:
-    """Stop and start the service: cuts every open connection."""
+    """11. Stop and start the service: cuts every open connection."""
     with run(c, "restart", limit=limit, json=json) as r:
         _systemctl(r, "restart")
 
@@ -102,7 +102,7 @@ def _reload(settings: Settings, node: Node) -> Outcome:
 
 @task(help=FLEET_HELP)
 def status(c: Context, limit: str = "", json: bool = False) -> None:
-    """Show each node's service; exit 1 unless all are active (running) and listening."""
+    """12. Show each node's service; exit 1 unless all are active (running) and listening."""
     with run(c, "status", limit=limit, json=json) as r:
         r.step("status", lambda node: _status(r.settings, node))
         seen = {record.host: record.outcome.data for record in r.records if record.step == "status"}
@@ -172,7 +172,7 @@ def _age(seconds: float | None) -> str:
     }
 )
 def logs(c: Context, lines: int = 20, follow: bool = False, limit: str = "") -> None:
-    """Show the service's journal, each line after its node's name."""
+    """13. Show the service's journal, each line after its node's name."""
     if lines < 0:
         raise Exit("--lines is a number of lines, 0 or more", code=2)
     with run(c, "logs", limit=limit, quiet=True) as r:

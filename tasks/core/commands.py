@@ -39,7 +39,7 @@ def leashed(script: str) -> str:
     """
     return (
         f"exec 3<&0; setsid sh -c {quote(script)} </dev/null 3<&- & job=$!\n"
-        '( cat <&3 >/dev/null; kill -TERM -- "-$job" ) >/dev/null 2>&1 & watch=$!\n'
+        '( cat <&3 >/dev/null; kill -TERM "-$job" ) >/dev/null 2>&1 & watch=$!\n'
         'wait "$job"; status=$?; kill "$watch" 2>/dev/null; exit "$status"'
     )
 

@@ -35,7 +35,7 @@ class Node(fabric.Connection):  # type: ignore[misc]
     groups: tuple[str, ...] = ()
     session: Session
     _facts: Facts | None = None
-    _failed: StepError | None = None
+    _never_opened: StepError | None = None
 
     def __init__(
         self,
@@ -97,14 +97,15 @@ class Node(fabric.Connection):  # type: ignore[misc]
     def open_as_gateway(self) -> None:
         """Connects once for all nodes behind it; if that fails, it fails for all of them at once."""
         with self.session.gateways_lock:  # two threads must not open one connection
-            if self._failed is None:
-                try:
-                    return self.open()
-                except StepError as error:
-                    message = f"the gateway {self.label}: {error.message}"
-                    failed = StepError(message, hint=error.hint, unreachable=True)
-                    object.__setattr__(self, "_failed", failed)
-            raise self._failed
+            if self._never_opened:
+                raise self._never_opened
+            try:
+                self.open()
+            except StepError as error:
+                message = f"the gateway {self.label}: {error.message}"
+                failed = StepError(message, hint=error.hint, unreachable=True)
+                object.__setattr__(self, "_never_opened", failed)
+                raise failed from None
 
     def _connect(self) -> None:
         name = lookup_name(self.host, self.port)

@@ -12,19 +12,20 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 from pathlib import Path
-from subprocess import CompletedProcess
+from subprocess import CalledProcessError, CompletedProcess
 from typing import ClassVar
 
 from tests.lab import cgroups, keys, roots
 from tests.lab.cgroups import Cgroup
 from tests.lab.machine import LabError, last_words, run
-from tests.lab.network import Port, subnet
+from tests.lab.network import Port, Switch, subnet
 
 APISERVERS = 3
 APISERVER_PORT = 6443
 RUNNING = ("running", "degraded")
 BOOT = 60.0
 RECOVERY = 10.0
+AT_ONCE = 3.0
 POLL = 0.05
 PROPAGATE = Path("/run/systemd/nspawn/propagate")
 # In a mount namespace of its own, so that the mount ends with the node, however that ends.
@@ -70,9 +71,9 @@ class Host(ABC):
 
     @property
     def port(self) -> Port:
-        """The host's place on the bridge."""
-        veth = f"kn-{self.lab}-{self.kind[0]}{self.number}"
-        return Port(f"kn-{self.lab}", self.netns, veth, self._address)
+        """The host's place on the lab's switch."""
+        switch = Switch(f"kn-{self.lab}", subnet(self.lab))
+        return Port(switch, self.netns, f"{self.kind}-{self.number}", self._address)
 
     def exec(
         self, argv: Sequence[str], *, timeout: float = 30, stdin: str | None = None
@@ -94,7 +95,7 @@ class Host(ABC):
         if not (self.port.is_wired() and self.port.is_plugged() and self.is_alive()):
             return False
         try:
-            self._wait(2)
+            self._wait(AT_ONCE)
         except LabError:
             return False
         return True
@@ -140,7 +141,7 @@ class Host(ABC):
         self.folder.mkdir(parents=True, exist_ok=True)
         try:
             self._cgroup.start(self._command(), self.log)
-        except (OSError, ValueError) as error:
+        except (OSError, CalledProcessError) as error:
             raise LabError(f"{self.name}: cannot start: {error}") from error
 
     def _kill(self) -> None:

@@ -18,8 +18,8 @@ from tests.lab.progress import Progress
 T = TypeVar("T")
 R = TypeVar("R")
 STATES = Path("/run/kube-nginx-lab")
-# An interface name has 15 characters at most: kn-NAME-n99.
-NAME = re.compile(r"[a-z][a-z0-9]{0,7}")
+# An interface name has 15 characters at most: kn-NAME.
+NAME = re.compile(r"[a-z][a-z0-9]{0,11}")
 NODES = 3
 MOST_NODES = 99
 SSH_CONFIG = """\
@@ -35,9 +35,9 @@ Host {name}
 
 
 class Lab:
-    """Nodes and apiservers on a bridge of this machine, all named after the lab.
+    """Nodes and apiservers on a switch of this machine, all named after the lab.
 
-    name: one to eight lower-case letters and digits; by default $KUBE_NGINX_LAB, or `lab`.
+    name: one to twelve lower-case letters and digits; by default $KUBE_NGINX_LAB, or `lab`.
     nodes: how many; by default as many as the lab has, or three.
     apiserver: gives the command that runs as an apiserver in the apiserver's namespace.
     Raises LabError for a bad name or number.
@@ -53,7 +53,7 @@ class Lab:
     ) -> None:
         self.name = name or os.environ.get("KUBE_NGINX_LAB") or "lab"
         if not NAME.fullmatch(self.name):
-            raise LabError(f"not a lab name: {self.name!r}: one to eight of a-z and 0-9")
+            raise LabError(f"not a lab name: {self.name!r}: one to twelve of a-z and 0-9")
         self.state = STATES / self.name
         self._count = _valid(nodes)
         self._apiserver = apiserver
@@ -113,6 +113,10 @@ class Lab:
         with suppress(OSError):
             STATES.rmdir()
 
+    @property
+    def _switch(self) -> network.Switch:
+        return network.Switch(f"kn-{self.name}", network.subnet(self.name))
+
     def _node(self, number: int) -> Node:
         return Node(self.name, number, self.state)
 
@@ -139,7 +143,8 @@ class Lab:
     def _found(self) -> set[str]:
         """Name the namespaces of all hosts that this machine has anything of."""
         prefix = f"kn-{self.name}-"
-        return network.namespaces(prefix) | cgroups.named(prefix)
+        found = network.namespaces(prefix) | cgroups.named(prefix)
+        return {name for name in found if self._by_netns(name)}
 
     def _prepare(self) -> None:
         keys.write(self.state / "nodes", f"{self._count}\n".encode())
@@ -162,7 +167,7 @@ class Lab:
     def _mend(self, hosts: list[Host]) -> None:
         suites = [host.suite for host in hosts if isinstance(host, Node)]
         roots.build(suites, self._progress)
-        network.ensure_bridge(f"kn-{self.name}", network.subnet(self.name))
+        self._switch.ensure()
         _each(self._start, hosts)
 
     def _start(self, host: Host) -> None:
@@ -173,9 +178,7 @@ class Lab:
     def _clear(self) -> None:
         self.ssh_config.unlink(missing_ok=True)
         self._remove(self._found())
-        for link in network.links(f"kn-{self.name}-"):
-            network.remove_link(link)
-        network.remove_link(f"kn-{self.name}")
+        self._switch.remove()
 
     def _remove(self, names: set[str]) -> None:
         hosts = [host for host in map(self._by_netns, names) if host]
@@ -184,7 +187,7 @@ class Lab:
                 _each(lambda host: host.remove(), hosts)
 
     def _by_netns(self, netns: str) -> Host | None:
-        match = re.fullmatch(rf"kn-{self.name}-(node|api)-(\d+)", netns)
+        match = re.fullmatch(rf"kn-{self.name}-(node|api)-(\d\d?)", netns)
         if not match:
             return None
         return (self._node if match[1] == "node" else self._server)(int(match[2]))

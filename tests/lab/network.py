@@ -1,4 +1,4 @@
-"""The lab's network: a bridge, and for each host a namespace with one address on it."""
+"""The lab's network: a switch, and for each host a namespace with one address on it."""
 
 import ipaddress
 import json
@@ -12,6 +12,8 @@ from tests.lab.machine import LabError, run
 BENCHMARK = ipaddress.IPv4Network("198.18.0.0/15")
 RESERVED = {"lab": 0, "test": 1}
 NAMESPACES = Path("/run/netns")
+BRIDGE = "bridge"
+UPLINK = "uplink"
 
 
 def subnet(lab: str) -> ipaddress.IPv4Network:
@@ -21,88 +23,121 @@ def subnet(lab: str) -> ipaddress.IPv4Network:
     return ipaddress.IPv4Network((int(BENCHMARK.network_address) + (index << 8), 24))
 
 
-def links(prefix: str) -> list[str]:
-    """Name this machine's network interfaces that begin with prefix."""
-    return [link["ifname"] for link in _show("link") if link["ifname"].startswith(prefix)]
-
-
 def namespaces(prefix: str) -> set[str]:
     """Name the network namespaces that begin with prefix."""
     return {path.name for path in NAMESPACES.glob(f"{prefix}*")}
 
 
-def ensure_bridge(name: str, network: ipaddress.IPv4Network) -> None:
-    """Make the bridge, with the network's first address for this machine.
+@dataclass(frozen=True)
+class Switch:
+    """A bridge in a namespace of its own, and the interface by which this machine is on it.
 
-    Raises LabError if another interface has an address in the network.
+    In its own namespace no firewall of this machine, a container engine's say, filters it.
     """
-    address = f"{network[1]}/{network.prefixlen}"
-    interfaces = {link["ifname"]: link for link in _show("addr")}
-    for other, link in interfaces.items():
-        if other != name and any(ipaddress.IPv4Address(a) in network for a in _addresses(link)):
-            raise LabError(f"{other} has an address in {network} already: choose another lab name")
-    if name not in interfaces:
-        run(["ip", "link", "add", name, "type", "bridge"])
-    bridge = interfaces.get(name, {})
-    if "UP" not in bridge.get("flags", ()) or str(network[1]) not in _addresses(bridge):
-        run(["ip", "link", "set", name, "up"])
-        run(["ip", "address", "replace", address, "dev", name])
 
+    interface: str
+    network: ipaddress.IPv4Network
 
-def remove_link(name: str) -> None:
-    """Remove a network interface; fine if it is not there."""
-    run(["ip", "link", "delete", name], check=False)
+    @property
+    def netns(self) -> str:
+        """The switch's network namespace."""
+        return f"{self.interface}-switch"
+
+    def ensure(self) -> None:
+        """Make what is missing; this machine gets the network's first address.
+
+        Raises LabError if another interface has an address in the network.
+        """
+        for link in _show("addr"):
+            if link["ifname"] != self.interface and self._is_mine(link):
+                raise LabError(f"{link['ifname']} is in {self.network}: choose another lab name")
+        if not self._is_whole():
+            self.remove()
+            self._make()
+        _ip("-n", self.netns, "link", "set", BRIDGE, "up")
+        _ip("-n", self.netns, "link", "set", UPLINK, "master", BRIDGE, "up")
+        _ip("link", "set", self.interface, "up")
+        address = f"{self.network[1]}/{self.network.prefixlen}"
+        _ip("address", "replace", address, "dev", self.interface)
+
+    def remove(self) -> None:
+        """Remove it, and with it the near ends of all ports; fine if it is not there."""
+        run(["ip", "link", "delete", self.interface], check=False)
+        _delete_namespace(self.netns)
+
+    def _is_mine(self, link: dict[str, Any]) -> bool:
+        return any(ipaddress.IPv4Address(a) in self.network for a in _addresses(link))
+
+    def _is_whole(self) -> bool:
+        inside = {link["ifname"] for link in _show("link", self.netns)}
+        outside = {link["ifname"] for link in _show("link")}
+        return {BRIDGE, UPLINK} <= inside and self.interface in outside
+
+    def _make(self) -> None:
+        _ip("netns", "add", self.netns)
+        _ip("-n", self.netns, "link", "add", BRIDGE, "type", "bridge")
+        peer = ["peer", "name", UPLINK, "netns", self.netns]
+        _ip("link", "add", self.interface, "type", "veth", *peer)
 
 
 @dataclass(frozen=True)
 class Port:
-    """A host's place on the bridge: a veth pair whose far end is eth0 in its namespace."""
+    """A host's place on the switch: a veth pair whose far end is eth0 in the host's namespace."""
 
-    bridge: str
+    switch: Switch
     netns: str
-    veth: str
+    near: str
     address: ipaddress.IPv4Address
 
     def is_wired(self) -> bool:
-        """Tell whether the namespace has its address, which `wire` gives last."""
-        return any(str(self.address) in _addresses(link) for link in _show("addr", self.netns))
+        """Tell whether the pair is there and has its address, which `wire` gives last."""
+        far = any(str(self.address) in _addresses(link) for link in _show("addr", self.netns))
+        return far and bool(self._near_end())
 
     def is_plugged(self) -> bool:
         """Tell whether the near end is up and on the bridge."""
-        return any(link["ifname"] == self.veth and "UP" in link["flags"] for link in self._on_bridge())
+        link = self._near_end()
+        return link.get("master") == BRIDGE and "UP" in link["flags"]
 
     def wire(self) -> None:
         """Make the namespace and its veth pair from nothing."""
         self.unwire()
-        run(["ip", "netns", "add", self.netns])
-        self._ip("link", "set", "lo", "up")
+        _ip("netns", "add", self.netns)
+        _ip("-n", self.netns, "link", "set", "lo", "up")
         # The same hardware address every time: neighbours need not learn a new one.
         mac = ":".join(f"{byte:02x}" for byte in b"\x02\x6b" + self.address.packed)
         peer = ["peer", "name", "eth0", "address", mac, "netns", self.netns]
-        run(["ip", "link", "add", self.veth, "type", "veth", *peer])
+        _ip("-n", self.switch.netns, "link", "add", self.near, "type", "veth", *peer)
         self.plug()
-        self._ip("link", "set", "eth0", "up")
-        self._ip("address", "add", f"{self.address}/24", "dev", "eth0")
+        _ip("-n", self.netns, "link", "set", "eth0", "up")
+        address = f"{self.address}/{self.switch.network.prefixlen}"
+        _ip("-n", self.netns, "address", "add", address, "dev", "eth0")
 
     def unwire(self) -> None:
         """Remove both; the veth first, as a namespace would drop it only a moment later."""
-        remove_link(self.veth)
-        if (NAMESPACES / self.netns).exists():
-            run(["ip", "netns", "delete", self.netns], check=False)
+        run(["ip", "-n", self.switch.netns, "link", "delete", self.near], check=False)
+        _delete_namespace(self.netns)
 
     def plug(self) -> None:
         """Connect the near end to the bridge."""
-        run(["ip", "link", "set", self.veth, "master", self.bridge, "up"])
+        _ip("-n", self.switch.netns, "link", "set", self.near, "master", BRIDGE, "up")
 
     def unplug(self) -> None:
         """Pull the plug: the address answers no more, not even with a refusal."""
-        run(["ip", "link", "set", self.veth, "down"], check=False)
+        run(["ip", "-n", self.switch.netns, "link", "set", self.near, "down"], check=False)
 
-    def _ip(self, *arguments: str) -> None:
-        run(["ip", "-n", self.netns, *arguments])
+    def _near_end(self) -> dict[str, Any]:
+        links = _show("link", self.switch.netns)
+        return next((link for link in links if link["ifname"] == self.near), {})
 
-    def _on_bridge(self) -> list[dict[str, Any]]:
-        return [link for link in _show("link") if link.get("master") == self.bridge]
+
+def _delete_namespace(name: str) -> None:
+    if (NAMESPACES / name).exists():
+        _ip("netns", "delete", name)
+
+
+def _ip(*arguments: str) -> None:
+    run(["ip", *arguments])
 
 
 def _show(what: str, netns: str | None = None) -> list[dict[str, Any]]:

@@ -83,9 +83,16 @@ def _build(suite: str, progress: Progress) -> None:
             return
         if draft.exists():
             shutil.rmtree(draft)
-        run([*CONFINE, *_command(suite, draft)], timeout=None)
+        scratch = draft / "tmp"
+        scratch.mkdir(parents=True)
+        run(
+            [*CONFINE, *_command(suite, draft / "root")],
+            timeout=None,
+            env={"TMPDIR": str(scratch)},
+        )
         os.sync()
-        draft.rename(target)
+        (draft / "root").rename(target)
+        shutil.rmtree(draft)
 
 
 def _command(suite: str, target: Path) -> list[str]:

@@ -24,13 +24,13 @@ NAME = {"name": "name of the lab, if there is more than one [$KUBE_NGINX_LAB, or
 def _human(
     function: Callable[Concatenate[Context, P], None],
 ) -> Callable[Concatenate[Context, P], None]:
-    """Turn a LabError into one line and exit code 1."""
+    """Turn an error into one line and exit code 1."""
 
     @functools.wraps(function)
     def wrapper(context: Context, /, *args: P.args, **kwargs: P.kwargs) -> None:
         try:
             function(context, *args, **kwargs)
-        except LabError as error:
+        except (LabError, OSError) as error:
             raise Exit(str(error), 1) from error
 
     return wrapper

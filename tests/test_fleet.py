@@ -1,0 +1,177 @@
+"""Which nodes a limit means, and the pool over them."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import fabric
+import pytest
+from fabric.exceptions import GroupException
+from invoke import Context
+
+from tasks.core.errors import UsageError
+from tasks.core.fleet import Fleet, close_all, fleet_of, select
+from tasks.core.pool import fan_out
+from tasks.core.settings import NodeSpec
+
+NODES = [
+    NodeSpec("worker-1", "10.0.0.1", None, None, ("workers", "rack-a")),
+    NodeSpec("worker-2", "10.0.0.2", None, None, ("workers", "rack-b")),
+    NodeSpec("control-1", "10.0.0.3", None, None, ()),
+]
+
+
+@pytest.mark.parametrize(
+    ("limit", "names"),
+    [
+        ("", "worker-1 worker-2 control-1"),
+        ("worker-2", "worker-2"),
+        ("10.0.0.3", "control-1"),
+        ("workers", "worker-1 worker-2"),
+        ("worker-[12]", "worker-1 worker-2"),
+        ("control-*,rack-a", "worker-1 control-1"),
+        ("worker-2, worker-1", "worker-1 worker-2"),
+    ],
+)
+def test_limit(limit: str, names: str) -> None:
+    assert [node.name for node in select(NODES, limit)] == names.split()
+
+
+@pytest.mark.parametrize(
+    ("limit", "message"),
+    [
+        ("worker-9", "--limit worker-9: no node, host or group matches; did you mean worker-"),
+        ("zzz", "--limit zzz: no node, host or group matches; known are 10.0.0.1, "),
+        ("worker-1,zzz", "--limit zzz: no node"),
+        (",", "--limit ',' names no node"),
+    ],
+)
+def test_a_limit_that_means_nothing(limit: str, message: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        select(NODES, limit)
+    assert str(caught.value).startswith(message)
+
+
+def test_no_more_than_parallel_run_at_once_and_all_results_come() -> None:
+    full = threading.Barrier(3, timeout=10)  # breaks unless three run at once
+    running, most, lock = 0, 0, threading.Lock()
+
+    def work(item: int) -> int:
+        nonlocal running, most
+        with lock:
+            running += 1
+            most = max(most, running)
+        full.wait()
+        with lock:
+            running -= 1
+        full.wait()
+        if item == 4:
+            raise ValueError("four")
+        return item * 2
+
+    results = dict(fan_out(range(6), work, 3))
+    assert most == 3
+    assert {k: v for k, v in results.items() if k != 4} == {0: 0, 1: 2, 2: 4, 3: 6, 5: 10}
+    assert isinstance(results[4], ValueError)
+
+
+class TestGroup:
+    """Fleet is Fabric's ThreadingGroup."""
+
+    class Host(fabric.Connection):  # type: ignore[misc]
+        """Answers without a network, the last one first."""
+
+        gate: dict[str, threading.Event]
+
+        def run(self, command: str, **_: object) -> str:
+            names = list(self.gate)
+            later = names[names.index(self.host) + 1 :]
+            if later:
+                assert self.gate[later[0]].wait(10)
+            self.gate[self.host].set()
+            if command == "fail" and self.host == "b":
+                raise OSError("no")
+            return f"{self.host}: {command}"
+
+    def fleet(self) -> Fleet:
+        gate = {name: threading.Event() for name in "abc"}
+        hosts = []
+        for name in gate:
+            host = self.Host(name)
+            object.__setattr__(host, "gate", gate)
+            hosts.append(host)
+        fleet: Fleet = Fleet.from_connections(hosts)
+        return fleet
+
+    def test_results_keep_the_order_of_the_fleet(self) -> None:
+        results = self.fleet().run("uptime")
+        assert [(node.host, text) for node, text in results.items()] == [
+            ("a", "a: uptime"),
+            ("b", "b: uptime"),
+            ("c", "c: uptime"),
+        ]
+
+    def test_a_failure_is_fabrics_exception(self) -> None:
+        with pytest.raises(GroupException) as caught:
+            self.fleet().run("fail")
+        assert [node.host for node in caught.value.result.failed] == ["b"]
+        assert [node.host for node in caught.value.result.succeeded] == ["a", "c"]
+
+
+@pytest.fixture
+def hosts_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / "ssh_config").write_text(
+        "Host worker-1\n  HostName 10.0.0.1\n  User admin\n  Port 2200\n  IdentitiesOnly yes\n"
+        "Host inner\n  ProxyJump first,jumper@second:2022\n"
+    )
+    path = tmp_path / "hosts.toml"
+    path.write_text(
+        'nodes = ["worker-1", "ops@10.0.0.9:2222", "fd00::5", "inner"]\n'
+        'apiservers = ["10.0.1.1"]\n[ssh]\nconfig = "ssh_config"\n'
+    )
+    monkeypatch.setenv("KUBE_NGINX_HOSTS", str(path))
+    return path
+
+
+def test_user_and_port_fall_back_to_ssh_config_then_root(hosts_file: Path) -> None:
+    fleet = fleet_of(Context())
+    seen = [(node.label, node.user, node.host, node.port) for node in fleet]
+    assert seen == [
+        ("worker-1", "admin", "10.0.0.1", 2200),
+        ("10.0.0.9", "ops", "10.0.0.9", 2222),
+        ("fd00::5", "root", "fd00::5", 22),
+        ("inner", "root", "inner", 22),
+    ]
+    assert next(iter(fleet)).connect_kwargs["look_for_keys"] is False
+    assert list(fleet)[1].connect_kwargs["look_for_keys"] is True
+    second = list(fleet)[3].gateway
+    assert (second.user, second.host, second.port) == ("jumper", "second", 2022)
+    assert second.gateway.host == "first"
+
+
+def test_connections_are_shared_by_all_tasks_of_a_process(hosts_file: Path) -> None:
+    assert [id(node) for node in fleet_of(Context())] == [id(node) for node in fleet_of(Context())]
+    first = next(iter(fleet_of(Context())))
+    close_all()
+    assert next(iter(fleet_of(Context()))) is not first
+
+
+@pytest.mark.parametrize(
+    ("connection", "expected"),
+    [
+        (fabric.Connection("worker-1"), ("worker-1", "admin", "10.0.0.1", 2200)),
+        (fabric.Connection("10.0.0.77", user="me", port=2201), ("10.0.0.77", "me", "10.0.0.77", 2201)),
+        (fabric.Connection("10.0.0.78"), ("10.0.0.78", "root", "10.0.0.78", 22)),
+    ],
+)
+def test_a_connection_means_exactly_that_host(
+    hosts_file: Path, connection: fabric.Connection, expected: tuple[object, ...]
+) -> None:
+    (node,) = fleet_of(connection)
+    assert (node.label, node.user, node.host, node.port) == expected
+
+
+def test_a_connection_and_a_limit_contradict_each_other(hosts_file: Path) -> None:
+    with pytest.raises(UsageError):
+        fleet_of(fabric.Connection("worker-1"), limit="worker-1")
