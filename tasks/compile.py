@@ -34,7 +34,7 @@ def _work(settings: Settings, host: Any) -> str:
 
 def _kept(settings: Settings, host: Any) -> Outcome | None:
     binary = store.find(settings, _arch(host))
-    return Outcome("ok", f"kept: {binary.path}") if binary else None
+    return Outcome("ok", f"kept: {recipe.key(settings.build, binary.arch)}") if binary else None
 
 
 @task(help=_JSON)

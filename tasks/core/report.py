@@ -132,7 +132,7 @@ class Live:
         if self._bar:
             self._bar.stop()
             self._bar = None
-        self._console.print(self._summary(), soft_wrap=True, highlight=False)
+        self._console.print(self._summary(), no_wrap=True, overflow="ellipsis", highlight=False)
         noted: dict[tuple[str, str], list[str]] = {}
         for record in self._records:
             if record.outcome.state in ("failed", "warning"):
