@@ -68,7 +68,9 @@ def main() -> None:
     for row in rows:
         console.print(row, highlight=False)
     (ROOT / "docs").mkdir(exist_ok=True)
-    plain = re.sub(r"@font-face \{\{.*?\}\}\s*", "", CONSOLE_SVG_FORMAT, flags=re.DOTALL)  # no fonts from afar
+    plain = re.sub(
+        r"@font-face \{\{.*?\}\}\s*", "", CONSOLE_SVG_FORMAT, flags=re.DOTALL
+    )  # no fonts from afar
     console.save_svg(str(ROOT / "docs" / "deploy.svg"), title="fab build deploy", code_format=plain)
 
 

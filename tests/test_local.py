@@ -67,14 +67,14 @@ def test_a_script_that_fails(script: str, tail: int, last: str) -> None:
     assert (error.tail, error.hint, error.unreachable) == (last, "", False)
 
 
-ODD = "it's \"quoted\" $HOME `id` $(id) \\ \\n * ? [a] {1,2} ~ ! # ; & | < > % %s \t é 漢 - --"
+ODD = 'it\'s "quoted" $HOME `id` $(id) \\ \\n * ? [a] {1,2} ~ ! # ; & | < > % %s \t é 漢 - --'
 
 
 @pytest.mark.parametrize(
     ("script", "stdout"),
     [
         (f"cat <<'END'\n{ODD}\nEND", f"{ODD}\n"),
-        ("printf '%s\\n' \"it's\" 'say \"x\"' '$HOME' '`id`' '\\'", "it's\nsay \"x\"\n$HOME\n`id`\n\\\n"),
+        ("printf '%s\\n' \"it's\" 'say \"x\"' '$HOME' '`id`' '\\'", 'it\'s\nsay "x"\n$HOME\n`id`\n\\\n'),
         ("set -- 'a  b' ''; echo $#; printf '<%s>' \"$@\"", "2\n<a  b><>"),
         ("if true; then\n  echo yes  # a comment with a ' in it\nfi", "yes\n"),
         ("echo 'a\nb'", "a\nb\n"),
@@ -180,14 +180,16 @@ def test_many_scripts_at_once() -> None:
     assert results == {n: Ended(n, f"{n}\n", "") for n in range(8)}
 
 
-def test_a_script_that_does_not_end() -> None:
+@pytest.mark.xfail(strict=True, reason="only the outer shell is killed: its children hold its output open")
+@pytest.mark.parametrize("script", ["exec sleep 3", "sleep 3", "sleep 3; :", "sleep 3 | cat"])
+def test_a_script_that_does_not_end(script: str) -> None:
     began = monotonic()
-    error = refusal("exec sleep 30", timeout=0.2)
-    assert monotonic() - began < 5
-    assert (error.message, error.command, error.status) == ("did not end within 0.2 s", "exec sleep 30", None)
+    error = refusal(script, timeout=0.2)
+    assert monotonic() - began < 2
+    assert (error.message, error.command, error.status) == ("did not end within 0.2 s", script, None)
 
 
-@pytest.mark.xfail(strict=True, reason="only the shell is killed: its children hold its output open")
+@pytest.mark.xfail(strict=True, reason="only the outer shell is killed: its children hold its output open")
 def test_what_a_script_started_ends_with_it(tmp_path: Path) -> None:
     pid_file = tmp_path / "pid"
     began = monotonic()

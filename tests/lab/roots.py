@@ -25,6 +25,8 @@ PACKAGES = (
     "procps",
     "sudo",
 )
+# One of the nodes can be a build host.
+COMPILER = {"bookworm": ("gcc", "make", "libc6-dev")}
 # The keys come at boot, in /etc/lab. `$1` is the root.
 CUSTOMIZE = r"""set -e
 rm -f "$1/etc/hostname" "$1/etc/resolv.conf"
@@ -60,7 +62,7 @@ CONFINE = (
 def root(suite: str) -> Path:
     """Give the folder of a suite's root, whether it is built yet or not."""
     cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    recipe = repr((PACKAGES, CUSTOMIZE)).encode()
+    recipe = repr((PACKAGES, COMPILER, CUSTOMIZE)).encode()
     return _folder(Path(cache)) / f"{suite}-{hashlib.sha256(recipe).hexdigest()[:10]}"
 
 
@@ -99,7 +101,7 @@ def _command(suite: str, target: Path) -> list[str]:
     return [
         "mmdebstrap",
         "--variant=minbase",
-        f"--include={','.join(PACKAGES)}",
+        f"--include={','.join((*PACKAGES, *COMPILER.get(suite, ())))}",
         f"--keyring={KEYRING}",
         f"--customize-hook={CUSTOMIZE}",
         suite,
