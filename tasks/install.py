@@ -7,7 +7,7 @@ from typing import Any
 
 from invoke import Context, Exit, task
 
-from .core import commands, store
+from .core import commands, report, store
 from .core import render as rendering
 from .core.errors import KubeNginxError, StepError
 from .core.fleet import settings_of
@@ -108,11 +108,11 @@ def render(c: Context, to: str = "") -> None:
         }
     for name, text in files.items():
         if not to:
-            print(f"# {name}\n{text}")
+            report.write(f"# {name}\n{text}")
             continue
         try:
             Path(to).mkdir(parents=True, exist_ok=True)
             store.write_whole(Path(to) / name, text.encode(), 0o644)
         except OSError as error:
             raise Exit(f"cannot write {to}/{name}: {error.strerror}", code=1) from None
-        print(f"{to}/{name}")
+        report.write(f"{to}/{name}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 from invoke import Context, Exit, task
@@ -23,7 +24,7 @@ def _systemctl(r: Run, verb: str, current: Any = lambda facts: False) -> None:
     def work(node: Node) -> Outcome:
         facts = node.survey(r.settings.proxy)
         if current(facts):
-            return Outcome("ok", facts.state)
+            return Outcome("ok", "already")
         try:
             node.sh(commands.systemctl(verb))
         finally:
@@ -184,6 +185,8 @@ def logs(c: Context, lines: int = 20, follow: bool = False, limit: str = "") -> 
 
 def _logs(r: Run, node: Node, lines: int, follow: bool, width: int) -> Outcome:
     def show(line: str) -> None:
+        if r.console.broken:  # nobody reads: end as any filter would
+            os._exit(0)
         r.console.print(f"{node.label:<{width}} | {line}", markup=False, highlight=False, soft_wrap=True)
 
     timeout = None if follow else 60

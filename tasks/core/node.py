@@ -310,4 +310,6 @@ def _worth_another_try(error: BaseException) -> bool:
 
 
 def _reason(error: BaseException) -> str:
+    if isinstance(error, invoke.exceptions.ThreadException):
+        error = error.exceptions[0].value  # its own text is a traceback
     return getattr(error, "strerror", None) or str(error) or type(error).__name__

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -234,9 +235,30 @@ def _error(step: str, error: StepError) -> dict[str, Any]:
     }
 
 
-def console_for(as_json: bool) -> Console:
+class Output(Console):
+    """A console whose reader may leave (`| head`): the work goes on, and is told to nobody.
+
+    `broken` is then true.
+    """
+
+    broken = False
+
+    def on_broken_pipe(self) -> None:
+        """Is told by rich that nobody reads any more."""
+        self.broken = True
+        _to_nobody()
+
+
+def _to_nobody() -> None:
+    """What is still written to stdout goes nowhere, so that the interpreter's own flush cannot fail."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
+
+
+def console_for(as_json: bool) -> Output:
     """Where people read: stdout, or stderr when stdout belongs to a JSON document."""
-    return Console(stderr=as_json)
+    return Output(stderr=as_json)
 
 
 def reporter_for(console: Console) -> Reporter:
@@ -244,7 +266,10 @@ def reporter_for(console: Console) -> Reporter:
     return Live(console) if console.is_terminal and not console.is_dumb_terminal else Plain(console)
 
 
-def write_json(text: str) -> None:
-    """One document on stdout."""
-    sys.stdout.write(text + "\n")
-    sys.stdout.flush()
+def write(text: str) -> None:
+    """A document on stdout."""
+    try:
+        sys.stdout.write(text + "\n")
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _to_nobody()

@@ -75,7 +75,7 @@ class Run:
         """Tells failures and what to do next. Raises invoke.Exit with status 1 if a host failed."""
         if self.as_json:
             hosts = [host.label for host in self.fleet]
-            report.write_json(report.document(self.task, self.records, hosts))
+            report.write(report.document(self.task, self.records, hosts))
         if self.failed:
             raise invoke.Exit("\n".join(self._failures()), code=1)
 
