@@ -80,7 +80,7 @@ RENDERED = "".join(
 def isolation() -> list[str]:
     """pip's flag to build with the setuptools that is here, if it is new enough."""
     try:
-        new_enough = int(version("setuptools").split(".")[0]) >= 68
+        new_enough = int(version("setuptools").split(".")[0]) >= 77
     except PackageNotFoundError:
         return []
     return ["--no-build-isolation"] if new_enough else []
@@ -94,7 +94,7 @@ def pip(*arguments: str) -> None:
         check=False,
     )
     if "No module named pip" in done.stderr or "distribution found for setuptools" in done.stderr:
-        pytest.skip("needs pip and setuptools >= 68, or a package index")
+        pytest.skip("needs pip and setuptools >= 77, or a package index")
     assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -184,7 +184,7 @@ def test_the_metadata_of_the_wheel(wheel: Path) -> None:
         (top,) = [name for name in archive.namelist() if name.endswith(".dist-info/top_level.txt")]
         assert archive.read(top) == b"kube_nginx\n"
         assert [n.rpartition("/")[2] for n in archive.namelist() if n.endswith("/LICENSE")] == ["LICENSE"]
-    assert {"Name: kube-nginx", "Requires-Python: >=3.11", "License-File: LICENSE"} <= set(lines)
+    assert {"Name: kube-nginx", "Requires-Python: >=3.11", "License-Expression: MIT"} <= set(lines)
     needs = {match[1] for line in lines if (match := re.fullmatch(r"Requires-Dist: (\w+)[^;]*", line))}
     assert needs == {"fabric", "invoke", "jinja2", "rich"}
 
