@@ -35,6 +35,7 @@ __all__ = [
 ]
 
 ns = Collection(
+    "kube-nginx",
     build,
     deploy,
     download,

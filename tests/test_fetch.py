@@ -347,7 +347,6 @@ def damaged() -> bytes:
     return packer.compress(info.tobuf() + bytes(20_000)) + packer.flush(zlib.Z_FULL_FLUSH) + b"\x07" * 100
 
 
-@pytest.mark.xfail(strict=True, raises=zlib.error, reason="zlib.error is not caught")
 def test_a_pinned_tarball_that_is_damaged(mirrors: Mirrors, folder: Path) -> None:
     content = damaged()
     error = refusal(build_of(content, *mirrors(serve(content)).prefixes), folder)
@@ -355,7 +354,6 @@ def test_a_pinned_tarball_that_is_damaged(mirrors: Mirrors, folder: Path) -> Non
     assert listing(folder) == []
 
 
-@pytest.mark.xfail(strict=True, raises=OSError, reason="an OSError of the folder is no StepError")
 def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     folder = tmp_path / "file" / "kept"

@@ -180,7 +180,6 @@ def test_many_scripts_at_once() -> None:
     assert results == {n: Ended(n, f"{n}\n", "") for n in range(8)}
 
 
-@pytest.mark.xfail(strict=True, reason="only the outer shell is killed: its children hold its output open")
 @pytest.mark.parametrize("script", ["exec sleep 3", "sleep 3", "sleep 3; :", "sleep 3 | cat"])
 def test_a_script_that_does_not_end(script: str) -> None:
     began = monotonic()
@@ -197,7 +196,6 @@ def runs(pid: str) -> bool:
         return False
 
 
-@pytest.mark.xfail(strict=True, reason="only the outer shell is killed: its children hold its output open")
 def test_what_a_script_started_ends_with_it(tmp_path: Path) -> None:
     pid_file = tmp_path / "pid"
     began = monotonic()
@@ -209,7 +207,6 @@ def test_what_a_script_started_ends_with_it(tmp_path: Path) -> None:
         sleep(0.01)
 
 
-@pytest.mark.xfail(strict=True, reason="standard input is a pipe that nobody closes")
 def test_standard_input_is_empty() -> None:
     assert Local().sh("timeout 1 cat; echo $?").stdout == "0\n"
 

@@ -257,7 +257,6 @@ def test_an_interrupted_unpack_is_never_taken_for_good(tmp_path: Path, before: b
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
-@pytest.mark.xfail(raises=AssertionError, reason="dash runs no EXIT trap when a signal ends it")
 def test_a_signal_leaves_nothing_behind(tmp_path: Path, number: signal.Signals) -> None:
     interrupted(build_of(BIG), tmp_path, number)
     assert listing(tmp_path) == []
@@ -454,7 +453,6 @@ def test_faults(build: Build, seen: Inspected, faults: Sequence[str]) -> None:
     assert recipe.faults(build, seen) == faults
 
 
-@pytest.mark.xfail(strict=True, reason="the arguments are split at blanks inside nginx's own quotes")
 def test_a_prefix_with_a_blank_is_no_fault() -> None:
     text = re.sub("--prefix=\\S+", "--prefix=" + quote("/a folder/nginx-prefix"), ABOUT.format(more=""))
     assert recipe.faults(WANTED, recipe.parse_inspected(text + DYNAMIC)) == []

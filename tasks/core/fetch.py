@@ -8,6 +8,7 @@ import secrets
 import tarfile
 import urllib.error
 import urllib.request
+import zlib
 from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path, PurePosixPath
@@ -33,6 +34,16 @@ def fetch(build: Build, folder: Path, progress: Progress, patience: float = PATI
     Raises StepError: no mirror has it (each one's reason is told), its sha256 is not the pinned one, or
     an entry would leave its folder. A wrong or partial file is removed.
     """
+    try:
+        return _fetch(build, folder, progress, patience)
+    except OSError as error:
+        raise StepError(
+            f"cannot keep nginx-{build.version}.tar.gz in {folder}: {error.strerror}",
+            hint="set build.work_dir to a folder that you may write to",
+        ) from None
+
+
+def _fetch(build: Build, folder: Path, progress: Progress, patience: float) -> bool:
     final = tarball_path(build, folder)
     if final.exists() and file_sha256(final) == build.sha256:
         return False
@@ -97,7 +108,7 @@ def _reason(error: Exception) -> str:
     inner = error.reason if isinstance(error, urllib.error.URLError) else error
     if isinstance(inner, TimeoutError):
         return "sent nothing in time"
-    return getattr(inner, "strerror", None) or str(inner) or type(inner).__name__
+    return getattr(inner, "strerror", None) or str(inner).strip() or type(inner).__name__
 
 
 def _check(build: Build, file: Path, mirror: str) -> None:
@@ -109,10 +120,10 @@ def _check(build: Build, file: Path, mirror: str) -> None:
             hint="do not use that mirror, or correct build.sha256 if the pin is wrong",
         )
     try:
-        with tarfile.open(file) as archive:
+        with tarfile.open(file, "r:gz") as archive:
             strangers = [m.name for m in archive if not _stays_inside(m, f"nginx-{build.version}")]
-    except (tarfile.TarError, OSError, EOFError) as error:
-        raise StepError(f"{file.name} is not a tarball: {error}") from None
+    except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
+        raise StepError(f"nginx-{build.version}.tar.gz is not a tarball: {error}") from None
     if strangers:
         raise StepError(f"nginx-{build.version}.tar.gz holds entries outside its folder: {strangers[0]}")
 

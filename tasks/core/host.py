@@ -69,6 +69,17 @@ class Host(Protocol):
     def fetch(self, path: str) -> bytes: ...
 
 
+class _Leashed(invoke.runners.Local):
+    """Runs what `commands.leashed` made of a script; a timeout lets go of the leash.
+
+    Invoke's own kill ends only the outermost shell, and then waits for as long as any of its
+    children holds its output open.
+    """
+
+    def kill(self) -> None:
+        self.close_proc_stdin()
+
+
 class Local:
     """This machine, for builds; it never becomes root by itself."""
 
@@ -94,7 +105,8 @@ class Local:
         if each_line:
             kwargs |= {"hide": "stderr", "out_stream": Lines(each_line)}
         try:
-            result: Any = invoke.Context().run(commands.shell(script), shell="/bin/sh", **kwargs)
+            leashed = commands.shell(commands.leashed(f"set -u\n{script}"))
+            result: Any = _Leashed(invoke.Context()).run(leashed, shell="/bin/sh", **kwargs)
         except invoke.exceptions.CommandTimedOut:
             raise StepError(f"did not end within {timeout:g} s", command=script) from None
         ended = Ended(result.return_code, result.stdout, result.stderr)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from hashlib import sha256
-from shlex import quote
+from shlex import quote, split
 
 from .settings import Build
 
@@ -51,6 +51,7 @@ def unpack(build: Build, work: str) -> str:
         f"cd {quote(work)} || exit\n"
         f'[ "$(cat {target}/.unpacked 2>/dev/null)" = {mark} ] && {{ echo kn.changed=0; exit 0; }}\n'
         "fresh=$(mktemp -d ./.unpack.XXXXXX) || exit; trap 'rm -rf \"$fresh\"' EXIT; set -e\n"
+        "trap 'exit 129' HUP; trap 'exit 130' INT; trap 'exit 143' TERM\n"
         f'tar -xzf nginx-{build.version}.tar.gz --no-same-owner -C "$fresh"\n'
         f'echo {mark} > "$fresh/nginx-{build.version}/.unpacked"\n'
         f'rm -rf {target}; mv "$fresh/nginx-{build.version}" {target}; echo kn.changed=1'
@@ -130,12 +131,19 @@ def parse_inspected(text: str) -> Inspected:
     symbols = {tuple(map(int, v.split("."))) for v in re.findall(r"GLIBC_(\d+(?:\.\d+)+)", text)}
     return Inspected(
         version=_first(r"nginx version: nginx/(\S+)", text),
-        arguments=tuple(_first(r"configure arguments: (.*)", text).split()),
+        arguments=tuple(_words(_first(r"configure arguments: (.*)", text))),
         libraries=tuple(re.findall(r"\(NEEDED\).*\[(.+?)\]", text)),
         glibc=".".join(map(str, max(symbols))) if symbols else "",
         arch=_first(r"kn\.arch=(\S+)", text),
         sha256=_first(r"kn\.sum=(\S+)", text),
     )
+
+
+def _words(text: str) -> list[str]:
+    try:
+        return split(text)  # nginx quotes an argument with a blank in it
+    except ValueError:
+        return text.split()
 
 
 def _first(pattern: str, text: str) -> str:
