@@ -13,6 +13,6 @@ test: .venv/ready
 
 # Debian's python3 comes without the module venv; there, apt-get brings it
 .venv/ready: pyproject.toml
-	$(PYTHON) -m venv .venv || { apt-get install -y -qq python3-venv && $(PYTHON) -m venv .venv; }
+	$(PYTHON) -m venv .venv || { apt-get update -qq && apt-get install -y -qq python3-venv && $(PYTHON) -m venv .venv; }
 	.venv/bin/pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	touch $@

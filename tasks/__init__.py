@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from importlib.metadata import PackageNotFoundError, version
+
 from invoke import Collection
 
 from .compile import build, configure, download, make_install, verify
@@ -58,3 +60,13 @@ ns = Collection(
     render,
     uninstall,
 )
+
+
+def __getattr__(name: str) -> str:
+    """`__version__`, from the installed package's metadata; a bare checkout has none."""
+    if name != "__version__":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    try:
+        return version("kube-nginx")
+    except PackageNotFoundError:
+        return "0+checkout"

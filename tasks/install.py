@@ -18,7 +18,7 @@ from .core.settings import Settings
 
 
 @task(help=FLEET_HELP)
-def mkdir(c: Context, limit: str = "", json: bool = False) -> None:
+def mkdir(c: Context, limit: str | None = None, json: bool = False) -> None:
     """5. Create conf, logs and sbin under the prefix, and the service's user."""
     with run(c, "mkdir", limit=limit, json=json) as r:
         r.step("mkdir", lambda node: _mkdir(r.settings, node))
@@ -36,7 +36,7 @@ def _mkdir(settings: Settings, node: Node) -> Outcome:
 
 
 @task(help=FLEET_HELP)
-def scp(c: Context, limit: str = "", json: bool = False) -> None:
+def scp(c: Context, limit: str | None = None, json: bool = False) -> None:
     """6. Ship the binary that fits each node's architecture as sbin/kube-nginx."""
     with run(c, "scp", limit=limit, json=json) as r:
         binaries = Binaries(r.settings)
@@ -76,14 +76,14 @@ def _scp(settings: Settings, node: Node, binaries: Binaries) -> Outcome:
 
 
 @task(help=FLEET_HELP)
-def conf(c: Context, limit: str = "", json: bool = False) -> None:
+def conf(c: Context, limit: str | None = None, json: bool = False) -> None:
     """7. Render and ship conf/kube-nginx.conf."""
     with run(c, "conf", limit=limit, json=json) as r:
         _ship_text(r, "conf", commands.conf_path(r.settings.proxy), rendering.conf(r.settings))
 
 
 @task(help=FLEET_HELP)
-def unit(c: Context, limit: str = "", json: bool = False) -> None:
+def unit(c: Context, limit: str | None = None, json: bool = False) -> None:
     """8. Render and ship the systemd unit."""
     with run(c, "unit", limit=limit, json=json) as r:
         _ship_text(r, "unit", commands.UNIT_PATH, rendering.unit(r.settings))

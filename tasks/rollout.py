@@ -17,7 +17,7 @@ from .service import daemon_reload, enable, restart, status
 
 
 @task(help=FLEET_HELP)
-def deploy(c: Context, limit: str = "", json: bool = False) -> None:
+def deploy(c: Context, limit: str | None = None, json: bool = False) -> None:
     """5-12. Ship the binary, configuration and unit to every node, start, and see that it works."""
     with run(c, "deploy", limit=limit, json=json) as r:
         binaries = Binaries(r.settings)
@@ -39,7 +39,7 @@ def _survey(settings: Settings, node: Node, binaries: Binaries) -> Outcome:
 
 
 @task(help=FLEET_HELP | {"yes": "Do not ask."})
-def uninstall(c: Context, yes: bool = False, limit: str = "", json: bool = False) -> None:
+def uninstall(c: Context, yes: bool = False, limit: str | None = None, json: bool = False) -> None:
     """Stop and remove the service, its unit and its files."""
     with run(c, "uninstall", limit=limit, json=json) as r:
         if not yes:
@@ -52,7 +52,8 @@ def _ask(r: Run) -> None:
     if not sys.stdin.isatty():
         raise UsageError(f"uninstall would stop kube-nginx on {names}: say --yes to do it unasked")
     r.console.print(f"This stops kube-nginx and removes it from {names}.", markup=False)
-    if input("Type yes to go on: ").strip().lower() != "yes":
+    r.console.print("Type yes to go on: ", end="")
+    if sys.stdin.readline().strip().lower() != "yes":
         raise UsageError("nothing was done")
 
 

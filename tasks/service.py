@@ -35,7 +35,7 @@ def _systemctl(r: Run, verb: str, current: Any = lambda facts: False) -> None:
 
 
 @task(help=FLEET_HELP)
-def daemon_reload(c: Context, limit: str = "", json: bool = False) -> None:
+def daemon_reload(c: Context, limit: str | None = None, json: bool = False) -> None:
     """9. Have systemd read its unit files again."""
     with run(c, "daemon-reload", limit=limit, json=json) as r:
         r.step("daemon-reload", lambda node: _daemon_reload(r.settings, node))
@@ -49,42 +49,42 @@ def _daemon_reload(settings: Settings, node: Node) -> Outcome:
 
 
 @task(help=FLEET_HELP)
-def enable(c: Context, limit: str = "", json: bool = False) -> None:
+def enable(c: Context, limit: str | None = None, json: bool = False) -> None:
     """10. Have the service start at boot."""
     with run(c, "enable", limit=limit, json=json) as r:
         _systemctl(r, "enable", lambda facts: facts.unit.get("UnitFileState") == "enabled")
 
 
 @task(help=FLEET_HELP)
-def disable(c: Context, limit: str = "", json: bool = False) -> None:
+def disable(c: Context, limit: str | None = None, json: bool = False) -> None:
     """Have the service not start at boot."""
     with run(c, "disable", limit=limit, json=json) as r:
         _systemctl(r, "disable", lambda facts: facts.unit.get("UnitFileState") == "disabled")
 
 
 @task(help=FLEET_HELP)
-def restart(c: Context, limit: str = "", json: bool = False) -> None:
+def restart(c: Context, limit: str | None = None, json: bool = False) -> None:
     """11. Stop and start the service: cuts every open connection."""
     with run(c, "restart", limit=limit, json=json) as r:
         _systemctl(r, "restart")
 
 
 @task(help=FLEET_HELP)
-def start(c: Context, limit: str = "", json: bool = False) -> None:
+def start(c: Context, limit: str | None = None, json: bool = False) -> None:
     """Start the service where it does not run."""
     with run(c, "start", limit=limit, json=json) as r:
         _systemctl(r, "start", lambda facts: facts.active)
 
 
 @task(help=FLEET_HELP)
-def stop(c: Context, limit: str = "", json: bool = False) -> None:
+def stop(c: Context, limit: str | None = None, json: bool = False) -> None:
     """Stop the service: the node loses its way to the apiservers."""
     with run(c, "stop", limit=limit, json=json) as r:
         _systemctl(r, "stop", lambda facts: facts.unit.get("ActiveState") == "inactive")
 
 
 @task(help=FLEET_HELP)
-def reload(c: Context, limit: str = "", json: bool = False) -> None:
+def reload(c: Context, limit: str | None = None, json: bool = False) -> None:
     """Have nginx take its configuration anew, without cutting connections."""
     with run(c, "reload", limit=limit, json=json) as r:
         r.step("reload", lambda node: _reload(r.settings, node))
@@ -102,7 +102,7 @@ def _reload(settings: Settings, node: Node) -> Outcome:
 
 
 @task(help=FLEET_HELP)
-def status(c: Context, limit: str = "", json: bool = False) -> None:
+def status(c: Context, limit: str | None = None, json: bool = False) -> None:
     """12. Show each node's service; exit 1 unless all are active (running) and listening."""
     with run(c, "status", limit=limit, json=json) as r:
         r.step("status", lambda node: _status(r.settings, node))
@@ -144,7 +144,7 @@ def _listener(node: Node, facts: Facts, address: Any) -> str:
 
 def _row(host: str, data: dict[str, Any]) -> tuple[str, ...]:
     if not data:
-        return (host, "unreachable", "-", "-", "-", "-")
+        return (host, "not seen", "-", "-", "-", "-")
     restarts = data["restarts"]
     return (
         host,
@@ -172,15 +172,15 @@ def _age(seconds: float | None) -> str:
         "follow": "Go on with new lines until Ctrl-C.",
     }
 )
-def logs(c: Context, lines: int = 20, follow: bool = False, limit: str = "") -> None:
+def logs(c: Context, lines: str = "20", follow: bool = False, limit: str | None = None) -> None:
     """13. Show the service's journal, each line after its node's name."""
-    if lines < 0:
-        raise Exit("--lines is a number of lines, 0 or more", code=2)
+    if not str(lines).isdecimal():
+        raise Exit(f"--lines {lines}: a number is wanted, such as 20", code=2)
     with run(c, "logs", limit=limit, quiet=True) as r:
         width = max(len(node.label) for node in r.fleet)
         if follow:
             r.fleet.parallel = len(r.fleet)
-        r.step("logs", lambda node: _logs(r, node, lines, follow, width))
+        r.step("logs", lambda node: _logs(r, node, int(lines), follow, width))
 
 
 def _logs(r: Run, node: Node, lines: int, follow: bool, width: int) -> Outcome:

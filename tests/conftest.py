@@ -54,8 +54,8 @@ def run_fab(*arguments: str, hosts: Path | None = None, stdin: str = "", cwd: Pa
     return Ran(done.returncode, done.stdout, done.stderr)
 
 
-def run_fab_on_terminal(arguments: list[str], answer: str, hosts: Path) -> Ran:
-    """Runs `fab` on a terminal of its own, and types `answer` when it asks for a password."""
+def run_fab_on_terminal(arguments: list[str], answer: str, hosts: Path, question: str = "password") -> Ran:
+    """Runs `fab` on a terminal of its own, and types `answer` when it reads `question`."""
     pid, terminal = pty.fork()
     if pid == 0:
         os.chdir(ROOT)
@@ -63,9 +63,9 @@ def run_fab_on_terminal(arguments: list[str], answer: str, hosts: Path) -> Ran:
         os.execv(sys.executable, [sys.executable, "-m", "fabric", *arguments])
     text = ""
     while chunk := _read(terminal):
-        asked = "password" in text
+        asked = question in text
         text += chunk
-        if not asked and "password" in text:
+        if not asked and question in text:
             os.write(terminal, f"{answer}\n".encode())
     _, status = os.waitpid(pid, 0)
     os.close(terminal)

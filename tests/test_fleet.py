@@ -25,7 +25,7 @@ NODES = [
 @pytest.mark.parametrize(
     ("limit", "names"),
     [
-        ("", "worker-1 worker-2 control-1"),
+        (None, "worker-1 worker-2 control-1"),
         ("worker-2", "worker-2"),
         ("10.0.0.3", "control-1"),
         ("workers", "worker-1 worker-2"),
@@ -34,7 +34,7 @@ NODES = [
         ("worker-2, worker-1", "worker-1 worker-2"),
     ],
 )
-def test_limit(limit: str, names: str) -> None:
+def test_limit(limit: str | None, names: str) -> None:
     assert [node.name for node in select(NODES, limit)] == names.split()
 
 
@@ -45,6 +45,7 @@ def test_limit(limit: str, names: str) -> None:
         ("zzz", "--limit zzz: no node, host or group matches; known are 10.0.0.1, "),
         ("worker-1,zzz", "--limit zzz: no node"),
         (",", "--limit ',' names no node"),
+        ("", "--limit '' names no node"),
     ],
 )
 def test_a_limit_that_means_nothing(limit: str, message: str) -> None:
@@ -163,6 +164,9 @@ def test_connections_are_shared_by_all_tasks_of_a_process(hosts_file: Path) -> N
         (fabric.Connection("worker-1"), ("worker-1", "admin", "10.0.0.1", 2200)),
         (fabric.Connection("10.0.0.77", user="me", port=2201), ("10.0.0.77", "me", "10.0.0.77", 2201)),
         (fabric.Connection("10.0.0.78"), ("10.0.0.78", "root", "10.0.0.78", 22)),
+        (fabric.Connection("me@worker-1:2201"), ("worker-1", "me", "10.0.0.1", 2201)),
+        (fabric.Connection("me@10.0.0.9:2222"), ("10.0.0.9", "me", "10.0.0.9", 2222)),
+        (fabric.Connection("[fd00::5]:2299"), ("fd00::5", "root", "fd00::5", 2299)),
     ],
 )
 def test_a_connection_means_exactly_that_host(
@@ -170,6 +174,43 @@ def test_a_connection_means_exactly_that_host(
 ) -> None:
     (node,) = fleet_of(connection)
     assert (node.label, node.user, node.host, node.port) == expected
+
+
+def test_a_callers_keys_and_gateway_are_taken_over(hosts_file: Path) -> None:
+    gateway = fabric.Connection("jump")
+    (node,) = fleet_of(fabric.Connection("10.0.0.9", connect_kwargs={"password": "x"}, gateway=gateway))
+    assert node.connect_kwargs["password"] == "x"
+    assert node.gateway is gateway
+
+
+def test_nodes_of_one_address_are_still_two(hosts_file: Path) -> None:
+    with (hosts_file.parent / "ssh_config").open("a") as file:
+        file.write("Host a\n  HostName 10.9.9.9\n  ProxyJump x\nHost b\n  HostName 10.9.9.9\n  ProxyJump y\n")
+    hosts_file.write_text(hosts_file.read_text().replace('"inner"', '"a", "b"'))
+    a, b = list(fleet_of(Context()))[-2:]
+    assert a != b
+    assert len({a, b}) == 2
+
+
+def test_an_identity_file_that_is_not_there_is_passed_over(hosts_file: Path) -> None:
+    key = hosts_file.parent / "key"
+    key.write_text("")
+    with (hosts_file.parent / "ssh_config").open("a") as file:
+        file.write(f"Host *\n  IdentityFile /nonexistent/key\n  IdentityFile {key}\n")
+    assert next(iter(fleet_of(Context()))).connect_kwargs["key_filename"] == [str(key)]
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("NoSuchThing\n", "ssh_config: "),
+        ("Host *\n  ProxyJump root@a:b:c\n", "the gateway of worker-1: "),
+    ],
+)
+def test_an_ssh_config_that_cannot_be_read(hosts_file: Path, line: str, message: str) -> None:
+    (hosts_file.parent / "ssh_config").write_text(line)
+    with pytest.raises(UsageError, match=message):
+        fleet_of(Context())
 
 
 def test_a_connection_and_a_limit_contradict_each_other(hosts_file: Path) -> None:

@@ -285,6 +285,12 @@ class TestSudo:
         assert ran.status == 0, ran.out
         assert "lab\n" not in ran.out.replace("\r", "")
 
+    def test_following_with_a_password_follows_all(self, lab: Lab, deployed: Path, hosts_toml: Toml) -> None:
+        ops = hosts_toml(("[ssh]", '[ssh]\nuser = "ops-password"\nsudo = true'))
+        ran = run_fab_on_terminal(["--prompt-for-sudo-password", "logs"], "lab", ops)
+        assert ran.status == 0
+        assert all(f"{name} | " in ran.out for name in NODES)
+
     def test_with_a_wrong_password(self, lab: Lab, deployed: Path, hosts_toml: Toml) -> None:
         ops = hosts_toml(("[ssh]", '[ssh]\nuser = "ops-password"\nsudo = true'))
         for node in lab.nodes:

@@ -89,10 +89,14 @@ def install(upload: str, destination: str, sha256: str, mode: str, owner: str = 
     folder, name = destination.rsplit("/", 1)
     staged = f"{folder}/.{name}.{upload.rsplit('.', 1)[-1]}"
     chown = f'chown {owner} "$new"; ' if owner else ""
+    there = (
+        f"[ -d {quote(folder)} ] || "
+        f"{{ echo {quote(f'{folder} does not exist; make it first: fab mkdir')} >&2; exit 66; }}\n"
+    )
     copy = "" if staged == upload else 'cat "$up" > "$new"; rm -f "$up"\n'
     return (
         f"up={quote(upload)}; new={quote(staged)}; to={quote(destination)}\n"
-        f'trap \'rm -f "$up" "$new"\' EXIT\nset -e\n{copy}'
+        f'trap \'rm -f "$up" "$new"\' EXIT\nset -e\n{there}{copy}'
         'sum=$(sha256sum < "$new" | cut -c1-64)\n'
         f'if [ "$sum" != {sha256} ]; then\n'
         f'  echo "the upload of $to arrived with sha256 $sum, not {sha256}" >&2; exit 65\nfi\n'

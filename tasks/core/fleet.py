@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import atexit
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -46,12 +48,15 @@ class _Open:
     def __init__(self, settings: Settings, config: fabric.Config) -> None:
         self.settings = settings
         self.session = Session(settings, config)
-        self.nodes: dict[tuple[NodeSpec, str | None], Node] = {}
+        self.nodes: dict[tuple[NodeSpec, str], Node] = {}
 
-    def node(self, spec: NodeSpec, user: str | None = None) -> Node:
-        key = (spec, user)
+    def node(self, spec: NodeSpec, caller: fabric.Connection | None = None) -> Node:
+        """The one connection to a host; `caller` is the Connection whose keys and gateway it takes over."""
+        kwargs = None if caller is None else dict(caller.connect_kwargs)
+        key = (spec, repr(sorted((kwargs or {}).items(), key=str)))
         if key not in self.nodes:
-            self.nodes[key] = Node(spec, self.session, user=user)
+            gateway = None if caller is None else _own_gateway(caller)
+            self.nodes[key] = Node(spec, self.session, gateway=gateway, connect_kwargs=kwargs)
         return self.nodes[key]
 
     def close(self) -> None:
@@ -66,8 +71,9 @@ _opened: dict[Path, _Open] = {}
 @atexit.register
 def close_all() -> None:
     """Closes every connection of this process."""
-    while _opened:
-        _opened.popitem()[1].close()
+    with suppress(KeyboardInterrupt):  # a second Ctrl-C only wants to be gone
+        while _opened:
+            _opened.popitem()[1].close()
 
 
 def _open(c: invoke.Context) -> _Open:
@@ -89,7 +95,14 @@ def settings_of(c: invoke.Context) -> Settings:
     return _open(c).settings
 
 
-def fleet_of(c: invoke.Context, limit: str = "") -> Fleet:
+def warnings_of(c: invoke.Context) -> list[str]:
+    """What the user should know of the SSH files that were read; each is told once."""
+    session = _open(c).session
+    told, session.warnings = session.warnings, []
+    return told
+
+
+def fleet_of(c: invoke.Context, limit: str | None = None) -> Fleet:
     """The nodes that a task acts on; nothing is connected yet.
 
     A Connection (`fab -H`, or a caller's own) means exactly that host; a plain Context means the
@@ -100,9 +113,9 @@ def fleet_of(c: invoke.Context, limit: str = "") -> Fleet:
     opened = _open(c)
     settings = opened.settings
     if isinstance(c, fabric.Connection):
-        if limit:
+        if limit is not None:
             raise UsageError("--limit narrows the fleet of hosts.toml; -H names the host: give one of them")
-        nodes = [opened.node(_spec_of(c, settings), _given_user(c))]
+        nodes = [opened.node(_spec_of(c, settings), c)]
     else:
         nodes = [opened.node(spec) for spec in select(settings.nodes, limit)]
     fleet: Fleet = Fleet.from_connections(nodes)
@@ -115,25 +128,32 @@ def ssh_host(c: invoke.Context, text: str) -> Node:
     return _open(c).node(parse_node(text))
 
 
-def _given_user(c: fabric.Connection) -> str | None:
-    return str(c.user) if c.user != c.config.user else None
+def _own_gateway(c: fabric.Connection) -> fabric.Connection | str | None:
+    """The gateway that a caller gave; one that Fabric found in ssh_config is ours to find, and to check."""
+    return None if {"proxyjump", "proxycommand"} & set(c.ssh_config) else c.gateway or None
 
 
 def _spec_of(c: fabric.Connection, settings: Settings) -> NodeSpec:
-    for spec in settings.nodes:
-        if c.original_host in (spec.name, spec.host):
-            return spec
-    port = int(c.port) if int(c.port) != 22 else None
-    return NodeSpec(str(c.original_host), str(c.original_host), _given_user(c), port, ())
+    """The node of hosts.toml that a Connection names, with the user and port that it was given."""
+    try:
+        given = parse_node(str(c.original_host))
+    except ValueError as error:
+        raise UsageError(f"-H {c.original_host}: {error}") from None
+    user = given.user or (str(c.user) if c.user != c.config.user else None)
+    port = given.port or (int(c.port) if int(c.port) != 22 else None)
+    named = [spec for spec in settings.nodes if spec.name == given.host]
+    hosted = [spec for spec in settings.nodes if spec.host == given.host and port in (None, spec.port)]
+    spec = next(iter(named + hosted), NodeSpec(given.host, given.host, None, None, ()))
+    return replace(spec, user=user or spec.user, port=port or spec.port)
 
 
-def select(nodes: Sequence[NodeSpec], limit: str) -> list[NodeSpec]:
-    """The nodes that `limit` names, in the fleet's order; all of them if it is empty."""
+def select(nodes: Sequence[NodeSpec], limit: str | None) -> list[NodeSpec]:
+    """The nodes that `limit` names, in the fleet's order; all of them if it is None."""
+    if limit is None:
+        return list(nodes)
     patterns = [p.strip() for p in limit.split(",") if p.strip()]
     if not patterns:
-        if limit:
-            raise UsageError(f"--limit {limit!r} names no node")
-        return list(nodes)
+        raise UsageError(f"--limit {limit!r} names no node")
     chosen: set[NodeSpec] = set()
     for pattern in patterns:
         hits = [n for n in nodes if any(fnmatchcase(t, pattern) for t in (n.name, n.host, *n.groups))]

@@ -60,14 +60,26 @@ class KnownHosts:
     def _load(self, file: Path) -> paramiko.HostKeys:
         if file not in self._files:
             keys = paramiko.HostKeys()
-            try:
-                keys.load(str(file))
-            except FileNotFoundError:
-                pass
-            except OSError as error:
-                raise StepError(f"cannot read {file}: {error.strerror}") from None
+            for number, line in enumerate(_lines(file), 1):
+                try:
+                    entry = paramiko.hostkeys.HostKeyEntry.from_line(line, number)
+                except (paramiko.SSHException, paramiko.hostkeys.InvalidHostKey):
+                    continue  # as OpenSSH does
+                if entry:
+                    for name in entry.hostnames:
+                        keys.add(name, entry.key.get_name(), entry.key)
             self._files[file] = keys
         return self._files[file]
+
+
+def _lines(file: Path) -> list[str]:
+    try:
+        text = file.read_text(errors="replace")
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise StepError(f"cannot read {file}: {error.strerror}") from None
+    return [line.strip() for line in text.splitlines() if line.strip() and not line.startswith("#")]
 
 
 class _Refuse(paramiko.MissingHostKeyPolicy):  # type: ignore[misc]

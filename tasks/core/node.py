@@ -7,7 +7,8 @@ import socket
 from collections.abc import Callable
 from dataclasses import replace
 from hashlib import sha256
-from time import sleep
+from pathlib import Path
+from time import monotonic, sleep
 from typing import Any
 
 import fabric
@@ -15,7 +16,7 @@ import invoke
 import paramiko
 
 from . import commands, facts
-from .errors import StepError, last_lines
+from .errors import StepError, UsageError, last_lines
 from .facts import Facts
 from .host import Ended, Lines, last_words
 from .hostkeys import changed_key, lookup_name
@@ -34,6 +35,9 @@ class Node(fabric.Connection):  # type: ignore[misc]
     label: str = ""
     groups: tuple[str, ...] = ()
     session: Session
+    # Fabric's connections are equal when user, host and port are; two nodes behind two gateways may be so
+    __eq__ = object.__eq__
+    __hash__ = object.__hash__
     _facts: Facts | None = None
     _never_opened: StepError | None = None
 
@@ -41,8 +45,8 @@ class Node(fabric.Connection):  # type: ignore[misc]
         self,
         spec: NodeSpec,
         session: Session,
-        gateway: Node | str | bool | None = None,
-        user: str | None = None,
+        gateway: fabric.Connection | str | bool | None = None,
+        connect_kwargs: dict[str, Any] | None = None,
     ) -> None:
         ssh = session.ssh
         own = session.config.base_ssh_config.lookup(spec.host)
@@ -53,7 +57,7 @@ class Node(fabric.Connection):  # type: ignore[misc]
             "channel_timeout": ssh.connect_timeout,
             "allow_agent": not exclusive,
             "look_for_keys": not exclusive,
-            **session.connect_kwargs,
+            **(session.connect_kwargs if connect_kwargs is None else connect_kwargs),
         }
         if ssh.identity:
             given = kwargs.get("key_filename") or []
@@ -61,13 +65,16 @@ class Node(fabric.Connection):  # type: ignore[misc]
             kwargs["key_filename"] = [*given, ssh.identity]
         super().__init__(
             spec.host,
-            user=spec.user or user or ssh.user or None,
+            user=spec.user or ssh.user or None,
             port=spec.port or ssh.port or None,
             config=session.config,
             gateway=gateway if gateway is not None else (gateway_for(spec, session) or False),
             connect_timeout=ssh.connect_timeout,
             connect_kwargs=kwargs,
         )
+        keys = self.connect_kwargs.get("key_filename", [])
+        # as OpenSSH does: an IdentityFile that is not there is passed over
+        self.connect_kwargs["key_filename"] = [key for key in keys if Path(key).expanduser().is_file()]
         for name, value in (("label", spec.name), ("groups", spec.groups), ("session", session)):
             object.__setattr__(self, name, value)
 
@@ -81,14 +88,16 @@ class Node(fabric.Connection):  # type: ignore[misc]
             return
         if isinstance(self.gateway, Node):
             self.gateway.open_as_gateway()
-        missing = self.session.missing_config()
-        if missing:
-            raise StepError(f"ssh.config: {missing} does not exist", unreachable=True)
+        if missing := self.session.missing_file():
+            raise StepError(f"{missing} does not exist", unreachable=True)
         for pause in (*BACK_OFF, None):
+            began = monotonic()
             try:
                 self._connect()
-            except (paramiko.SSHException, OSError, EOFError) as error:
-                if pause is None or not _worth_another_try(error):
+            except (paramiko.SSHException, OSError, EOFError, UnicodeError) as error:
+                # sshd drops at once; what was silent until the timeout will be so again
+                at_once = monotonic() - began < self.connect_timeout
+                if pause is None or not at_once or not _worth_another_try(error):
                     raise self._explain(error) from None
                 sleep(pause)
             else:
@@ -110,6 +119,7 @@ class Node(fabric.Connection):  # type: ignore[misc]
     def _connect(self) -> None:
         name = lookup_name(self.host, self.port)
         self.session.known_hosts.prepare(self.client, name, self.ssh_config)
+        object.__setattr__(self, "_sftp", None)  # one of an earlier connection is dead
         super().open()
         transport = self.client.get_transport()
         transport.set_keepalive(KEEPALIVE)
@@ -169,15 +179,8 @@ class Node(fabric.Connection):  # type: ignore[misc]
             return self.run(command, **kwargs)
         if self.config.sudo.password is None:
             return self.run(f"sudo -n {command}", **kwargs)
-        gate = self.session.sudo_gate
-        with gate.first():
-            gate.check()
-            try:
-                result = self.sudo(command, **kwargs)
-            except invoke.exceptions.AuthFailure:
-                raise gate.refuse(self.label) from None
-            gate.proved()
-            return result
+        self.session.sudo_gate.pass_through(self)
+        return self.sudo(command, **kwargs)
 
     def _failed(self, script: str, ended: Ended, tail: int) -> StepError:
         hint = ""
@@ -292,7 +295,10 @@ def gateway_for(spec: NodeSpec, session: Session) -> Node | str | None:
 def _gateway(jump: str, behind: str, session: Session) -> Node | None:
     """The last hop of `jump` (ssh_config(5), ProxyJump), itself reached through the earlier ones."""
     earlier, _, last = jump.rpartition(",")
-    spec = parse_node(last.strip())
+    try:
+        spec = parse_node(last.strip().removeprefix("ssh://"))
+    except ValueError as error:
+        raise UsageError(f"the gateway of {behind}: {last}: {error}") from None
     if spec.host == behind:
         return None
     with session.gateways_lock:

@@ -39,7 +39,8 @@ def exists(path: str) -> str:
 def place(work: str, name: str) -> str:
     """Sees that the work folder is there; prints the sha256 of the file `name` in it, if it is."""
     return (
-        f"mkdir -p {quote(work)} && cd {quote(work)} || exit\n"
+        f"mkdir -p {quote(work)} && cd {quote(work)} && [ -w . ] ||\n"
+        '  { echo "name a folder that $(id -un) may write to: build.work_dir" >&2; exit 73; }\n'
         f"[ ! -f {quote(name)} ] || sha256sum < {quote(name)}"
     )
 

@@ -224,6 +224,11 @@ def document(task: str, records: Sequence[Record], hosts: Sequence[str]) -> str:
     return json.dumps({"task": task, "ok": ok, "nodes": nodes}, indent=2)
 
 
+def refusal(task: str, message: str) -> str:
+    """The JSON document of a run that could not begin."""
+    return json.dumps({"task": task, "ok": False, "nodes": [], "error": message}, indent=2)
+
+
 def _error(step: str, error: StepError) -> dict[str, Any]:
     return {
         "step": step,
@@ -262,8 +267,9 @@ def console_for(as_json: bool) -> Output:
 
 
 def reporter_for(console: Console) -> Reporter:
-    """Live on a terminal, plain lines elsewhere."""
-    return Live(console) if console.is_terminal and not console.is_dumb_terminal else Plain(console)
+    """Live on a terminal that can show it, plain lines elsewhere."""
+    able = console.is_terminal and not console.is_dumb_terminal and console.encoding.startswith("utf")
+    return Live(console) if able else Plain(console)
 
 
 def write(text: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -13,8 +14,9 @@ import fabric
 import invoke
 
 from . import report
-from .errors import KubeNginxError, StepError
-from .fleet import Fleet, fleet_of, settings_of
+from .errors import KubeNginxError, StepError, UsageError
+from .fleet import Fleet, fleet_of, settings_of, warnings_of
+from .node import Node
 from .report import Outcome, Record
 from .settings import Settings
 
@@ -98,6 +100,8 @@ _current: ContextVar[Run | None] = ContextVar("kube_nginx_run", default=None)
 def _unexpected(error: BaseException) -> StepError:
     if isinstance(error, KubeNginxError):
         return StepError(str(error))
+    if isinstance(error, OSError) and error.filename:
+        return StepError(f"{error.filename}: {error.strerror}", hint="can you read and write there?")
     return StepError(
         f"{type(error).__name__}: {error}", hint="this is a fault of kube-nginx: please report it"
     )
@@ -108,7 +112,7 @@ def run(
     c: invoke.Context,
     task: str,
     *,
-    limit: str = "",
+    limit: str | None = None,
     json: bool = False,
     quiet: bool = False,
     hosts: Callable[[], Sequence[Any]] | None = None,
@@ -124,12 +128,19 @@ def run(
         yield outer
         return
     try:
+        if c.config.run.dry:
+            raise UsageError("--dry would still connect and write; see fab render, fab status")
         settings = settings_of(c)
         fleet = Fleet.from_connections(list(hosts())) if hosts else fleet_of(c, limit)
         fleet.parallel = settings.rollout.parallel
+        for host in fleet:
+            if isinstance(host, Node):
+                host.forget()
         hint = str(c.config.get("kube_nginx", {}).get("unreachable_hint", ""))
         again = "fab -H {names} {task}" if isinstance(c, fabric.Connection) else "fab {task} --limit {names}"
         this = Run(task, settings, fleet, json, hint, "fab {task}" if hosts else again)
+        for warning in warnings_of(c):
+            print(warning, file=sys.stderr)
         if quiet:
             this.reporter = report.Silent()
         token = _current.set(this)
@@ -139,6 +150,8 @@ def run(
             _current.reset(token)
         this.recap()
     except KubeNginxError as error:
+        if json:
+            report.write(report.refusal(task, str(error)))
         raise invoke.Exit(str(error), code=error.exit_code) from None
 
 

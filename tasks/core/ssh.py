@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import logging
 import re
-from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from threading import Lock, RLock
 from typing import Any
 
 import fabric
 import fabric.runners
+import invoke
 import paramiko
 
-from .errors import StepError
+from .errors import StepError, UsageError
 from .hostkeys import KnownHosts
 from .model import expanded
 from .settings import Settings, Ssh
+
+# what fails is told by our own messages; without a handler, paramiko's log ends up on stderr as tracebacks
+logging.getLogger("paramiko").addHandler(logging.NullHandler())
 
 DEFAULT_CONFIG = expanded("~/.ssh/config")
 
@@ -57,16 +61,21 @@ class Session:
         for file in files:
             if not file.is_file():
                 continue
-            text = file.read_text(errors="replace")
+            try:
+                text = file.read_text(errors="replace")
+                merged.parse(text.splitlines())
+            except (OSError, paramiko.SSHException) as error:
+                raise UsageError(f"{file}: {error}") from None
             if file == own and re.search(r"(?im)^\s*include\b", text):
                 self.warnings.append(f"{file}: Include is not followed; name the file in ssh.config")
-            merged.parse(text.splitlines())
         return merged
 
-    def missing_config(self) -> Path | None:
-        """The ssh_config that hosts.toml names, if it is not there."""
-        file = self.ssh.config
-        return file if file and file != DEFAULT_CONFIG and not file.is_file() else None
+    def missing_file(self) -> str:
+        """The file that hosts.toml names and that is not there, with its key; "" if all are."""
+        for key, file in (("config", self.ssh.config), ("identity", self.ssh.identity)):
+            if file and file != DEFAULT_CONFIG and not Path(file).is_file():
+                return f"ssh.{key}: {file}"
+        return ""
 
     def close(self) -> None:
         """Closes the gateways; nodes are closed by their fleet."""
@@ -82,23 +91,19 @@ class SudoGate:
         self._proved = False
         self._refused: StepError | None = None
 
-    def first(self) -> AbstractContextManager[object]:
-        """Holds all others back until the first attempt has ended."""
-        return nullcontext() if self._proved else self._lock
-
-    def check(self) -> None:
-        """Raises what the first attempt raised."""
-        if self._refused:
-            raise self._refused
-
-    def proved(self) -> None:
-        """The password was right."""
-        self._proved = True
-
-    def refuse(self, where: str) -> StepError:
-        """The password was wrong; everybody else will hear the same."""
-        self._refused = StepError(
-            f"sudo refused the password (tried once, on {where})",
-            hint="give the right one: fab --prompt-for-sudo-password TASK",
-        )
-        return self._refused
+    def pass_through(self, node: fabric.Connection) -> None:
+        """Returns when the password has been accepted somewhere. Raises StepError if it was refused."""
+        with self._lock:
+            if self._refused:
+                raise self._refused
+            if self._proved:
+                return
+            try:
+                node.sudo("true", hide=True, in_stream=False, timeout=30)
+            except invoke.exceptions.AuthFailure:
+                self._refused = StepError(
+                    f"sudo refused the password (tried once, on {node.label})",
+                    hint="give the right one: fab --prompt-for-sudo-password TASK",
+                )
+                raise self._refused from None
+            self._proved = True

@@ -1,0 +1,89 @@
+"""What `fab` says, and with which exit status, before it connects to anything."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import run_fab, run_fab_on_terminal
+
+GOOD = """
+nodes = ["worker-1", "worker-2"]
+apiservers = ["10.0.1.1"]
+[ssh]
+config = "ssh_config"
+connect_timeout = 1
+"""
+
+
+@pytest.fixture
+def good(tmp_path: Path) -> Path:
+    (tmp_path / "ssh_config").write_text("Host worker-*\n  ProxyCommand false\n")
+    path = tmp_path / "hosts.toml"
+    path.write_text(GOOD)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "message"),
+    [
+        (["--dry", "restart"], 2, "--dry would still connect"),
+        (["restart", "--limit", ""], 2, "--limit '' names no node"),
+        (["restart", "--limit", "worker-3"], 2, "did you mean worker-"),
+        (["-H", "worker-1", "restart", "--limit", "worker-1"], 2, "give one of them"),
+        (["logs", "--lines", "abc"], 2, "--lines abc: a number is wanted"),
+        (["uninstall"], 2, "say --yes"),
+        (["uninstall", "--limit", "worker-2"], 2, "on worker-2: say --yes"),
+    ],
+)
+def test_refused(good: Path, arguments: list[str], status: int, message: str) -> None:
+    ran = run_fab(*arguments, hosts=good)
+    assert (ran.status, ran.out) == (status, "")
+    assert message in ran.err
+
+
+def test_all_mistakes_of_hosts_toml_at_once(good: Path) -> None:
+    good.write_text(GOOD + "user = 3\n[proxi]\n[rollout]\nparalel = 3\n")
+    ran = run_fab("deploy", hosts=good)
+    assert ran.status == 2
+    assert "did you mean proxy?" in ran.err
+    assert "did you mean rollout.parallel?" in ran.err
+    assert "ssh.user" in ran.err
+
+
+def test_a_refusal_is_a_json_document_too(good: Path) -> None:
+    good.write_text("")
+    ran = run_fab("status", "--json", hosts=good)
+    assert ran.status == 2
+    document = json.loads(ran.out)
+    assert (document["ok"], document["nodes"]) == (False, [])
+    assert "nodes" in document["error"]
+
+
+def test_nodes_that_cannot_be_reached(good: Path) -> None:
+    ran = run_fab("status", "--json", hosts=good)
+    assert ran.status == 1
+    assert [node["ok"] for node in json.loads(ran.out)["nodes"]] == [False, False]
+    assert "then again: fab status --limit worker-1,worker-2" in ran.err
+
+
+def test_uninstall_takes_nothing_but_yes(good: Path) -> None:
+    ran = run_fab_on_terminal(["uninstall"], "no", good, question="Type yes")
+    assert ran.status == 2
+    assert "nothing was done" in ran.out
+
+
+def test_render_needs_no_connection(good: Path, tmp_path: Path) -> None:
+    ran = run_fab("render", "--to", str(tmp_path / "out"), hosts=good)
+    assert ran.status == 0
+    assert "server 10.0.1.1:6443 " in (tmp_path / "out" / "kube-nginx.conf").read_text()
+    assert "[Service]" in (tmp_path / "out" / "kube-nginx.service").read_text()
+
+
+def test_the_list_names_the_sections_of_the_runbook() -> None:
+    listed = run_fab("--list").out
+    for number, task in enumerate(["download", "configure", "make-install", "verify", "mkdir", "scp"], 1):
+        assert f" {task} " in listed
+        assert f"{number}. " in next(row for row in listed.splitlines() if row.split()[:1] == [task])
