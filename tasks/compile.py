@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from threading import Lock
-from typing import Any
 
 from invoke import Context, task
 
@@ -16,23 +16,24 @@ from .core.report import Outcome
 from .core.run import Run, run
 from .core.settings import LOCAL, Settings
 
+Builder = Local | Node
 _BUILD_SECONDS = 1800.0
 _JSON = {"json": "One JSON document on stdout, all else on stderr."}
 
 
-def _builders(c: Context) -> list[Local | Node]:
+def _builders(c: Context) -> list[Builder]:
     return [Local() if host == LOCAL else ssh_host(c, host) for host in settings_of(c).build.hosts]
 
 
-def _arch(host: Any) -> str:
+def _arch(host: Builder) -> str:
     return str(host.sh("uname -m", root=False).stdout.strip())
 
 
-def _work(settings: Settings, host: Any) -> str:
+def _work(settings: Settings, host: Builder) -> str:
     return str(store.folder(settings)) if host.label == LOCAL else settings.build.work_dir_for(host.label)
 
 
-def _kept(settings: Settings, host: Any) -> Outcome | None:
+def _kept(settings: Settings, host: Builder) -> Outcome | None:
     binary = store.find(settings, _arch(host))
     return Outcome("ok", f"kept: {recipe.key(settings.build, binary.arch)}") if binary else None
 
@@ -44,10 +45,10 @@ def download(c: Context, json: bool = False) -> None:
         r.step("download", _download(r))
 
 
-def _download(r: Run) -> Any:
+def _download(r: Run) -> Callable[[Builder], Outcome]:
     build, folder, once = r.settings.build, store.folder(r.settings), Lock()
 
-    def work(host: Any) -> Outcome:
+    def work(host: Builder) -> Outcome:
         def progress(done: int, total: int | None) -> None:
             r.reporter.progress(host.label, f"{done / 1e6:.2f} of {(total or 0) / 1e6:.2f} MB", done, total)
 
@@ -79,7 +80,7 @@ def configure(c: Context, force: bool = False, json: bool = False) -> None:
         r.step("configure", lambda host: _configure(r, host, force))
 
 
-def _configure(r: Run, host: Any, force: bool) -> Outcome:
+def _configure(r: Run, host: Builder, force: bool) -> Outcome:
     if not force and (kept := _kept(r.settings, host)):
         return kept
 
@@ -95,7 +96,7 @@ def _configure(r: Run, host: Any, force: bool) -> Outcome:
     return Outcome("changed", f"{detail} (compiler installed)" if installed else detail)
 
 
-def _need(host: Any, path: str, first: str) -> None:
+def _need(host: Builder, path: str, first: str) -> None:
     if host.sh(recipe.exists(path), root=False, check=False).status:
         raise StepError(f"{path} does not exist", hint=f"do this first: {first}")
 
@@ -107,7 +108,7 @@ def make_install(c: Context, force: bool = False, json: bool = False) -> None:
         r.step("make-install", lambda host: _make_install(r, host, force))
 
 
-def _make_install(r: Run, host: Any, force: bool) -> Outcome:
+def _make_install(r: Run, host: Builder, force: bool) -> Outcome:
     if not force and (kept := _kept(r.settings, host)):
         return kept
     build, place = r.settings.build, _work(r.settings, host)
@@ -132,7 +133,7 @@ def verify(c: Context, json: bool = False) -> None:
         r.step("verify", lambda host: _verify(r.settings, host))
 
 
-def _verify(settings: Settings, host: Any) -> Outcome:
+def _verify(settings: Settings, host: Builder) -> Outcome:
     build = settings.build
     key = recipe.key(build, _arch(host))
     path = f"{_work(settings, host)}/binaries/{key}/kube-nginx"

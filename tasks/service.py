@@ -123,6 +123,7 @@ def _status(settings: Settings, node: Node) -> Outcome:
         "restarts": facts.restarts,
         "enabled": facts.unit.get("UnitFileState") == "enabled",
         "version": facts.running_version,
+        "replaced": facts.running_executable.endswith(" (deleted)"),
         "listeners": listeners,
     }
     silent = [address for address, found in listeners.items() if found in ("refuses", "nobody listens")]
@@ -151,7 +152,7 @@ def _row(host: str, data: dict[str, Any]) -> tuple[str, ...]:
         f"{data['state']} ({data['substate']})",
         _age(data["since_seconds"]),
         "-" if restarts is None else str(restarts),
-        data["version"] or "-",
+        (data["version"] or "-") + (", replaced" if data["replaced"] else ""),
         ", ".join(f"{address} {found}" for address, found in data["listeners"].items()),
     )
 

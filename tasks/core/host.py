@@ -1,4 +1,4 @@
-"""What a step needs of a host, wherever it is; and this machine as such a host."""
+"""What every host gives back, and this machine as a host for builds."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import platform
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import invoke
 
@@ -47,26 +47,6 @@ class Lines:
 def last_words(ended: Ended, count: int) -> str:
     """The last lines of a command that failed: of stderr, else of stdout."""
     return last_lines(ended.stderr, count) or last_lines(ended.stdout, count)
-
-
-class Host(Protocol):
-    """A machine that runs shell text and holds files: `Local`, or a `Node` over SSH."""
-
-    @property
-    def label(self) -> str: ...
-
-    def sh(
-        self,
-        script: str,
-        *,
-        root: bool = True,
-        timeout: float | None = 90,
-        each_line: Callable[[str], None] | None = None,
-        check: bool = True,
-        tail: int = 5,
-    ) -> Ended: ...
-
-    def fetch(self, path: str) -> bytes: ...
 
 
 class _Leashed(invoke.runners.Local):

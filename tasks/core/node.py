@@ -33,7 +33,6 @@ class Node(fabric.Connection):  # type: ignore[misc]
     """One host. `label` is its name in reports; everything else is Fabric's."""
 
     label: str = ""
-    groups: tuple[str, ...] = ()
     session: Session
     # Fabric's connections are equal when user, host and port are; two nodes behind two gateways may be so
     __eq__ = object.__eq__
@@ -75,7 +74,7 @@ class Node(fabric.Connection):  # type: ignore[misc]
         keys = self.connect_kwargs.get("key_filename", [])
         # as OpenSSH does: an IdentityFile that is not there is passed over
         self.connect_kwargs["key_filename"] = [key for key in keys if Path(key).expanduser().is_file()]
-        for name, value in (("label", spec.name), ("groups", spec.groups), ("session", session)):
+        for name, value in (("label", spec.name), ("session", session)):
             object.__setattr__(self, name, value)
 
     def open(self) -> None:
