@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+from collections.abc import Callable
 from pathlib import Path
 from threading import Lock, RLock
 from typing import Any
@@ -91,19 +92,23 @@ class SudoGate:
         self._proved = False
         self._refused: StepError | None = None
 
-    def pass_through(self, node: fabric.Connection) -> None:
-        """Returns when the password has been accepted somewhere. Raises StepError if it was refused."""
+    def pass_through(self, where: str, attempt: Callable[[], invoke.Result]) -> None:
+        """Returns when the password has been accepted on some node; `attempt` tries it on this one.
+
+        Raises StepError: it was refused, here or by the node that was first.
+        """
         with self._lock:
             if self._refused:
                 raise self._refused
             if self._proved:
                 return
             try:
-                node.sudo("true", hide=True, in_stream=False, timeout=30)
-            except invoke.exceptions.AuthFailure:
+                self._proved = attempt().ok
+            except invoke.exceptions.Failure as failure:
+                if not isinstance(failure.reason, invoke.exceptions.ResponseNotAccepted):
+                    raise
                 self._refused = StepError(
-                    f"sudo refused the password (tried once, on {node.label})",
+                    f"sudo refused the password (tried once, on {where})",
                     hint="give the right one: fab --prompt-for-sudo-password TASK",
                 )
                 raise self._refused from None
-            self._proved = True
