@@ -1,4 +1,3 @@
-import os
 from pathlib import Path
 
 import pytest
@@ -33,12 +32,9 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
             load(path)
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root reads every file")
-def test_a_file_without_read_permission(tmp_path: Path) -> None:
-    path = tmp_path / "hosts.toml"
-    path.touch(mode=0)
-    with pytest.raises(SettingsError, match="Permission denied"):
-        load(path)
+def test_a_file_whose_reading_fails() -> None:
+    with pytest.raises(SettingsError, match="cannot be read: Input/output error"):
+        load(Path("/proc/self/mem"))  # fails for root too, unlike a file without permissions
 
 
 def test_a_file_with_a_byte_order_mark(tmp_path: Path) -> None:
