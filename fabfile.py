@@ -8,4 +8,6 @@ from tasks import ns
 from tests.lab import tasks as lab
 
 ns.add_collection(Collection.from_module(lab), "lab")
-ns.configure({"kube_nginx": {"unreachable_hint": "the nodes of this checkout are the lab's: fab lab.up"}})
+ns.configure(
+    {"kube_nginx": {"unreachable_hint": "if these are the lab's nodes: fab lab.up starts or mends them"}}
+)

@@ -13,7 +13,7 @@ from .core.errors import KubeNginxError, StepError
 from .core.fleet import settings_of
 from .core.node import Node
 from .core.report import Outcome
-from .core.run import FLEET_HELP, Run, run, told
+from .core.run import FLEET_HELP, UNMASK, Run, run, told
 from .core.settings import Settings
 
 
@@ -91,6 +91,8 @@ def unit(c: Context, limit: str | None = None, json: bool = False) -> None:
 
 def _ship_text(r: Run, step: str, path: str, text: str) -> None:
     def work(node: Node) -> Outcome:
+        if step == "unit" and node.survey(r.settings.proxy).unit.get("LoadState") == "masked":
+            raise StepError("the unit is masked", hint=UNMASK)
         changed = node.ship(text.encode(), path, "0644", node.survey(r.settings.proxy))
         return Outcome("changed" if changed else "ok", path)
 

@@ -18,7 +18,7 @@ from .service import daemon_reload, enable, restart, status
 
 @task(help=FLEET_HELP)
 def deploy(c: Context, limit: str | None = None, json: bool = False) -> None:
-    """5-12. Ship the binary, configuration and unit to every node, start, and see that it works."""
+    """5-12. Ship binary, configuration and unit to every node, restart, see that it listens."""
     with run(c, "deploy", limit=limit, json=json) as r:
         binaries = Binaries(r.settings)
         r.step("survey", lambda node: _survey(r.settings, node, binaries))

@@ -12,7 +12,7 @@ from .core.errors import StepError, last_lines
 from .core.facts import Facts
 from .core.node import Node
 from .core.report import Outcome
-from .core.run import FLEET_HELP, Run, run
+from .core.run import FLEET_HELP, UNMASK, Run, run
 from .core.settings import Settings
 
 _COLUMNS = ("NODE", "STATE", "SINCE", "RESTARTS", "VERSION", "LISTENER")
@@ -25,8 +25,10 @@ def _systemctl(r: Run, verb: str, current: Any = lambda facts: False) -> None:
         facts = node.survey(r.settings.proxy)
         if current(facts):
             return Outcome("ok", "already")
+        if facts.unit.get("LoadState") == "masked":
+            raise StepError("the unit is masked", hint=UNMASK)
         try:
-            node.sh(commands.systemctl(verb))
+            node.sh(commands.systemctl(verb), tail=10)
         finally:
             node.forget()
         return Outcome("changed")
@@ -93,9 +95,9 @@ def reload(c: Context, limit: str | None = None, json: bool = False) -> None:
 def _reload(settings: Settings, node: Node) -> Outcome:
     facts = node.survey(settings.proxy)
     if not facts.active:
-        raise StepError(f"the service is {facts.state}, nothing to reload", hint="fab start")
+        raise StepError(f"the service is {facts.state}, nothing to reload", hint=_start(facts))
     try:
-        node.sh(commands.reload())
+        node.sh(commands.reload(), tail=10)
     finally:
         node.forget()
     return Outcome("changed", "new worker seen")
@@ -126,21 +128,29 @@ def _status(settings: Settings, node: Node) -> Outcome:
         "replaced": facts.running_executable.endswith(" (deleted)"),
         "listeners": listeners,
     }
-    silent = [address for address, found in listeners.items() if found in ("refuses", "nobody listens")]
+    silent = [address for address, found in listeners.items() if found not in ("answers", "listens")]
     if facts.active and not silent:
         return Outcome("ok", f"{facts.state}, nginx {facts.running_version}", data)
     why = facts.state if not facts.active else f"active, but {silent[0]}: {listeners[silent[0]]}"
     log = node.sh(commands.journal(5, follow=False), check=False).stdout
-    hint = "fab deploy" if facts.state == "not installed" else "see why: fab logs; then fab restart"
+    hint = f"see why: fab logs --limit {{nodes}}; then {_start(facts)}"
     return Outcome("failed", why, data, StepError(why, tail=last_lines(log), hint=hint))
 
 
 def _listener(node: Node, facts: Facts, address: Any) -> str:
     """What a connection to the listener meets; where sshd forbids trying, what the kernel lists."""
+    if facts.listening.get(address) is False:
+        return "is held by another process"
     answer = node.answers(address)
     if answer is None:
         return "listens" if facts.listens(address) else "nobody listens"
     return "answers" if answer else "refuses"
+
+
+def _start(facts: Facts) -> str:
+    """What brings the service up."""
+    task = "deploy" if facts.state == "not installed" else "restart" if facts.active else "start"
+    return f"fab {task} --limit {{nodes}}"
 
 
 def _row(host: str, data: dict[str, Any]) -> tuple[str, ...]:
@@ -173,7 +183,7 @@ def _age(seconds: float | None) -> str:
         "follow": "Go on with new lines until Ctrl-C.",
     }
 )
-def logs(c: Context, lines: str = "20", follow: bool = False, limit: str | None = None) -> None:
+def logs(c: Context, limit: str | None = None, lines: str = "20", follow: bool = False) -> None:
     """13. Show the service's journal, each line after its node's name."""
     if not str(lines).isdecimal():
         raise Exit(f"--lines {lines}: a number is wanted, such as 20", code=2)

@@ -56,8 +56,8 @@ def test_systemctl_shows_the_journal_when_it_fails(verb: str) -> None:
 @pytest.mark.parametrize(
     ("lines", "follow", "expected"),
     [
-        (20, False, "journalctl -u kube-nginx.service -n 20 --no-pager -o short-iso"),
-        (5, True, "journalctl -u kube-nginx.service -n 5 --no-pager -o short-iso -f"),
+        (20, False, "journalctl -q -u kube-nginx.service -n 20 --no-pager -o short-iso"),
+        (5, True, "journalctl -q -u kube-nginx.service -n 5 --no-pager -o short-iso -f"),
     ],
 )
 def test_journal(lines: int, follow: bool, expected: str) -> None:

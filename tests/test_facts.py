@@ -29,8 +29,10 @@ kn.unit.ActiveEnterTimestampMonotonic=100000000
 kn.exe=/opt/k8s/kube-nginx/sbin/kube-nginx (deleted)
 kn.running=nginx version: nginx/1.26.3
 kn.uptime=160.5
-kn.listen.0100007F:20FB=1
-kn.listen.00000000000000000000000001000000:20FB=1
+kn.socket.4242=1
+kn.listen.0100007F:20FB=4242
+kn.listen.00000000000000000000000001000000:20FB=4242
+kn.listen.0100007F:0016=77
 """
 
 
@@ -48,6 +50,7 @@ def test_a_running_node() -> None:
     assert seen.listens(Endpoint("127.0.0.1", 8443))
     assert seen.listens(Endpoint("::1", 8443))
     assert not seen.listens(Endpoint("127.0.0.1", 8444))
+    assert seen.listening[Endpoint("127.0.0.1", 22)] is False
 
 
 @pytest.mark.parametrize(

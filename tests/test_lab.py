@@ -391,6 +391,40 @@ def test_a_dead_upstream_is_told_from_a_dead_proxy(lab: Lab, deployed: Path) -> 
             server.start()
 
 
+def test_a_listener_of_another_process_is_not_taken_for_ours(lab: Lab, deployed: Path) -> None:
+    node = lab.nodes[1]
+    assert run_fab("stop", "--limit", node.name, hosts=deployed).status == 0
+    thief = (
+        "import socket, sys; s = socket.create_server(('127.0.0.1', 8443));"
+        " print('here', flush=True); sys.stdin.read()"
+    )
+    command = ["ip", "netns", "exec", node.netns, sys.executable, "-c", thief]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "here\n"
+        status = run_fab("status", "--limit", node.name, "--json", hosts=deployed)
+        started = run_fab("start", "--limit", node.name, hosts=deployed)
+        process.communicate("")
+    assert status.json["nodes"][0]["listeners"] == {"127.0.0.1:8443": "is held by another process"}
+    assert started.status == 1
+    assert "Address already in use" in started.err
+    assert run_fab("restart", "status", "--limit", node.name, hosts=deployed).status == 0
+
+
+def test_a_masked_unit_is_left_masked(lab: Lab, deployed: Path) -> None:
+    node = lab.nodes[1]
+    node.ssh("rm /etc/systemd/system/kube-nginx.service; systemctl mask kube-nginx")
+    try:
+        for task in ("deploy", "restart"):
+            ran = run_fab(task, "--limit", node.name, hosts=deployed)
+            assert ran.status == 1
+            assert "the unit is masked" in ran.err
+        assert node.ssh("readlink /etc/systemd/system/kube-nginx.service").stdout == "/dev/null\n"
+    finally:
+        node.ssh("systemctl unmask kube-nginx")
+    assert run_fab("deploy", hosts=deployed).status == 0
+
+
 def test_uninstall_and_deploy_again(lab: Lab, deployed: Path) -> None:
     node = lab.nodes[2]
     refused = run_fab("uninstall", "--limit", node.name, hosts=deployed)

@@ -59,10 +59,11 @@ def survey(proxy: Proxy) -> str:
         f"systemctl show -p {_PROPERTIES} {UNIT} | sed 's/^/kn.unit./'\n"
         f"pid=$(systemctl show -p MainPID {UNIT}); pid=${{pid#MainPID=}}\n"
         'if [ "${pid:-0}" -gt 0 ]; then\n'
-        '  say exe "$(readlink "/proc/$pid/exe")"; say running "$("/proc/$pid/exe" -v 2>&1)"\nfi\n'
+        '  say exe "$(readlink "/proc/$pid/exe")"; say running "$("/proc/$pid/exe" -v 2>&1)"\n'
+        "  ls -l /proc/$pid/fd | sed -n 's/.*socket:\\[\\([0-9]*\\)\\]$/kn.socket.\\1=1/p'\nfi\n"
         "say uptime \"$(cut -d' ' -f1 /proc/uptime)\"\n"
         "cat /proc/net/tcp /proc/net/tcp6 2>/dev/null | grep ' 0A ' |\n"
-        '  while read -r _ local _; do say "listen.$local" 1; done; :'
+        '  while read -r _ local _ _ _ _ _ _ _ inode _; do say "listen.$local" "$inode"; done; :'
     )
 
 
@@ -99,7 +100,8 @@ def install(upload: str, destination: str, sha256: str, mode: str, owner: str = 
         f'trap \'rm -f "$up" "$new"\' EXIT\nset -e\n{there}{copy}'
         'sum=$(sha256sum < "$new" | cut -c1-64)\n'
         f'if [ "$sum" != {sha256} ]; then\n'
-        f'  echo "the upload of $to arrived with sha256 $sum, not {sha256}" >&2; exit 65\nfi\n'
+        f'  echo "the upload of $to arrived with sha256 $sum, not {sha256}" >&2\n'
+        f"  df -hP {quote(folder)} >&2; exit 65\nfi\n"
         f'chmod {mode} "$new"; {chown}mv -f "$new" "$to"'
     )
 
@@ -130,7 +132,8 @@ def reload(seconds: int = 5) -> str:
     return (
         f"pid=$(systemctl show -p MainPID {UNIT}); pid=${{pid#MainPID=}}\n"
         f"before=$({workers})\n"
-        f"systemctl reload {UNIT} || {{ journalctl -u {UNIT} -n 8 --no-pager -o cat >&2; exit 1; }}\n"
+        f"systemctl reload {UNIT} || {{ echo 'nginx did not take the new configuration' >&2\n"
+        f"  journalctl -u {UNIT} -n 8 --no-pager -o cat >&2; exit 1; }}\n"
         f"tries={seconds * 10}\n"
         'while [ "$tries" -gt 0 ]; do\n'
         f"  for worker in $({workers}); do\n"
@@ -143,7 +146,7 @@ def reload(seconds: int = 5) -> str:
 
 def journal(lines: int, follow: bool) -> str:
     """The unit's journal: the last `lines` lines, and whatever comes then."""
-    command = f"journalctl -u {UNIT} -n {lines} --no-pager -o short-iso"
+    command = f"journalctl -q -u {UNIT} -n {lines} --no-pager -o short-iso"
     return leashed(f"{command} -f") if follow else command
 
 
@@ -157,6 +160,7 @@ def uninstall(proxy: Proxy) -> str:
         f"  systemctl stop {UNIT} || exit; systemctl disable {UNIT} || exit\n"
         f"  rm -f {UNIT_PATH} && systemctl daemon-reload || exit\n"
         f"  systemctl reset-failed {UNIT} 2>/dev/null\nfi\n"
+        f"rm -f /etc/systemd/system/*.wants/{UNIT}\n"
         f"rm -rf {prefix}/conf {prefix}/logs {prefix}/sbin || exit\n"
         f"rmdir {prefix} 2>/dev/null || {{ [ ! -e {prefix} ] || echo kn.kept=1; }}\n"
         "echo kn.changed=1"

@@ -12,7 +12,11 @@ from .settings import Endpoint
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """One node at one moment. `files` maps a path to (sha256, octal mode), `unit` is systemd's view."""
+    """One node at one moment.
+
+    `files` maps a path to (sha256, octal mode), `unit` is systemd's view, `listening` maps each address
+    that somebody listens on to whether that is the service's main process.
+    """
 
     arch: str = ""
     uid: int = -1
@@ -23,7 +27,7 @@ class Facts:
     running_version: str = ""
     running_executable: str = ""
     uptime: float = 0.0
-    listening: frozenset[Endpoint] = frozenset()
+    listening: Mapping[Endpoint, bool] = field(default_factory=dict)
 
     @property
     def active(self) -> bool:
@@ -50,8 +54,8 @@ class Facts:
         return int(text) if text.isdigit() else None
 
     def listens(self, wanted: Endpoint) -> bool:
-        """Whether some process has the listen address `wanted`."""
-        return wanted in self.listening
+        """Whether the service itself has the listen address `wanted`."""
+        return self.listening.get(wanted, False)
 
 
 def parse(text: str) -> Facts:
@@ -62,6 +66,7 @@ def parse(text: str) -> Facts:
     def below(prefix: str) -> dict[str, str]:
         return {k[len(prefix) :]: v for k, v in lines if k.startswith(prefix)}
 
+    own = below("socket.")
     files = {path: tuple(v.split()) for path, v in below("file.").items()}
     return Facts(
         arch=values.get("arch", ""),
@@ -73,7 +78,7 @@ def parse(text: str) -> Facts:
         running_version=values.get("running", "").rpartition("nginx/")[2],
         running_executable=values.get("exe", ""),
         uptime=float(values.get("uptime") or 0),
-        listening=frozenset(_endpoint(text) for text in below("listen.")),
+        listening={_endpoint(text): inode in own for text, inode in below("listen.").items()},
     )
 
 

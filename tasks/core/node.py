@@ -148,7 +148,8 @@ class Node(Link):
                 f"{path.rsplit('/', 1)[0]} does not exist", hint="make it first: fab mkdir"
             ) from None
         except (paramiko.SSHException, OSError, EOFError) as error:
-            raise StepError(f"cannot write {path}: {_reason(error)}") from None
+            hint = "is the disk full, or read-only? on the node: df -h, findmnt"
+            raise StepError(f"cannot write {path}: {_reason(error)}", hint=hint) from None
 
     def fetch(self, path: str) -> bytes:
         """A file's content. Raises StepError."""

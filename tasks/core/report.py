@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -178,8 +179,13 @@ def explain(error: StepError, step: str, hosts: Sequence[str]) -> str:
         lines.append(f"  command: {first}{' ...' if rest else ''}")
     lines += [f"  | {line}" for line in error.tail.splitlines()]
     if error.hint:
-        lines.append(f"  to do: {error.hint}")
+        lines.append(f"  to do: {_hint(error, hosts)}")
     return "\n".join(lines)
+
+
+def _hint(error: StepError, hosts: Sequence[str]) -> str:
+    """What to do next, for these hosts."""
+    return error.hint.replace("{nodes}", shlex.quote(",".join(hosts)))
 
 
 def grouped(records: Sequence[Record]) -> list[str]:
@@ -216,7 +222,7 @@ def document(task: str, records: Sequence[Record], hosts: Sequence[str]) -> str:
                     }
                     for r in mine
                 ],
-                "error": error and error.error and _error(error.step, error.error),
+                "error": error and error.error and _error(host, error.step, error.error),
                 **data,
             }
         )
@@ -229,14 +235,14 @@ def refusal(task: str, message: str) -> str:
     return json.dumps({"task": task, "ok": False, "nodes": [], "error": message}, indent=2)
 
 
-def _error(step: str, error: StepError) -> dict[str, Any]:
+def _error(host: str, step: str, error: StepError) -> dict[str, Any]:
     return {
         "step": step,
         "message": error.message,
         "command": error.command,
         "status": error.status,
         "tail": error.tail.splitlines(),
-        "hint": error.hint,
+        "hint": _hint(error, [host]),
     }
 
 

@@ -83,9 +83,10 @@ class Run:
 
     def _failures(self) -> Iterator[str]:
         yield f"\n{self.task}: {len(self.failed)} of {len(list(self.fleet))} failed"
-        yield from report.grouped(self.records)
+        order = [host.label for host in self.fleet]
+        yield from report.grouped(sorted(self.records, key=lambda record: order.index(record.host)))
         if self._unreachable_hint and any(r.error and r.error.unreachable for r in self.records):
-            yield self._unreachable_hint
+            yield f"  to do: {self._unreachable_hint}"
         names = shlex.quote(",".join(self.failed))
         yield f"then again: {self._again.format(task=self.task, names=names)}"
 
@@ -94,6 +95,7 @@ FLEET_HELP = {
     "limit": "Only these nodes: names, hosts, groups or globs, separated by commas.",
     "json": "One JSON document on stdout, all else on stderr.",
 }
+UNMASK = "somebody wanted it so; if that is over: systemctl unmask kube-nginx on the node"
 _current: ContextVar[Run | None] = ContextVar("kube_nginx_run", default=None)
 
 
