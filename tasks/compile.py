@@ -111,9 +111,9 @@ def make_install(c: Context, force: bool = False, json: bool = False) -> None:
 def _make_install(r: Run, host: Builder, force: bool) -> Outcome:
     if not force and (kept := _kept(r.settings, host)):
         return kept
-    build, place = r.settings.build, _work(r.settings, host)
+    build, place, arch = r.settings.build, _work(r.settings, host), _arch(host)
     _need(host, f"{recipe.source(build, place)}/objs/Makefile", "fab configure")
-    script = recipe.make_install(build, place, _arch(host))
+    script = recipe.make_install(build, place, arch)
     if isinstance(host, Node):
         script = commands.leashed(script)
     host.sh(
@@ -123,7 +123,7 @@ def _make_install(r: Run, host: Builder, force: bool) -> Outcome:
         each_line=lambda line: r.reporter.progress(host.label, line),
         tail=20,
     )
-    return Outcome("changed", recipe.key(build, _arch(host)))
+    return Outcome("changed", recipe.key(build, arch))
 
 
 @task(help=_JSON)

@@ -9,6 +9,7 @@ from .settings import Proxy
 UNIT = "kube-nginx.service"
 UNIT_PATH = f"/etc/systemd/system/{UNIT}"
 
+_WHY = f"journalctl -u {UNIT} -n 8 --no-pager -o cat >&2"
 _PREAMBLE = "set -u; umask 022; LC_ALL=C; PATH=$PATH:/usr/sbin:/sbin; export LC_ALL PATH\n"
 _PROPERTIES = (
     "LoadState,UnitFileState,ActiveState,SubState,Result,MainPID,NRestarts,"
@@ -108,10 +109,7 @@ def install(upload: str, destination: str, sha256: str, mode: str, owner: str = 
 
 def systemctl(verb: str) -> str:
     """`systemctl VERB kube-nginx`; when it fails, the end of the journal is on stderr."""
-    return (
-        f"systemctl {verb} {UNIT} && exit 0; status=$?\n"
-        f"journalctl -u {UNIT} -n 8 --no-pager -o cat >&2; exit $status"
-    )
+    return f"systemctl {verb} {UNIT} && exit 0; status=$?\n{_WHY}; exit $status"
 
 
 def daemon_reload() -> str:
@@ -133,14 +131,14 @@ def reload(seconds: int = 5) -> str:
         f"pid=$(systemctl show -p MainPID {UNIT}); pid=${{pid#MainPID=}}\n"
         f"before=$({workers})\n"
         f"systemctl reload {UNIT} || {{ echo 'nginx did not take the new configuration' >&2\n"
-        f"  journalctl -u {UNIT} -n 8 --no-pager -o cat >&2; exit 1; }}\n"
+        f"  {_WHY}; exit 1; }}\n"
         f"tries={seconds * 10}\n"
         'while [ "$tries" -gt 0 ]; do\n'
         f"  for worker in $({workers}); do\n"
         '    case " $(echo $before) " in *" $worker "*) ;; *) exit 0 ;; esac\n  done\n'
         "  sleep 0.1; tries=$((tries - 1))\ndone\n"
         f'echo "nginx did not take the new configuration within {seconds} s" >&2\n'
-        f"journalctl -u {UNIT} -n 8 --no-pager -o cat >&2; exit 1"
+        f"{_WHY}; exit 1"
     )
 
 

@@ -44,3 +44,8 @@ class StepError(KubeNginxError):
 def last_lines(text: str, count: int = 5) -> str:
     """The last `count` lines of `text` that are not blank."""
     return "\n".join([line.rstrip() for line in text.splitlines() if line.strip()][-count:])
+
+
+def reason(error: BaseException) -> str:
+    """What an exception of Python or paramiko says, without numbers and class names where it can be."""
+    return getattr(error, "strerror", None) or str(error).strip() or type(error).__name__

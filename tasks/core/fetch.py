@@ -14,7 +14,7 @@ from hashlib import sha256
 from pathlib import Path, PurePosixPath
 
 from . import apt
-from .errors import StepError
+from .errors import StepError, reason
 from .settings import Build
 
 PATIENCE = 20.0  # seconds in which a mirror must send something
@@ -108,7 +108,7 @@ def _reason(error: Exception) -> str:
     inner = error.reason if isinstance(error, urllib.error.URLError) else error
     if isinstance(inner, TimeoutError):
         return "sent nothing in time"
-    return getattr(inner, "strerror", None) or str(inner).strip() or type(inner).__name__
+    return reason(inner) if isinstance(inner, BaseException) else str(inner)
 
 
 def _check(build: Build, file: Path, mirror: str) -> None:

@@ -44,8 +44,35 @@ class Lines:
         """Lines go out when they are whole."""
 
 
-def last_words(ended: Ended, count: int) -> str:
-    """The last lines of a command that failed: of stderr, else of stdout."""
+def runner_options(timeout: float | None, each_line: Callable[[str], None] | None) -> dict[str, Any]:
+    """How every command is run, here and over SSH: silently, without standard input, never raising."""
+    options: dict[str, Any] = {"hide": True, "warn": True, "in_stream": False, "timeout": timeout}
+    return options | ({"hide": "stderr", "out_stream": Lines(each_line)} if each_line else {})
+
+
+def ended_as(result: Any) -> Ended:
+    """Invoke's result as ours."""
+    return Ended(result.return_code, result.stdout, result.stderr)
+
+
+def failure(script: str, ended: Ended, tail: int, hint: str = "") -> StepError:
+    """A command that ended with another status than 0, and its last `tail` lines: of stderr, else stdout."""
+    return StepError(
+        f"ended with status {ended.status}",
+        command=script,
+        status=ended.status,
+        tail=_last_words(ended, tail),
+        hint=hint,
+    )
+
+
+def too_late(script: str, error: invoke.exceptions.CommandTimedOut, tail: int) -> StepError:
+    """A command that did not end in time."""
+    words = _last_words(ended_as(error.result), tail)
+    return StepError(f"did not end within {error.timeout:g} s", command=script, tail=words)
+
+
+def _last_words(ended: Ended, count: int) -> str:
     return last_lines(ended.stderr, count) or last_lines(ended.stdout, count)
 
 
@@ -81,22 +108,15 @@ class Local:
                 f"this machine runs {platform.system()}, the nodes run Linux",
                 hint='name a Linux host that you reach over SSH: build.hosts = ["build-1"]',
             )
-        kwargs: dict[str, Any] = {"hide": True, "warn": True, "in_stream": False, "timeout": timeout}
-        if each_line:
-            kwargs |= {"hide": "stderr", "out_stream": Lines(each_line)}
+        kwargs = runner_options(timeout, each_line)
         try:
             leashed = commands.shell(commands.leashed(f"set -u\n{script}"))
             result: Any = _Leashed(invoke.Context()).run(leashed, shell="/bin/sh", **kwargs)
-        except invoke.exceptions.CommandTimedOut:
-            raise StepError(f"did not end within {timeout:g} s", command=script) from None
-        ended = Ended(result.return_code, result.stdout, result.stderr)
+        except invoke.exceptions.CommandTimedOut as error:
+            raise too_late(script, error, tail) from None
+        ended = ended_as(result)
         if check and ended.status:
-            raise StepError(
-                f"ended with status {ended.status}",
-                command=script,
-                status=ended.status,
-                tail=last_words(ended, tail),
-            )
+            raise failure(script, ended, tail)
         return ended
 
     def fetch(self, path: str) -> bytes:

@@ -10,7 +10,7 @@ from typing import Any
 import fabric
 import paramiko
 
-from .errors import StepError, UsageError
+from .errors import StepError, UsageError, reason
 from .hostkeys import changed_key, lookup_name
 from .settings import NodeSpec, parse_node
 from .ssh import Session
@@ -127,8 +127,7 @@ class Link(fabric.Connection):  # type: ignore[misc]
             return StepError(message, unreachable=True)
         if isinstance(error, paramiko.ssh_exception.NoValidConnectionsError):
             error = next(iter(error.errors.values()))
-        why = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        return StepError(f"cannot connect to {where}: {why}", unreachable=True)
+        return StepError(f"cannot connect to {where}: {reason(error)}", unreachable=True)
 
 
 def gateway_for(spec: NodeSpec, session: Session) -> Link | str | None:

@@ -14,9 +14,9 @@ import invoke
 import paramiko
 
 from . import commands, facts
-from .errors import StepError, last_lines
+from .errors import StepError, reason
 from .facts import Facts
-from .host import Ended, Lines, last_words
+from .host import Ended, ended_as, failure, runner_options, too_late
 from .link import Link
 from .settings import Endpoint, Proxy
 
@@ -44,21 +44,18 @@ class Node(Link):
         in time, or the connection breaks; its last `tail` lines of output are in the error.
         """
         self.open()
-        kwargs: dict[str, Any] = {"hide": True, "warn": True, "in_stream": False, "timeout": timeout}
-        if each_line:
-            kwargs |= {"hide": "stderr", "out_stream": Lines(each_line)}
+        kwargs = runner_options(timeout, each_line)
         try:
             result = self._run_as(commands.shell(script), root and self.session.ssh.sudo, kwargs)
         except invoke.exceptions.CommandTimedOut as error:
-            tail_text = last_lines(error.result.stderr or error.result.stdout, tail)
-            raise StepError(f"did not end within {timeout:g} s", command=script, tail=tail_text) from None
+            raise too_late(script, error, tail) from None
         except (invoke.exceptions.ThreadException, paramiko.SSHException, OSError, EOFError) as error:
             raise StepError(f"the connection broke: {_reason(error)}", command=script) from None
-        ended = Ended(result.return_code, result.stdout, result.stderr)
+        ended = ended_as(result)
         if ended.status < 0:
             raise StepError("the connection broke while the command ran", command=script)
         if check and ended.status:
-            raise self._failed(script, ended, tail)
+            raise failure(script, ended, tail, self._hint(ended))
         return ended
 
     def _run_as(self, command: str, sudo: bool, kwargs: dict[str, Any]) -> Any:
@@ -79,17 +76,10 @@ class Node(Link):
         line = f"env LC_ALL=C sudo -S -p {quote(sudo.prompt)} {command}"
         return self.run(line, **{"in_stream": False, "watchers": [answer], **kwargs})
 
-    def _failed(self, script: str, ended: Ended, tail: int) -> StepError:
-        hint = ""
+    def _hint(self, ended: Ended) -> str:
         if self.session.ssh.sudo and "sudo:" in ended.stderr:
-            hint = f"let {self.user} use sudo without a password, or fab --prompt-for-sudo-password"
-        return StepError(
-            f"ended with status {ended.status}",
-            command=script,
-            status=ended.status,
-            tail=last_words(ended, tail),
-            hint=hint,
-        )
+            return f"let {self.user} use sudo without a password, or fab --prompt-for-sudo-password"
+        return ""
 
     def survey(self, proxy: Proxy) -> Facts:
         """The node's facts, read in one round trip and kept until `forget`.
@@ -180,4 +170,4 @@ class Node(Link):
 def _reason(error: BaseException) -> str:
     if isinstance(error, invoke.exceptions.ThreadException):
         error = error.exceptions[0].value  # its own text is a traceback
-    return getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return reason(error)

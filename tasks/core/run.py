@@ -82,7 +82,7 @@ class Run:
             raise invoke.Exit("\n".join(self._failures()), code=1)
 
     def _failures(self) -> Iterator[str]:
-        yield f"\n{self.task}: {len(self.failed)} of {len(list(self.fleet))} failed"
+        yield f"\n{self.task}: {len(self.failed)} of {len(self.fleet)} failed"
         order = [host.label for host in self.fleet]
         yield from report.grouped(sorted(self.records, key=lambda record: order.index(record.host)))
         if self._unreachable_hint and any(r.error and r.error.unreachable for r in self.records):
@@ -122,8 +122,7 @@ def run(
     """Opens the run of a task; inside a chain's run, joins it.
 
     `hosts` gives other hosts than the fleet's; `quiet` leaves all output to the task.
-    Raises invoke.Exit: status 2 for wrong settings or
-    flags, 1 when a host failed.
+    Raises invoke.Exit: status 2 for wrong settings or flags, 1 when a host failed.
     """
     outer = _current.get()
     if outer is not None:
