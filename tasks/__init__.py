@@ -8,7 +8,7 @@ from invoke import Collection
 
 from .compile import build, configure, download, make_install, verify
 from .install import conf, mkdir, render, scp, unit
-from .rollout import deploy, uninstall
+from .rollout import deploy, diff, preflight, rollback, uninstall
 from .service import daemon_reload, disable, enable, logs, reload, restart, start, status, stop
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "configure",
     "daemon_reload",
     "deploy",
+    "diff",
     "disable",
     "download",
     "enable",
@@ -24,9 +25,11 @@ __all__ = [
     "make_install",
     "mkdir",
     "ns",
+    "preflight",
     "reload",
     "render",
     "restart",
+    "rollback",
     "scp",
     "start",
     "status",
@@ -40,6 +43,9 @@ ns = Collection(
     "kube-nginx",
     build,
     deploy,
+    diff,
+    preflight,
+    rollback,
     download,
     configure,
     make_install,

@@ -9,27 +9,30 @@ from invoke import Context, Exit, task
 
 from .core import commands, report, store
 from .core import render as rendering
-from .core.errors import KubeNginxError, StepError
+from .core.deployment import Releases
+from .core.errors import StepError
 from .core.fleet import settings_of
 from .core.node import Node
+from .core.preflight import UNMASK
+from .core.release import BINARY
 from .core.report import Outcome
-from .core.run import FLEET_HELP, UNMASK, Run, run, told
-from .core.settings import Settings
+from .core.run import FLEET_HELP, Run, run, told
 
 
 @task(help=FLEET_HELP)
 def mkdir(c: Context, limit: str | None = None, json: bool = False) -> None:
     """5. Create conf, logs and sbin under the prefix, and the service's user."""
     with run(c, "mkdir", limit=limit, json=json) as r:
-        r.step("mkdir", lambda node: _mkdir(r.settings, node))
+        r.step("mkdir", lambda node: _mkdir(r, node))
 
 
-def _mkdir(settings: Settings, node: Node) -> Outcome:
-    facts, proxy = node.survey(settings.proxy), settings.proxy
+def _mkdir(r: Run, node: Node) -> Outcome:
+    facts, proxy = node.survey(r.settings.proxy), r.settings.proxy
     owner = facts.user_id if proxy.user else facts.directories.get("logs")
     there = set(facts.directories) == {"conf", "logs", "sbin"}
     if there and owner and facts.directories["logs"] == owner:
         return Outcome("ok", proxy.prefix)
+    r.lock(node)
     node.sh(commands.mkdir(proxy))
     node.forget()
     return Outcome("changed", proxy.prefix)
@@ -39,40 +42,17 @@ def _mkdir(settings: Settings, node: Node) -> Outcome:
 def scp(c: Context, limit: str | None = None, json: bool = False) -> None:
     """6. Ship the binary that fits each node's architecture as sbin/kube-nginx."""
     with run(c, "scp", limit=limit, json=json) as r:
-        binaries = Binaries(r.settings)
-        r.step("scp", lambda node: _scp(r.settings, node, binaries))
+        releases = Releases(r.settings)
+        r.step("scp", lambda node: _scp(r, node, releases))
 
 
-class Binaries:
-    """The binaries that were built for these settings, read once.
-
-    Raises KubeNginxError if there is none at all.
-    """
-
-    def __init__(self, settings: Settings) -> None:
-        self._by_arch = {b.arch: (b, b.read()) for b in store.kept(settings)}
-        if not self._by_arch:
-            version = settings.build.version
-            raise KubeNginxError(
-                f"no binary of nginx {version} with these flags has been built: run fab build first"
-            )
-
-    def for_node(self, settings: Settings, node: Node) -> tuple[store.Binary, bytes]:
-        """Raises StepError: none for the node's architecture."""
-        arch = node.survey(settings.proxy).arch
-        if arch not in self._by_arch:
-            raise StepError(
-                f"the node is {arch}, and the binaries are for {', '.join(sorted(self._by_arch))}",
-                hint=f"add a build host that is {arch} to build.hosts, then fab build",
-            )
-        return self._by_arch[arch]
-
-
-def _scp(settings: Settings, node: Node, binaries: Binaries) -> Outcome:
-    binary, content = binaries.for_node(settings, node)
-    path = commands.binary_path(settings.proxy)
-    changed = node.ship(content, path, "0755", node.survey(settings.proxy))
-    return Outcome("changed" if changed else "ok", f"{path} {binary.version}")
+def _scp(r: Run, node: Node, releases: Releases) -> Outcome:
+    facts = node.survey(r.settings.proxy)
+    release = releases.for_arch(facts.arch)
+    path = commands.binary_path(r.settings.proxy)
+    r.lock(node)
+    changed = node.ship(release.contents[BINARY], path, "0755", facts)
+    return Outcome("changed" if changed else "ok", f"{path} {release.version}")
 
 
 @task(help=FLEET_HELP)
@@ -91,9 +71,11 @@ def unit(c: Context, limit: str | None = None, json: bool = False) -> None:
 
 def _ship_text(r: Run, step: str, path: str, text: str) -> None:
     def work(node: Node) -> Outcome:
-        if step == "unit" and node.survey(r.settings.proxy).unit.get("LoadState") == "masked":
+        facts = node.survey(r.settings.proxy)
+        if step == "unit" and facts.masked:
             raise StepError("the unit is masked", hint=UNMASK)
-        changed = node.ship(text.encode(), path, "0644", node.survey(r.settings.proxy))
+        r.lock(node)
+        changed = node.ship(text.encode(), path, "0644", facts)
         return Outcome("changed" if changed else "ok", path)
 
     r.step(step, work)

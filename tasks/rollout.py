@@ -1,41 +1,102 @@
-"""The chains over the runbook's sections."""
+"""The whole fleet at once: deploy, what it would do, the way back, and the end."""
 
 from __future__ import annotations
 
 import sys
 
-from invoke import Context, task
+from invoke import Context, Exit, task
 
-from .core import commands
+from .core import commands, report
+from .core.activation import Order, activate
+from .core.batches import overridden
+from .core.deployment import Deployment
 from .core.errors import UsageError
+from .core.facts import CURRENT, PREVIOUS
 from .core.node import Node
+from .core.plan import returning
 from .core.report import Outcome
+from .core.rolling import ROLLOUT_HELP, rolling, seconds
 from .core.run import FLEET_HELP, Run, run
-from .core.settings import Settings
-from .install import Binaries, conf, mkdir, scp, unit
-from .service import daemon_reload, enable, restart, status
+from .core.settings import Rollout, Settings
+
+
+@task(help=FLEET_HELP | ROLLOUT_HELP | {"force": "Restart also where nothing differs."})
+def deploy(
+    c: Context,
+    limit: str | None = None,
+    json: bool = False,
+    force: bool = False,
+    canary: str | None = None,
+    batch: str | None = None,
+    max_failures: str | None = None,
+    wait: str = "0",
+) -> None:
+    """5-12. Bring every node to what hosts.toml says, by the gentlest way, and prove that it works."""
+    with run(c, "deploy", limit=limit, json=json) as r:
+        rollout = overridden(r.settings.rollout, canary=canary, batch=batch, max_failures=max_failures)
+        deployment = Deployment(r, rollout, force, seconds("--wait", wait))
+        r.step("survey", deployment.survey)
+        r.step("stage", deployment.stage, deployment.changing)
+        rolling(r, "activate", deployment.activate, deployment.changing, rollout)
+
+
+@task(help=FLEET_HELP | {"exit-code": "Exit with 3 if anything would change."})
+def diff(c: Context, limit: str | None = None, json: bool = False, exit_code: bool = False) -> None:
+    """Show what deploy would do to each node, and how its files differ; writes nothing anywhere."""
+    with run(c, "diff", limit=limit, json=json) as r:
+        deployment = Deployment(r, r.settings.rollout)
+        r.step("diff", deployment.survey)
+        if not json:
+            seen = {record.host: record.outcome.data for record in r.records}
+            report.show_plans(r.console, {node.label: seen[node.label] for node in deployment.changing})
+    if exit_code and deployment.changing:
+        raise Exit(code=3)
 
 
 @task(help=FLEET_HELP)
-def deploy(c: Context, limit: str | None = None, json: bool = False) -> None:
-    """5-12. Ship binary, configuration and unit to every node, restart, see that it listens."""
-    with run(c, "deploy", limit=limit, json=json) as r:
-        binaries = Binaries(r.settings)
-        r.step("survey", lambda node: _survey(r.settings, node, binaries))
-        mkdir(c)
-        scp(c)
-        conf(c)
-        unit(c)
-        daemon_reload(c)
-        enable(c)
-        restart(c)
-        status(c)
+def preflight(c: Context, limit: str | None = None, json: bool = False) -> None:
+    """See whether deploy could work on each node: libc, room, mounts, ports; writes nothing."""
+    with run(c, "preflight", limit=limit, json=json) as r:
+        r.step("preflight", Deployment(r, r.settings.rollout).survey)
 
 
-def _survey(settings: Settings, node: Node, binaries: Binaries) -> Outcome:
-    """Finds what cannot work before anything is written."""
-    binary, _ = binaries.for_node(settings, node)
-    return Outcome("ok", f"{binary.arch}, nginx {binary.version}")
+@task(help=FLEET_HELP | ROLLOUT_HELP)
+def rollback(
+    c: Context,
+    limit: str | None = None,
+    json: bool = False,
+    canary: str | None = None,
+    batch: str | None = None,
+    max_failures: str | None = None,
+    wait: str = "0",
+) -> None:
+    """Go back to the release before, on every node that has one; once more goes forward again."""
+    with run(c, "rollback", limit=limit, json=json) as r:
+        rollout = overridden(r.settings.rollout, canary=canary, batch=batch, max_failures=max_failures)
+        patience = seconds("--wait", wait)
+        r.step("survey", lambda node: _way_back(r.settings, node))
+        able = [node for node in r.alive if node.survey(r.settings.proxy).releases.get(PREVIOUS)]
+
+        def work(node: Node) -> Outcome:
+            r.lock(node, patience)
+            node.forget()
+            return _rollback(r, node, rollout)
+
+        rolling(r, "rollback", work, able, rollout)
+
+
+def _way_back(settings: Settings, node: Node) -> Outcome:
+    releases = node.survey(settings.proxy).releases
+    if PREVIOUS not in releases:
+        return Outcome("ok", "no release before this one", {"result": "unchanged"})
+    return Outcome("ok", f"from {releases.get(CURRENT, '-')} to {releases[PREVIOUS]}")
+
+
+def _rollback(r: Run, node: Node, rollout: Rollout) -> Outcome:
+    facts = node.survey(r.settings.proxy)
+    action = returning(facts, r.settings.proxy)
+    order = Order(action, "rolled back", facts.releases[PREVIOUS], listen=())
+    return activate(node, order, r.settings, rollout, r.me)
 
 
 @task(help=FLEET_HELP | {"yes": "Do not ask."})
@@ -44,7 +105,7 @@ def uninstall(c: Context, yes: bool = False, limit: str | None = None, json: boo
     with run(c, "uninstall", limit=limit, json=json) as r:
         if not yes:
             _ask(r)
-        r.step("uninstall", lambda node: _uninstall(r.settings, node))
+        r.step("uninstall", lambda node: _uninstall(r, node), finish=True)
 
 
 def _ask(r: Run) -> None:
@@ -57,12 +118,13 @@ def _ask(r: Run) -> None:
         raise UsageError("nothing was done")
 
 
-def _uninstall(settings: Settings, node: Node) -> Outcome:
-    node.survey(settings.proxy)
+def _uninstall(r: Run, node: Node) -> Outcome:
+    node.survey(r.settings.proxy)
+    r.lock(node)
     try:
-        ended = node.sh(commands.uninstall(settings.proxy))
+        ended = node.sh(commands.uninstall(r.settings.proxy))
     finally:
         node.forget()
     if "kn.kept=1" in ended.stdout.split():
-        return Outcome("warning", f"{settings.proxy.prefix} holds files that are not ours and stays")
+        return Outcome("warning", f"{r.settings.proxy.prefix} holds files that are not ours and stays")
     return Outcome("changed", "removed") if ended.changed else Outcome("ok", "nothing was there")

@@ -8,14 +8,18 @@ from typing import Any
 from invoke import Context, Exit, task
 
 from .core import commands, report
+from .core.activation import Order, activate
+from .core.batches import overridden
 from .core.errors import StepError, last_lines
-from .core.facts import Facts
+from .core.facts import CURRENT, Facts
 from .core.node import Node
+from .core.preflight import UNMASK
 from .core.report import Outcome
-from .core.run import FLEET_HELP, UNMASK, Run, run
-from .core.settings import Settings
+from .core.rolling import ROLLOUT_HELP, rolling, seconds
+from .core.run import FLEET_HELP, Run, run
+from .core.settings import Rollout, Settings
 
-_COLUMNS = ("NODE", "STATE", "SINCE", "RESTARTS", "VERSION", "LISTENER")
+_COLUMNS = ("NODE", "STATE", "SINCE", "RESTARTS", "VERSION", "RELEASE", "LISTENER")
 
 
 def _systemctl(r: Run, verb: str, current: Any = lambda facts: False) -> None:
@@ -25,8 +29,9 @@ def _systemctl(r: Run, verb: str, current: Any = lambda facts: False) -> None:
         facts = node.survey(r.settings.proxy)
         if current(facts):
             return Outcome("ok", "already")
-        if facts.unit.get("LoadState") == "masked":
+        if facts.masked:
             raise StepError("the unit is masked", hint=UNMASK)
+        r.lock(node)
         try:
             node.sh(commands.systemctl(verb), tail=10)
         finally:
@@ -40,11 +45,12 @@ def _systemctl(r: Run, verb: str, current: Any = lambda facts: False) -> None:
 def daemon_reload(c: Context, limit: str | None = None, json: bool = False) -> None:
     """9. Have systemd read its unit files again."""
     with run(c, "daemon-reload", limit=limit, json=json) as r:
-        r.step("daemon-reload", lambda node: _daemon_reload(r.settings, node))
+        r.step("daemon-reload", lambda node: _daemon_reload(r, node))
 
 
-def _daemon_reload(settings: Settings, node: Node) -> Outcome:
+def _daemon_reload(r: Run, node: Node) -> Outcome:
     """ "changed" only if systemd had not read the unit as it is now."""
+    r.lock(node)
     ended = node.sh(commands.daemon_reload())
     node.forget()
     return Outcome("changed" if ended.changed else "ok")
@@ -64,11 +70,34 @@ def disable(c: Context, limit: str | None = None, json: bool = False) -> None:
         _systemctl(r, "disable", lambda facts: facts.unit.get("UnitFileState") == "disabled")
 
 
-@task(help=FLEET_HELP)
-def restart(c: Context, limit: str | None = None, json: bool = False) -> None:
-    """11. Stop and start the service: cuts every open connection."""
+@task(help=FLEET_HELP | ROLLOUT_HELP)
+def restart(
+    c: Context,
+    limit: str | None = None,
+    json: bool = False,
+    canary: str | None = None,
+    batch: str | None = None,
+    max_failures: str | None = None,
+    wait: str = "0",
+) -> None:
+    """11. Stop and start the service, batch by batch: cuts every open connection."""
     with run(c, "restart", limit=limit, json=json) as r:
-        _systemctl(r, "restart")
+        rollout = overridden(r.settings.rollout, canary=canary, batch=batch, max_failures=max_failures)
+        _over_the_fleet(r, "restart", rollout, seconds("--wait", wait))
+
+
+def _over_the_fleet(r: Run, action: str, rollout: Rollout, wait: int) -> None:
+    def work(node: Node) -> Outcome:
+        r.lock(node, wait)
+        node.forget()
+        facts = node.survey(r.settings.proxy)
+        if facts.masked:
+            raise StepError("the unit is masked", hint=UNMASK)
+        if action == "reload" and not facts.active:
+            raise StepError(f"the service is {facts.state}, nothing to reload", hint=_start(facts))
+        return activate(node, Order(action, f"{action}ed"), r.settings, rollout, r.me)
+
+    rolling(r, action, work, r.alive, rollout)
 
 
 @task(help=FLEET_HELP)
@@ -85,22 +114,20 @@ def stop(c: Context, limit: str | None = None, json: bool = False) -> None:
         _systemctl(r, "stop", lambda facts: facts.unit.get("ActiveState") == "inactive")
 
 
-@task(help=FLEET_HELP)
-def reload(c: Context, limit: str | None = None, json: bool = False) -> None:
-    """Have nginx take its configuration anew, without cutting connections."""
+@task(help=FLEET_HELP | ROLLOUT_HELP)
+def reload(
+    c: Context,
+    limit: str | None = None,
+    json: bool = False,
+    canary: str | None = None,
+    batch: str | None = None,
+    max_failures: str | None = None,
+    wait: str = "0",
+) -> None:
+    """Have nginx take its configuration anew, batch by batch, without cutting connections."""
     with run(c, "reload", limit=limit, json=json) as r:
-        r.step("reload", lambda node: _reload(r.settings, node))
-
-
-def _reload(settings: Settings, node: Node) -> Outcome:
-    facts = node.survey(settings.proxy)
-    if not facts.active:
-        raise StepError(f"the service is {facts.state}, nothing to reload", hint=_start(facts))
-    try:
-        node.sh(commands.reload(), tail=10)
-    finally:
-        node.forget()
-    return Outcome("changed", "new worker seen")
+        rollout = overridden(r.settings.rollout, canary=canary, batch=batch, max_failures=max_failures)
+        _over_the_fleet(r, "reload", rollout, seconds("--wait", wait))
 
 
 @task(help=FLEET_HELP)
@@ -124,13 +151,14 @@ def _status(settings: Settings, node: Node) -> Outcome:
         "since_seconds": None if facts.active_seconds is None else round(facts.active_seconds, 1),
         "restarts": facts.restarts,
         "enabled": facts.unit.get("UnitFileState") == "enabled",
-        "version": facts.running_version,
-        "replaced": facts.running_executable.endswith(" (deleted)"),
+        "version": facts.version,
+        "release": facts.releases.get(CURRENT, ""),
+        "replaced": facts.replaced,
         "listeners": listeners,
     }
     silent = [address for address, found in listeners.items() if found not in ("answers", "listens")]
     if facts.active and not silent:
-        return Outcome("ok", f"{facts.state}, nginx {facts.running_version}", data)
+        return Outcome("ok", f"{facts.state}, nginx {facts.version}", data)
     why = facts.state if not facts.active else f"active, but {silent[0]}: {listeners[silent[0]]}"
     log = node.sh(commands.journal(5, follow=False), check=False).stdout
     hint = f"see why: fab logs --limit {{nodes}}; then {_start(facts)}"
@@ -139,8 +167,8 @@ def _status(settings: Settings, node: Node) -> Outcome:
 
 def _listener(node: Node, facts: Facts, address: Any) -> str:
     """What a connection to the listener meets; where sshd forbids trying, what the kernel lists."""
-    if facts.listening.get(address) is False:
-        return "is held by another process"
+    if holder := facts.holder(address):
+        return f"is held by {holder}"
     answer = node.answers(address)
     if answer is None:
         return "listens" if facts.listens(address) else "nobody listens"
@@ -155,7 +183,7 @@ def _start(facts: Facts) -> str:
 
 def _row(host: str, data: dict[str, Any]) -> tuple[str, ...]:
     if not data:
-        return (host, "not seen", "-", "-", "-", "-")
+        return (host, "not seen", "-", "-", "-", "-", "-")
     restarts = data["restarts"]
     return (
         host,
@@ -163,6 +191,7 @@ def _row(host: str, data: dict[str, Any]) -> tuple[str, ...]:
         _age(data["since_seconds"]),
         "-" if restarts is None else str(restarts),
         (data["version"] or "-") + (", replaced" if data["replaced"] else ""),
+        data["release"] or "-",
         ", ".join(f"{address} {found}" for address, found in data["listeners"].items()),
     )
 

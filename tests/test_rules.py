@@ -1,7 +1,7 @@
 import pytest
 
 from tasks.core.address import Endpoint
-from tasks.core.rules import PINS
+from tasks.core.rules import PINS, batch
 from tasks.core.settings import parse
 
 from .hosts_data import FILE, SUM, problems, with_keys
@@ -109,3 +109,24 @@ def test_a_sum_may_repeat_the_pin_in_capitals() -> None:
 def test_root_may_listen_below_1024() -> None:
     data = with_keys(proxy__listen=["127.0.0.1:443"], proxy__user="")
     assert parse(data, FILE).proxy.listen == (Endpoint("127.0.0.1", 443),)
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [(1, 1), (1000, 1000), ("5", 5), ("1000", 1000), ("1%", "1%"), ("25%", "25%"), ("100%", "100%")],
+)
+def test_sizes_of_a_batch(value: object, expected: int | str) -> None:
+    assert batch(value) == expected
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *(True, False, 0, -1, 1001, 2**70, 2.0, 0.25, None, [], {}),
+        *("", "0", "-1", "05", "1001", "1.5", " 5", "5\n", "1_0", "\u0665", "a third"),
+        *("0%", "101%", "1000%", "05%", "2.5%", "-1%", "25 %", "25%\n", "25%%", "%", "\u0665%"),
+    ],
+)
+def test_what_is_no_size_of_a_batch(value: object) -> None:
+    with pytest.raises(ValueError, match='from 1 to 1000, or a percentage from "1%" to "100%"'):
+        batch(value)

@@ -8,14 +8,14 @@ from tasks.core import sections
 from tasks.core.address import NodeSpec
 from tasks.core.errors import UsageError
 from tasks.core.rules import PINS
-from tasks.core.settings import Build, Proxy, SettingsError, Ssh, parse
+from tasks.core.settings import Build, Proxy, Rollout, SettingsError, Ssh, parse
 
 from .hosts_data import FILE, SUM, problems, with_keys
 
 
 def test_defaults_are_those_of_the_dataclasses() -> None:
     found = parse(with_keys(), FILE)
-    assert (found.ssh, found.build, found.proxy) == (Ssh(), Build(), Proxy())
+    assert (found.ssh, found.build, found.proxy, found.rollout) == (Ssh(), Build(), Proxy(), Rollout())
     assert (found.profile, found.path, found.rollout.parallel) == ("recommended", FILE, 32)
 
 
@@ -57,6 +57,13 @@ def test_settings_cannot_be_changed() -> None:
         ("proxy__proxy_timeout", "proxy.proxy_timeout", ""),
         ("proxy__user", "proxy.user", ""),
         ("rollout__parallel", "rollout.parallel", 1),
+        ("rollout__canary", "rollout.canary", 0),
+        ("rollout__batch", "rollout.batch", 5),
+        ("rollout__pause", "rollout.pause", 86400),
+        ("rollout__max_failures", "rollout.max_failures", 1000),
+        ("rollout__timeout", "rollout.timeout", 5),
+        ("rollout__settle", "rollout.settle", 19),
+        ("rollout__keep", "rollout.keep", 2),
     ],
 )
 def test_a_key_reaches_its_setting(dotted: str, attribute: str, value: Any) -> None:
@@ -175,6 +182,19 @@ def test_every_key_of_a_section_is_read(key: str) -> None:
         (with_keys(zzzzzz=1), "zzzzzz", "known here: profile"),
         (with_keys(**{"a\nb": 1}), r"'a\nb'", "unknown key"),
         (with_keys(rollout__parallel=0), "rollout.parallel", "from 1 to 1000"),
+        (with_keys(rollout__canary=-1), "rollout.canary", "from 0 to 1000"),
+        (with_keys(rollout__canary="1"), "rollout.canary", "not a string"),
+        (with_keys(rollout__batch=0), "rollout.batch", "0 must be a number of nodes from 1 to 1000"),
+        (with_keys(rollout__batch="a third"), "rollout.batch", 'a percentage from "1%" to "100%"'),
+        (with_keys(rollout__pause=86401), "rollout.pause", "from 0 to 86400 (seconds)"),
+        (with_keys(rollout__max_failures=1001), "rollout.max_failures", "from 0 to 1000"),
+        (with_keys(rollout__timeout=4), "rollout.timeout", "from 5 to 600 (seconds)"),
+        (with_keys(rollout__timeout=601), "rollout.timeout", "from 5 to 600 (seconds)"),
+        (with_keys(rollout__settle=61), "rollout.settle", "from 0 to 60 (seconds)"),
+        (with_keys(rollout__settle=20), "rollout.settle", "20 must be less than rollout.timeout, 20"),
+        (with_keys(rollout={"settle": 9, "timeout": 4}), "rollout.timeout", "from 5"),
+        (with_keys(rollout__keep=1), "rollout.keep", "from 2 to 50: the one that runs"),
+        (with_keys(rollout__keep=51), "rollout.keep", "from 2 to 50"),
     ],
 )
 def test_a_mistake_is_named_with_what_would_be_right(data: Any, key: str, words: str) -> None:

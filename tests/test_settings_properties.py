@@ -49,6 +49,7 @@ STRING_KEYS = {
     "ssh.config": "~/.ssh/config",
     "ssh.gateway": "root@jump",
     "ssh.host_keys": "strict",
+    "rollout.batch": "25%",
 }
 LISTS = ("apiservers", "nodes", "build.mirrors", "build.hosts", "proxy.listen")
 

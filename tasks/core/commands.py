@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from importlib.resources import files
 from shlex import quote
 
+from .render import TEMPLATES
 from .settings import Proxy
 
 UNIT = "kube-nginx.service"
@@ -32,6 +34,11 @@ def shell(script: str) -> str:
     return f"sh -c {quote(_PREAMBLE + script)}"
 
 
+def detached(script: str) -> str:
+    """`script` so that it goes on to its end whatever becomes of the connection, and of sudo."""
+    return f"setsid sh -c {quote(script)} </dev/null & wait $!"
+
+
 def leashed(script: str) -> str:
     """`script` in a process group that ends when our side of the connection does.
 
@@ -45,26 +52,22 @@ def leashed(script: str) -> str:
     )
 
 
+def script(name: str, **given: object) -> str:
+    """A script of templates/, with what it is given as shell variables before it."""
+    lines = [f"{key}={quote(str(value))}" for key, value in given.items()]
+    return "\n".join([*lines, files(TEMPLATES).joinpath(f"{name}.sh").read_text(encoding="utf-8")])
+
+
 def survey(proxy: Proxy) -> str:
     """Everything later steps need to know of a node, as lines `kn.KEY=VALUE`."""
-    files = " ".join(quote(f) for f in (binary_path(proxy), conf_path(proxy), UNIT_PATH))
-    user = f'say user "$(id -u {quote(proxy.user)} 2>/dev/null)"\n' if proxy.user else ""
-    return (
-        'say() { printf \'kn.%s=%s\\n\' "$1" "$2"; }\n'
-        'say arch "$(uname -m)"; say uid "$(id -u)"\n'
-        f"{user}"
-        f"cd {quote(proxy.prefix)} 2>/dev/null && for d in conf logs sbin; do\n"
-        '  [ -d "$d" ] && say "dir.$d" "$(stat -c %u "$d")"\ndone\n'
-        f"for f in {files}; do\n"
-        '  [ -f "$f" ] && say "file.$f" "$(sha256sum < "$f" | cut -c1-64) $(stat -c %a "$f")"\ndone\n'
-        f"systemctl show -p {_PROPERTIES} {UNIT} | sed 's/^/kn.unit./'\n"
-        f"pid=$(systemctl show -p MainPID {UNIT}); pid=${{pid#MainPID=}}\n"
-        'if [ "${pid:-0}" -gt 0 ]; then\n'
-        '  say exe "$(readlink "/proc/$pid/exe")"; say running "$("/proc/$pid/exe" -v 2>&1)"\n'
-        "  ls -l /proc/$pid/fd | sed -n 's/.*socket:\\[\\([0-9]*\\)\\]$/kn.socket.\\1=1/p'\nfi\n"
-        "say uptime \"$(cut -d' ' -f1 /proc/uptime)\"\n"
-        "cat /proc/net/tcp /proc/net/tcp6 2>/dev/null | grep ' 0A ' |\n"
-        '  while read -r _ local _ _ _ _ _ _ _ inode _; do say "listen.$local" "$inode"; done; :'
+    return script(
+        "survey",
+        prefix=proxy.prefix,
+        user=proxy.user,
+        ports=" ".join(f"{address.port:04X}" for address in proxy.listen),
+        properties=_PROPERTIES,
+        unit=UNIT,
+        unit_path=UNIT_PATH,
     )
 
 
@@ -82,28 +85,25 @@ def mkdir(proxy: Proxy) -> str:
     return script
 
 
-def install(upload: str, destination: str, sha256: str, mode: str, owner: str = "0:0") -> str:
-    """Checks an uploaded file and renames it over `destination`; nothing is ever half written.
+def receive(destination: str, size: int, sha256: str, mode: str, owner: str = "0:0") -> str:
+    """Takes `size` bytes from standard input and renames them over `destination`; nothing is half written.
 
-    An upload outside the destination's folder (a user with sudo cannot write there) is first copied
-    into it, so that the rename is atomic and the file gets that folder's SELinux label.
+    The temporary file is beside the destination, so that the rename is atomic and the file gets that
+    folder's SELinux label.
     """
     folder, name = destination.rsplit("/", 1)
-    staged = f"{folder}/.{name}.{upload.rsplit('.', 1)[-1]}"
     chown = f'chown {owner} "$new"; ' if owner else ""
-    there = (
+    return (
+        f"new={quote(f'{folder}/.{name}.part')}; to={quote(destination)}\n"
         f"[ -d {quote(folder)} ] || "
         f"{{ echo {quote(f'{folder} does not exist; make it first: fab mkdir')} >&2; exit 66; }}\n"
-    )
-    copy = "" if staged == upload else 'cat "$up" > "$new"; rm -f "$up"\n'
-    return (
-        f"up={quote(upload)}; new={quote(staged)}; to={quote(destination)}\n"
-        f'trap \'rm -f "$up" "$new"\' EXIT\nset -e\n{there}{copy}'
+        f"trap 'rm -f \"$new\"' EXIT\n"
+        f'head -c {size} > "$new"\n'
         'sum=$(sha256sum < "$new" | cut -c1-64)\n'
         f'if [ "$sum" != {sha256} ]; then\n'
         f'  echo "the upload of $to arrived with sha256 $sum, not {sha256}" >&2\n'
         f"  df -hP {quote(folder)} >&2; exit 65\nfi\n"
-        f'chmod {mode} "$new"; {chown}mv -f "$new" "$to"'
+        f'set -e; chmod {mode} "$new"; {chown}mv -f "$new" "$to"'
     )
 
 
@@ -118,27 +118,6 @@ def daemon_reload() -> str:
         f"systemctl show -p NeedDaemonReload {UNIT} | grep -q =yes && changed=1 || changed=0\n"
         f"systemctl show -p LoadState {UNIT} | grep -q not-found && [ -e {UNIT_PATH} ] && changed=1\n"
         'systemctl daemon-reload && echo "kn.changed=$changed"'
-    )
-
-
-def reload(seconds: int = 5) -> str:
-    """Reloads, then waits up to `seconds` for a worker that was not there before.
-
-    `nginx -s reload` exits 0 even when the master then refuses the new configuration.
-    """
-    workers = 'grep -l "^PPid:[[:space:]]*$pid$" /proc/[0-9]*/status 2>/dev/null'
-    return (
-        f"pid=$(systemctl show -p MainPID {UNIT}); pid=${{pid#MainPID=}}\n"
-        f"before=$({workers})\n"
-        f"systemctl reload {UNIT} || {{ echo 'nginx did not take the new configuration' >&2\n"
-        f"  {_WHY}; exit 1; }}\n"
-        f"tries={seconds * 10}\n"
-        'while [ "$tries" -gt 0 ]; do\n'
-        f"  for worker in $({workers}); do\n"
-        '    case " $(echo $before) " in *" $worker "*) ;; *) exit 0 ;; esac\n  done\n'
-        "  sleep 0.1; tries=$((tries - 1))\ndone\n"
-        f'echo "nginx did not take the new configuration within {seconds} s" >&2\n'
-        f"{_WHY}; exit 1"
     )
 
 
@@ -159,7 +138,7 @@ def uninstall(proxy: Proxy) -> str:
         f"  rm -f {UNIT_PATH} && systemctl daemon-reload || exit\n"
         f"  systemctl reset-failed {UNIT} 2>/dev/null\nfi\n"
         f"rm -f /etc/systemd/system/*.wants/{UNIT}\n"
-        f"rm -rf {prefix}/conf {prefix}/logs {prefix}/sbin || exit\n"
+        f"rm -rf {prefix}/conf {prefix}/logs {prefix}/sbin {prefix}/releases || exit\n"
         f"rmdir {prefix} 2>/dev/null || {{ [ ! -e {prefix} ] || echo kn.kept=1; }}\n"
         "echo kn.changed=1"
     )

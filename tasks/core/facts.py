@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b64decode
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from ipaddress import ip_address
@@ -9,30 +10,92 @@ from sys import byteorder
 
 from .settings import Endpoint
 
+CURRENT, PREVIOUS = "current", "previous"
+_ANY = ("0.0.0.0", "::")  # noqa: S104 - a socket on :: takes the port for IPv4 too
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """A file on a node: `mode` in octal, `owner` a number, `changed` its ctime in seconds."""
+
+    sha256: str
+    mode: str = "644"
+    owner: str = "0"
+    changed: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """A process that is not the service's and has a listen address; `unit` is "" if unknown."""
+
+    pid: int
+    unit: str
+    executable: str
+    name: str
+
+    def __str__(self) -> str:
+        where = f", {self.unit}" if self.unit and self.unit != self.name else ""
+        return f"{self.name} (PID {self.pid}{where})" if self.pid else "a process that cannot be seen"
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """The service's main process. Times are in seconds since the epoch, of the node's clock.
+
+    `identity` tells it from every other process since the node was installed.
+    """
+
+    pid: int
+    executable: str
+    sha256: str
+    version: str
+    started: float
+    identity: str
+    workers: Mapping[int, float] = field(default_factory=dict)
+
 
 @dataclass(frozen=True, slots=True)
 class Facts:
     """One node at one moment.
 
-    `files` maps a path to (sha256, octal mode), `unit` is systemd's view, `listening` maps each address
-    that somebody listens on to whether that is the service's main process.
+    `files` and `texts` are by path, `unit` is systemd's view, `listening` maps each address that somebody
+    listens on to None (the service itself) or, for the wanted ports, to who it is. `kept` holds the
+    sha256 of each file of the releases `current` and `previous`, `recorded` what was last seen to be
+    taken. `free` is in bytes, `mounts` holds mount options.
     """
 
     arch: str = ""
     uid: int = -1
     user_id: str = ""
+    systemd: bool = False
+    libc: str = ""
+    free: int = 0
+    mounts: Mapping[str, str] = field(default_factory=dict)
     directories: Mapping[str, str] = field(default_factory=dict)
-    files: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    files: Mapping[str, File] = field(default_factory=dict)
+    texts: Mapping[str, str] = field(default_factory=dict)
+    releases: Mapping[str, str] = field(default_factory=dict)
+    kept: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    recorded: Mapping[str, str] = field(default_factory=dict)
     unit: Mapping[str, str] = field(default_factory=dict)
-    running_version: str = ""
-    running_executable: str = ""
+    process: Process | None = None
     uptime: float = 0.0
-    listening: Mapping[Endpoint, bool] = field(default_factory=dict)
+    listening: Mapping[Endpoint, Holder | None] = field(default_factory=dict)
 
     @property
     def active(self) -> bool:
         """Whether the unit is active (running)."""
         return (self.unit.get("ActiveState"), self.unit.get("SubState")) == ("active", "running")
+
+    @property
+    def enabled(self) -> bool:
+        """Whether the service starts at boot."""
+        return self.unit.get("UnitFileState") == "enabled"
+
+    @property
+    def masked(self) -> bool:
+        """Whether somebody has forbidden the unit."""
+        return self.unit.get("LoadState") == "masked"
 
     @property
     def state(self) -> str:
@@ -53,9 +116,41 @@ class Facts:
         text = self.unit.get("NRestarts", "")
         return int(text) if text.isdigit() else None
 
+    @property
+    def version(self) -> str:
+        """The version that runs; "" if none does."""
+        return self.process.version if self.process else ""
+
+    @property
+    def replaced(self) -> bool:
+        """Whether the file of the running process has been replaced or removed."""
+        return self.process is not None and self.process.executable.endswith(" (deleted)")
+
     def listens(self, wanted: Endpoint) -> bool:
         """Whether the service itself has the listen address `wanted`."""
-        return self.listening.get(wanted, False)
+        return self.listening.get(wanted, self) is None
+
+    def holder(self, wanted: Endpoint) -> Holder | None:
+        """Who else has `wanted`, or an address that excludes it; None if nobody has."""
+        for there, holder in self.listening.items():
+            excludes = there.host in _ANY or wanted.host in _ANY or there.host == wanted.host
+            if holder is not None and there.port == wanted.port and excludes:
+                return holder
+        return None
+
+    def took(self, path: str, what: str) -> bool:
+        """Whether the running process has read the file at `path` as it is now.
+
+        `what` is the file's name in the record that every action of ours leaves: exact. For what others
+        did, the times of the process and of the file decide.
+        """
+        file, process = self.files.get(path), self.process
+        if file is None or process is None:
+            return False
+        if self.recorded.get("main") == process.identity and self.recorded.get(what) == file.sha256:
+            return True
+        starts = [process.started] if what == "unit" else [*process.workers.values()]
+        return bool(starts) and min(starts) > file.changed
 
 
 def parse(text: str) -> Facts:
@@ -66,20 +161,53 @@ def parse(text: str) -> Facts:
     def below(prefix: str) -> dict[str, str]:
         return {k[len(prefix) :]: v for k, v in lines if k.startswith(prefix)}
 
-    own = below("socket.")
-    files = {path: tuple(v.split()) for path, v in below("file.").items()}
     return Facts(
         arch=values.get("arch", ""),
         uid=int(values.get("uid") or -1),
         user_id=values.get("user", ""),
+        systemd=values.get("systemd") == "1",
+        libc=values.get("libc", ""),
+        free=int(values.get("free") or 0) * 1024,
+        mounts=below("mount."),
         directories=below("dir."),
-        files={path: (v[0], v[1]) for path, v in files.items() if len(v) == 2},
+        files={path: _file(*v.split()) for path, v in below("file.").items()},
+        texts={path: b64decode(v).decode(errors="replace") for path, v in below("text.").items()},
+        releases=below("release."),
+        kept={which: below(f"kept.{which}.") for which in below("release.")},
+        recorded=below("recorded."),
         unit=below("unit."),
-        running_version=values.get("running", "").rpartition("nginx/")[2],
-        running_executable=values.get("exe", ""),
+        process=_process(values, below("worker.")) if values.get("pid") else None,
         uptime=float(values.get("uptime") or 0),
-        listening={_endpoint(text): inode in own for text, inode in below("listen.").items()},
+        listening={_endpoint(text): _holder(owner) for text, owner in below("listen.").items()},
     )
+
+
+def _file(sha256: str, mode: str, owner: str, changed: str) -> File:
+    return File(sha256, mode, owner, float(changed))
+
+
+def _process(values: Mapping[str, str], workers: Mapping[str, str]) -> Process:
+    booted = float(values["now"]) - float(values["uptime"])
+
+    def wall(ticks: str) -> float:
+        return booted + int(ticks or 0) / int(values.get("ticks") or 100)
+
+    return Process(
+        pid=int(values["pid"]),
+        executable=values.get("exe", ""),
+        sha256=values.get("running_sum", ""),
+        version=values.get("running", "").rpartition("nginx/")[2],
+        started=wall(values.get("started", "")),
+        identity=f"{values.get('boot', '')}:{values['pid']}:{values.get('started', '')}",
+        workers={int(pid): wall(ticks) for pid, ticks in workers.items()},
+    )
+
+
+def _holder(text: str) -> Holder | None:
+    if text == "ours":
+        return None
+    pid, unit, executable, name = text.split(maxsplit=3)
+    return Holder(int(pid), "" if unit == "-" else unit, executable, name)
 
 
 def _endpoint(text: str) -> Endpoint:
@@ -88,3 +216,11 @@ def _endpoint(text: str) -> Endpoint:
     words = [bytes.fromhex(address[i : i + 8]) for i in range(0, len(address), 8)]
     packed = b"".join(word[::-1] if byteorder == "little" else word for word in words)
     return Endpoint(str(ip_address(packed)), int(port, 16))
+
+
+def as_kernel(endpoint: Endpoint) -> str:
+    """The opposite of what the survey reads: a listen address as /proc/net/tcp writes it."""
+    packed = ip_address(endpoint.host).packed
+    words = [packed[i : i + 4] for i in range(0, len(packed), 4)]
+    swapped = b"".join(word[::-1] if byteorder == "little" else word for word in words)
+    return f"{swapped.hex().upper()}:{endpoint.port:04X}"

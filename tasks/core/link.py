@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Iterator
 from pathlib import Path
+from random import uniform
 from time import monotonic, sleep
 from typing import Any
 
@@ -16,7 +18,8 @@ from .settings import NodeSpec, parse_node
 from .ssh import Session
 
 KEEPALIVE = 30  # seconds
-BACK_OFF = (0.3, 0.9, 2.0)  # seconds before each new try; sshd's MaxStartups drops what comes at once
+BACK_OFF = (0.2, 2.0)  # seconds: the longest pause before the second try, and before any
+REFUSED_FOR = 3.0  # seconds in which a rebooting sshd may begin to listen
 _AUTH_HINT = "set ssh.user or ssh.identity in hosts.toml, or IdentityFile in ssh_config"
 
 
@@ -71,7 +74,8 @@ class Link(fabric.Connection):  # type: ignore[misc]
         """Connects, unless connected.
 
         Raises StepError: unreachable, refused, a host key that is unknown or changed, or a login
-        that failed. What sshd drops because too many come at once is tried again.
+        that failed. What sshd drops because too many come at once (MaxStartups) is tried again until
+        ssh.connect_timeout seconds have passed, what is refused for 3 s at most.
         """
         if self.is_connected:
             return
@@ -79,18 +83,17 @@ class Link(fabric.Connection):  # type: ignore[misc]
             self.gateway.open_as_gateway()
         if missing := self.session.missing_file():
             raise StepError(f"{missing} does not exist", unreachable=True)
-        for pause in (*BACK_OFF, None):
-            began = monotonic()
+        began = monotonic()
+        for pause in _pauses():
             try:
                 self._connect()
             except (paramiko.SSHException, OSError, EOFError, UnicodeError) as error:
-                # sshd drops at once; what was silent until the timeout will be so again
-                at_once = monotonic() - began < self.connect_timeout
-                if pause is None or not at_once or not _worth_another_try(error):
+                left = began + self._patience(error) - monotonic()
+                if left <= 0:
                     raise self._explain(error) from None
-                sleep(pause)
             else:
                 return
+            sleep(min(pause, left))
 
     def open_as_gateway(self) -> None:
         """Connects once for all nodes behind it; if that fails, it fails for all of them at once."""
@@ -108,12 +111,19 @@ class Link(fabric.Connection):  # type: ignore[misc]
     def _connect(self) -> None:
         name = lookup_name(self.host, self.port)
         self.session.known_hosts.prepare(self.client, name, self.ssh_config)
-        object.__setattr__(self, "_sftp", None)  # one of an earlier connection is dead
         super().open()
         transport = self.client.get_transport()
         transport.set_keepalive(KEEPALIVE)
         if isinstance(transport.sock, socket.socket):
             transport.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    def _patience(self, error: BaseException) -> float:
+        """For how many seconds after the first try `error` may still be cured by another one."""
+        if isinstance(error, paramiko.ssh_exception.NoValidConnectionsError):
+            refused = any(isinstance(e, ConnectionRefusedError) for e in error.errors.values())
+            return min(REFUSED_FOR, self.connect_timeout) if refused else 0
+        dropped = isinstance(error, ConnectionResetError) or "SSH protocol banner" in str(error)
+        return float(self.connect_timeout) if dropped else 0
 
     def _explain(self, error: Exception) -> StepError:
         where = f"{self.host}:{self.port}"
@@ -160,7 +170,9 @@ def _gateway(jump: str, behind: str, session: Session) -> Link | None:
         return gateway
 
 
-def _worth_another_try(error: BaseException) -> bool:
-    if isinstance(error, paramiko.ssh_exception.NoValidConnectionsError):
-        return any(isinstance(e, ConnectionRefusedError) for e in error.errors.values())
-    return isinstance(error, ConnectionResetError) or "SSH protocol banner" in str(error)
+def _pauses() -> Iterator[float]:
+    """Seconds before each new try: random, or all that were dropped together would come back together."""
+    longest, limit = BACK_OFF
+    while True:
+        yield uniform(0, longest)  # noqa: S311 - nothing secret
+        longest = min(longest * 2, limit)

@@ -91,9 +91,27 @@ class Proxy:
 
 @dataclass(frozen=True, slots=True)
 class Rollout:
-    """`parallel`: how many nodes are worked on at a time."""
+    """How a change travels over the fleet. Counts are of nodes, times in seconds.
+
+    `parallel`: how many nodes are worked on at a time.
+    `canary`: how many are activated before all others; 0: none.
+    `batch`: how many are activated at a time after that: a number, or a percentage ("25%") of all that
+    are to be activated, rounded up.
+    `pause`: the wait between batches.
+    `max_failures`: when more nodes than this have failed in activation, no further batch starts.
+    `timeout`: what a node has to show that what was activated works.
+    `settle`: what a newly started process must live before it counts as working; less than `timeout`.
+    `keep`: how many releases stay on a node; at least 2, so that there is one to go back to.
+    """
 
     parallel: int = 32
+    canary: int = 1
+    batch: int | str = "25%"
+    pause: int = 0
+    max_failures: int = 0
+    timeout: int = 20
+    settle: int = 3
+    keep: int = 3
 
 
 @dataclass(frozen=True, slots=True)

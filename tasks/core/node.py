@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import re
-import secrets
+from base64 import b64decode
 from collections.abc import Callable
-from dataclasses import replace
 from hashlib import sha256
 from shlex import quote
 from typing import Any
@@ -18,6 +17,7 @@ from .errors import StepError, reason
 from .facts import Facts
 from .host import Ended, ended_as, failure, runner_options, too_late
 from .link import Link
+from .piped import Piped
 from .settings import Endpoint, Proxy
 
 _REACHED_AT = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - nothing is bound here
@@ -106,11 +106,14 @@ class Node(Link):
 
         Raises StepError, as `send` does.
         """
-        wanted = sha256(content).hexdigest(), mode.lstrip("0")
-        if known.files.get(path) == wanted:
+        file = known.files.get(path)
+        wanted = sha256(content).hexdigest(), mode.lstrip("0"), "0"
+        if file and (file.sha256, file.mode, file.owner) == wanted:
             return False
-        self.send(content, path, mode)
-        object.__setattr__(self, "_facts", replace(known, files={**known.files, path: wanted}))
+        try:
+            self.send(content, path, mode)
+        finally:
+            self.forget()
         return True
 
     def send(self, content: bytes, path: str, mode: str, root: bool = True) -> None:
@@ -118,37 +121,37 @@ class Node(Link):
 
         Raises StepError: the folder is missing, not writable or full, or other bytes arrived.
         """
-        self.open()
-        folder, name = path.rsplit("/", 1)
-        token = secrets.token_hex(4)
-        through_tmp = root and self.session.ssh.sudo
-        # the name is random, and opened with O_EXCL
-        upload = f"/tmp/kube-nginx.{token}" if through_tmp else f"{folder}/.{name}.{token}"  # noqa: S108
-        self._upload(content, upload)
         digest = sha256(content).hexdigest()
-        self.sh(commands.install(upload, path, digest, mode, "0:0" if root else ""), root=root)
+        self.feed(
+            commands.receive(path, len(content), digest, mode, "0:0" if root else ""), content, root=root
+        )
 
-    def _upload(self, content: bytes, path: str) -> None:
+    def feed(
+        self, script: str, content: bytes, *, root: bool = True, timeout: float = 120, tail: int = 5
+    ) -> Ended:
+        """Runs `script` with `content` as its standard input. Raises StepError as `sh` does."""
+        piped = self.piped(script, root=root, timeout=timeout)
         try:
-            with self.sftp().open(path, "wx") as file:
-                file.set_pipelined(True)
-                file.write(content)
-        except FileNotFoundError:
-            raise StepError(
-                f"{path.rsplit('/', 1)[0]} does not exist", hint="make it first: fab mkdir"
-            ) from None
-        except (paramiko.SSHException, OSError, EOFError) as error:
-            hint = "is the disk full, or read-only? on the node: df -h, findmnt"
-            raise StepError(f"cannot write {path}: {_reason(error)}", hint=hint) from None
+            piped.send(content)
+            ended = piped.ended()
+        finally:
+            piped.close()
+        if ended.status:
+            raise failure(script, ended, tail, self._hint(ended))
+        return ended
+
+    def piped(self, script: str, *, root: bool = True, timeout: float) -> Piped:
+        """Begins `script`, whose standard input is the caller's. Raises StepError."""
+        self.open()
+        sudo = root and self.session.ssh.sudo
+        password = self.config.sudo.password
+        if sudo and password is not None:
+            self.sh("true")  # lets one node try the password first
+        return Piped(self.transport, script, sudo=sudo, password=password, timeout=timeout)
 
     def fetch(self, path: str) -> bytes:
         """A file's content. Raises StepError."""
-        try:
-            with self.sftp().open(path, "rb") as file:
-                file.prefetch()
-                return bytes(file.read())
-        except (paramiko.SSHException, OSError, EOFError) as error:
-            raise StepError(f"cannot read {path}: {_reason(error)}") from None
+        return b64decode(self.sh(f"base64 < {quote(path)}", root=False).stdout)
 
     def answers(self, listener: Endpoint, timeout: float = 5) -> bool | None:
         """Whether a TCP connection on the node to its own `listener` is accepted.

@@ -6,7 +6,7 @@ import json
 import os
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from time import monotonic
 from typing import Any, Protocol
@@ -59,7 +59,7 @@ class Record:
 class Reporter(Protocol):
     """Is told what happens, in this order; asks nothing."""
 
-    def step_begins(self, step: str, hosts: Sequence[str]) -> None: ...
+    def step_begins(self, step: str, hosts: Sequence[str], title: str = "") -> None: ...
     def progress(self, host: str, text: str, done: int = 0, total: int | None = None) -> None: ...
     def done(self, record: Record) -> None: ...
     def step_ends(self) -> None: ...
@@ -71,7 +71,7 @@ class Plain:
     def __init__(self, console: Console) -> None:
         self._console = console
 
-    def step_begins(self, step: str, hosts: Sequence[str]) -> None:
+    def step_begins(self, step: str, hosts: Sequence[str], title: str = "") -> None:
         self._heard = monotonic()
         self._step = step
 
@@ -94,7 +94,7 @@ class Plain:
 class Silent:
     """Says nothing: for tasks whose own output is all that is wanted."""
 
-    def step_begins(self, step: str, hosts: Sequence[str]) -> None: ...
+    def step_begins(self, step: str, hosts: Sequence[str], title: str = "") -> None: ...
     def progress(self, host: str, text: str, done: int = 0, total: int | None = None) -> None: ...
     def done(self, record: Record) -> None: ...
     def step_ends(self) -> None: ...
@@ -107,15 +107,15 @@ class Live:
         self._console = console
         self._bar: Progress | None = None
 
-    def step_begins(self, step: str, hosts: Sequence[str]) -> None:
-        self._step, self._began = step, monotonic()
+    def step_begins(self, step: str, hosts: Sequence[str], title: str = "") -> None:
+        self._step, self._began = title or step, monotonic()
         self._records: list[Record] = []
         self._hosts = len(hosts)
         columns = (SpinnerColumn(), TextColumn("{task.description:<14}"), BarColumn(bar_width=20))
         more = (MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("[dim]{task.fields[text]}"))
         self._bar = Progress(*columns, *more, console=self._console, transient=True)
         self._bar.start()
-        self._task = self._bar.add_task(step, total=len(hosts), text="")
+        self._task = self._bar.add_task(self._step, total=len(hosts), text="")
 
     def progress(self, host: str, text: str, done: int = 0, total: int | None = None) -> None:
         """What a host is doing; with `total`, how much of it, which the bar then shows."""
@@ -171,6 +171,30 @@ def table(console: Console, columns: Sequence[str], rows: Sequence[Sequence[str]
         console.print(line.rstrip(), markup=False, highlight=False, soft_wrap=True)
 
 
+_DIFF = {"+": "green", "-": "red", "@": "cyan"}
+
+
+def show_plans(console: Console, plans: dict[str, dict[str, Any]]) -> None:
+    """What deploy would do to each host, and the diffs of its files; each told once for all alike."""
+    alike: dict[str, list[str]] = {}
+    for host, data in plans.items():
+        alike.setdefault("\n".join(_plan(data)), []).append(host)
+    for text, hosts in alike.items():
+        first, *lines = text.split("\n")
+        console.print(f"\n{', '.join(hosts)}: {first}", markup=False, highlight=False, style="bold")
+        for line in lines:
+            style = _DIFF.get(line[:1], "")
+            console.print(line, markup=False, highlight=False, soft_wrap=True, style=style)
+
+
+def _plan(data: dict[str, Any]) -> Iterator[str]:
+    yield f"{data['action']}: {'; '.join(data['why'])}"
+    for name in data["edited"]:
+        yield f"{name} was edited on the node; deploy keeps a copy of it there"
+    for text in data["diffs"].values():
+        yield from text.splitlines()
+
+
 def explain(error: StepError, step: str, hosts: Sequence[str]) -> str:
     """A failure in words: hosts, step, what was seen, the command, its last lines, what to do next."""
     lines = [f"{', '.join(hosts)}: {step}: {error.message}"]
@@ -199,8 +223,8 @@ def grouped(records: Sequence[Record]) -> list[str]:
     return [explain(error, key[0], hosts) for key, (error, hosts) in groups.items()]
 
 
-def document(task: str, records: Sequence[Record], hosts: Sequence[str]) -> str:
-    """The JSON document of a run."""
+def document(task: str, records: Sequence[Record], hosts: Sequence[str], left: Sequence[str] = ()) -> str:
+    """The JSON document of a run; `left` are the hosts whose turn never came."""
     nodes = []
     for host in hosts:
         mine = [r for r in records if r.host == host]
@@ -211,7 +235,7 @@ def document(task: str, records: Sequence[Record], hosts: Sequence[str]) -> str:
         nodes.append(
             {
                 "node": host,
-                "ok": all(r.outcome.state != "failed" for r in mine),
+                "ok": host not in left and all(r.outcome.state != "failed" for r in mine),
                 "changed": any(r.outcome.state == "changed" for r in mine),
                 "steps": [
                     {
@@ -224,9 +248,10 @@ def document(task: str, records: Sequence[Record], hosts: Sequence[str]) -> str:
                 ],
                 "error": error and error.error and _error(host, error.step, error.error),
                 **data,
+                **({"result": "not begun"} if host in left else {}),
             }
         )
-    ok = all(r.outcome.state != "failed" for r in records)
+    ok = not left and all(r.outcome.state != "failed" for r in records)
     return json.dumps({"task": task, "ok": ok, "nodes": nodes}, indent=2)
 
 

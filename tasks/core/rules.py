@@ -7,7 +7,7 @@ Whatever reaches a template has passed an allow-list here.
 import re
 from urllib.parse import urlsplit
 
-from .check import nearest
+from .check import integer, nearest
 
 Version = tuple[int, int, int]
 
@@ -62,6 +62,8 @@ _URL_TEXT = re.compile(r"[A-Za-z0-9._~:/%+=,\[\]-]{1,500}")
 _SUITE = re.compile(r"apt:[a-z0-9][a-z0-9.+-]{0,49}")
 _ACCOUNT = re.compile(r"[a-z_][a-z0-9_-]{0,30}")
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}")
+_COUNT = re.compile(r"[1-9][0-9]{0,3}")
+_SHARE = re.compile(r"(?:[1-9][0-9]?|100)%")
 
 # What a sandboxed unit cannot see (PrivateTmp, PrivateDevices, ProtectHome), what is gone after a
 # boot, and what belongs to the system as a whole: no folder below these can be the proxy's own.
@@ -227,3 +229,17 @@ def name(text: str) -> str:
     if not _NAME.fullmatch(text):
         raise ValueError("must be letters, digits and . _ -, and begin with a letter, digit or _")
     return text
+
+
+canary = integer(0, 1000)
+max_failures = integer(0, 1000)
+
+
+def batch(value: object) -> int | str:
+    """How many nodes make a batch: a number, which may be a string, or a percentage such as "25%"."""
+    count = int(value) if isinstance(value, str) and _COUNT.fullmatch(value) else value
+    if isinstance(count, int) and not isinstance(count, bool) and 1 <= count <= 1000:
+        return count
+    if isinstance(value, str) and _SHARE.fullmatch(value):
+        return value
+    raise ValueError('must be a number of nodes from 1 to 1000, or a percentage from "1%" to "100%"')

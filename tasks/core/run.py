@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import os
 import shlex
+import signal
 import sys
+import threading
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from time import monotonic
+from types import FrameType
 from typing import Any
 
 import fabric
 import invoke
 
-from . import report
+from . import lock, report
 from .errors import KubeNginxError, StepError, UsageError
 from .fleet import Fleet, fleet_of, settings_of, warnings_of
 from .node import Node
+from .piped import Piped
 from .report import Outcome, Record
 from .settings import Settings
 
@@ -35,27 +41,86 @@ class Run:
         self.alive = list(fleet)
         self.console = report.console_for(as_json)
         self.reporter = report.reporter_for(self.console)
+        self.left: list[str] = []
+        self.why_left = ""
+        self.interrupted = False
+        self.me = lock.holder(task)
+        self._locks: dict[str, Piped] = {}
+        self._heartbeat: lock.Heartbeat | None = None
+        self._finishing = False
         self._unreachable_hint = hint
         self._again = again
 
-    def step(self, name: str, work: Callable[[Any], Outcome]) -> None:
-        """Does `work(host)` on every host that has not failed yet, in parallel."""
-        if not self.alive:
+    def step(
+        self,
+        name: str,
+        work: Callable[[Any], Outcome],
+        hosts: Sequence[Any] | None = None,
+        title: str = "",
+        finish: bool = False,
+    ) -> None:
+        """Does `work(host)` in parallel on those of `hosts` (None: all) that have not failed yet.
+
+        `finish` lets hosts that have begun finish after Ctrl-C; no other begins.
+        """
+        hosts = [host for host in self.alive if hosts is None or host in hosts]
+        if not hosts:
             return
-        self.reporter.step_begins(name, [host.label for host in self.alive])
-        crew = Fleet.from_connections(self.alive)
+        self.reporter.step_begins(name, [host.label for host in hosts], title)
+        crew = Fleet.from_connections(hosts)
         crew.parallel = self.fleet.parallel
         began: dict[str, float] = {}
 
-        def timed(host: Any) -> Outcome:
+        def timed(host: Any) -> Outcome | None:
+            if self.interrupted:
+                return None
             began[host.label] = monotonic()
             return work(host)
 
+        self._finishing = finish
         try:
             for host, result in crew.each(timed):
-                self._note(host, name, result, monotonic() - began[host.label])
+                if result is not None:
+                    self._note(host, name, result, monotonic() - began[host.label])
         finally:
+            self._finishing = False
             self.reporter.step_ends()
+
+    def lock(self, node: Node, wait: int = 0) -> None:
+        """Keeps other commands from working on `node` until this one ends or `unlock` is called.
+
+        Raises StepError that says who is at work there, when that does not end in `wait` seconds.
+        """
+        if node.label not in self._locks:
+            self._locks[node.label] = lock.acquire(node, self.me, wait)
+            self._heartbeat = self._heartbeat or lock.Heartbeat(self._locks)
+
+    def unlock(self, node: Node) -> None:
+        """Lets others work on `node`."""
+        if held := self._locks.pop(node.label, None):
+            held.close()
+
+    def on_interrupt(self, number: int, frame: FrameType | None) -> None:
+        """Ctrl-C: nothing more begins; the second one leaves at once, and the nodes finish by themselves."""
+        if self.interrupted:
+            os._exit(130)
+        self.interrupted = True
+        if not self._finishing:
+            raise KeyboardInterrupt
+        print("\nfinishing what has begun; Ctrl-C again leaves at once", file=sys.stderr)
+
+    def leave(self) -> None:
+        """What was not done when Ctrl-C came."""
+        over = {r.host for r in self.records if "result" in r.outcome.data or r.step == self.task}
+        self.left = [host.label for host in self.alive if host.label not in over]
+        self.why_left = "interrupted"
+
+    def close(self) -> None:
+        """Lets go of every lock."""
+        if self._heartbeat:
+            self._heartbeat.stop()
+        while self._locks:
+            self._locks.popitem()[1].close()
 
     def _note(self, host: Any, step: str, result: Outcome | BaseException, seconds: float) -> None:
         if isinstance(result, BaseException):
@@ -74,20 +139,40 @@ class Run:
         return [host.label for host in self.fleet if host.label in bad]
 
     def recap(self) -> None:
-        """Tells failures and what to do next. Raises invoke.Exit with status 1 if a host failed."""
+        """Tells what became of the hosts, and what to do next.
+
+        Raises invoke.Exit: status 130 after Ctrl-C, 1 if a host failed or was left.
+        """
+        hosts = [host.label for host in self.fleet]
         if self.as_json:
-            hosts = [host.label for host in self.fleet]
-            report.write(report.document(self.task, self.records, hosts))
-        if self.failed:
-            raise invoke.Exit("\n".join(self._failures()), code=1)
+            report.write(report.document(self.task, self.records, hosts, self.left))
+        if counts := self._counts():
+            self.console.print(f"{self.task}: {counts}", highlight=False, markup=False)
+        if self.failed or self.left:
+            raise invoke.Exit("\n".join(self._failures()), code=130 if self.interrupted else 1)
+        if self.interrupted:
+            raise invoke.Exit("interrupted", code=130)
+
+    def _counts(self) -> str:
+        """How many nodes ended as what, for tasks that say so."""
+        last = {r.host: r.outcome.data["result"] for r in self.records if "result" in r.outcome.data}
+        if not last:
+            return ""
+        last |= dict.fromkeys((host for host in self.failed if host not in last), "failed")
+        last |= dict.fromkeys(self.left, "not begun")
+        return ", ".join(f"{count} {result}" for result, count in Counter(last.values()).items())
 
     def _failures(self) -> Iterator[str]:
-        yield f"\n{self.task}: {len(self.failed)} of {len(self.fleet)} failed"
         order = [host.label for host in self.fleet]
+        if self.failed:
+            yield f"\n{self.task}: {len(self.failed)} of {len(self.fleet)} failed"
         yield from report.grouped(sorted(self.records, key=lambda record: order.index(record.host)))
         if self._unreachable_hint and any(r.error and r.error.unreachable for r in self.records):
             yield f"  to do: {self._unreachable_hint}"
-        names = shlex.quote(",".join(self.failed))
+        if self.left:
+            yield f"not begun: {', '.join(self.left)}: {self.why_left}"
+        again = [host for host in order if host in {*self.failed, *self.left}]
+        names = shlex.quote(",".join(again))
         yield f"then again: {self._again.format(task=self.task, names=names)}"
 
 
@@ -95,7 +180,6 @@ FLEET_HELP = {
     "limit": "Only these nodes: names, hosts, groups or globs, separated by commas.",
     "json": "One JSON document on stdout, all else on stderr.",
 }
-UNMASK = "somebody wanted it so; if that is over: systemctl unmask kube-nginx on the node"
 _current: ContextVar[Run | None] = ContextVar("kube_nginx_run", default=None)
 
 
@@ -129,31 +213,56 @@ def run(
         yield outer
         return
     try:
-        if c.config.run.dry:
-            raise UsageError("--dry would still connect and write; see fab render, fab status")
-        settings = settings_of(c)
-        fleet = Fleet.from_connections(list(hosts())) if hosts else fleet_of(c, limit)
-        fleet.parallel = settings.rollout.parallel
-        for host in fleet:
-            if isinstance(host, Node):
-                host.forget()
-        hint = str(c.config.get("kube_nginx", {}).get("unreachable_hint", ""))
-        again = "fab -H {names} {task}" if isinstance(c, fabric.Connection) else "fab {task} --limit {names}"
-        this = Run(task, settings, fleet, json, hint, "fab {task}" if hosts else again)
-        for warning in warnings_of(c):
-            print(warning, file=sys.stderr)
+        this = _begun(c, task, limit, json, hosts)
         if quiet:
             this.reporter = report.Silent()
-        token = _current.set(this)
-        try:
-            yield this
-        finally:
-            _current.reset(token)
+        with _interruptible(this):
+            token = _current.set(this)
+            try:
+                yield this
+            finally:
+                _current.reset(token)
+                this.close()
+        if quiet and this.interrupted:
+            raise invoke.Exit(code=130)
         this.recap()
     except KubeNginxError as error:
         if json:
             report.write(report.refusal(task, str(error)))
         raise invoke.Exit(str(error), code=error.exit_code) from None
+
+
+def _begun(
+    c: invoke.Context, task: str, limit: str | None, json: bool, hosts: Callable[[], Sequence[Any]] | None
+) -> Run:
+    if c.config.run.dry:
+        raise UsageError("--dry would still connect and write; see fab diff, fab render, fab status")
+    settings = settings_of(c)
+    fleet = Fleet.from_connections(list(hosts())) if hosts else fleet_of(c, limit)
+    fleet.parallel = settings.rollout.parallel
+    for host in fleet:
+        if isinstance(host, Node):
+            host.forget()
+    for warning in warnings_of(c):
+        print(warning, file=sys.stderr)
+    hint = str(c.config.get("kube_nginx", {}).get("unreachable_hint", ""))
+    again = "fab -H {names} {task}" if isinstance(c, fabric.Connection) else "fab {task} --limit {names}"
+    return Run(task, settings, fleet, json, hint, "fab {task}" if hosts else again)
+
+
+@contextmanager
+def _interruptible(this: Run) -> Iterator[None]:
+    """Has Ctrl-C go to `this`; only the main thread can."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, this.on_interrupt)
+    try:
+        yield
+    except KeyboardInterrupt:
+        this.leave()
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @contextmanager

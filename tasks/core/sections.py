@@ -128,8 +128,24 @@ def _proxy(table: Table, base: Proxy) -> Proxy:
 
 
 def _rollout(table: Table) -> Rollout:
-    rollout = Rollout(parallel=table.take("parallel", integer(1, 1000), Rollout().parallel))
+    base = Rollout()
+    rollout = Rollout(
+        parallel=table.take("parallel", integer(1, 1000), base.parallel),
+        canary=table.take("canary", rules.canary, base.canary),
+        batch=table.take("batch", rules.batch, base.batch),
+        pause=table.take("pause", integer(0, 86400, " (seconds)"), base.pause),
+        max_failures=table.take("max_failures", rules.max_failures, base.max_failures),
+        timeout=table.take("timeout", integer(5, 600, " (seconds)"), base.timeout),
+        settle=table.take("settle", integer(0, 60, " (seconds)"), base.settle),
+        keep=table.take("keep", integer(2, 50, ": the one that runs, and one to go back to"), base.keep),
+    )
     table.finish(KEYS)
+    if rollout.settle >= rollout.timeout and table.sound("settle", "timeout"):
+        table.problem(
+            "settle",
+            f"{rollout.settle} must be less than rollout.timeout, {rollout.timeout}: within that time "
+            "a process has to have lived this long; lower settle or raise timeout",
+        )
     return rollout
 
 

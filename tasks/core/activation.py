@@ -1,0 +1,196 @@
+"""One node changes over: what is brought there, the script that does it, the proof, the way back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from . import commands, reach, rules
+from .errors import StepError
+from .facts import PREVIOUS, Facts, as_kernel
+from .host import Ended
+from .lock import LOCK
+from .node import Node
+from .plan import STOP
+from .release import MODES, Release, found
+from .report import Outcome
+from .settings import Endpoint, Rollout, Settings
+
+ROLLED_BACK, FAILED = "rolled back", "failed"
+_UNKNOWN = (
+    "the node finishes by itself, with the new release or the old one; see which: fab status --limit {nodes}"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What a node is to do: `action` of the plan, `result` as the recap words it.
+
+    `release` is put in place first ("": the files stay as they are). `previous` is what `fab rollback`
+    goes to afterwards: "-" is what is there now, "" nothing. `was` overrides what the node finds of
+    itself, when it goes back. `listen` is None for the addresses of hosts.toml, which another release may
+    not have.
+    """
+
+    action: str
+    result: str
+    release: str = ""
+    previous: str = "-"
+    strays: tuple[int, ...] = ()
+    was: Mapping[str, str] = field(default_factory=dict)
+    listen: tuple[Endpoint, ...] | None = None
+
+
+def stage(node: Node, release: Release, settings: Settings, facts: Facts) -> None:
+    """Brings a release to the node, beside what runs there, and tests it there as the service's user.
+
+    Raises StepError: other bytes arrived, no room, or nginx refuses the configuration there.
+    """
+    proxy, there = settings.proxy, found(facts, settings.proxy)
+    kept = next((facts.kept[which] for which, name in facts.releases.items() if name == release.name), {})
+    needed = {
+        name: content
+        for name, content in release.contents.items()
+        if release.sums[name] not in (there.get(name), kept.get(name))
+    }
+    parts = [
+        f"{name} {MODES[name]} {release.sums[name]} {len(needed.get(name, b''))}" for name in release.contents
+    ]
+    newer = rules.number(release.version) >= rules.ERROR_LOG_OPTION_SINCE
+    script = commands.script(
+        "stage",
+        prefix=proxy.prefix,
+        user=proxy.user,
+        unit_path=commands.UNIT_PATH,
+        release=release.name,
+        parts="\n".join(parts),
+        options="-e stderr" if newer else "",
+    )
+    try:
+        node.feed(f"exec 3<&0\n{script}", b"".join(needed.values()))
+    finally:
+        node.forget()
+
+
+def activate(node: Node, order: Order, settings: Settings, rollout: Rollout, me: str) -> Outcome:
+    """Carries out `order`, proves that an apiserver is reached through it, or goes back.
+
+    `me` is the holder of the node's lock.
+    """
+    facts = node.survey(settings.proxy)
+    ended = _run(node, order, settings, rollout, me, facts)
+    if _said(ended, "result") != "done":
+        return _went_back(order, ended, settings)
+    if order.action == STOP:
+        return Outcome("changed", order.result, {"result": order.result})
+    listen = settings.proxy.listen if order.listen is None else _own(node.survey(settings.proxy))
+    proof = reach.proof(node.transport, listen, settings.apiservers)
+    if proof.state != "failed":
+        state = "warning" if proof.state == "warning" else "changed"
+        return Outcome(state, f"{order.result}, {proof.text}", {"result": order.result})
+    if not order.release:
+        return _failed(proof.text, FAILED)
+    return _go_back(node, order, settings, rollout, me, facts, ended, proof.text)
+
+
+def _run(node: Node, order: Order, settings: Settings, rollout: Rollout, me: str, facts: Facts) -> Ended:
+    proxy = settings.proxy
+    script = commands.script(
+        "activate",
+        prefix=proxy.prefix,
+        unit=commands.UNIT,
+        unit_path=commands.UNIT_PATH,
+        lock=LOCK,
+        holder=me,
+        release=order.release,
+        previous=order.previous,
+        action=order.action,
+        listen=_kernel(proxy.listen if order.listen is None else order.listen),
+        listened=_kernel(_own(facts)),
+        strays=" ".join(map(str, order.strays)),
+        was_active=order.was.get("was_active", ""),
+        was_enabled=order.was.get("was_enabled", ""),
+        timeout=rollout.timeout * 100,
+        settle=rollout.settle * 100,
+        keep=rollout.keep,
+    )
+    try:
+        ended = node.sh(commands.detached(script), timeout=4 * rollout.timeout + 30, check=False, tail=8)
+    except StepError as error:
+        raise StepError(f"{order.action}: {error.message}", tail=error.tail, hint=_UNKNOWN) from None
+    finally:
+        node.forget()
+    if not _said(ended, "result"):
+        raise StepError(f"{order.action}: ended with status {ended.status}", tail=ended.stderr, hint=_UNKNOWN)
+    return ended
+
+
+def _own(facts: Facts) -> tuple[Endpoint, ...]:
+    return tuple(address for address in facts.listening if facts.listens(address))
+
+
+def _kernel(addresses: Sequence[Endpoint]) -> str:
+    return " ".join(map(as_kernel, addresses))
+
+
+def _said(ended: Ended, key: str) -> str:
+    return next(
+        (v for k, _, v in (x.partition("=") for x in ended.stdout.splitlines()) if k == f"kn.{key}"), ""
+    )
+
+
+def _went_back(order: Order, ended: Ended, settings: Settings) -> Outcome:
+    """What is told when the script on the node found that it does not work."""
+    why = _readable(_said(ended, "why"), settings.proxy.listen)
+    tails = {
+        "back": (ROLLED_BACK, f"rolled back: {why}"),
+        "0": (ROLLED_BACK, f"rolled back: {why}; nothing ran there before, so it is stopped"),
+        "trying": (ROLLED_BACK, f"rolled back: {why}; systemd goes on trying to start what was there before"),
+        "lost": (FAILED, f"{why}; and what was there before does not come back: {_said(ended, 'still')}"),
+        "failed": (FAILED, why),
+    }
+    result, message = tails[_said(ended, "result")]
+    return _failed(message, result, ended.stderr)
+
+
+def _go_back(
+    node: Node,
+    order: Order,
+    settings: Settings,
+    rollout: Rollout,
+    me: str,
+    facts: Facts,
+    ended: Ended,
+    why: str,
+) -> Outcome:
+    """Puts back what was there before, after a proof that failed."""
+    was = {key: _said(ended, key) for key in ("was_active", "was_enabled")}
+    back = replace(
+        order,
+        action=order.action if was["was_active"] == "1" else STOP,
+        result=ROLLED_BACK,
+        release=_said(ended, "before"),
+        previous=facts.releases.get(PREVIOUS, ""),
+        was=was,
+        listen=_own(facts),
+    )
+    log = node.sh(commands.journal(8, follow=False), check=False).stdout
+    again = _run(node, back, settings, rollout, me, facts)
+    if _said(again, "result") != "done":
+        return _failed(
+            f"{why}; and what was there before does not come back: {_said(again, 'why')}", FAILED, log
+        )
+    stopped = "" if was["was_active"] == "1" else "; nothing ran there before, so it is stopped"
+    return _failed(f"rolled back: {why}{stopped}", ROLLED_BACK, log)
+
+
+def _failed(message: str, result: str, tail: str = "") -> Outcome:
+    hint = "" if result == ROLLED_BACK else "see why: fab logs --limit {nodes}"
+    return Outcome("failed", message, {"result": result}, StepError(message, tail=tail.strip(), hint=hint))
+
+
+def _readable(why: str, listen: Sequence[Endpoint]) -> str:
+    """The addresses as people write them."""
+    for address in listen:
+        why = why.replace(as_kernel(address), str(address))
+    return why

@@ -1,0 +1,85 @@
+"""What would go wrong on a node, found before anything is written there: pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from .errors import StepError
+from .facts import Facts, Holder
+from .plan import Plan
+from .release import UNIT, Release
+from .settings import Endpoint, Proxy
+
+UNMASK = "somebody wanted it so; if that is over: systemctl unmask kube-nginx on the node"
+
+
+def obstacles(release: Release, plan: Plan, facts: Facts, proxy: Proxy) -> Iterator[StepError]:
+    """Each reason why `plan` cannot be carried out on a node, with what to do about it."""
+    if not facts.systemd:
+        yield StepError("systemd is not PID 1 there", hint="kube-nginx runs under systemd only")
+    if facts.masked:
+        yield StepError("the unit is masked", hint=UNMASK)
+    if plan.files:
+        yield from _room(release, plan, facts, proxy)
+    yield from _libc(release, facts)
+    yield from _ports(plan, facts, proxy)
+
+
+def _room(release: Release, plan: Plan, facts: Facts, proxy: Proxy) -> Iterator[StepError]:
+    """Twice what is shipped: the new files, and those that are kept."""
+    need = 2 * release.size
+    if facts.free < need:
+        yield StepError(
+            f"{facts.free / 1e6:.1f} MB are free under {proxy.prefix}, {need / 1e6:.1f} MB are needed",
+            hint=f"make room; on the node: df -h {proxy.prefix}",
+        )
+    options = facts.mounts.get("prefix", "").split(",")
+    for option, word in (("ro", "read-only"), ("noexec", "noexec, so that nothing can be run from it")):
+        if option in options:
+            yield StepError(
+                f"{proxy.prefix} is on a file system that is mounted {word}",
+                hint=f"on the node: findmnt -T {proxy.prefix}; or choose another proxy.prefix",
+            )
+    if UNIT in plan.files and "ro" in facts.mounts.get("unit", "").split(","):
+        yield StepError(
+            "/etc/systemd/system is on a file system that is mounted read-only",
+            hint="on the node: findmnt -T /etc/systemd/system",
+        )
+
+
+def _libc(release: Release, facts: Facts) -> Iterator[StepError]:
+    """What the binary needs of the node's libc; a static one needs nothing."""
+    there = re.fullmatch(r"glibc ([0-9.]+)", facts.libc)
+    if not release.glibc:
+        return
+    if there is None:
+        yield StepError(
+            f"the binary needs glibc {release.glibc}, and the node has none",
+            hint="build one that needs no libc: build.static = true, then fab build",
+        )
+    elif _numbers(there[1]) < _numbers(release.glibc):
+        yield StepError(
+            f"the binary needs glibc {release.glibc}, and the node has {there[1]}",
+            hint="build on the oldest distribution of the fleet (build.hosts), or build.static = true",
+        )
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(map(int, version.split(".")))
+
+
+def _ports(plan: Plan, facts: Facts, proxy: Proxy) -> Iterator[StepError]:
+    for address in proxy.listen:
+        holder = facts.holder(address)
+        if holder and holder.pid not in plan.strays and not facts.listens(address):
+            yield _taken(address, holder)
+
+
+def _taken(address: Endpoint, holder: Holder) -> StepError:
+    message = f"{address} is held by {holder}"
+    if holder.name == "kube-apiserver":
+        hint = "the node is itself an apiserver; give that another --secure-port, or kube-nginx another "
+        return StepError(message, hint=f"{hint}proxy.listen")
+    end = f"systemctl stop {holder.unit}" if holder.unit.endswith(".service") else f"end PID {holder.pid}"
+    return StepError(message, hint=f"on the node: {end}; or choose another proxy.listen")

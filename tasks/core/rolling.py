@@ -1,0 +1,60 @@
+"""A step that goes over the fleet a few nodes at a time, and stops when it does harm."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from time import sleep
+
+from .batches import batches
+from .errors import UsageError
+from .node import Node
+from .report import Outcome
+from .run import Run
+from .settings import Rollout
+
+ROLLOUT_HELP = {
+    "canary": "How many nodes go first [rollout.canary].",
+    "batch": "How many go at a time after that, or a percentage [rollout.batch].",
+    "max-failures": "With more failures than this, no further batch begins [rollout.max_failures].",
+    "wait": "Seconds to wait for another command that is at work on a node.",
+}
+
+
+def rolling(
+    r: Run, name: str, work: Callable[[Node], Outcome], nodes: Sequence[Node], rollout: Rollout
+) -> None:
+    """Does `work` on the canaries, then batch by batch; `rollout` says how many, and when to stop.
+
+    The nodes whose turn never came are in `r.left`. Each is unlocked when its turn is over.
+    """
+    rounds = batches(nodes, rollout)
+    failures = 0
+    for number, batch in enumerate(rounds, 1):
+        if number > 1 and rollout.pause:
+            sleep(rollout.pause)
+        title = f"{name} {number}/{len(rounds)}" if len(rounds) > 1 else name
+        r.step(name, lambda node: _unlocked(r, node, work), batch, title, finish=True)
+        failures += len(set(r.failed) & {node.label for node in batch})
+        done = {record.host for record in r.records if record.step == name}
+        if r.interrupted or failures > rollout.max_failures:
+            r.left += [node.label for node in nodes if node.label not in done]
+            r.why_left = "interrupted" if r.interrupted else _harm(failures, rollout)
+            return
+
+
+def _unlocked(r: Run, node: Node, work: Callable[[Node], Outcome]) -> Outcome:
+    try:
+        return work(node)
+    finally:
+        r.unlock(node)
+
+
+def _harm(failures: int, rollout: Rollout) -> str:
+    return f"{failures} failed, and max_failures is {rollout.max_failures}"
+
+
+def seconds(flag: str, text: str) -> int:
+    """The value of a flag that is a number of seconds. Raises UsageError."""
+    if not str(text).isdecimal():
+        raise UsageError(f"{flag} {text}: must be a number of seconds, such as 60")
+    return int(text)

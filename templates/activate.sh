@@ -1,0 +1,247 @@
+# Puts a release in place and has kube-nginx run it; if that does not hold, puts back what was there.
+# It goes on to its end when nobody listens any more, so that no node stays half way.
+# Given: prefix, unit, unit_path, lock, holder; release ("": the files stay as they are); previous (what
+# `fab rollback` is to go to; "-": to what is there now); action (enable, reload, upgrade, restart or stop);
+# listen and listened (addresses as /proc/net/tcp writes them, after and before); strays (PIDs that have
+# the port); was_active and was_enabled ("": as they are now); timeout, settle (hundredths of a second);
+# keep (how many releases).
+trap '' HUP INT TERM PIPE
+exec 8<>"$lock.action"
+flock -n 8 || { echo 'another activation is under way on the node' >&2; exit 75; }
+case $(cat "$lock.lock" 2>/dev/null) in
+  "$holder since "*) ;;
+  *) echo 'the lock on the node has gone to somebody else' >&2; exit 75 ;;
+esac
+releases=$prefix/releases
+binary=$prefix/sbin/kube-nginx
+say() { printf 'kn.%s=%s\n' "$1" "$2"; }
+why=
+
+# --- files ---
+
+live() {
+  case $1 in
+    kube-nginx) echo "$binary" ;;
+    kube-nginx.conf) echo "$prefix/conf/$1" ;;
+    *) echo "$unit_path" ;;
+  esac
+}
+names='kube-nginx kube-nginx.conf kube-nginx.service'
+sum() { sha256sum < "$1" 2>/dev/null | cut -c1-64; }
+same() { [ "$(sum "$1")$(stat -c %a:%u:%g "$1" 2>/dev/null)" = "$(sum "$2")$(stat -c %a:%u:%g "$2" 2>/dev/null)" ]; }
+# the name of a release whose files are those in use: from their sums, as `Release.name` makes it
+name_of_live() {
+  for name in $names; do printf '%s %s\n' "$name" "$(sum "$(live "$name")")"; done | sha256sum | cut -c1-10
+}
+copy() {
+  dd if="$1" of="$2" bs=1M conv=fsync 2>/dev/null && chmod --reference="$1" "$2" && chown --reference="$1" "$2"
+}
+keep_live() {
+  [ -d "$releases/$before" ] && return
+  mkdir -p "$releases/$before.part" || return
+  for name in $names; do
+    [ ! -f "$(live "$name")" ] || copy "$(live "$name")" "$releases/$before.part/$name" || return
+  done
+  mv "$releases/$before.part" "$releases/$before"
+}
+put() {
+  [ -d "$releases/$1" ] || return
+  for name in $names; do
+    from=$releases/$1/$name to=$(live "$name")
+    fresh=${to%/*}/.$name.fresh
+    if [ ! -f "$from" ]; then
+      [ "$to" != "$unit_path" ] || systemctl disable "$unit" 2>/dev/null
+      rm -f "$to"
+    elif ! same "$from" "$to"; then
+      copy "$from" "$fresh" && mv -f "$fresh" "$to" || { rm -f "$fresh"; return 1; }
+    fi
+  done
+}
+point() { ln -sfn "$2" "$releases/.$1" && mv -fT "$releases/.$1" "$releases/$1"; }
+
+# --- the service ---
+
+now() { read -r up _ < /proc/uptime; echo "${up%.*}${up#*.}"; }
+of_systemd() { systemctl show -p "$1" "$unit" | cut -d= -f2-; }
+in_unit() { grep -q "/$unit\$" "/proc/$1/cgroup" 2>/dev/null; }
+main() {
+  pid=$(cat "$prefix/logs/nginx.pid" 2>/dev/null)
+  if [ -n "$pid" ] && in_unit "$pid"; then echo "$pid"; else of_systemd MainPID; fi
+}
+children() { grep -ls "^PPid:[[:space:]]*$1\$" /proc/[0-9]*/status | cut -d/ -f3; }
+workers() {
+  for w in $(children "$1"); do
+    grep -q 'worker process' "/proc/$w/cmdline" && ! grep -q 'shutting down' "/proc/$w/cmdline" && echo "$w"
+  done
+}
+started() { sed 's/.*) //' "/proc/$1/stat" 2>/dev/null | cut -d' ' -f20; }
+refresh() { [ "$(of_systemd NeedDaemonReload)" != yes ] || systemctl daemon-reload; }
+
+# whether the service does what it should; if not, $why says what is missing.
+# $expected: the addresses; $unlike: what the main process must not be; $stale: workers that do not count
+expected=
+anew() { unlike=none stale=; }
+anew
+holds() {
+  why="the service is $(of_systemd ActiveState) ($(of_systemd SubState))"
+  [ "$why" = 'the service is active (running)' ] || return 1
+  pid=$(main)
+  why="the process that was there goes on (PID $pid)"
+  [ "$pid" != "$unlike" ] || return 1
+  why="it runs another file than $binary: $(readlink "/proc/$pid/exe")"
+  [ "$(sum "/proc/$pid/exe")" = "$(sum "$binary")" ] || return 1
+  why='nginx did not take the new configuration: no new worker has come'
+  fresh=
+  for w in $(workers "$pid"); do
+    case " $stale " in *" $w "*) ;; *) fresh=$w ;; esac
+  done
+  [ -n "$fresh" ] || return 1
+  own=" $(ls -l "/proc/$pid/fd" | sed -n 's/.*socket:\[\([0-9]*\)\]$/\1/p' | tr '\n' ' ') "
+  for address in $expected; do
+    why="it does not listen where it should ($address)"
+    inode=$(cat /proc/net/tcp /proc/net/tcp6 2>/dev/null | grep " $address [0-9A-F:]* 0A " | tr -s ' ' | cut -d' ' -f11)
+    case $own in *" ${inode:-none} "*) ;; *) return 1 ;; esac
+  done
+  why=
+}
+until_it_holds() {
+  until holds; do
+    [ "$(now)" -lt "$1" ] || return 1
+    sleep 0.05
+  done
+}
+# a new process must also live for a while: the same one, all the time
+settles() {
+  until_it_holds "$1" || return 1
+  chosen=$(main) quiet=$(($(now) + settle))
+  while [ "$(now)" -lt "$quiet" ]; do
+    sleep 0.1
+    holds && [ "$(main)" = "$chosen" ] || { why="it came up, and then ${why:-it was started once more}"; return 1; }
+  done
+}
+journal() { journalctl -q -u "$unit" -n 8 --no-pager -o cat >&2; }
+
+enable() { [ "$(of_systemd UnitFileState)" = enabled ] || systemctl enable "$unit" >/dev/null 2>&1; }
+reload() {
+  unlike=none stale=$(echo $(workers "$(main)"))
+  systemctl reload "$unit" || { why='systemctl reload failed'; return 1; }
+  until_it_holds "$1"
+}
+# the new master is seen to live before the old one is sent away; if it dies, the old one has gone on
+upgrade() {
+  old=$(main) unlike=$old stale=
+  handed_over=$prefix/logs/nginx.pid.oldbin
+  kill -USR2 "$old" || { why='the main process is gone'; return 1; }
+  if takes_over "$1" && settles "$1"; then
+    kill -QUIT "$old"
+    return 0
+  fi
+  why="the new binary did not take over: $why"
+  new=$(main)
+  [ "$new" = "$old" ] || kill -TERM "$new"
+  soon=$(($(now) + 500))
+  until [ "$(main)" = "$old" ] || [ "$(now)" -gt "$soon" ]; do sleep 0.05; done
+  return 1
+}
+takes_over() {
+  soon=$(($(now) + 200))
+  until [ -e "$handed_over" ] || [ "$(now)" -gt "$soon" ]; do sleep 0.02; done
+  until holds; do # nginx takes its pid file back as soon as the new master has died
+    [ -e "$handed_over" ] && [ "$(now)" -lt "$1" ] || return 1
+    sleep 0.05
+  done
+}
+restart() {
+  unlike=$(main) stale=
+  refresh
+  systemctl reset-failed "$unit" 2>/dev/null
+  for pid in $strays; do kill -TERM "$pid" 2>/dev/null; done
+  timeout "$((timeout / 100))" systemctl restart "$unit" || { why='systemctl restart failed'; return 1; }
+  settles "$1"
+}
+stop() { systemctl stop "$unit" 2>/dev/null; systemctl reset-failed "$unit" 2>/dev/null; }
+
+record() {
+  pid=$(main)
+  printf 'main=%s\nconf=%s\nunit=%s\n' "$(cat /proc/sys/kernel/random/boot_id):$pid:$(started "$pid")" \
+    "$(sum "$prefix/conf/kube-nginx.conf")" "$(sum "$unit_path")" > "$releases/.running" &&
+    mv -f "$releases/.running" "$releases/running"
+}
+done_with() {
+  if [ -n "$release" ]; then
+    touch "$releases/$release"
+    point current "$release"
+    case $previous in
+      -) [ "$before" = "$release" ] || [ ! -f "$releases/$before/kube-nginx" ] || point previous "$before" ;;
+      '') rm -f "$releases/previous" ;;
+      *) point previous "$previous" ;;
+    esac
+    ls -1t "$releases" | grep -vx 'running\|current\|previous' |
+      grep -vx "$(readlink "$releases/current")\|$(readlink "$releases/previous")" |
+      tail -n "+$((keep - 1))" | while read -r old; do rm -rf "${releases:?}/$old"; done
+  fi
+  case $action in stop | enable) ;; *) record ;; esac
+}
+
+# --- there, and if need be back again ---
+
+forth() {
+  [ -z "$release" ] || { keep_live && put "$release"; } || { why='the files could not be put in place'; return 1; }
+  expected=$listen
+  deadline=$(($(now) + timeout))
+  case $action in
+    stop) stop; refresh ;;
+    enable) enable || { why='systemctl enable failed'; return 1; } ;;
+    reload) reload "$deadline" && { enable || why='systemctl enable failed'; } ;;
+    upgrade) upgrade "$deadline" && { enable || why='systemctl enable failed'; } ;;
+    restart) enable; restart "$deadline" ;;
+  esac
+}
+back() {
+  [ -z "$release" ] || put "$before"
+  [ "$was_enabled" = 1 ] || systemctl disable "$unit" >/dev/null 2>&1
+  refresh
+  if [ "$was_active" != 1 ]; then
+    stop
+    [ "$was_active" = 0 ] || systemctl --no-block start "$unit"
+    say result "$was_active"
+    return
+  fi
+  expected=$listened settle=0
+  deadline=$(($(now) + timeout))
+  anew
+  if ! holds || { [ "$action" = reload ] && [ "$(echo $(workers "$(main)"))" != "$first" ]; }; then
+    case $action in reload) reload "$deadline" ;; *) restart "$deadline" ;; esac
+  fi
+  anew
+  if holds; then
+    record
+    say result back
+  else
+    say still "$why"
+    say result lost
+  fi
+}
+before=$(name_of_live)
+if [ -z "$was_active" ]; then
+  case $(of_systemd ActiveState) in
+    active) was_active=1 ;;
+    activating) was_active=trying ;;
+    *) was_active=0 ;;
+  esac
+fi
+: "${was_enabled:=$([ "$(of_systemd UnitFileState)" = enabled ] && echo 1 || echo 0)}"
+say was_active "$was_active"
+say was_enabled "$was_enabled"
+say before "$before"
+first=$(echo $(workers "$(main)"))
+if forth; then
+  done_with
+  say result done
+  exit 0
+fi
+say why "$why"
+journal
+[ -n "$release" ] || { say result failed; exit 1; }
+back
+exit 1

@@ -1,0 +1,17 @@
+# Holds the node for one command, for as long as that says every now and then that it is there.
+# Given: lock, wait and patience (seconds), holder.
+exec 9<>"$lock.lock"
+if ! flock -w "$wait" 9; then
+  printf 'kn.held=%s\n' "$(cat "$lock.lock")"
+  exit 75
+fi
+# an activation goes on when its connection breaks: it is waited for
+exec 8<>"$lock.action"
+if ! flock -w "$patience" 8; then
+  echo 'kn.held=an activation that was begun earlier, which is not over yet'
+  exit 75
+fi
+exec 8>&-
+printf '%s since %s' "$holder" "$(date '+%F %T %Z')" > "$lock.lock"
+echo kn.locked=1
+while [ "$(timeout 60 head -c 1 | wc -c)" -eq 1 ]; do :; done

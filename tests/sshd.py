@@ -1,0 +1,140 @@
+"""An SSH server and TCP servers on loopback, inside the test process."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
+
+import paramiko
+
+_LOOPBACK = ("127.0.0.1", "localhost")
+_GONE = (OSError, EOFError, paramiko.SSHException)
+
+
+@contextmanager
+def listening(serve: Callable[[socket.socket], None]) -> Iterator[int]:
+    """A TCP server on 127.0.0.1 that hands each connection to `serve`, in a thread; its port."""
+    connections: list[socket.socket] = []
+
+    def handle(connection: socket.socket) -> None:
+        with suppress(*_GONE):
+            serve(connection)
+
+    def accept() -> None:
+        with suppress(OSError):  # the end: the listener is shut down
+            while True:
+                connection, _ = listener.accept()
+                connections.append(connection)
+                threading.Thread(target=handle, args=(connection,), daemon=True).start()
+
+    with socket.create_server(("127.0.0.1", 0), backlog=128) as listener:
+        threading.Thread(target=accept, daemon=True).start()
+        try:
+            yield listener.getsockname()[1]
+        finally:
+            listener.shutdown(socket.SHUT_RDWR)
+            for connection in connections:
+                connection.close()
+
+
+class Sshd:
+    """A server that accepts every password and forwards to loopback, as sshd does.
+
+    With `slots`, whoever comes while so many are unauthenticated is dropped (MaxStartups slots:100:slots);
+    those that hold the slots are let in only after somebody was. `forwarding` says what becomes of a
+    direct-tcpip request for an address: None, or a paramiko.OPEN_FAILED_... code.
+    """
+
+    def __init__(
+        self,
+        slots: int | None = None,
+        forwarding: Callable[[tuple[str, int]], int | None] = lambda address: None,
+    ) -> None:
+        self.slots = slots
+        self.forwarding = forwarding
+        self.asked: list[tuple[str, int]] = []
+        self.dropped = threading.Event()
+        self._key = paramiko.ECDSAKey.generate()
+        self._unauthenticated = 0
+        self._lock = threading.Lock()
+
+    def serve(self, connection: socket.socket) -> None:
+        """One connection, to its end."""
+        with self._lock:
+            full = self._unauthenticated == self.slots
+            self._unauthenticated += not full
+        if full:
+            connection.close()
+            self.dropped.set()
+            return
+        transport = paramiko.Transport(connection)
+        transport.add_server_key(self._key)
+        server = _Server(self)
+        transport.start_server(server=server, event=threading.Event())
+        while transport.is_active():
+            if channel := transport.accept(0.5):
+                _join(channel, server.targets.pop(channel.get_id()))
+
+    def authenticated(self) -> None:
+        """One that held a slot is in."""
+        if self.slots is not None:
+            assert self.dropped.wait(30)
+        with self._lock:
+            self._unauthenticated -= 1
+
+    @contextmanager
+    def client(self) -> Iterator[paramiko.Transport]:
+        """A connection to this server."""
+        with listening(self.serve) as port, socket.create_connection(("127.0.0.1", port)) as connection:
+            transport = paramiko.Transport(connection)
+            transport.connect(username="root", password="any")
+            try:
+                yield transport
+            finally:
+                transport.close()
+
+
+class _Server(paramiko.ServerInterface):  # type: ignore[misc]
+    def __init__(self, sshd: Sshd) -> None:
+        self.sshd = sshd
+        self.targets: dict[int, socket.socket] = {}
+
+    def get_allowed_auths(self, username: str) -> str:
+        return "password"
+
+    def check_auth_password(self, username: str, password: str) -> int:
+        self.sshd.authenticated()
+        return int(paramiko.AUTH_SUCCESSFUL)
+
+    def check_channel_direct_tcpip_request(
+        self, chanid: int, origin: tuple[str, int], destination: tuple[str, int]
+    ) -> int:
+        self.sshd.asked.append(destination)
+        refusal = self.sshd.forwarding(destination)
+        if refusal is not None:
+            return refusal
+        if destination[0] not in _LOOPBACK:
+            return int(paramiko.OPEN_FAILED_CONNECT_FAILED)
+        try:
+            self.targets[chanid] = socket.create_connection(("127.0.0.1", destination[1]), timeout=30)
+        except OSError:
+            return int(paramiko.OPEN_FAILED_CONNECT_FAILED)
+        return int(paramiko.OPEN_SUCCEEDED)
+
+
+def _join(channel: paramiko.Channel, target: socket.socket) -> None:
+    def up() -> None:
+        with suppress(*_GONE):
+            while data := channel.recv(65536):
+                target.sendall(data)
+            target.shutdown(socket.SHUT_RDWR)
+
+    def down() -> None:
+        with suppress(*_GONE), target, closing(channel):
+            while data := target.recv(65536):
+                channel.sendall(data)
+
+    for copy in (up, down):
+        threading.Thread(target=copy, daemon=True).start()

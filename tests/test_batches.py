@@ -1,0 +1,140 @@
+from dataclasses import replace
+from itertools import chain
+from math import ceil
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tasks.core.batches import batches, overridden
+from tasks.core.errors import UsageError
+from tasks.core.model import Rollout
+from tasks.core.settings import SettingsError, parse
+
+from .hosts_data import FILE, with_keys
+from .strategies import spoilt, thorough
+
+PERCENTAGES = st.integers(1, 100)
+ROLLOUTS = st.builds(
+    Rollout,
+    canary=st.integers(0, 60) | st.just(1000),
+    batch=st.integers(1, 60) | st.just(1000) | PERCENTAGES.map("{}%".format),
+)
+FLEETS = st.lists(st.integers(), max_size=50)
+
+
+@pytest.mark.parametrize(
+    ("count", "canary", "batch", "sizes"),
+    [
+        (0, 1, "25%", []),
+        (0, 0, 5, []),
+        (1, 1, "25%", [1]),
+        (1, 0, "1%", [1]),
+        (3, 5, 1, [3]),
+        (3, 3, "100%", [3]),
+        (7, 1, 3, [1, 3, 3]),
+        (8, 1, 3, [1, 3, 3, 1]),
+        (8, 0, 3, [3, 3, 2]),
+        (8, 1, "25%", [1, 2, 2, 2, 1]),
+        (9, 1, "25%", [1, 3, 3, 2]),
+        (10, 2, "1%", [2, *[1] * 8]),
+        (10, 2, "100%", [2, 8]),
+        (100, 0, "29%", [29, 29, 29, 13]),
+        (100, 10, 1000, [10, 90]),
+    ],
+)
+def test_canaries_then_batches(count: int, canary: int, batch: int | str, sizes: list[int]) -> None:
+    parts = batches(range(count), Rollout(canary=canary, batch=batch))
+    assert [len(part) for part in parts] == sizes
+
+
+def test_by_default_one_then_quarters() -> None:
+    assert batches("abcdefgh", Rollout()) == [["a"], ["b", "c"], ["d", "e"], ["f", "g"], ["h"]]
+
+
+@thorough
+@given(FLEETS, ROLLOUTS)
+def test_every_item_comes_once_and_in_order(items: list[int], rollout: Rollout) -> None:
+    assert list(chain.from_iterable(batches(items, rollout))) == items
+
+
+@thorough
+@given(FLEETS, ROLLOUTS)
+def test_no_list_is_empty_or_too_long(items: list[int], rollout: Rollout) -> None:
+    sizes = [len(part) for part in batches(items, rollout)]
+    canaries = min(rollout.canary, len(items))
+    if canaries:
+        assert sizes.pop(0) == canaries
+    if isinstance(rollout.batch, int):
+        size = rollout.batch
+    else:
+        size = ceil(len(items) * int(rollout.batch.rstrip("%")) / 100)
+    assert all(found == size for found in sizes[:-1])
+    assert all(1 <= found <= size for found in sizes)
+
+
+@thorough
+@given(st.integers(1, 1000), PERCENTAGES)
+def test_a_percentage_bounds_the_number_of_batches(count: int, percent: int) -> None:
+    parts = batches(range(count), Rollout(canary=0, batch=f"{percent}%"))
+    assert len(parts) <= ceil(100 / percent)
+
+
+def test_flags_that_are_not_given_change_nothing() -> None:
+    rollout = Rollout(canary=3, batch=7, max_failures=2, pause=9)
+    assert overridden(rollout) == rollout
+
+
+@pytest.mark.parametrize(
+    ("flags", "changed"),
+    [
+        ({"canary": "0"}, {"canary": 0}),
+        ({"canary": "1000"}, {"canary": 1000}),
+        ({"batch": "5"}, {"batch": 5}),
+        ({"batch": "100%"}, {"batch": "100%"}),
+        ({"max_failures": "12"}, {"max_failures": 12}),
+        ({"canary": "2", "batch": "1", "max_failures": "0"}, {"canary": 2, "batch": 1, "max_failures": 0}),
+        ({"canary": 2, "batch": 10, "max_failures": 4}, {"canary": 2, "batch": 10, "max_failures": 4}),
+    ],
+)
+def test_flags_go_over_hosts_toml(flags: dict[str, Any], changed: dict[str, Any]) -> None:
+    rollout = Rollout(canary=3, batch=7, max_failures=2, pause=9)
+    assert overridden(rollout, **flags) == replace(rollout, **changed)
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ({"canary": "one"}, "--canary 'one': must be a number, such as 1"),
+        ({"canary": ""}, "--canary '': must be a number, such as 1"),
+        ({"canary": "1.5"}, "--canary '1.5': must be a number, such as 1"),
+        ({"canary": "\u0665"}, "--canary '\u0665': must be a number, such as 1"),
+        ({"canary": True}, "--canary true: must be a number, such as 1"),
+        ({"canary": "-1"}, "--canary '-1': must be from 0 to 1000"),
+        ({"max_failures": "1001"}, "--max-failures '1001': must be from 0 to 1000"),
+        ({"max_failures": "5%"}, "--max-failures '5%': must be a number, such as 1"),
+        (
+            {"batch": "a third"},
+            "--batch 'a third': must be a number of nodes from 1 to 1000, "
+            'or a percentage from "1%" to "100%"',
+        ),
+    ],
+)
+def test_a_wrong_flag_is_named_with_what_would_be_right(flags: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        overridden(Rollout(), **flags)
+    assert str(caught.value) == message
+
+
+@thorough
+@given(st.integers(-5, 1005).map(str) | st.text(max_size=20) | spoilt("25%"))
+def test_a_flag_takes_what_hosts_toml_takes(text: str) -> None:
+    try:
+        rollout = parse(with_keys(rollout__batch=text), FILE).rollout
+    except SettingsError:
+        with pytest.raises(UsageError, match=r"\A--batch .* must be ") as caught:
+            overridden(Rollout(), batch=text)
+        assert str(caught.value).isprintable()
+        return
+    assert overridden(Rollout(), batch=text) == rollout

@@ -1,0 +1,130 @@
+"""How often, and for how long, a connection is tried again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import fabric
+import paramiko
+import pytest
+
+from tasks.core import link
+from tasks.core.errors import StepError
+from tasks.core.link import Link
+from tasks.core.pool import fan_out
+from tasks.core.settings import NodeSpec, Settings, Ssh
+from tasks.core.ssh import Session
+from tests.sshd import Sshd, listening
+
+BANNER = paramiko.SSHException("Error reading SSH protocol banner")
+REFUSED = paramiko.ssh_exception.NoValidConnectionsError({("127.0.0.1", 22): ConnectionRefusedError("no")})
+LOGIN = {"password": "any", "allow_agent": False, "look_for_keys": False}
+
+Links = Callable[..., Link]
+
+
+@pytest.fixture
+def links(tmp_path: Path) -> Links:
+    """Makes connections to a port of 127.0.0.1."""
+    config = tmp_path / "ssh_config"
+    config.write_text(f"UserKnownHostsFile {tmp_path}/known_hosts\nGlobalKnownHostsFile /nonexistent\n")
+
+    def make(port: int = 22, connect_timeout: int = 10) -> Link:
+        spec = NodeSpec("node", "127.0.0.1", port=port)
+        ssh = Ssh(config=config, host_keys="accept-new", connect_timeout=connect_timeout)
+        settings = Settings(None, "recommended", (spec,), (), ssh=ssh)
+        return Link(spec, Session(settings, fabric.Config()), connect_kwargs=LOGIN)
+
+    return make
+
+
+def test_many_at_once_get_through_a_narrow_door(links: Links) -> None:
+    sshd = Sshd(slots=4)
+    with listening(sshd.serve) as port:
+        crowd = [links(port, connect_timeout=60) for _ in range(40)]
+        met = [result for _, result in fan_out(crowd, Link.open, len(crowd))]
+        opened = [one.is_connected for one in crowd]
+        for one in crowd:
+            one.close()
+    assert met == [None] * 40
+    assert all(opened)
+    assert sshd.dropped.is_set()
+
+
+class Clock:
+    """Time that passes only while somebody sleeps."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.pauses: list[float] = []
+
+    def sleep(self, seconds: float) -> None:
+        self.pauses.append(seconds)
+        self.now += seconds
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(link, "sleep", clock.sleep)
+    monkeypatch.setattr(link, "monotonic", lambda: clock.now)
+    return clock
+
+
+def failing(monkeypatch: pytest.MonkeyPatch, *errors: Exception) -> None:
+    """Each try fails with the next error; the last one stays."""
+    coming = iter(errors)
+
+    def connect(self: Link) -> None:
+        raise next(coming, errors[-1])
+
+    monkeypatch.setattr(Link, "_connect", connect)
+
+
+@pytest.mark.parametrize(
+    ("error", "connect_timeout", "seconds"),
+    [
+        (BANNER, 10, 10),
+        (ConnectionResetError(104, "Connection reset by peer"), 10, 10),
+        (REFUSED, 10, 3),
+        (REFUSED, 2, 2),
+        (paramiko.AuthenticationException("no"), 10, 0),
+        (TimeoutError("timed out"), 10, 0),
+        (paramiko.ssh_exception.NoValidConnectionsError({("::1", 22): OSError(113, "No route")}), 10, 0),
+    ],
+)
+def test_how_long_what_is_tried_again(
+    links: Links,
+    clock: Clock,
+    monkeypatch: pytest.MonkeyPatch,
+    error: Exception,
+    connect_timeout: int,
+    seconds: float,
+) -> None:
+    failing(monkeypatch, error)
+    with pytest.raises(StepError):
+        links(connect_timeout=connect_timeout).open()
+    assert clock.now == pytest.approx(seconds)
+
+
+def test_another_error_ends_it(links: Links, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    failing(monkeypatch, BANNER, BANNER, paramiko.AuthenticationException("no"))
+    with pytest.raises(StepError, match="refused the login"):
+        links().open()
+    assert len(clock.pauses) == 2
+
+
+def test_the_pauses_grow_and_are_random(links: Links, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[tuple[float, float]] = []
+
+    def draw(low: float, high: float) -> float:
+        drawn.append((low, high))
+        return high / 2
+
+    monkeypatch.setattr(link, "uniform", draw)
+    failing(monkeypatch, BANNER)
+    with pytest.raises(StepError):
+        links(connect_timeout=4).open()
+    assert drawn[:6] == [(0, 0.2), (0, 0.4), (0, 0.8), (0, 1.6), (0, 2.0), (0, 2.0)]
+    assert clock.pauses[:6] == [0.1, 0.2, 0.4, 0.8, 1.0, 1.0]
