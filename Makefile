@@ -9,7 +9,8 @@ test: .venv/ready
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
-	.venv/bin/pytest
+	.venv/bin/pytest -m "not load" --numprocesses 3 --dist loadfile --no-loadscope-reorder
+	.venv/bin/pytest -m load
 
 # Debian's python3 comes without the module venv; there, apt-get brings it
 .venv/ready: pyproject.toml

@@ -36,7 +36,7 @@ def deploy(
         rollout = overridden(r.settings.rollout, canary=canary, batch=batch, max_failures=max_failures)
         deployment = Deployment(r, rollout, force, seconds("--wait", wait))
         r.step("survey", deployment.survey)
-        r.step("stage", deployment.stage, deployment.changing)
+        r.step("stage", deployment.stage, deployment.staging)
         rolling(r, "activate", deployment.activate, deployment.changing, rollout)
 
 
@@ -44,7 +44,7 @@ def deploy(
 def diff(c: Context, limit: str | None = None, json: bool = False, exit_code: bool = False) -> None:
     """Show what deploy would do to each node, and how its files differ; writes nothing anywhere."""
     with run(c, "diff", limit=limit, json=json) as r:
-        deployment = Deployment(r, r.settings.rollout)
+        deployment = Deployment(r)
         r.step("diff", deployment.survey)
         if not json:
             seen = {record.host: record.outcome.data for record in r.records}
@@ -57,7 +57,7 @@ def diff(c: Context, limit: str | None = None, json: bool = False, exit_code: bo
 def preflight(c: Context, limit: str | None = None, json: bool = False) -> None:
     """See whether deploy could work on each node: libc, room, mounts, ports; writes nothing."""
     with run(c, "preflight", limit=limit, json=json) as r:
-        r.step("preflight", Deployment(r, r.settings.rollout).survey)
+        r.step("preflight", Deployment(r).survey)
 
 
 @task(help=FLEET_HELP | ROLLOUT_HELP)

@@ -27,7 +27,7 @@ live() {
   esac
 }
 names='kube-nginx kube-nginx.conf kube-nginx.service'
-sum() { sha256sum < "$1" 2>/dev/null | cut -c1-64; }
+sum() { { sha256sum < "$1"; } 2>/dev/null | cut -c1-64; }
 same() { [ "$(sum "$1")$(stat -c %a:%u:%g "$1" 2>/dev/null)" = "$(sum "$2")$(stat -c %a:%u:%g "$2" 2>/dev/null)" ]; }
 # the name of a release whose files are those in use: from their sums, as `Release.name` makes it
 name_of_live() {
@@ -77,6 +77,12 @@ workers() {
 started() { sed 's/.*) //' "/proc/$1/stat" 2>/dev/null | cut -d' ' -f20; }
 refresh() { [ "$(of_systemd NeedDaemonReload)" != yes ] || systemctl daemon-reload; }
 
+# the kernel lists the sockets that listen first; the rest may be many thousands
+listening() {
+  for table in /proc/net/tcp /proc/net/tcp6; do
+    [ ! -r "$table" ] || sed -n -e 1d -e '/^ *[0-9]*: [^ ]* [^ ]* 0A /!q' -e p "$table"
+  done
+}
 # whether the service does what it should; if not, $why says what is missing.
 # $expected: the addresses; $unlike: what the main process must not be; $stale: workers that do not count
 expected=
@@ -99,7 +105,7 @@ holds() {
   own=" $(ls -l "/proc/$pid/fd" | sed -n 's/.*socket:\[\([0-9]*\)\]$/\1/p' | tr '\n' ' ') "
   for address in $expected; do
     why="it does not listen where it should ($address)"
-    inode=$(cat /proc/net/tcp /proc/net/tcp6 2>/dev/null | grep " $address [0-9A-F:]* 0A " | tr -s ' ' | cut -d' ' -f11)
+    inode=$(listening | grep " $address " | tr -s ' ' | cut -d' ' -f11)
     case $own in *" ${inode:-none} "*) ;; *) return 1 ;; esac
   done
   why=
@@ -116,15 +122,19 @@ settles() {
   chosen=$(main) quiet=$(($(now) + settle))
   while [ "$(now)" -lt "$quiet" ]; do
     sleep 0.1
-    holds && [ "$(main)" = "$chosen" ] || { why="it came up, and then ${why:-it was started once more}"; return 1; }
+    holds && [ "$(main)" = "$chosen" ] && continue
+    [ -d "/proc/$chosen" ] || why='its process ended'
+    why="it came up, but within $((settle / 100)) s: ${why:-another process came}"
+    return 1
   done
 }
-journal() { journalctl -q -u "$unit" -n 8 --no-pager -o cat >&2; }
+began=$(date +%s)
+journal() { journalctl -q -u "$unit" --since "@$began" -n 8 --no-pager -o cat >&2; }
 
 enable() { [ "$(of_systemd UnitFileState)" = enabled ] || systemctl enable "$unit" >/dev/null 2>&1; }
 reload() {
   unlike=none stale=$(echo $(workers "$(main)"))
-  systemctl reload "$unit" || { why='systemctl reload failed'; return 1; }
+  systemctl reload "$unit" || { why='systemd could not reload it'; return 1; }
   until_it_holds "$1"
 }
 # the new master is seen to live before the old one is sent away; if it dies, the old one has gone on
@@ -136,6 +146,7 @@ upgrade() {
     kill -QUIT "$old"
     return 0
   fi
+  [ -e "$handed_over" ] || why='its process ended'
   why="the new binary did not take over: $why"
   new=$(main)
   [ "$new" = "$old" ] || kill -TERM "$new"
@@ -156,7 +167,7 @@ restart() {
   refresh
   systemctl reset-failed "$unit" 2>/dev/null
   for pid in $strays; do kill -TERM "$pid" 2>/dev/null; done
-  timeout "$((timeout / 100))" systemctl restart "$unit" || { why='systemctl restart failed'; return 1; }
+  timeout "$((timeout / 100))" systemctl restart "$unit" || { why='the service did not start'; return 1; }
   settles "$1"
 }
 stop() { systemctl stop "$unit" 2>/dev/null; systemctl reset-failed "$unit" 2>/dev/null; }

@@ -1,6 +1,7 @@
 # Receives a release on standard input, checks it, and tests it as the user that it will run as.
 # Given: prefix, user (may be empty), unit_path, release, parts (lines `NAME MODE SHA256 SIZE`, in the
 # order in which they come; SIZE 0: it is on the node already), options for nginx.
+# Ends with 65 if other bytes arrived than were sent, with 67 if the test fails.
 set -e
 releases=$prefix/releases
 live() {
@@ -19,9 +20,6 @@ mkdir -p "$prefix/conf" "$prefix/logs" "$prefix/sbin" "$releases"
 if [ -n "$user" ] && [ "$(stat -c %U:%G "$prefix/logs")" != "$user:$user" ]; then
   chown "$user:$user" "$prefix/logs"
 fi
-
-# what a run that was cut off has left behind; nobody else writes here while the lock is held
-rm -rf "$releases"/*.part "$prefix"/conf/.kube-nginx* "$prefix"/sbin/.kube-nginx* "${unit_path%/*}"/.kube-nginx*
 
 whole=1
 part=$releases/$release.part
@@ -52,10 +50,9 @@ fi
 as_user=
 [ -z "$user" ] || as_user="runuser -u $user --"
 # the word splitting is meant: a user's name and nginx's options hold no blanks of their own
-$as_user "$part/kube-nginx" -t -q -c "$part/kube-nginx.conf" -p "$prefix" $options || {
-  status=$?
+if ! $as_user "$part/kube-nginx" -t -q -c "$part/kube-nginx.conf" -p "$prefix" $options >&2; then
   rm -rf "$part"
-  exit "$status"
-}
+  exit 67
+fi
 rm -rf "${releases:?}/$release"
 mv "$part" "$releases/$release"

@@ -35,6 +35,9 @@ for link in current previous; do
     [ -f "$releases/$release/$f" ] && say "kept.$link.$f" "$(sum "$releases/$release/$f")"
   done
 done
+for f in "$releases"/*.part "$prefix"/conf/.kube-nginx* "$prefix"/sbin/.kube-nginx* "${unit_path%/*}/.$unit"*; do
+  [ ! -e "$f" ] || say "leftover.$f" 1
+done
 [ -f "$releases/running" ] && sed 's/^/kn.recorded./' "$releases/running"
 
 shown=$(systemctl show -p "$properties" "$unit")
@@ -54,7 +57,10 @@ if [ "${pid:-0}" -gt 0 ] && [ -d "/proc/$pid" ]; then
   own=" $(ls -l "/proc/$pid/fd" | sed -n 's/.*socket:\[\([0-9]*\)\]$/\1/p' | tr '\n' ' ') "
 fi
 
-cat /proc/net/tcp /proc/net/tcp6 2>/dev/null | grep ' 0A ' |
+# the kernel lists those that listen first; the rest may be many thousands
+for table in /proc/net/tcp /proc/net/tcp6; do
+  [ ! -r "$table" ] || sed -n -e 1d -e '/^ *[0-9]*: [^ ]* [^ ]* 0A /!q' -e p "$table"
+done |
   while read -r _ local _ _ _ _ _ _ _ inode _; do
     case $own in *" $inode "*) say "listen.$local" ours; continue ;; esac
     case " $ports " in *" ${local##*:} "*) ;; *) continue ;; esac

@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import pty
+import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.faults import book
 from tests.lab.lab import Lab
-from tests.lab.machine import why_not
+from tests.lab.machine import prepare, why_not
+from tests.lab.progress import Progress
 
 ROOT = Path(__file__).parent.parent
+WORKER = os.environ.get("PYTEST_XDIST_WORKER", "")
 
 
 @dataclass(frozen=True)
@@ -37,19 +44,30 @@ class Ran:
 Fab = Callable[..., Ran]
 
 
+@contextmanager
+def alone() -> Iterator[None]:
+    """Keeps other workers from what all of them share: the cache of binaries, and apt-get."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    cache.mkdir(parents=True, exist_ok=True)
+    with (cache / "kube-nginx-tests.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
 def run_fab(*arguments: str, hosts: Path | None = None, stdin: str = "", cwd: Path = ROOT) -> Ran:
     """Runs `fab`; no output of it may ever hold a traceback."""
     environment = {**os.environ, "KUBE_NGINX_HOSTS": str(hosts)} if hosts else dict(os.environ)
-    done = subprocess.run(
-        [sys.executable, "-m", "fabric", *arguments],
-        input=stdin,
-        capture_output=True,
-        text=True,
-        cwd=cwd,
-        env=environment,
-        timeout=600,
-        check=False,
-    )
+    with alone() if "build" in arguments else nullcontext():
+        done = subprocess.run(
+            [sys.executable, "-m", "fabric", *arguments],
+            input=stdin,
+            capture_output=True,
+            text=True,
+            cwd=cwd,
+            env=environment,
+            timeout=600,
+            check=False,
+        )
     assert "Traceback" not in done.stdout + done.stderr, done.stderr
     return Ran(done.returncode, done.stdout, done.stderr)
 
@@ -80,16 +98,51 @@ def _read(terminal: int) -> str:
         return ""
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """--write-docs: the page that the tests of faults make is written, not compared."""
+    parser.addoption("--write-docs", action="store_true", help="write docs/reliability.md anew")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Gives all workers one folder for what the tests of faults see."""
+    if not WORKER:
+        os.environ[book.FOLDER] = tempfile.mkdtemp(prefix="kube-nginx-faults.")
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Once all faults have been seen, docs/reliability.md must be what was seen."""
+    if WORKER:
+        return
+    folder = Path(os.environ[book.FOLDER])
+    text = book.page(folder)
+    shutil.rmtree(folder)
+    if text and session.config.getoption("--write-docs"):
+        book.PAGE.write_text(text)
+    elif text and text != book.PAGE.read_text():
+        sys.stderr.write(
+            f"\n{book.PAGE} is not what was seen; look, then: pytest tests/faults --write-docs\n"
+        )
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Has workers begin with the files that take longest."""
+    if WORKER:
+        items.sort(key=lambda item: item.get_closest_marker("lab") is None)
+
+
 @pytest.fixture(scope="session")
 def lab() -> Iterator[Lab]:
-    """A lab of the tests' own, beside whatever other lab is up on this machine."""
+    """A lab of the tests' own, one for each worker, beside whatever other lab is up on this machine."""
     reason = why_not()
     if reason and os.environ.get("CI") == "true":
         pytest.fail(f"CI must run the lab, and it cannot: {reason}")
     if reason:
         pytest.skip(reason)
-    lab = Lab("test", 3)
+    lab = Lab(f"test{WORKER}", 3)
     try:
+        with alone():
+            prepare(Progress())
         lab.up()
         yield lab
     finally:
@@ -98,10 +151,15 @@ def lab() -> Iterator[Lab]:
 
 @pytest.fixture(scope="session")
 def hosts_toml(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
-    """Writes a hosts.toml: the checkout's with this lab's ssh_config, and `(old, new)` changes."""
+    """Writes a hosts.toml: the checkout's with this lab's ssh_config, and `(old, new)` changes.
+
+    Without a [rollout] of its own, a new process must live for one second only.
+    """
 
     def write(*changes: tuple[str, str]) -> Path:
         text = (ROOT / "hosts.toml").read_text()
+        if not any("[rollout]" in new for _, new in changes):
+            text = text.replace("[build]", "[rollout]\nsettle = 1\n\n[build]")
         for old, new in (("/run/kube-nginx-lab/lab/", f"{lab.state}/"), *changes):
             assert old in text, old
             text = text.replace(old, new, 1)

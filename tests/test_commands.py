@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import select
+import shutil
+import signal
 import subprocess
 from dataclasses import replace
 from hashlib import sha256
@@ -13,6 +17,7 @@ from tasks.core import commands
 from tasks.core.settings import Proxy
 
 PROXY = Proxy(prefix="/opt/k8s/kube-nginx")
+ROOT = Path(__file__).parent.parent
 OWNER = ""  # without root no file can be given away
 
 
@@ -64,55 +69,133 @@ def test_journal(lines: int, follow: bool, expected: str) -> None:
     assert expected in commands.journal(lines, follow)
 
 
-class TestInstall:
-    """The rename at the end of every upload."""
+@pytest.mark.parametrize(
+    "odd", ["", "it's", 'a "b"', "$HOME", "`id`", "a\nb", "\\", "!x", "* ~", "é", "-n", "a\n"]
+)
+def test_a_script_gets_what_it_is_given_as_it_is(odd: str) -> None:
+    template = (ROOT / "templates" / "lock.sh").read_text()
+    given = commands.script("lock", holder=odd, wait=3).removesuffix(template)
+    assert sh(f'{given}printf \'<%s>\' "$holder" "$wait"').stdout == f"<{odd}><3>"
 
-    def place(self, folder: Path, content: bytes = b"new") -> tuple[str, Path]:
-        destination = folder / "kube-nginx"
-        destination.write_bytes(b"old")
-        upload = folder / ".kube-nginx.abcd"
-        upload.write_bytes(content)
-        return str(upload), destination
 
-    def test_right(self, tmp_path: Path) -> None:
-        upload, destination = self.place(tmp_path)
-        digest = sha256(b"new").hexdigest()
-        assert sh(commands.install(upload, str(destination), digest, "0755", OWNER)).returncode == 0
-        assert destination.read_bytes() == b"new"
-        assert destination.stat().st_mode & 0o777 == 0o755
-        assert [p.name for p in tmp_path.iterdir()] == ["kube-nginx"]
+def test_a_script_is_the_template_after_what_it_is_given() -> None:
+    template = (ROOT / "templates" / "lock.sh").read_text()
+    assert commands.script("lock", lock="/run/x", wait=0) == f"# lock.sh\nlock=/run/x\nwait=0\n{template}"
 
-    def test_a_flipped_byte(self, tmp_path: Path) -> None:
-        upload, destination = self.place(tmp_path, b"nex")
-        digest = sha256(b"new").hexdigest()
-        done = sh(commands.install(upload, str(destination), digest, "0755", OWNER))
+
+class TestReceive:
+    """Every upload: content from standard input, checked, and renamed over what was there."""
+
+    CONTENT = bytes(range(256)) * 400
+
+    def receive(self, destination: Path, content: bytes) -> subprocess.CompletedProcess[bytes]:
+        """Has `content` received where CONTENT is promised."""
+        digest = sha256(self.CONTENT).hexdigest()
+        script = commands.receive(str(destination), len(self.CONTENT), digest, "0755", OWNER)
+        return subprocess.run(
+            ["sh", "-c", commands.shell(script)], input=content, capture_output=True, check=False
+        )
+
+    @pytest.fixture
+    def destination(self, tmp_path: Path) -> Path:
+        path = tmp_path / "it's here" / "kube-nginx"
+        path.parent.mkdir()
+        path.write_bytes(b"old")
+        return path
+
+    def test_right(self, destination: Path) -> None:
+        done = self.receive(destination, self.CONTENT)
+        assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+        assert destination.read_bytes() == self.CONTENT
+        assert destination.stat().st_mode & 0o7777 == 0o755
+        assert os.listdir(destination.parent) == ["kube-nginx"]
+
+    def test_where_nothing_was(self, destination: Path) -> None:
+        destination.unlink()
+        assert self.receive(destination, self.CONTENT).returncode == 0
+        assert destination.read_bytes() == self.CONTENT
+
+    def test_what_comes_after_it_is_not_its(self, destination: Path) -> None:
+        assert self.receive(destination, self.CONTENT + b"more").returncode == 0
+        assert destination.read_bytes() == self.CONTENT
+
+    @pytest.mark.parametrize(
+        "arrives",
+        [CONTENT[:-1] + b"\0", b"\1" + CONTENT[1:], CONTENT[:-1], CONTENT[:4096], b""],
+        ids=["the last byte", "the first byte", "one byte short", "cut off", "nothing"],
+    )
+    def test_other_bytes(self, destination: Path, arrives: bytes) -> None:
+        done = self.receive(destination, arrives)
         assert done.returncode == 65
-        assert sha256(b"nex").hexdigest() in done.stderr
-        assert digest in done.stderr
+        assert (
+            f"the upload of {destination} arrived with sha256 {sha256(arrives).hexdigest()}, "
+            f"not {sha256(self.CONTENT).hexdigest()}\n"
+        ) in done.stderr.decode()
         assert destination.read_bytes() == b"old"
-        assert [p.name for p in tmp_path.iterdir()] == ["kube-nginx"]
+        assert os.listdir(destination.parent) == ["kube-nginx"]
 
-    def test_an_upload_from_elsewhere_is_staged_beside_the_destination(self, tmp_path: Path) -> None:
-        _, destination = self.place(tmp_path)
-        (tmp_path / ".kube-nginx.abcd").unlink()
-        elsewhere = tmp_path / "elsewhere"
-        elsewhere.mkdir()
-        upload = elsewhere / "kube-nginx.1234"
-        upload.write_bytes(b"new")
-        digest = sha256(b"new").hexdigest()
-        assert sh(commands.install(str(upload), str(destination), digest, "0644", OWNER)).returncode == 0
-        assert destination.read_bytes() == b"new"
-        assert list(elsewhere.iterdir()) == []
+    def test_without_the_folder(self, tmp_path: Path) -> None:
+        done = self.receive(tmp_path / "not there" / "kube-nginx", self.CONTENT)
+        message = f"{tmp_path}/not there does not exist; make it first: fab mkdir\n"
+        assert (done.returncode, done.stderr.decode()) == (66, message)
+        assert os.listdir(tmp_path) == []
 
-    def test_a_running_binary_is_replaced(self, tmp_path: Path) -> None:
-        upload, destination = self.place(tmp_path)
-        destination.write_bytes(Path("/bin/sleep").read_bytes())
+    def test_what_a_run_that_was_cut_off_left_behind_does_not_matter(self, destination: Path) -> None:
+        destination.with_name(".kube-nginx.part").write_bytes(self.CONTENT * 2)
+        assert self.receive(destination, self.CONTENT).returncode == 0
+        assert destination.read_bytes() == self.CONTENT
+        assert os.listdir(destination.parent) == ["kube-nginx"]
+
+    def test_a_running_binary_is_replaced(self, destination: Path) -> None:
+        destination.write_bytes(Path(shutil.which("sleep") or "").read_bytes())
         destination.chmod(0o755)
-        with subprocess.Popen([str(destination), "60"]) as running:
-            digest = sha256(b"new").hexdigest()
-            assert sh(commands.install(upload, str(destination), digest, "0755", OWNER)).returncode == 0
+        with subprocess.Popen([str(destination), "600"]) as running:
+            assert self.receive(destination, self.CONTENT).returncode == 0
+            assert running.poll() is None
             running.kill()
-        assert destination.read_bytes() == b"new"
+        assert destination.read_bytes() == self.CONTENT
+
+    @pytest.mark.skipif(os.getuid() != 0, reason="only root gives files away")
+    def test_it_is_given_to_its_owner(self, destination: Path) -> None:
+        content = b"new"
+        script = commands.receive(str(destination), 3, sha256(content).hexdigest(), "0600", "12:34")
+        assert sh(script, "new").returncode == 0
+        seen = destination.stat()
+        assert (seen.st_uid, seen.st_gid, seen.st_mode & 0o7777) == (12, 34, 0o600)
+
+    def test_root_owns_it_unless_somebody_else_is_named(self) -> None:
+        assert 'chown 0:0 "$new"' in commands.receive("/a/b", 1, "0", "0644")
+        assert "chown" not in commands.receive("/a/b", 1, "0", "0644", "")
+
+
+class TestDetached:
+    """A command that must not end with its connection."""
+
+    def test_its_status_and_output_come_through(self) -> None:
+        done = sh(commands.detached("echo 'it''s'; echo why >&2; exit 3"))
+        assert (done.returncode, done.stdout, done.stderr) == (3, "its\n", "why\n")
+
+    def test_it_reads_nothing_of_ours(self) -> None:
+        assert sh(commands.detached("wc -c"), "five!").stdout.strip() == "0"
+
+    def test_it_goes_on_when_its_parent_and_its_output_are_gone(self, tmp_path: Path) -> None:
+        go, done = tmp_path / "go", tmp_path / "done"
+        for fifo in (go, done):
+            os.mkfifo(fifo)
+        script = f"trap '' HUP INT TERM PIPE; echo began; read -r word < {go}; echo lost; echo $word > {done}"
+        command = ["sh", "-c", commands.shell(commands.detached(script))]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, start_new_session=True) as parent:
+            assert parent.stdout is not None
+            assert parent.stdout.readline() == b"began\n"
+            os.killpg(parent.pid, signal.SIGKILL)
+            parent.wait()
+        reading = os.open(done, os.O_RDONLY | os.O_NONBLOCK)
+        writing = os.open(go, os.O_RDWR)
+        os.write(writing, b"on\n")
+        assert select.select([reading], [], [], 30)[0]
+        assert os.read(reading, 100) == b"on\n"
+        os.close(reading)
+        os.close(writing)
 
 
 class TestLeash:

@@ -1,94 +1,464 @@
-"""What is read out of a survey."""
+"""What is read out of a survey, and what the survey's script sees on this very machine."""
 
 from __future__ import annotations
 
+import os
+import shutil
+import signal
+import socket
 import subprocess
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from hashlib import sha256
+from ipaddress import ip_address
+from pathlib import Path
+from time import time
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tasks.core import commands, facts
+from tasks.core.facts import Facts, File, Holder, Process
 from tasks.core.settings import Endpoint, Proxy
 
+from .strategies import thorough
+
+LISTEN = Endpoint("127.0.0.1", 8443)
+BINARY = "/opt/k8s/kube-nginx/sbin/kube-nginx"
+CONF = "/opt/k8s/kube-nginx/conf/kube-nginx.conf"
+UNIT = "/etc/systemd/system/kube-nginx.service"
 SURVEY = """\
 Welcome to this machine!
 arch=nonsense
 kn.arch=x86_64
 kn.uid=0
+kn.boot=f00d
+kn.now=1000160.500000000
+kn.uptime=160.5
+kn.ticks=100
+kn.libc=glibc 2.17
+kn.systemd=1
 kn.user=998
+kn.free=2048
+kn.mount.prefix=rw,relatime
+kn.mount.unit=ro
 kn.dir.conf=0
 kn.dir.logs=998
 kn.dir.sbin=0
-kn.file./opt/k8s/kube-nginx/sbin/kube-nginx=aa11 755
-kn.file./etc/systemd/system/kube-nginx.service=bb22 644
+kn.file./opt/k8s/kube-nginx/sbin/kube-nginx=aa11 755 0 1000001.25
+kn.file./etc/systemd/system/kube-nginx.service=bb22 644 998 1000002.5
+kn.text./etc/systemd/system/kube-nginx.service=W1VuaXRdCkE9Qj1DCg==
+kn.release.current=0123456789
+kn.kept.current.kube-nginx=aa11
+kn.kept.current.kube-nginx.conf=cc33
+kn.release.previous=abcdefabcd
+kn.recorded.main=f00d:4711:8000
+kn.recorded.conf=cc33
 kn.unit.LoadState=loaded
 kn.unit.ActiveState=active
 kn.unit.SubState=running
+kn.unit.UnitFileState=enabled
 kn.unit.NRestarts=2
 kn.unit.MainPID=4711
+kn.unit.ActiveEnterTimestamp=Mon 2024-01-01 10:00:00 UTC
 kn.unit.ActiveEnterTimestampMonotonic=100000000
+kn.pid=4711
+kn.started=8000
 kn.exe=/opt/k8s/kube-nginx/sbin/kube-nginx (deleted)
 kn.running=nginx version: nginx/1.26.3
-kn.uptime=160.5
-kn.socket.4242=1
-kn.listen.0100007F:20FB=4242
-kn.listen.00000000000000000000000001000000:20FB=4242
-kn.listen.0100007F:0016=77
+kn.running_sum=dd44
+kn.worker.4712=9050
+kn.listen.0100007F:20FB=ours
+kn.listen.00000000000000000000000001000000:20FB=ours
+kn.listen.00000000:1F90=77 haproxy.service /usr/sbin/haproxy?(deleted) ha proxy
+kn.listen.0200007F:1F90=78 - /opt/x x
+kn.listen.0300007F:1F90=0 - - unknown
 """
 
 
 def test_a_running_node() -> None:
     seen = facts.parse(SURVEY)
-    assert (seen.arch, seen.uid, seen.user_id) == ("x86_64", 0, "998")
+    assert (seen.arch, seen.uid, seen.user_id, seen.systemd) == ("x86_64", 0, "998", True)
+    assert (seen.libc, seen.free) == ("glibc 2.17", 2048 * 1024)
+    assert seen.mounts == {"prefix": "rw,relatime", "unit": "ro"}
     assert seen.directories == {"conf": "0", "logs": "998", "sbin": "0"}
-    assert seen.files["/opt/k8s/kube-nginx/sbin/kube-nginx"] == ("aa11", "755")
-    assert seen.active
-    assert seen.state == "active (running)"
+    assert seen.files == {
+        BINARY: File("aa11", "755", "0", 1000001.25),
+        UNIT: File("bb22", "644", "998", 1000002.5),
+    }
+    assert seen.texts == {UNIT: "[Unit]\nA=B=C\n"}
+    assert seen.releases == {"current": "0123456789", "previous": "abcdefabcd"}
+    assert seen.kept == {"current": {"kube-nginx": "aa11", "kube-nginx.conf": "cc33"}, "previous": {}}
+    assert seen.recorded == {"main": "f00d:4711:8000", "conf": "cc33"}
+    assert (seen.active, seen.enabled, seen.masked, seen.state) == (True, True, False, "active (running)")
     assert seen.active_seconds == pytest.approx(60.5)
     assert seen.restarts == 2
-    assert seen.running_version == "1.26.3"
-    assert seen.running_executable.endswith(" (deleted)")
-    assert seen.listens(Endpoint("127.0.0.1", 8443))
-    assert seen.listens(Endpoint("::1", 8443))
-    assert not seen.listens(Endpoint("127.0.0.1", 8444))
-    assert seen.listening[Endpoint("127.0.0.1", 22)] is False
+    assert seen.unit["ActiveEnterTimestamp"] == "Mon 2024-01-01 10:00:00 UTC"
+
+
+def test_its_process() -> None:
+    seen = facts.parse(SURVEY)
+    assert seen.process == Process(
+        pid=4711,
+        executable=f"{BINARY} (deleted)",
+        sha256="dd44",
+        version="1.26.3",
+        started=1000080.0,
+        identity="f00d:4711:8000",
+        workers={4712: 1000090.5},
+    )
+    assert (seen.version, seen.replaced) == ("1.26.3", True)
+    same = replace(seen.process, sha256="aa11")
+    assert not replace(seen, process=same).replaced
+
+
+def test_its_listeners() -> None:
+    assert facts.parse(SURVEY).listening == {
+        LISTEN: None,
+        Endpoint("::1", 8443): None,
+        Endpoint("0.0.0.0", 8080): Holder(77, "haproxy.service", "/usr/sbin/haproxy?(deleted)", "ha proxy"),
+        Endpoint("127.0.0.2", 8080): Holder(78, "", "/opt/x", "x"),
+        Endpoint("127.0.0.3", 8080): Holder(0, "", "-", "unknown"),
+    }
+
+
+@pytest.mark.parametrize("text", ["", "\n", "motd\n", "kn.\nkn.arch\nkn.unit.\n"])
+def test_a_survey_that_says_nothing(text: str) -> None:
+    seen = facts.parse(text)
+    assert (seen.uid, seen.systemd, seen.process, seen.version, seen.replaced) == (-1, False, None, "", False)
+    assert (seen.state, seen.active, seen.enabled, seen.masked) == ("not installed", False, False, False)
+    assert (seen.files, seen.listening, seen.free) == ({}, {}, 0)
 
 
 @pytest.mark.parametrize(
-    ("lines", "state", "active"),
+    ("unit", "state", "active"),
     [
-        ("", "not installed", False),
-        ("kn.unit.LoadState=not-found\nkn.unit.ActiveState=inactive", "not installed", False),
+        ({"LoadState": "not-found", "ActiveState": "inactive"}, "not installed", False),
+        ({"LoadState": "loaded", "ActiveState": "active", "SubState": "running"}, "active (running)", True),
+        ({"LoadState": "loaded", "ActiveState": "inactive", "SubState": "dead"}, "inactive (dead)", False),
+        ({"LoadState": "loaded", "ActiveState": "active", "SubState": "exited"}, "active (exited)", False),
         (
-            "kn.unit.LoadState=loaded\nkn.unit.ActiveState=inactive\nkn.unit.SubState=dead",
-            "inactive (dead)",
-            False,
-        ),
-        (
-            "kn.unit.LoadState=loaded\nkn.unit.ActiveState=activating\nkn.unit.SubState=auto-restart",
+            {"LoadState": "loaded", "ActiveState": "activating", "SubState": "auto-restart"},
             "activating (auto-restart)",
-            False,
-        ),
-        (
-            "kn.unit.LoadState=loaded\nkn.unit.ActiveState=active\nkn.unit.SubState=exited",
-            "active (exited)",
             False,
         ),
     ],
 )
-def test_states(lines: str, state: str, active: bool) -> None:
-    seen = facts.parse(lines)
+def test_states(unit: Mapping[str, str], state: str, active: bool) -> None:
+    seen = Facts(unit=unit)
     assert (seen.state, seen.active, seen.active_seconds) == (state, active, None)
+
+
+def test_a_masked_unit() -> None:
+    assert Facts(unit={"LoadState": "masked"}).masked
 
 
 def test_systemd_before_235_counts_no_restarts() -> None:
     assert facts.parse("kn.unit.LoadState=loaded").restarts is None
 
 
-def test_the_survey_reads_this_very_machine() -> None:
-    script = commands.shell(commands.survey(Proxy(prefix="/nonexistent/kube-nginx")))
-    ran = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=True)
-    seen = facts.parse(ran.stdout)
+class TestTook:
+    """Whether the process has read a file as it is now."""
+
+    CHANGED = 100.0
+    OURS = "boot:7:42"
+
+    def seen(self, started: float, *workers: float, **recorded: str) -> Facts:
+        process = Process(7, BINARY, "", "", started, self.OURS, dict(enumerate(workers)))
+        files = {CONF: File("cc", changed=self.CHANGED), UNIT: File("uu", changed=self.CHANGED)}
+        return Facts(files=files, process=process, recorded=recorded)
+
+    @pytest.mark.parametrize(
+        ("recorded", "conf", "unit"),
+        [
+            ({"main": OURS, "conf": "cc", "unit": "uu"}, True, True),
+            ({"main": OURS, "conf": "cc", "unit": "old"}, True, False),
+            ({"main": OURS, "conf": "old", "unit": "uu"}, False, True),
+            ({"main": OURS}, False, False),
+            ({"main": "boot:7:43", "conf": "cc", "unit": "uu"}, False, False),
+            ({"conf": "cc", "unit": "uu"}, False, False),
+        ],
+    )
+    def test_by_the_record_whatever_the_times(self, recorded: dict[str, str], conf: bool, unit: bool) -> None:
+        seen = self.seen(50, 60, **recorded)
+        assert (seen.took(CONF, "conf"), seen.took(UNIT, "unit")) == (conf, unit)
+
+    @pytest.mark.parametrize(
+        ("started", "workers", "conf", "unit"),
+        [
+            (150.0, [160.0], True, True),
+            (50.0, [160.0], True, False),  # a reload reads the configuration, and no unit
+            (50.0, [60.0, 160.0], False, False),  # one of the old workers goes on
+            (150.0, [], False, True),
+            (100.0, [100.0], False, False),
+        ],
+    )
+    def test_by_the_times_where_nothing_is_recorded(
+        self, started: float, workers: list[float], conf: bool, unit: bool
+    ) -> None:
+        seen = self.seen(started, *workers, main="another", conf="cc", unit="uu")
+        assert (seen.took(CONF, "conf"), seen.took(UNIT, "unit")) == (conf, unit)
+
+    def test_not_without_a_file_or_a_process(self) -> None:
+        seen = self.seen(150, 160, main=self.OURS, conf="cc")
+        assert not replace(seen, process=None).took(CONF, "conf")
+        assert not replace(seen, files={}).took(CONF, "conf")
+
+
+SOMEBODY = Holder(9, "other.service", "/other", "other")
+
+
+@pytest.mark.parametrize(
+    ("there", "wanted", "excluded"),
+    [
+        ("127.0.0.1", "127.0.0.1", True),
+        ("127.0.0.2", "127.0.0.1", False),
+        ("10.0.0.1", "127.0.0.1", False),
+        ("0.0.0.0", "127.0.0.1", True),
+        ("::", "127.0.0.1", True),
+        ("::", "::1", True),
+        ("127.0.0.1", "0.0.0.0", True),
+        ("::1", "::", True),
+        ("::1", "127.0.0.1", False),
+    ],
+)
+def test_who_keeps_the_service_from_its_address(there: str, wanted: str, excluded: bool) -> None:
+    seen = Facts(listening={Endpoint(there, 8443): SOMEBODY})
+    assert seen.holder(Endpoint(wanted, 8443)) == (SOMEBODY if excluded else None)
+    assert seen.holder(Endpoint(wanted, 8444)) is None
+    assert not seen.listens(Endpoint(there, 8443))
+
+
+def test_the_service_does_not_keep_itself_from_its_address() -> None:
+    seen = Facts(listening={LISTEN: None})
+    assert seen.holder(LISTEN) is None
+    assert seen.listens(LISTEN)
+    assert not seen.listens(Endpoint("127.0.0.1", 8444))
+    assert not Facts().listens(LISTEN)
+
+
+@pytest.mark.parametrize(
+    ("holder", "text"),
+    [
+        (SOMEBODY, "other (PID 9, other.service)"),
+        (Holder(9, "", "/other", "other"), "other (PID 9)"),
+        (Holder(0, "", "-", "unknown"), "a process that cannot be seen"),
+    ],
+)
+def test_a_holder_in_words(holder: Holder, text: str) -> None:
+    assert str(holder) == text
+
+
+@thorough
+@given(st.ip_addresses(), st.integers(1, 65535))
+def test_addresses_as_the_kernel_writes_them(address: object, port: int) -> None:
+    endpoint = Endpoint(str(ip_address(str(address).partition("%")[0])), port)
+    line = facts.as_kernel(endpoint)
+    assert facts.parse(f"kn.listen.{line}=ours").listening == {endpoint: None}
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_this_kernel_writes_them_so(host: str) -> None:
+    family, table = (socket.AF_INET6, "tcp6") if ":" in host else (socket.AF_INET, "tcp")
+    try:
+        listener = socket.create_server((host, 0), family=family)
+    except OSError:
+        pytest.skip(f"no {host} here")
+    with listener:
+        port = listener.getsockname()[1]
+        assert f" {facts.as_kernel(Endpoint(host, port))} " in Path(f"/proc/net/{table}").read_text()
+
+
+SYSTEMCTL = '#!/bin/sh\nprintf "LoadState=loaded\\nMainPID=%s\\n" "$(cat "${0%/*}/pid")"\n'
+
+
+@dataclass
+class Machine:
+    """This machine, with a unit, a prefix and a systemd of the test's own."""
+
+    folder: Path
+    units: Path
+    proxy: Proxy
+
+    def survey(self, main: int = 0) -> Facts:
+        """What a survey sees when systemd says that `main` is the main process."""
+        (self.folder / "bin" / "pid").write_text(f"{main}\n")
+        ran = subprocess.run(
+            ["sh", "-c", commands.shell(commands.survey(self.proxy))],
+            env={**os.environ, "PATH": f"{self.folder}/bin:{os.environ['PATH']}"},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return facts.parse(ran.stdout)
+
+
+@pytest.fixture
+def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
+    prefix, units = tmp_path / "kube-nginx", tmp_path / "units"
+    for folder in (tmp_path / "bin", units):
+        folder.mkdir()
+    systemctl = tmp_path / "bin" / "systemctl"
+    systemctl.write_text(SYSTEMCTL)
+    systemctl.chmod(0o755)
+    monkeypatch.setattr(commands, "UNIT_PATH", str(units / commands.UNIT))
+    return Machine(tmp_path, units, Proxy(prefix=str(prefix), user="", listen=()))
+
+
+@contextmanager
+def listening() -> Iterator[tuple[socket.socket, Endpoint]]:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield listener, Endpoint(*listener.getsockname())
+
+
+@contextmanager
+def running(executable: Path, *arguments: str, keeps: socket.socket) -> Iterator[subprocess.Popen[bytes]]:
+    """A process that has the socket, which this one has no longer."""
+    command = [str(executable), *arguments]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, pass_fds=[keeps.fileno()]) as process:
+        keeps.close()
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def copied(program: str, to: Path) -> Path:
+    to.parent.mkdir(parents=True, exist_ok=True)
+    return Path(shutil.copy(shutil.which(program) or program, to))
+
+
+def test_the_survey_of_a_machine_without_it(machine: Machine) -> None:
+    seen = machine.survey()
     arch = subprocess.run(["uname", "-m"], capture_output=True, text=True, check=True).stdout
-    assert seen.arch == arch.strip()
-    assert seen.directories == {}
+    assert (seen.arch, seen.uid, seen.systemd) == (
+        arch.strip(),
+        os.getuid(),
+        Path("/run/systemd/system").is_dir(),
+    )
     assert seen.uptime > 0
+    assert seen.free == pytest.approx(shutil.disk_usage(machine.folder).free, rel=0.2)
+    assert {"rw", "ro"} & set(seen.mounts["prefix"].split(","))
+    assert {"rw", "ro"} & set(seen.mounts["unit"].split(","))
+    assert (seen.directories, seen.files, seen.texts, seen.releases) == ({}, {}, {}, {})
+    assert seen.process is None
+    assert not Path(machine.proxy.prefix).exists()
+
+
+def test_the_survey_of_files(machine: Machine) -> None:
+    prefix, unit = Path(machine.proxy.prefix), machine.units / commands.UNIT
+    text = "a=b\n\n  it's $HOME é"
+    for folder in ("conf", "logs", "releases/0123456789"):
+        (prefix / folder).mkdir(parents=True)
+    (prefix / "conf" / "kube-nginx.conf").write_text(text)
+    (prefix / "conf" / "kube-nginx.conf").chmod(0o600)
+    unit.write_bytes(b"")
+    (prefix / "releases" / "0123456789" / "kube-nginx").write_bytes(b"\0")
+    (prefix / "releases" / "current").symlink_to("0123456789")
+    (prefix / "releases" / "running").write_text("main=boot:1:2\nconf=cc\n")
+    seen = machine.survey()
+    me = str(os.getuid())
+    assert seen.directories == {"conf": me, "logs": me}
+    file = seen.files[str(prefix / "conf" / "kube-nginx.conf")]
+    assert (file.sha256, file.mode, file.owner) == (sha256(text.encode()).hexdigest(), "600", me)
+    assert file.changed == pytest.approx((prefix / "conf" / "kube-nginx.conf").stat().st_ctime, abs=1e-3)
+    assert seen.texts == {str(prefix / "conf" / "kube-nginx.conf"): text, str(unit): ""}
+    assert seen.releases == {"current": "0123456789"}
+    assert seen.kept == {"current": {"kube-nginx": sha256(b"\0").hexdigest()}}
+    assert seen.recorded == {"main": "boot:1:2", "conf": "cc"}
+
+
+def test_the_survey_of_what_a_run_that_was_cut_off_left_behind(machine: Machine) -> None:
+    prefix = Path(machine.proxy.prefix)
+    left = [prefix / "releases" / "0123456789.part", prefix / "sbin" / ".kube-nginx.part"]
+    left += [prefix / "conf" / ".kube-nginx.conf.fresh", machine.units / ".kube-nginx.service.fresh"]
+    for path in [*left, prefix / "releases" / "0123456789", prefix / "conf" / ".other"]:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    assert set(machine.survey().leftovers) == {str(path) for path in left}
+
+
+def test_the_survey_of_a_process(machine: Machine) -> None:
+    """A shell for a master, whose child is the worker: both have the socket."""
+    binary = copied("dash" if shutil.which("dash") else "sh", Path(commands.binary_path(machine.proxy)))
+    script = "sleep 600 >/dev/null & echo $!; wait"
+    with listening() as (listener, address), running(binary, "-c", script, keeps=listener) as master:
+        assert master.stdout is not None
+        worker = int(master.stdout.readline())
+        seen, again = machine.survey(master.pid), machine.survey(master.pid)
+        os.kill(worker, signal.SIGKILL)
+    assert seen.process is not None
+    assert (seen.process.pid, seen.process.executable) == (master.pid, str(binary))
+    assert seen.process.sha256 == sha256(binary.read_bytes()).hexdigest()
+    assert seen.process.started == pytest.approx(time(), abs=30)
+    assert seen.process.workers == {worker: pytest.approx(time(), abs=30)}
+    assert again.process is not None
+    assert again.process.identity == seen.process.identity
+    assert seen.listening[address] is None
+
+
+def test_the_survey_names_who_holds_a_wanted_port(machine: Machine) -> None:
+    exe = Path("/proc/self/exe").readlink()
+    try:
+        parent = Path(f"/proc/{os.getppid()}/exe").readlink()
+    except OSError:  # another user's
+        parent = None
+    with listening() as (_, address), listening() as (_, other):
+        machine.proxy = replace(machine.proxy, listen=(address,))
+        seen = machine.survey()
+    holder = seen.holder(address)
+    assert holder is not None
+    # of two that run the same binary, the survey names the parent: nginx's master
+    assert holder.pid == (os.getppid() if parent == exe else os.getpid())
+    assert holder.name == Path(f"/proc/{holder.pid}/comm").read_text().strip()
+    assert holder.executable == str(exe)
+    assert other not in seen.listening
+
+
+def test_the_survey_sees_a_stray_whose_binary_was_replaced(machine: Machine) -> None:
+    binary = copied("sleep", Path(commands.binary_path(machine.proxy)))
+    with listening() as (listener, address), running(binary, "600", keeps=listener) as stray:
+        binary.unlink()
+        machine.proxy = replace(machine.proxy, listen=(address,))
+        holder = machine.survey().holder(address)
+    assert holder is not None
+    assert (holder.pid, holder.executable, holder.name) == (stray.pid, f"{binary}?(deleted)", "kube-nginx")
+
+
+@pytest.mark.xfail(strict=True, reason="a line of the survey whose first word is missing is not understood")
+@pytest.mark.parametrize(
+    "line",
+    [
+        "kn.file./x= 600 0 1.5",  # a file that this login may not read
+        "kn.listen.0100007F:20FB= -  ",  # its holder ended while the survey looked at it
+        "kn.listen.0100007F:20FB=7 -  name",  # whose executable cannot be read
+    ],
+)
+def test_what_could_not_be_read_is_no_fault_of_ours(line: str) -> None:
+    assert facts.parse(f"kn.uid=1000\n{line}\n").uid == 1000
+
+
+@pytest.mark.xfail(strict=True, reason="a worker that ended meanwhile counts as one that began with the node")
+def test_a_worker_that_ended_while_the_survey_looked_at_it() -> None:
+    seen = facts.parse(f"{SURVEY}kn.worker.4713=\n").process
+    assert seen is not None
+    assert list(seen.workers) == [4712]
+
+
+@pytest.mark.xfail(strict=True, reason="newlines in the path of an executable are not replaced, blanks are")
+def test_no_name_of_a_process_can_forge_a_line_of_the_survey(machine: Machine) -> None:
+    program = copied("sleep", machine.folder / "x\ty\nkn.listen.0100007F:20FB=1\t-\t" / BINARY[1:])
+    with listening() as (listener, address), running(program, "600", keeps=listener) as process:
+        machine.proxy = replace(machine.proxy, listen=(address,))
+        seen = machine.survey()
+    assert LISTEN not in seen.listening  # a stray with PID 1, which would be ended
+    assert [holder.pid for holder in seen.listening.values() if holder] == [process.pid]
+
+
+@pytest.mark.xfail(strict=True, reason="an IPv4 address that was bound through IPv6 is not recognised")
+def test_who_holds_an_ipv4_address_through_ipv6_as_java_does() -> None:
+    seen = facts.parse("kn.listen.0000000000000000FFFF00000100007F:20FB=9 other.service /other other")
+    assert seen.holder(LISTEN) == SOMEBODY

@@ -25,15 +25,18 @@ TASKS = {
     "configure",
     "daemon-reload",
     "deploy",
+    "diff",
     "disable",
     "download",
     "enable",
     "logs",
     "make-install",
     "mkdir",
+    "preflight",
     "reload",
     "render",
     "restart",
+    "rollback",
     "scp",
     "start",
     "status",
@@ -170,11 +173,12 @@ def test_the_files_of_the_wheel(wheel: Path) -> None:
         names = [name for name in archive.namelist() if ".dist-info/" not in name]
     wanted = ["kube_nginx/tasks/py.typed"]
     for package in ("tasks", "templates"):
-        for kind in ("*.py", "*.j2"):
+        for kind in ("*.py", "*.j2", "*.sh"):
             wanted += [f"kube_nginx/{file.relative_to(ROOT)}" for file in (ROOT / package).rglob(kind)]
     assert sorted(names) == sorted(wanted)
     assert "kube_nginx/templates/kube-nginx.conf.j2" in names
     assert "kube_nginx/templates/kube-nginx.service.j2" in names
+    assert "kube_nginx/templates/survey.sh" in names
 
 
 def test_the_metadata_of_the_wheel(wheel: Path) -> None:
@@ -208,6 +212,14 @@ def test_fab_list(project: Project) -> None:
 
 def test_rendering_under_another_name(project: Project) -> None:
     assert project.fab("lb.render") == (0, RENDERED, "")
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in (ROOT / "templates").glob("*.sh")))
+def test_scripts_under_another_name(project: Project, name: str) -> None:
+    call = f"print(script({name!r}, given='a b'), end='')"
+    code = f"from kube_nginx.tasks.core.commands import script; {call}"
+    text = (ROOT / "templates" / f"{name}.sh").read_text()
+    assert project.run("-c", code) == (0, f"# {name}.sh\ngiven='a b'\n{text}", "")
 
 
 def test_the_projects_own_tasks_are_its_own(project: Project) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -20,6 +21,17 @@ ROLLED_BACK, FAILED = "rolled back", "failed"
 _UNKNOWN = (
     "the node finishes by itself, with the new release or the old one; see which: fab status --limit {nodes}"
 )
+_UNSTAGED = {
+    65: (
+        "other bytes arrived there than were sent",
+        "nothing was changed; is the disk full, or the network bad?",
+    ),
+    67: ("nginx refuses the new release there", "nothing was changed; correct hosts.toml, or build again"),
+}
+"""By the exit status of templates/stage.sh: what is told, and what is to be done."""
+
+# nginx's lines without time and PID are the same on every node, and told once
+_STAMP = re.compile(r"\d{4}/\d\d/\d\d \d\d:\d\d:\d\d (?=\[)|(?<=\] )\d+#\d+: ")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +79,11 @@ def stage(node: Node, release: Release, settings: Settings, facts: Facts) -> Non
         options="-e stderr" if newer else "",
     )
     try:
-        node.feed(f"exec 3<&0\n{script}", b"".join(needed.values()))
+        node.feed(f"exec 3<&0\n{commands.tidy(proxy)}\n{script}", b"".join(needed.values()))
+    except StepError as error:
+        message, hint = _UNSTAGED.get(error.status or 0, (error.message, error.hint))
+        tail = _STAMP.sub("", error.tail)
+        raise StepError(message, status=error.status, tail=tail, hint=hint) from None
     finally:
         node.forget()
 

@@ -55,7 +55,9 @@ def leashed(script: str) -> str:
 def script(name: str, **given: object) -> str:
     """A script of templates/, with what it is given as shell variables before it."""
     lines = [f"{key}={quote(str(value))}" for key, value in given.items()]
-    return "\n".join([*lines, files(TEMPLATES).joinpath(f"{name}.sh").read_text(encoding="utf-8")])
+    return "\n".join(
+        [f"# {name}.sh", *lines, files(TEMPLATES).joinpath(f"{name}.sh").read_text(encoding="utf-8")]
+    )
 
 
 def survey(proxy: Proxy) -> str:
@@ -83,6 +85,13 @@ def mkdir(proxy: Proxy) -> str:
             f"chown {user}:{user} {quote(proxy.prefix + '/logs')}\n"
         )
     return script
+
+
+def tidy(proxy: Proxy) -> str:
+    """Removes what a run that was cut off has left behind; only for whoever has the node's lock."""
+    prefix, units = quote(proxy.prefix), quote(UNIT_PATH.rpartition("/")[0])
+    beside = f"{prefix}/conf/.kube-nginx* {prefix}/sbin/.kube-nginx* {units}/.{UNIT}*"
+    return f"rm -rf {prefix}/releases/*.part {beside}"
 
 
 def receive(destination: str, size: int, sha256: str, mode: str, owner: str = "0:0") -> str:

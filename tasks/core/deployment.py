@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from . import preflight, store
+from . import commands, preflight, store
 from . import render as rendering
 from .activation import Order, activate, stage
 from .errors import KubeNginxError, StepError
 from .facts import Facts
 from .node import Node
 from .plan import NOTHING, Plan, diffs, plan
-from .release import CONF, UNIT, Release, release
+from .release import CONF, UNIT, Release, found, name_of, release
 from .report import Outcome
 from .run import Run
 from .settings import Rollout, Settings
@@ -46,12 +46,13 @@ class Releases:
 
 
 class Deployment:
-    """One deploy over a run's fleet."""
+    """One deploy over a run's fleet, or, without `rollout`, a look at what it would do."""
 
-    def __init__(self, r: Run, rollout: Rollout, force: bool = False, wait: int = 0) -> None:
+    def __init__(self, r: Run, rollout: Rollout | None = None, force: bool = False, wait: int = 0) -> None:
         self._run = r
         self._settings = r.settings
-        self._rollout = rollout
+        self._rollout = rollout or r.settings.rollout
+        self._only_looks = rollout is None
         self._releases = Releases(r.settings)
         self._force = force
         self._wait = wait
@@ -61,6 +62,12 @@ class Deployment:
     def changing(self) -> list[Node]:
         """The nodes that are not as they should be, and can be."""
         return [n for n in self._run.alive if self._plans[n.label].action != NOTHING]
+
+    @property
+    def staging(self) -> list[Node]:
+        """Those, and the nodes on which a run that was cut off has left files behind."""
+        proxy = self._settings.proxy
+        return [n for n in self._run.alive if n in self.changing or n.survey(proxy).leftovers]
 
     def survey(self, node: Node) -> Outcome:
         """Looks at a node; what cannot work is found before anything is written there."""
@@ -75,6 +82,8 @@ class Deployment:
         }
         if plan.action == NOTHING:
             return Outcome("ok", "unchanged", data | {"result": plan.result})
+        if self._only_looks:
+            data["result"] = f"to be {plan.result}"
         return Outcome("ok", f"{plan.action}: {'; '.join(plan.why)}", data)
 
     def stage(self, node: Node) -> Outcome:
@@ -83,16 +92,23 @@ class Deployment:
         node.forget()
         plan, facts = self._look(node)
         if not plan.files:
-            if plan.action == NOTHING:
-                self._run.unlock(node)
-            return Outcome("ok", "nothing to bring")
+            return self._tidied(node, plan, facts)
         release = self._releases.for_arch(facts.arch)
         stage(node, release, self._settings, facts)
         if not plan.edited:
             return Outcome("changed", f"release {release.name}, tested")
         names = " and ".join(plan.edited)
-        kept = f"{names} had been edited there; kept in {self._settings.proxy.prefix}/releases"
+        where = f"{self._settings.proxy.prefix}/releases/{name_of(found(facts, self._settings.proxy))}"
+        kept = f"{names} had been edited there; kept as it was in {where}"
         return Outcome("warning", kept, {"edited": list(plan.edited)})
+
+    def _tidied(self, node: Node, plan: Plan, facts: Facts) -> Outcome:
+        """For a node that has all files: what a run that was cut off has left there goes."""
+        if facts.leftovers:
+            node.sh(commands.tidy(self._settings.proxy))
+        if plan.action == NOTHING:
+            self._run.unlock(node)
+        return Outcome("ok", "nothing to bring" + (", leftovers removed" if facts.leftovers else ""))
 
     def activate(self, node: Node) -> Outcome:
         """Changes the node over to its release; goes back if that does not work."""
@@ -107,7 +123,7 @@ class Deployment:
         release = self._releases.for_arch(facts.arch)
         made = plan(release.sums, facts, self._settings.proxy, self._force)
         self._plans[node.label] = made
-        if found := list(preflight.obstacles(release, made, facts, self._settings.proxy)):
-            message = "; ".join(error.message for error in found)
-            raise StepError(message, hint="; ".join(dict.fromkeys(error.hint for error in found)))
+        if errors := list(preflight.obstacles(release, made, facts, self._settings.proxy)):
+            message = "; ".join(error.message for error in errors)
+            raise StepError(message, hint="; ".join(dict.fromkeys(error.hint for error in errors)))
         return made, facts

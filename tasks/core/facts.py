@@ -61,7 +61,8 @@ class Facts:
     `files` and `texts` are by path, `unit` is systemd's view, `listening` maps each address that somebody
     listens on to None (the service itself) or, for the wanted ports, to who it is. `kept` holds the
     sha256 of each file of the releases `current` and `previous`, `recorded` what was last seen to be
-    taken. `free` is in bytes, `mounts` holds mount options.
+    taken, `leftovers` the files of a run that was cut off, or is under way. `free` is in bytes, `mounts`
+    holds mount options.
     """
 
     arch: str = ""
@@ -77,6 +78,7 @@ class Facts:
     releases: Mapping[str, str] = field(default_factory=dict)
     kept: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     recorded: Mapping[str, str] = field(default_factory=dict)
+    leftovers: tuple[str, ...] = ()
     unit: Mapping[str, str] = field(default_factory=dict)
     process: Process | None = None
     uptime: float = 0.0
@@ -123,8 +125,8 @@ class Facts:
 
     @property
     def replaced(self) -> bool:
-        """Whether the file of the running process has been replaced or removed."""
-        return self.process is not None and self.process.executable.endswith(" (deleted)")
+        """Whether another binary runs than the one on disk."""
+        return self.process is not None and self.process.sha256 not in {f.sha256 for f in self.files.values()}
 
     def listens(self, wanted: Endpoint) -> bool:
         """Whether the service itself has the listen address `wanted`."""
@@ -175,6 +177,7 @@ def parse(text: str) -> Facts:
         releases=below("release."),
         kept={which: below(f"kept.{which}.") for which in below("release.")},
         recorded=below("recorded."),
+        leftovers=tuple(below("leftover.")),
         unit=below("unit."),
         process=_process(values, below("worker.")) if values.get("pid") else None,
         uptime=float(values.get("uptime") or 0),

@@ -55,14 +55,13 @@ def ended_as(result: Any) -> Ended:
     return Ended(result.return_code, result.stdout, result.stderr)
 
 
-def failure(script: str, ended: Ended, tail: int, hint: str = "") -> StepError:
+def failure(script: str, ended: Ended, tail: int) -> StepError:
     """A command that ended with another status than 0, and its last `tail` lines: of stderr, else stdout."""
     return StepError(
         f"ended with status {ended.status}",
         command=script,
         status=ended.status,
         tail=_last_words(ended, tail),
-        hint=hint,
     )
 
 

@@ -17,7 +17,8 @@ from .hostkeys import changed_key, lookup_name
 from .settings import NodeSpec, parse_node
 from .ssh import Session
 
-KEEPALIVE = 30  # seconds
+KEEPALIVE = 10  # seconds between questions to a host from which nothing has come
+GONE_AFTER = 15  # seconds without an acknowledgement, after which a host is taken for gone
 BACK_OFF = (0.2, 2.0)  # seconds: the longest pause before the second try, and before any
 REFUSED_FOR = 3.0  # seconds in which a rebooting sshd may begin to listen
 _AUTH_HINT = "set ssh.user or ssh.identity in hosts.toml, or IdentityFile in ssh_config"
@@ -116,6 +117,8 @@ class Link(fabric.Connection):  # type: ignore[misc]
         transport.set_keepalive(KEEPALIVE)
         if isinstance(transport.sock, socket.socket):
             transport.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux; elsewhere the timeouts of each step remain
+                transport.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, GONE_AFTER * 1000)
 
     def _patience(self, error: BaseException) -> float:
         """For how many seconds after the first try `error` may still be cured by another one."""

@@ -55,7 +55,7 @@ class Node(Link):
         if ended.status < 0:
             raise StepError("the connection broke while the command ran", command=script)
         if check and ended.status:
-            raise failure(script, ended, tail, self._hint(ended))
+            raise self._failure(script, ended, tail)
         return ended
 
     def _run_as(self, command: str, sudo: bool, kwargs: dict[str, Any]) -> Any:
@@ -76,10 +76,16 @@ class Node(Link):
         line = f"env LC_ALL=C sudo -S -p {quote(sudo.prompt)} {command}"
         return self.run(line, **{"in_stream": False, "watchers": [answer], **kwargs})
 
-    def _hint(self, ended: Ended) -> str:
-        if self.session.ssh.sudo and "sudo:" in ended.stderr:
-            return f"let {self.user} use sudo without a password, or fab --prompt-for-sudo-password"
-        return ""
+    def _failure(self, script: str, ended: Ended, tail: int) -> StepError:
+        """Why a command failed; a refusal of sudo, which repeats the whole command, in one line."""
+        refusal = next(iter(ended.stderr.strip().splitlines()), "")
+        if self.session.ssh.sudo and refusal.startswith(("sudo:", "Sorry, user ")):
+            return StepError(
+                f"sudo refused: {refusal.partition(' to execute ')[0]}",
+                status=ended.status,
+                hint=f"let {self.user} use sudo without a password, or fab --prompt-for-sudo-password",
+            )
+        return failure(script, ended, tail)
 
     def survey(self, proxy: Proxy) -> Facts:
         """The node's facts, read in one round trip and kept until `forget`.
@@ -127,7 +133,7 @@ class Node(Link):
         )
 
     def feed(
-        self, script: str, content: bytes, *, root: bool = True, timeout: float = 120, tail: int = 5
+        self, script: str, content: bytes, *, root: bool = True, timeout: float = 30, tail: int = 5
     ) -> Ended:
         """Runs `script` with `content` as its standard input. Raises StepError as `sh` does."""
         piped = self.piped(script, root=root, timeout=timeout)
@@ -137,7 +143,7 @@ class Node(Link):
         finally:
             piped.close()
         if ended.status:
-            raise failure(script, ended, tail, self._hint(ended))
+            raise self._failure(script, ended, tail)
         return ended
 
     def piped(self, script: str, *, root: bool = True, timeout: float) -> Piped:

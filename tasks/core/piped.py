@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from time import monotonic
 from typing import Any
 
 import paramiko
@@ -13,6 +12,7 @@ from . import commands
 from .errors import StepError, reason
 from .host import Ended
 
+_CHUNK = 65536
 _READY, _BEGIN = "kn.ready", "kn.begin"
 # A password that sudo did not ask for is still there; what is sent begins after this word.
 _AWAIT = f'echo {_READY}\nwhile IFS= read -r word && [ "$word" != {_BEGIN} ]; do :; done\n'
@@ -21,7 +21,8 @@ _AWAIT = f'echo {_READY}\nwhile IFS= read -r word && [ "$word" != {_BEGIN} ]; do
 class Piped:
     """Begins `script`, through sudo if `sudo` is true; what is sent is its standard input.
 
-    All of it must happen within `timeout` seconds. Raises StepError: the connection broke, sudo refused.
+    It must not be silent for more than `timeout` seconds. Raises StepError: it was, the connection broke,
+    or sudo refused.
     """
 
     def __init__(
@@ -29,7 +30,6 @@ class Piped:
     ) -> None:
         self._script = script
         self._timeout = timeout
-        self._deadline = monotonic() + timeout
         self._said = b""
         command = commands.shell(_AWAIT + script)
         if sudo:
@@ -48,8 +48,9 @@ class Piped:
         """Hands `content` over; a command that has ended already does not mind."""
         with self._told():
             try:
-                self._channel.settimeout(self._left())
-                self._channel.sendall(content)
+                for at in range(0, len(content), _CHUNK):
+                    self._channel.settimeout(self._timeout)
+                    self._channel.sendall(content[at : at + _CHUNK])
             except OSError:
                 if not self._channel.exit_status_ready() and not self._channel.eof_received:
                     raise
@@ -100,25 +101,22 @@ class Piped:
 
     def _read(self) -> bool:
         with self._told():
-            self._channel.settimeout(self._left())
+            self._channel.settimeout(self._timeout)
             more = self._channel.recv(32768)
         self._said += more
         return bool(more)
 
     def _status(self) -> int:
-        if not self._channel.status_event.wait(self._left()) or self._channel.exit_status < 0:
+        if not self._channel.status_event.wait(self._timeout) or self._channel.exit_status < 0:
             raise EOFError("it went away while the command ran")
         return int(self._channel.exit_status)
-
-    def _left(self) -> float:
-        return max(0.01, self._deadline - monotonic())
 
     @contextmanager
     def _told(self) -> Iterator[None]:
         try:
             yield
         except TimeoutError:
-            message = f"did not end within {self._timeout:g} s"
+            message = f"no answer for {self._timeout:g} s"
             raise StepError(message, command=self._script) from None
         except (paramiko.SSHException, OSError, EOFError) as error:
             raise StepError(f"the connection broke: {reason(error)}", command=self._script) from None

@@ -59,8 +59,9 @@ def proof(
     apiservers: Sequence[Endpoint],
     timeout: float = 3,
 ) -> Proof:
-    """Tries from the node whether each of `listeners` leads to an apiserver; a try takes `timeout` seconds.
+    """Tries from the node whether each of `listeners` leads to an apiserver.
 
+    A try takes at most `timeout` seconds; a listener gets one more of them than there are apiservers.
     "failed" is what only the proxy can be blamed for. Where no apiserver answers directly either it is
     a "warning", since a cluster may be built in that order; so it is where sshd forbids trying.
     """

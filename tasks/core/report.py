@@ -181,8 +181,7 @@ def show_plans(console: Console, plans: dict[str, dict[str, Any]]) -> None:
         alike.setdefault("\n".join(_plan(data)), []).append(host)
     for text, hosts in alike.items():
         first, *lines = text.split("\n")
-        console.print(f"\n{', '.join(hosts)}: {first}", markup=False, highlight=False, style="bold")
-        for line in lines:
+        for line in ("", f"{', '.join(hosts)}: {first}", *lines):
             style = _DIFF.get(line[:1], "")
             console.print(line, markup=False, highlight=False, soft_wrap=True, style=style)
 

@@ -27,6 +27,7 @@ def rolling(
 
     The nodes whose turn never came are in `r.left`. Each is unlocked when its turn is over.
     """
+    r.counting = True
     rounds = batches(nodes, rollout)
     failures = 0
     for number, batch in enumerate(rounds, 1):

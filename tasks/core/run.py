@@ -43,6 +43,7 @@ class Run:
         self.reporter = report.reporter_for(self.console)
         self.left: list[str] = []
         self.why_left = ""
+        self.counting = False
         self.interrupted = False
         self.me = lock.holder(task)
         self._locks: dict[str, Piped] = {}
@@ -156,7 +157,7 @@ class Run:
     def _counts(self) -> str:
         """How many nodes ended as what, for tasks that say so."""
         last = {r.host: r.outcome.data["result"] for r in self.records if "result" in r.outcome.data}
-        if not last:
+        if not last and not self.counting:
             return ""
         last |= dict.fromkeys((host for host in self.failed if host not in last), "failed")
         last |= dict.fromkeys(self.left, "not begun")

@@ -1,12 +1,20 @@
 """A stand-in for kube-apiserver: TLS, /readyz, /whoami, and 403 for everything else.
 
+A client that does not speak TLS gets every byte back.
+
 Run as a script inside the apiserver's network namespace; the standard library is all it needs.
 """
 
 import argparse
+import os
+import socket
 import socketserver
 import ssl
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler
+from typing import Any
+
+CLIENT_HELLO = b"\x16"
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -44,11 +52,41 @@ class Handler(BaseHTTPRequestHandler):
 
 
 class Server(socketserver.ThreadingTCPServer):
-    """One thread for each connection, its TLS handshake included."""
+    """One thread for each connection; what may block, the TLS handshake say, is done there."""
 
     allow_reuse_address = True
     daemon_threads = True
-    request_queue_size = 128
+    request_queue_size = 4096
+    context: ssl.SSLContext
+
+    def finish_request(self, request: Any, client_address: Any) -> None:
+        """Serve TLS to those who begin to speak it, and an echo to the others."""
+        first = first_byte(request)
+        if first == CLIENT_HELLO:
+            tls = self.context.wrap_socket(request, server_side=True, do_handshake_on_connect=False)
+            try:
+                super().finish_request(tls, client_address)
+            finally:
+                self.shutdown_request(tls)
+        elif first:
+            echo(request)
+
+
+def first_byte(connection: socket.socket) -> bytes:
+    """Look at what a client says first, without taking it; empty if it says nothing."""
+    connection.settimeout(Handler.timeout)
+    try:
+        return connection.recv(1, socket.MSG_PEEK)
+    except OSError:
+        return b""
+
+
+def echo(connection: socket.socket) -> None:
+    """Send every byte back until the client closes."""
+    connection.settimeout(None)
+    with suppress(OSError):
+        while data := connection.recv(65536):
+            connection.sendall(data)
 
 
 def main() -> None:
@@ -58,11 +96,10 @@ def main() -> None:
         parser.add_argument(option, required=True)
     options = parser.parse_args()
     Handler.name = options.name
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(options.certificate, options.key)
+    os.nice(-10)  # on a busy machine the proxy would be blamed for what this is late with
+    Server.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    Server.context.load_cert_chain(options.certificate, options.key)
     with Server((options.address, 6443), Handler) as server:
-        # The handshake happens at the first read, in the connection's own thread.
-        server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
         server.serve_forever()
 
 

@@ -9,7 +9,7 @@ import shlex
 import signal
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,10 +67,15 @@ class Cgroup:
         """Tell whether one of the group's processes runs the command of this (short) name."""
         return any(_command(pid) == command[:15] for pid in self.pids())
 
-    def send(self, number: signal.Signals) -> None:
-        """Send a signal to every process of the group."""
+    def init(self) -> int | None:
+        """Find the container's PID 1, by the number that it has on this machine."""
+        return next(filter(_is_init, self.pids()), None)
+
+    def send(self, number: signal.Signals, commands: Container[str] | None = None) -> None:
+        """Send a signal to every process of the group, or to those that run one of the commands."""
         for pid in self.pids():
-            self._signal(pid, number)
+            if commands is None or _command(pid) in commands:
+                self._signal(pid, number)
 
     def kill(self, timeout: float = 10) -> None:
         """End all processes of the group at once and remove it; timeout in seconds.

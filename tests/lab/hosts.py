@@ -8,7 +8,7 @@ import ssl
 import sys
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 from pathlib import Path
@@ -27,6 +27,7 @@ BOOT = 60.0
 RECOVERY = 10.0
 AT_ONCE = 3.0
 POLL = 0.05
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 PROPAGATE = Path("/run/systemd/nspawn/propagate")
 # In a mount namespace of its own, so that the mount ends with the node, however that ends.
 ON_OVERLAY = 'mount -t overlay overlay -o "$1" "$2" && shift 2 && exec "$@"'
@@ -199,6 +200,26 @@ class Node(Host):
         Raises LabError if it takes too long.
         """
         return self._ssh(self.state / "ssh_config", command, user, timeout, stdin)
+
+    def enter(self, script: str, *, timeout: float = 60) -> str:
+        """Run shell text on the node as root, without SSH, and give its output; timeout is in seconds.
+
+        Raises LabError if it fails or takes too long, or if the node is off.
+        """
+        init = self.init()
+        inside = ["nsenter", f"--target={init}", "--all", "--", "env", "--ignore-environment"]
+        return run([*inside, f"PATH={PATH}", "sh", "-c", script], timeout=timeout).stdout
+
+    def init(self) -> int:
+        """Give the number that the node's PID 1 has on this machine; raises LabError if it is off."""
+        init = self._cgroup.init()
+        if init is None:
+            raise LabError(f"{self.name} is off")
+        return init
+
+    def send_signal(self, number: signal.Signals, commands: Container[str]) -> None:
+        """Send a signal to the node's processes that run one of the commands, by their short names."""
+        self._cgroup.send(number, commands)
 
     def is_ready(self) -> bool:
         """Tell whether the node works and systemd-nspawn is there, without which it lives on."""

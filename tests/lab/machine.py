@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from tests.lab import cgroups
@@ -18,6 +19,9 @@ TOOLS = {
     "ssh": "openssh-client",
 }
 CAP_SYS_ADMIN = 1 << 21
+# A node needs seven, and all of the machine's users who are root share them: 128 are 18 nodes.
+INOTIFY = Path("/proc/sys/fs/inotify/max_user_instances")
+INOTIFY_LEAST = 1024
 
 
 class LabError(Exception):
@@ -91,6 +95,7 @@ def why_not() -> str | None:
 def prepare(progress: Progress) -> None:
     """Make sure that a lab can run here, installing missing packages.
 
+    It allows root more inotify instances, until the next boot: without, units hang on a busy machine.
     Raises LabError with the reason, or with apt-get's own last words.
     """
     reason = why_not()
@@ -100,6 +105,9 @@ def prepare(progress: Progress) -> None:
     if missing:
         with progress.step(f"installing {', '.join(missing)}"):
             _install(missing)
+    with suppress(OSError):  # a container may not: then few labs fit beside each other
+        if int(INOTIFY.read_text()) < INOTIFY_LEAST:
+            INOTIFY.write_text(f"{INOTIFY_LEAST}\n")
 
 
 def _install(packages: list[str]) -> None:

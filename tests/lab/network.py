@@ -10,7 +10,9 @@ from typing import Any
 from tests.lab.machine import LabError, run
 
 BENCHMARK = ipaddress.IPv4Network("198.18.0.0/15")
-RESERVED = {"lab": 0, "test": 1}
+# The labs that are up at the same time as a matter of course: pytest has one for each of its workers.
+NAMES = "lab", "test", *(f"testgw{number}" for number in range(16))
+RESERVED = {name: index for index, name in enumerate(NAMES)}
 NAMESPACES = Path("/run/netns")
 BRIDGE = "bridge"
 UPLINK = "uplink"

@@ -1,0 +1,212 @@
+"""Nodes and control machines that go away at the worst moment, and two that work at once."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+
+import pytest
+
+from tests.conftest import Ran
+from tests.faults.conftest import PREFIX, Trial, answers, current, ended, until
+from tests.lab import faults
+from tests.lab.hosts import Node
+
+pytestmark = pytest.mark.lab
+
+Slow = Callable[[Node], None]
+BOOTED = "as it was, when it has booted"
+
+
+def is_staging(node: Node) -> bool:
+    """Whether an upload is under way."""
+    return bool(node.enter(f"ls -d {PREFIX}/releases/*.part 2>/dev/null || true").strip())
+
+
+def is_free(node: Node) -> bool:
+    """Whether nobody has the node's locks."""
+    return node.enter("for x in lock action; do flock -n /run/kube-nginx.$x true || echo held; done") == ""
+
+
+def test_off_before(trial: Trial) -> None:
+    off = trial.lab.nodes[2]
+    off.stop()
+    try:
+        ran = trial.deploy()
+    finally:
+        off.start()
+    line = "lab-node-3: survey: cannot connect to …:22: timed out"
+    trial.saw(1, "a node is off", BOOTED, ran, line, "then again: fab deploy --limit lab-node-3")
+
+
+def test_off_in_the_middle_of_an_upload(trial: Trial, slow_upload: Slow) -> None:
+    off = trial.lab.nodes[1]
+    slow_upload(off)
+    with trial.begun() as process:
+        until(lambda: is_staging(off))
+        off.stop()
+        ran = ended(process)
+    off.start()
+    assert answers(off)
+    line = "lab-node-2: stage: the connection broke: Connection timed out"
+    trial.saw(2, "a node goes off in the middle of an upload", BOOTED, ran, line)
+
+
+def test_off_between_activation_and_verify(trial: Trial) -> None:
+    off = trial.lab.nodes[0]
+    before = current(off)
+    for server in trial.lab.apiservers:
+        server.pause()
+    try:
+        with trial.begun() as process:
+            until(lambda: current(off) != before)
+            off.stop()
+            ran = ended(process)
+    finally:
+        for server in trial.lab.apiservers:
+            server.resume()
+    off.start()
+    assert current(off) != before
+    assert answers(off)
+    line = "not begun: lab-node-2, lab-node-3: 1 failed, and max_failures is 0"
+    trial.saw(3, "a node goes off between activation and verify", "with the new release", ran, line)
+
+
+class TestControlKilled:
+    """`kill -9` of fab; the node finishes what has begun, and the next deploy mends the rest."""
+
+    def check(self, trial: Trial, node: Node, release: str) -> None:
+        until(lambda: is_free(node))
+        assert current(node) == release
+        assert answers(node)
+        ran = trial.deploy()
+        assert ran.status == 0, ran.err
+        trial.saw(
+            4,
+            "fab is killed (-9) in staging, activation, verify",
+            "with the old or the new release, whole; locks are gone",
+            Ran(0, "deploy: mended", ""),
+            "deploy: mended",
+            status=0,
+        )
+
+    def test_in_staging(self, trial: Trial, slow_upload: Slow) -> None:
+        node = trial.lab.nodes[0]
+        before = current(node)
+        slow_upload(node)
+        with trial.begun() as process:
+            until(lambda: is_staging(node))
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+        node.enter("rm /usr/local/bin/head")
+        self.check(trial, node, before)
+
+    def test_in_activation(self, trial: Trial) -> None:
+        node = trial.lab.nodes[0]
+        before, pid = current(node), node.enter("systemctl show -p MainPID kube-nginx")
+        slower = trial.hosts_toml(("[build]", "[rollout]\nsettle = 5\n\n[build]"), trial.change)
+        with trial.begun("--force", hosts=slower) as process:
+            until(lambda: node.enter("systemctl show -p MainPID kube-nginx") not in (pid, "MainPID=0\n"))
+            assert current(node) == before
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+        until(lambda: is_free(node))
+        self.check(trial, node, node.enter(f"ls -t {PREFIX}/releases | head -n 1").strip() and current(node))
+        assert current(node) != before
+
+    def test_in_verify(self, trial: Trial) -> None:
+        node = trial.lab.nodes[0]
+        before = current(node)
+        for server in trial.lab.apiservers:
+            server.pause()
+        try:
+            with trial.begun() as process:
+                until(lambda: current(node) != before)
+                process.send_signal(signal.SIGKILL)
+                process.wait()
+        finally:
+            for server in trial.lab.apiservers:
+                server.resume()
+        self.check(trial, node, current(node))
+
+
+def test_two_at_once(trial: Trial, slow_upload: Slow) -> None:
+    node = trial.lab.nodes[1]
+    slow_upload(node)
+    with trial.begun("--limit", "lab-node-2") as process:
+        until(lambda: is_staging(node))
+        second = trial.deploy("--limit", "lab-node-2")
+        process.send_signal(signal.SIGINT)
+        first = ended(process)
+    line = "lab-node-2: stage: somebody else is at work there: … (fab deploy, …) since …"
+    hint = "to do: wait until they have finished, or give --wait SECONDS"
+    trial.saw(22, "two deploys at once", "as the first one leaves it", second, line, hint)
+    assert first.status == 130
+    assert "not begun: lab-node-2: interrupted" in first.err
+
+
+def test_a_second_one_waits(trial: Trial) -> None:
+    slower = trial.hosts_toml(("[build]", "[rollout]\nsettle = 4\n\n[build]"))
+    node = trial.lab.nodes[0]
+    with trial.begun("--force", "--limit", "lab-node-1", hosts=slower) as process:
+        until(lambda: not is_free(node))
+        second = trial.deploy("--limit", "lab-node-1", "--wait", "60")
+        first = ended(process)
+    assert (first.status, second.status) == (0, 0)
+    assert "deploy: 1 restarted" in first.out
+    assert "deploy: 1 reloaded" in second.out
+
+
+def test_hung(trial: Trial, slow_upload: Slow) -> None:
+    hung = trial.lab.nodes[2]
+    slow_upload(hung)
+    with trial.begun() as process:
+        until(lambda: is_staging(hung))
+        with faults.hung_sshd(hung):
+            ran = ended(process)
+    line = "lab-node-3: stage: no answer for 30 s"
+    trial.saw(23, "a node hangs after the login", "as it was; the others finish", ran, line)
+    assert "2 reloaded" in ran.out
+
+
+class TestInterrupt:
+    """Ctrl-C: what has begun finishes, the recap is printed; a second one leaves at once."""
+
+    def test_in_staging_nothing_is_changed(self, trial: Trial, slow_upload: Slow) -> None:
+        node = trial.lab.nodes[0]
+        before = [current(node) for node in trial.lab.nodes]
+        slow_upload(node)
+        with trial.begun() as process:
+            until(lambda: is_staging(node))
+            process.send_signal(signal.SIGINT)
+            ran = ended(process)
+        assert ran.status == 130
+        assert "not begun: lab-node-1, lab-node-2, lab-node-3: interrupted" in ran.err
+        assert [current(node) for node in trial.lab.nodes] == before
+
+    def test_in_activation_the_node_finishes(self, trial: Trial) -> None:
+        node = trial.lab.nodes[0]
+        pid = node.enter("systemctl show -p MainPID kube-nginx")
+        slower = trial.hosts_toml(("[build]", "[rollout]\nsettle = 4\n\n[build]"))
+        with trial.begun("--force", hosts=slower) as process:
+            until(lambda: node.enter("systemctl show -p MainPID kube-nginx") != pid)
+            process.send_signal(signal.SIGINT)
+            ran = ended(process)
+        assert ran.status == 130
+        assert "deploy: 1 restarted, 2 not begun" in ran.out
+        assert "then again: fab deploy --limit lab-node-2,lab-node-3" in ran.err
+
+    def test_a_second_one_leaves_at_once(self, trial: Trial) -> None:
+        node = trial.lab.nodes[0]
+        pid = node.enter("systemctl show -p MainPID kube-nginx")
+        slower = trial.hosts_toml(("[build]", "[rollout]\nsettle = 10\n\n[build]"))
+        with trial.begun("--force", hosts=slower) as process:
+            until(lambda: node.enter("systemctl show -p MainPID kube-nginx") not in (pid, "MainPID=0\n"))
+            process.send_signal(signal.SIGINT)
+            assert process.stderr is not None
+            until(lambda: "Ctrl-C again" in process.stderr.readline())  # type: ignore[union-attr]
+            process.send_signal(signal.SIGINT)
+            assert process.wait(10) == 130
+            assert not is_free(node)  # the node is still at it, by itself
+        until(lambda: is_free(node))
+        assert answers(node)

@@ -1,0 +1,91 @@
+"""Faults of the way there: host keys, sshd's limits, sudo, login shells."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import run_fab
+from tests.faults.book import steady
+from tests.faults.conftest import Trial, answers
+from tests.lab import faults
+
+pytestmark = pytest.mark.lab
+
+BEFORE = "as it was: nothing was written"
+
+
+def test_host_key_changed(trial: Trial, tmp_path: Path) -> None:
+    known = (trial.lab.state / "known_hosts").read_text().splitlines()
+    first, second = (line.split(maxsplit=1) for line in known[:2])
+    (tmp_path / "known_hosts").write_text("\n".join([f"{first[0]} {second[1]}", *known[1:]]) + "\n")
+    text = trial.lab.ssh_config.read_text().replace(
+        f"{trial.lab.state}/known_hosts", f"{tmp_path}/known_hosts"
+    )
+    (tmp_path / "ssh_config").write_text(text)
+    own = (str(trial.lab.ssh_config), f"{tmp_path}/ssh_config")
+    ran = trial.deploy(hosts=trial.hosts_toml(trial.change, own))
+    assert f"the host key of {trial.lab.nodes[0].address} HAS CHANGED" in ran.err
+    line = next(x for x in ran.err.splitlines() if "HAS CHANGED" in x)
+    trial.saw(17, "the host key has changed", BEFORE, ran, steady(line).strip())
+    assert "1 failed, 2 reloaded" in ran.out or "2 reloaded, 1 failed" in ran.out
+
+
+def test_sshd_drops_connections(trial: Trial, tmp_path: Path) -> None:
+    node = trial.lab.nodes[0]
+    key = node.known_host.split(maxsplit=1)[1]
+    with faults.extra_ports(node, 40) as ports, faults.max_startups(node, "2:50:4"):
+        names = [{"host": f"root@{node.address}:{port}", "name": f"n{port}"} for port in ports]
+        (tmp_path / "known_hosts").write_text("".join(f"[{node.address}]:{port} {key}\n" for port in ports))
+        (tmp_path / "ssh_config").write_text(
+            f"Host *\n  UserKnownHostsFile {tmp_path}/known_hosts\n"
+            f"  IdentityFile {trial.lab.state}/id_ed25519\n"
+        )
+        listed = ", ".join(f'{{ host = {json.dumps(x["host"])}, name = "{x["name"]}" }}' for x in names)
+        forty = trial.hosts_toml(
+            ('"lab-node-1", "lab-node-2", "lab-node-3"', listed),
+            (str(trial.lab.ssh_config), f"{tmp_path}/ssh_config"),
+        )
+        ran = trial.deploy(hosts=forty)
+    fault = "sshd drops connections (MaxStartups 2:50:4, 40 at once)"
+    trial.saw(18, fault, "all are reached in the end", ran, "deploy: 40 unchanged", status=0)
+
+
+def test_sudo_refused(trial: Trial) -> None:
+    ops = trial.hosts_toml(trial.change, ("[ssh]", '[ssh]\nuser = "ops"\nsudo = true'))
+    with faults.no_sudo(trial.lab.nodes[2]):
+        ran = trial.deploy(hosts=ops)
+    hint = "to do: let ops use sudo without a password, or fab --prompt-for-sudo-password"
+    trial.saw(
+        19,
+        "sudo is refused",
+        BEFORE,
+        ran,
+        "lab-node-3: survey: sudo refused: Sorry, user ops is not allowed",
+        hint,
+    )
+    assert "1 failed, 2 reloaded" in ran.out or "2 reloaded, 1 failed" in ran.out
+
+
+def test_no_sftp(trial: Trial) -> None:
+    with faults.no_sftp(trial.lab.nodes[0]):
+        ran = trial.deploy()
+    trial.saw(20, "sshd has no sftp", "reloaded: it is not needed", ran, "deploy: 3 reloaded", status=0)
+
+
+def test_loud_shell(trial: Trial) -> None:
+    with faults.loud_shell(trial.lab.nodes[1]):
+        ran = trial.deploy()
+    fault = "the login shell prints a banner, and is not bash"
+    trial.saw(21, fault, "reloaded", ran, "deploy: 3 reloaded", status=0)
+
+
+def test_no_forwarding(trial: Trial) -> None:
+    with faults.no_forwarding(trial.lab.nodes[1]):
+        ran = trial.deploy()
+        assert run_fab("status", hosts=trial.changed).status == 0
+    assert ran.status == 0
+    assert "not tried: sshd there forbids forwarding (AllowTcpForwarding)" in ran.out
+    assert answers(trial.lab.nodes[1])

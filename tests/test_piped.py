@@ -1,0 +1,366 @@
+"""Commands whose standard input is ours, against an SSH server of the test's own that runs them here."""
+
+from __future__ import annotations
+
+import os
+import random
+import socket
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from hashlib import sha256
+from pathlib import Path
+from time import monotonic, sleep
+from typing import Any, cast
+
+import paramiko
+import pytest
+
+from tasks.core import commands, lock
+from tasks.core.errors import StepError
+from tasks.core.node import Node
+from tasks.core.piped import Piped
+
+from .sshd import listening
+
+_GONE = (OSError, EOFError, paramiko.SSHException)
+
+
+class Shells(paramiko.ServerInterface):  # type: ignore[misc]
+    """A server that accepts everybody and gives each command to this machine's sh, as sshd does."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.commands: list[str] = []
+        self._key = paramiko.ECDSAKey.generate()
+
+    def serve(self, connection: socket.socket) -> None:
+        """One connection, to its end."""
+        self.transport = paramiko.Transport(connection)
+        self.transport.add_server_key(self._key)
+        self.transport.start_server(server=self, event=threading.Event())
+        self.transport.join()
+
+    def get_allowed_auths(self, username: str) -> str:
+        return "password"
+
+    def check_auth_password(self, username: str, password: str) -> int:
+        return int(paramiko.AUTH_SUCCESSFUL)
+
+    def check_channel_request(self, kind: str, chanid: int) -> int:
+        return int(paramiko.OPEN_SUCCEEDED)
+
+    def check_channel_exec_request(self, channel: paramiko.Channel, command: bytes) -> bool:
+        self.commands.append(command.decode())
+        threading.Thread(target=self._run, args=(channel, command), daemon=True).start()
+        return True
+
+    def _run(self, channel: paramiko.Channel, command: bytes) -> None:
+        environment = {**os.environ, "PATH": f"{self.folder}:{os.environ['PATH']}"}
+        pipe = subprocess.PIPE
+        arguments = {"stdin": pipe, "stdout": pipe, "stderr": subprocess.STDOUT, "bufsize": 0}
+        with subprocess.Popen(["sh", "-c", command], env=environment, **cast(Any, arguments)) as process:
+            threading.Thread(target=_feed, args=(channel, process), daemon=True).start()
+            assert process.stdout is not None
+            with suppress(*_GONE):
+                while words := process.stdout.read(4096):
+                    channel.sendall(words)
+            status = process.wait()
+        with suppress(*_GONE):
+            channel.send_exit_status(status)
+            channel.close()
+
+
+def _feed(channel: paramiko.Channel, process: subprocess.Popen[bytes]) -> None:
+    assert process.stdin is not None
+    with suppress(*_GONE, ValueError), process.stdin as stdin:  # it may have ended, and been closed
+        while words := channel.recv(32768):
+            stdin.write(words)
+
+
+@pytest.fixture
+def shells(tmp_path: Path) -> Shells:
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    return Shells(folder)
+
+
+@pytest.fixture
+def transport(shells: Shells) -> Iterator[paramiko.Transport]:
+    with connected(shells) as transport:
+        yield transport
+
+
+@contextmanager
+def connected(shells: Shells) -> Iterator[paramiko.Transport]:
+    with listening(shells.serve) as port, socket.create_connection(("127.0.0.1", port)) as connection:
+        transport = paramiko.Transport(connection)
+        transport.connect(username="root", password="any")
+        try:
+            yield transport
+        finally:
+            transport.close()
+
+
+def piped(transport: Any, script: str, **kwargs: Any) -> Piped:
+    return Piped(transport, script, **{"sudo": False, "password": None, "timeout": 30} | kwargs)
+
+
+def eventually(true: Callable[[], bool], seconds: float = 20) -> None:
+    """Waits until something is true."""
+    end = monotonic() + seconds
+    while not true():
+        assert monotonic() < end
+        sleep(0.01)
+
+
+def refusal(act: Callable[[], object]) -> StepError:
+    with pytest.raises(StepError) as caught:
+        act()
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        random.Random(1).randbytes(300_000),
+        b"\0" * 70_000,
+        b"kn.begin\nkn.begin\n\r\n\x03\x04\x1a\n",
+        b"no newline",
+        b"",
+    ],
+    ids=["random", "zeros", "words of ours", "no newline", "nothing"],
+)
+def test_bytes_arrive_exactly(transport: paramiko.Transport, tmp_path: Path, content: bytes) -> None:
+    arrived = tmp_path / "arrived"
+    command = piped(transport, f"cat > {arrived}; echo kn.sum=$(sha256sum < {arrived} | cut -c1-64)")
+    command.send(content)
+    assert command.ended().status == 0
+    assert command.said("kn.sum=") == sha256(content).hexdigest()
+    assert arrived.read_bytes() == content
+
+
+def test_a_conversation(transport: paramiko.Transport) -> None:
+    command = piped(
+        transport, "echo hello; echo kn.one=1; read -r word; echo kn.two=$word; cat >&2; echo end; exit 3"
+    )
+    command.until("kn.one")
+    assert (command.said("kn.one="), command.said("kn.two=")) == ("1", "")
+    command.send(b"second\n")
+    command.until("kn.two=")
+    command.until("kn.one=")  # it came long ago
+    assert command.said("kn.two=") == "second"
+    command.send(b"to stderr\n")
+    ended = command.ended()
+    assert ended.status == 3
+    assert ended.stderr == "hello\nto stderr\nend\n"
+    assert "kn.two=second\n" in ended.stdout
+
+
+def test_a_word_counts_when_its_line_is_whole(transport: paramiko.Transport, tmp_path: Path) -> None:
+    """What was cut in two on the way must not be read by halves."""
+    go = tmp_path / "go"
+    os.mkfifo(go)
+    command = piped(transport, f"printf kn.half=whole; read -r more < {go}; echo -$more")
+    waiting = threading.Thread(target=command.until, args=("kn.half=",), daemon=True)
+    waiting.start()
+    eventually(lambda: command.said("kn.half=") == "whole")
+    assert waiting.is_alive()
+    go.write_text("more\n")
+    waiting.join(20)
+    assert command.said("kn.half=") == "whole-more"
+
+
+def test_what_the_login_shell_says_is_not_ours(transport: paramiko.Transport, shells: Shells) -> None:
+    (shells.folder / "sh").write_text('#!/bin/sh\necho Welcome; echo kn >&2\nexec /bin/sh "$@"\n')
+    (shells.folder / "sh").chmod(0o755)
+    command = piped(transport, "echo kn.x=1; cat")
+    command.send(b"content")
+    ended = command.ended()
+    assert ended.stdout.endswith("kn.ready\nkn.x=1\ncontent")
+    assert command.said("kn.x=") == "1"
+
+
+class TestEndsEarly:
+    """A command that is over before all was sent."""
+
+    def test_what_was_still_to_be_sent_does_not_matter(self, transport: paramiko.Transport) -> None:
+        command = piped(transport, "echo why >&2; exit 66")
+        command.send(b"x" * 5_000_000)
+        command.send(b"more")
+        ended = command.ended()
+        assert (ended.status, ended.stderr) == (66, "why\n")
+
+    def test_while_a_word_is_waited_for(self, transport: paramiko.Transport) -> None:
+        command = piped(transport, "echo kn.held=somebody; echo why; exit 75")
+        error = refusal(lambda: command.until("kn.locked=1"))
+        assert (error.message, error.status, error.tail) == ("ended with status 75", 75, "why\n")
+        assert error.command == "echo kn.held=somebody; echo why; exit 75"
+        assert command.said("kn.held=") == "somebody"
+
+    def test_before_it_began(self, transport: paramiko.Transport, shells: Shells) -> None:
+        (shells.folder / "sudo").write_text("#!/bin/sh\necho 'sudo: a password is required' >&2; exit 1\n")
+        (shells.folder / "sudo").chmod(0o755)
+        error = refusal(lambda: piped(transport, "echo began", sudo=True))
+        assert (error.status, error.tail) == (1, "sudo: a password is required\n")
+
+
+class TestBreaks:
+    """A connection that is lost, and a host that says nothing."""
+
+    def test_silence(self, transport: paramiko.Transport) -> None:
+        command = piped(transport, "cat")
+        command._timeout = 0.05  # not earlier: it takes a while to begin
+        error = refusal(lambda: command.until("kn.never"))
+        assert (error.message, error.command, error.status) == ("no answer for 0.05 s", "cat", None)
+
+    def test_silence_at_the_end(self, transport: paramiko.Transport, tmp_path: Path) -> None:
+        os.mkfifo(tmp_path / "never")
+        command = piped(transport, f"read -r word < {tmp_path}/never")
+        command._timeout = 0.05
+        assert refusal(command.ended).message == "no answer for 0.05 s"
+        (tmp_path / "never").write_text("\n")
+
+    def test_nobody_takes_what_is_sent(self, transport: paramiko.Transport, tmp_path: Path) -> None:
+        os.mkfifo(tmp_path / "never")
+        command = piped(transport, f"read -r word < {tmp_path}/never")
+        command._timeout = 0.05
+        assert refusal(lambda: command.send(b"x" * 9_000_000)).message == "no answer for 0.05 s"
+        (tmp_path / "never").write_text("\n")
+
+    def test_it_breaks_while_a_word_is_waited_for(
+        self, transport: paramiko.Transport, shells: Shells
+    ) -> None:
+        command = piped(transport, "cat")
+        shells.transport.close()
+        error = refusal(lambda: command.until("kn.never"))
+        assert error.message == "the connection broke: it went away while the command ran"
+        assert (error.command, error.status) == ("cat", None)
+
+    def test_it_breaks_before_the_end(self, transport: paramiko.Transport, shells: Shells) -> None:
+        command = piped(transport, "cat")
+        command.send(b"hello")
+        shells.transport.close()
+        assert refusal(command.ended).message.startswith("the connection broke: ")
+
+    def test_it_breaks_while_much_is_sent(
+        self, transport: paramiko.Transport, shells: Shells, tmp_path: Path
+    ) -> None:
+        os.mkfifo(tmp_path / "never")
+        command = piped(transport, f"read -r word < {tmp_path}/never")
+        threading.Thread(target=shells.transport.close).start()
+        with suppress(StepError):  # it depends on where it is
+            command.send(b"x" * 9_000_000)
+        assert refusal(command.ended).message.startswith("the connection broke: ")
+        (tmp_path / "never").write_text("\n")
+
+    def test_it_was_broken_before(self, transport: paramiko.Transport) -> None:
+        transport.close()
+        assert refusal(lambda: piped(transport, "cat")).message.startswith("the connection broke: ")
+
+    def test_a_beat_does_not_mind(self, transport: paramiko.Transport, shells: Shells) -> None:
+        command = piped(transport, "cat")
+        shells.transport.close()
+        eventually(lambda: not transport.is_active())
+        command.beat()
+        command.close()
+
+
+def test_its_input_ends_when_it_is_let_go(transport: paramiko.Transport, tmp_path: Path) -> None:
+    command = piped(transport, f"cat > {tmp_path}/said; touch {tmp_path}/over")
+    command.beat()
+    command.beat()
+    eventually(lambda: (tmp_path / "said").exists() and (tmp_path / "said").read_bytes() == b"..")
+    assert not (tmp_path / "over").exists()
+    command.close()
+    eventually((tmp_path / "over").exists)
+
+
+SUDO = r"""#!/bin/sh
+# asks for the password, or does not, as sudo does
+echo "$LC_ALL $*" > "${0%/*}/asked"
+case $1 in
+  -n) shift ;;
+  -S) shift 3
+    if [ -e "${0%/*}/password" ]; then
+      read -r given
+      while [ "$given" != "$(cat "${0%/*}/password")" ]; do
+        echo 'Sorry, try again.' >&2
+        read -r given || exit 1
+      done
+    fi ;;
+  *) exit 9 ;;
+esac
+exec "$@"
+"""
+
+
+class TestSudo:
+    """As root, with or without a password; what is sent is never taken for one, nor the other way."""
+
+    @pytest.fixture(autouse=True)
+    def sudo(self, shells: Shells) -> None:
+        (shells.folder / "sudo").write_text(SUDO)
+        (shells.folder / "sudo").chmod(0o755)
+
+    @pytest.mark.parametrize("password", [None, "it's \\n a $ecret"], ids=["none", "one"])
+    @pytest.mark.parametrize("asks", [True, False], ids=["asks", "does not ask"])
+    def test_it_is_let_through(
+        self, transport: paramiko.Transport, shells: Shells, password: str | None, asks: bool
+    ) -> None:
+        if password and asks:
+            (shells.folder / "password").write_text(f"{password}\n")
+        command = piped(transport, "cat", sudo=True, password=password)
+        command.send(b"line\nrest")
+        ended = command.ended()
+        assert (ended.status, ended.stderr) == (0, "line\nrest")
+        asked = (shells.folder / "asked").read_text()
+        assert asked.startswith("C -S -p  sh -c" if password else "C -n sh -c")
+        assert "ecret" not in "".join(shells.commands)
+
+    def test_it_is_refused(self, transport: paramiko.Transport, shells: Shells) -> None:
+        (shells.folder / "password").write_text("right\n")
+        error = refusal(lambda: piped(transport, "cat", sudo=True, password="wrong"))
+        assert error.message == "sudo refused the password"
+        assert error.hint == "fab --prompt-for-sudo-password TASK"
+
+
+class TestLock:
+    """`lock.acquire`, and templates/lock.sh on the other side."""
+
+    @pytest.fixture
+    def node(self, transport: paramiko.Transport, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Node:
+        monkeypatch.setattr(lock, "LOCK", str(tmp_path / "lock"))
+
+        class Fake:
+            def piped(self, script: str, *, root: bool = True, timeout: float) -> Piped:
+                return piped(transport, script, timeout=timeout)
+
+        return cast(Node, Fake())
+
+    def test_the_second_one_is_told_who_has_it(self, node: Node) -> None:
+        held = lock.acquire(node, "me@here (fab deploy, PID 7)", 0)
+        error = refusal(lambda: lock.acquire(node, "you", 0))
+        assert error.message.startswith("somebody else is at work there: me@here (fab deploy, PID 7) since 2")
+        assert error.hint == "wait until they have finished, or give --wait SECONDS"
+        held.close()
+        lock.acquire(node, "you", 20).close()
+
+    def test_it_is_free_when_the_connection_broke(self, node: Node, shells: Shells) -> None:
+        lock.acquire(node, "me", 0)
+        shells.transport.close()
+        with connected(shells) as again:
+            script = commands.script("lock", lock=lock.LOCK, wait=20, patience=0, holder="you")
+            command = piped(again, script)
+            command.until("kn.locked=1")
+            command.close()
+
+    def test_another_failure_is_told_as_it_is(self, node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(lock, "LOCK", "/nonexistent/lock")
+        error = refusal(lambda: lock.acquire(node, "me", 0))
+        assert error.message.startswith("ended with status ")
+        assert "/nonexistent/lock" in error.tail
+
+    def test_who_we_are(self) -> None:
+        assert lock.holder("deploy").endswith(f"@{socket.gethostname()} (fab deploy, PID {os.getpid()})")

@@ -1,0 +1,383 @@
+"""What is done to a node, for each way in which it can differ from what it is to be."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import combinations
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tasks.core.commands import UNIT_PATH
+from tasks.core.facts import Facts, File, Holder, Process
+from tasks.core.plan import (
+    ACTIONS,
+    ENABLE,
+    INSTALL,
+    NOTHING,
+    RELOAD,
+    RESTART,
+    RESULTS,
+    UPGRADE,
+    Plan,
+    diffs,
+    plan,
+    returning,
+)
+from tasks.core.release import BINARY, CONF, MODES, NAMES, UNIT, paths
+from tasks.core.settings import Endpoint, Proxy
+
+from .strategies import thorough
+
+PROXY = Proxy()
+(LISTEN,) = PROXY.listen
+PATHS = paths(PROXY)
+SUMS = {BINARY: "new binary", CONF: "new conf", UNIT: "new unit"}
+CHANGED, STARTED = 100.0, 200.0
+WITH_PID_FILE, WITHOUT = "[Service]\nPIDFile=/x/nginx.pid\n", "[Service]\nType=forking\n"
+
+PROCESS = Process(7, PATHS[BINARY], SUMS[BINARY], "1.30.6", STARTED, "boot:7:1", {8: STARTED})
+HEALTHY = Facts(
+    files={PATHS[name]: File(SUMS[name], MODES[name], changed=CHANGED) for name in NAMES},
+    texts={UNIT_PATH: WITH_PID_FILE, PATHS[CONF]: "conf\n"},
+    releases={"current": "r1", "previous": "r0"},
+    kept={"current": SUMS, "previous": SUMS},
+    recorded={"main": PROCESS.identity, "conf": SUMS[CONF], "unit": SUMS[UNIT]},
+    unit={"LoadState": "loaded", "UnitFileState": "enabled", "ActiveState": "active", "SubState": "running"},
+    process=PROCESS,
+    listening={LISTEN: None},
+)
+
+Changes = dict[str, Any]
+
+
+def file(name: str, **changes: Any) -> Changes:
+    """That file otherwise than it is to be."""
+    return {"files": {**HEALTHY.files, PATHS[name]: replace(HEALTHY.files[PATHS[name]], **changes)}}
+
+
+def missing(*names: str) -> Changes:
+    return {"files": {PATHS[name]: HEALTHY.files[PATHS[name]] for name in NAMES if name not in names}}
+
+
+def unit(**changes: str) -> Changes:
+    return {"unit": {**HEALTHY.unit, **changes}}
+
+
+def process(**changes: Any) -> Changes:
+    return {"process": replace(PROCESS, **changes)}
+
+
+def gone(active: str, sub: str) -> Changes:
+    """A service that does not run."""
+    return {**unit(ActiveState=active, SubState=sub), "process": None, "listening": {}}
+
+
+def held(executable: str, unit: str = "") -> Changes:
+    return {"listening": {LISTEN: Holder(77, unit, executable, "name")}}
+
+
+def made(changes: Changes, force: bool = False) -> Plan:
+    return plan(SUMS, replace(HEALTHY, **changes), PROXY, force)
+
+
+UNRECORDED: Changes = {"recorded": {}}
+NO_PID_FILE: Changes = {"texts": {UNIT_PATH: WITHOUT}}
+UNSEEN = "(without PIDFile in the unit systemd would lose its main process)"
+NOT_TAKEN = "it has not taken the configuration that is on disk"
+OLD_UNIT = "it was started before the unit was changed"
+
+
+def test_nothing_to_do() -> None:
+    assert made({}) == Plan(NOTHING, (), ())
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        pytest.param(UNRECORDED, id="by the times"),
+        pytest.param({"recorded": {"main": "another"}}, id="a record of another process"),
+        pytest.param(file(CONF, changed=STARTED + 9), id="touched, and recorded as taken"),
+        pytest.param(NO_PID_FILE, id="no PIDFile, and none needed"),
+        pytest.param(process(executable=f"{PATHS[BINARY]} (deleted)"), id="replaced by the same"),
+        pytest.param({"kept": {}, "releases": {}}, id="put there by hand"),
+        pytest.param(unit(NeedDaemonReload="no"), id="NeedDaemonReload=no"),
+    ],
+)
+def test_still_nothing_to_do(changes: Changes) -> None:
+    assert made(changes) == Plan(NOTHING, (), ())
+
+
+def test_nothing_there() -> None:
+    assert plan(SUMS, Facts(), PROXY) == Plan(INSTALL, ("nothing of it is there",), NAMES)
+
+
+def test_nothing_there_but_a_stray() -> None:
+    found = plan(SUMS, Facts(**held(PATHS[BINARY])), PROXY, force=True)
+    assert found == Plan(INSTALL, ("nothing of it is there",), NAMES, strays=(77,))
+
+
+@pytest.mark.parametrize(
+    ("changes", "action", "why", "files"),
+    [
+        (file(CONF, sha256="old"), RELOAD, "the configuration differs", (CONF,)),
+        (file(CONF, mode="600"), RELOAD, "the configuration differs", (CONF,)),
+        (file(CONF, owner="1000"), RELOAD, "the configuration differs", (CONF,)),
+        (missing(CONF), RELOAD, "the configuration differs", (CONF,)),
+        (file(BINARY, sha256="old"), UPGRADE, "the binary differs", (BINARY,)),
+        (file(BINARY, mode="644"), UPGRADE, "the binary differs", (BINARY,)),
+        (missing(BINARY), UPGRADE, "the binary differs", (BINARY,)),
+        ({**file(BINARY, sha256="old"), **NO_PID_FILE}, RESTART, f"the binary differs {UNSEEN}", (BINARY,)),
+        (process(sha256="old"), UPGRADE, "it runs another binary than the one on disk", ()),
+        (
+            {**process(sha256="old"), **NO_PID_FILE},
+            RESTART,
+            f"it runs another binary than the one on disk {UNSEEN}",
+            (),
+        ),
+        (process(executable="/usr/sbin/nginx"), RESTART, "it runs /usr/sbin/nginx", ()),
+        (file(UNIT, sha256="old"), RESTART, "the unit differs", (UNIT,)),
+        (file(UNIT, mode="755"), RESTART, "the unit differs", (UNIT,)),
+        (missing(UNIT), RESTART, "the unit differs", (UNIT,)),
+        (unit(NeedDaemonReload="yes"), RESTART, OLD_UNIT, ()),
+        ({**file(UNIT, changed=STARTED + 9), **UNRECORDED}, RESTART, OLD_UNIT, ()),
+        ({**file(CONF, changed=STARTED + 9), **UNRECORDED}, RELOAD, NOT_TAKEN, ()),
+        (gone("inactive", "dead"), RESTART, "the service is inactive (dead)", ()),
+        (gone("failed", "failed"), RESTART, "the service is failed (failed)", ()),
+        (gone("activating", "auto-restart"), RESTART, "the service is activating (auto-restart)", ()),
+        (unit(UnitFileState="disabled"), ENABLE, "it does not start at boot", ()),
+        ({"listening": {}}, RESTART, "it does not have its listen address", ()),
+        ({"listening": {replace(LISTEN, port=9): None}}, RESTART, "it does not have its listen address", ()),
+    ],
+)
+def test_one_deviation(changes: Changes, action: str, why: str, files: tuple[str, ...]) -> None:
+    found = made(changes)
+    assert (found.action, found.why, found.files, found.strays) == (action, (why,), files, ())
+
+
+def test_force() -> None:
+    assert made({}, force=True) == Plan(RESTART, ("--force",), ())
+
+
+def test_a_main_process_that_cannot_be_seen() -> None:
+    found = made({"process": None})
+    assert found == Plan(RESTART, (OLD_UNIT, "its main process cannot be seen", NOT_TAKEN), ())
+
+
+def test_one_of_two_listen_addresses_is_missing() -> None:
+    two = replace(PROXY, listen=(LISTEN, Endpoint("::1", 8443)))
+    assert plan(SUMS, HEALTHY, two) == Plan(RESTART, ("it does not have its listen address",), ())
+
+
+def test_listen_addresses_are_not_missed_before_the_configuration_was_taken() -> None:
+    changes = {**file(CONF, changed=STARTED + 9), **UNRECORDED, "listening": {}}
+    assert made(changes) == Plan(RELOAD, (NOT_TAKEN,), ())
+    assert made({**file(CONF, sha256="old"), "listening": {}}).why == ("the configuration differs",)
+
+
+@pytest.mark.parametrize("executable", [PATHS[BINARY], f"{PATHS[BINARY]}?(deleted)"])
+def test_a_stray_worker_has_the_port(executable: str) -> None:
+    found = made({**gone("activating", "auto-restart"), **held(executable)})
+    assert found == Plan(
+        RESTART,
+        (
+            "the service is activating (auto-restart)",
+            "a kube-nginx outside of the unit has the port (PID 77)",
+        ),
+        (),
+        strays=(77,),
+    )
+
+
+def test_a_stray_that_has_two_ports_is_one() -> None:
+    other = Endpoint("::1", 8443)
+    holder = Holder(77, "", PATHS[BINARY], "kube-nginx")
+    facts = replace(HEALTHY, listening={LISTEN: holder, other: holder})
+    assert plan(SUMS, facts, replace(PROXY, listen=(LISTEN, other))).strays == (77,)
+
+
+@pytest.mark.parametrize("executable", ["/usr/sbin/nginx", f"{PATHS[BINARY]}-2", "-"])
+def test_somebody_else_has_the_port(executable: str) -> None:
+    """Nobody else is ended; whether it can work all the same is for `preflight` to say."""
+    found = made({**gone("activating", "auto-restart"), **held(executable, "other.service")})
+    assert found == Plan(RESTART, ("the service is activating (auto-restart)",), ())
+
+
+DEVIATIONS: dict[str, tuple[Changes, str]] = {
+    "it does not start at boot": ({"UnitFileState": "disabled"}, ENABLE),
+    "the configuration differs": ({CONF: "old"}, RELOAD),
+    "the binary differs": ({BINARY: "old"}, UPGRADE),
+    "the unit differs": ({UNIT: "old"}, RESTART),
+    "it runs /elsewhere": ({"executable": "/elsewhere"}, RESTART),
+}
+
+
+@pytest.mark.parametrize(
+    "reasons",
+    [pair for size in range(2, len(DEVIATIONS) + 1) for pair in combinations(DEVIATIONS, size)],
+    ids=" and ".join,
+)
+def test_the_strongest_of_several_is_done_and_each_is_told(reasons: tuple[str, ...]) -> None:
+    found: Changes = {}
+    for reason in reasons:
+        found |= DEVIATIONS[reason][0]
+    files = {
+        PATHS[name]: replace(HEALTHY.files[PATHS[name]], sha256=found.get(name, SUMS[name])) for name in NAMES
+    }
+    states = unit(UnitFileState=found.get("UnitFileState", "enabled"))
+    there = process(executable=found.get("executable", PROCESS.executable))
+    done = made({"files": files, **states, **there})
+    assert done.action == max((DEVIATIONS[reason][1] for reason in reasons), key=ACTIONS.index)
+    assert set(done.why) == set(reasons)
+    assert done.files == tuple(name for name in NAMES if name in found)
+
+
+def test_without_pid_file_several_make_one_restart() -> None:
+    facts = replace(HEALTHY, files=missing(CONF, BINARY)["files"], **NO_PID_FILE)
+    found = plan(SUMS, facts, PROXY)
+    assert (found.action, found.why) == (
+        RESTART,
+        (f"the binary differs {UNSEEN}", "the configuration differs"),
+    )
+
+
+class TestEdited:
+    """Files that somebody has changed on the node since they were put there."""
+
+    def edited(self, there: dict[str, str], kept: dict[str, str]) -> tuple[str, ...]:
+        files = {PATHS[name]: File(there[name], MODES[name], changed=CHANGED) for name in there}
+        return made({"files": files, "kept": {"current": kept}}).edited
+
+    @pytest.mark.parametrize("name", NAMES)
+    def test_one(self, name: str) -> None:
+        assert self.edited({**SUMS, name: "edited"}, SUMS) == (name,)
+
+    def test_two(self) -> None:
+        assert self.edited({**SUMS, CONF: "edited", UNIT: "edited"}, {**SUMS, BINARY: "?"}) == NAMES
+
+    def test_one_that_is_to_be_replaced_and_was_not_touched(self) -> None:
+        assert self.edited({**SUMS, CONF: "old"}, {**SUMS, CONF: "old"}) == ()
+
+    def test_another_one_than_is_to_be_replaced(self) -> None:
+        assert self.edited({**SUMS, CONF: "old"}, {**SUMS, CONF: "old", UNIT: "older"}) == (UNIT,)
+
+    def test_one_that_is_as_it_is_to_be_all_the_same(self) -> None:
+        assert self.edited(SUMS, {**SUMS, CONF: "old"}) == ()
+
+    def test_one_that_was_removed(self) -> None:
+        assert self.edited({BINARY: SUMS[BINARY], UNIT: SUMS[UNIT]}, SUMS) == ()
+
+    def test_without_a_release_nobody_can_tell(self) -> None:
+        assert self.edited({**SUMS, CONF: "edited"}, {}) == ()
+
+
+class TestDiffs:
+    """What `fab diff` shows."""
+
+    def test_what_is_the_same_is_not_there(self) -> None:
+        assert diffs({CONF: "conf\n", UNIT: WITH_PID_FILE}, HEALTHY, PROXY) == {}
+
+    def test_what_differs(self) -> None:
+        assert diffs({CONF: "conf\n", UNIT: "[Service]\nPIDFile=/y\n"}, HEALTHY, PROXY) == {
+            UNIT: (
+                f"--- {UNIT_PATH} (on the node)\n+++ {UNIT_PATH} (from hosts.toml)\n@@ -1,2 +1,2 @@\n"
+                " [Service]\n-PIDFile=/x/nginx.pid\n+PIDFile=/y\n"
+            )
+        }
+
+    def test_what_is_not_there_yet(self) -> None:
+        assert diffs({CONF: "a\n"}, Facts(), PROXY) == {
+            CONF: f"--- /dev/null\n+++ {PATHS[CONF]} (from hosts.toml)\n@@ -0,0 +1 @@\n+a\n"
+        }
+
+    def test_two_lines_around_a_change_are_shown(self) -> None:
+        before = "".join(f"{number}\n" for number in range(9))
+        facts = Facts(texts={PATHS[CONF]: before})
+        (text,) = diffs({CONF: before.replace("4", "four")}, facts, PROXY).values()
+        assert text.splitlines()[2:] == ["@@ -3,5 +3,5 @@", " 2", " 3", "-4", "+four", " 5", " 6"]
+
+
+@pytest.mark.parametrize(
+    ("kept", "changes", "action"),
+    [
+        ({CONF: "older"}, {}, RELOAD),
+        ({}, {}, RELOAD),
+        ({BINARY: "older"}, {}, UPGRADE),
+        ({BINARY: "older", CONF: "older"}, {}, UPGRADE),
+        ({BINARY: "older"}, NO_PID_FILE, RESTART),
+        ({CONF: "older"}, NO_PID_FILE, RELOAD),
+        ({UNIT: "older"}, {}, RESTART),
+        ({UNIT: "older", BINARY: "older", CONF: "older"}, {}, RESTART),
+        ({CONF: "older"}, gone("inactive", "dead"), RESTART),
+        ({CONF: "older"}, missing(UNIT), RESTART),
+    ],
+)
+def test_the_way_back(kept: dict[str, str], changes: Changes, action: str) -> None:
+    facts = replace(HEALTHY, **changes, kept={"current": {}, "previous": {**SUMS, **kept}})
+    assert returning(facts, PROXY) == action
+
+
+def test_every_action_has_a_result() -> None:
+    assert tuple(RESULTS) == ACTIONS
+    assert made({}).result == "unchanged"
+    assert made(file(CONF, sha256="old")).result == "reloaded"
+
+
+SHA = st.sampled_from([*SUMS.values(), "old", ""])
+TIMES = st.sampled_from([0.0, CHANGED, STARTED])
+BY_NAME = st.dictionaries(st.sampled_from(NAMES), SHA)
+HOLDERS = st.builds(
+    Holder, st.integers(0, 99), st.just(""), st.sampled_from([PATHS[BINARY], "/x", "-"]), st.just("x")
+)
+FACTS = st.builds(
+    Facts,
+    files=st.dictionaries(
+        st.sampled_from(list(PATHS.values())),
+        st.builds(File, SHA, st.sampled_from(["755", "644"]), st.sampled_from(["0", "1"]), TIMES),
+    ),
+    texts=st.sampled_from([{}, {UNIT_PATH: WITHOUT}, {UNIT_PATH: WITH_PID_FILE}]),
+    kept=st.dictionaries(st.sampled_from(["current", "previous"]), BY_NAME),
+    recorded=st.dictionaries(st.sampled_from(["main", "conf", "unit"]), SHA | st.just(PROCESS.identity)),
+    unit=st.fixed_dictionaries(
+        {},
+        optional={
+            "LoadState": st.sampled_from(["loaded", "not-found", "masked"]),
+            "UnitFileState": st.sampled_from(["enabled", "disabled", ""]),
+            "ActiveState": st.sampled_from(["active", "inactive", "failed"]),
+            "SubState": st.sampled_from(["running", "dead"]),
+            "NeedDaemonReload": st.sampled_from(["yes", "no"]),
+        },
+    ),
+    process=st.none()
+    | st.builds(
+        Process,
+        pid=st.just(7),
+        executable=st.sampled_from([PATHS[BINARY], f"{PATHS[BINARY]} (deleted)", "/x", ""]),
+        sha256=SHA,
+        version=st.just(""),
+        started=TIMES,
+        identity=st.just(PROCESS.identity),
+        workers=st.dictionaries(st.integers(8, 9), TIMES),
+    ),
+    listening=st.dictionaries(
+        st.sampled_from([LISTEN, Endpoint("0.0.0.0", LISTEN.port)]), st.none() | HOLDERS
+    ),
+)
+
+
+@thorough
+@given(FACTS | st.just(HEALTHY), st.booleans())
+def test_whatever_a_survey_saw(facts: Facts, force: bool) -> None:
+    found = plan(SUMS, facts, PROXY, force)
+    assert found.action in ACTIONS
+    assert (found.action == NOTHING) == (found.why == ())
+    assert len(set(found.why)) == len(found.why)
+    if found.action in (NOTHING, ENABLE):
+        assert found.files == ()
+    if found.strays or force or not facts.active:
+        assert found.action in (RESTART, INSTALL)
+    if not found.files:
+        assert found.edited == ()
+    assert set(found.edited) <= {name for name, path in PATHS.items() if path in facts.files}

@@ -1,0 +1,175 @@
+"""What would go wrong on a node, and what people read of it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from tasks.core.facts import Facts, Holder
+from tasks.core.plan import INSTALL, NOTHING, RESTART, Plan
+from tasks.core.preflight import obstacles
+from tasks.core.release import BINARY, CONF, NAMES, UNIT, release
+from tasks.core.settings import Endpoint, Proxy
+
+PROXY = Proxy()
+(LISTEN,) = PROXY.listen
+RELEASE = release("1.30.6", "2.17", b"x" * 1_999_990, "12345", "67890")
+STATIC = replace(RELEASE, glibc="")
+HEALTHY = Facts(
+    systemd=True,
+    libc="glibc 2.31",
+    free=4_000_000,
+    mounts={"prefix": "rw,relatime", "unit": "rw,nosuid,nodev"},
+    unit={"LoadState": "not-found"},
+)
+EVERYTHING = Plan(INSTALL, (), NAMES)
+NO_FILES = Plan(RESTART, (), ())
+
+
+def met(
+    plan: Plan = EVERYTHING, release: Any = RELEASE, proxy: Proxy = PROXY, **changes: Any
+) -> list[tuple[str, str]]:
+    """Message and hint of each obstacle on a node that is healthy but for these `changes`."""
+    errors = obstacles(release, plan, replace(HEALTHY, **changes), proxy)
+    return [(error.message, error.hint) for error in errors]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"libc": "glibc 2.17"},
+        {"libc": "glibc 2.100"},
+        {"libc": "glibc 3"},
+        {"libc": "", "release": STATIC},
+        {"free": 0, "mounts": {"prefix": "ro,noexec", "unit": "ro"}, "plan": NO_FILES},
+        {"free": 0, "mounts": {"prefix": "ro", "unit": "ro"}, "plan": Plan(NOTHING, (), ())},
+        {"mounts": {"prefix": "rw", "unit": "ro"}, "plan": Plan(RESTART, (), (BINARY, CONF))},
+        {"mounts": {"prefix": "rw,errors=remount-ro,nodev,roaming"}},
+        {"mounts": {}},
+        {"unit": {"LoadState": "loaded"}},
+        {"listening": {LISTEN: None}},
+        {"listening": {Endpoint("127.0.0.1", 6443): Holder(9, "", "/x", "kube-apiserver")}},
+        {"listening": {Endpoint("10.0.0.1", 8443): Holder(9, "", "/x", "other")}},
+    ],
+)
+def test_none(changes: dict[str, Any]) -> None:
+    assert met(**changes) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "message", "hint"),
+    [
+        ({"systemd": False}, "systemd is not PID 1 there", "kube-nginx runs under systemd only"),
+        (
+            {"unit": {"LoadState": "masked"}},
+            "the unit is masked",
+            "somebody wanted it so; if that is over: systemctl unmask kube-nginx on the node",
+        ),
+        (
+            {"free": 3_900_000},
+            "3.9 MB are free under /opt/k8s/kube-nginx, 4.0 MB are needed",
+            "make room; on the node: df -h /opt/k8s/kube-nginx",
+        ),
+        (
+            {"mounts": {"prefix": "nodev,ro", "unit": "rw"}},
+            "/opt/k8s/kube-nginx is on a file system that is mounted read-only",
+            "on the node: findmnt -T /opt/k8s/kube-nginx; or choose another proxy.prefix",
+        ),
+        (
+            {"mounts": {"prefix": "rw,noexec,nodev", "unit": "rw"}},
+            "/opt/k8s/kube-nginx is on a file system that is mounted noexec, "
+            "so that nothing can be run from it",
+            "on the node: findmnt -T /opt/k8s/kube-nginx; or choose another proxy.prefix",
+        ),
+        (
+            {"mounts": {"prefix": "rw", "unit": "ro,nodev"}},
+            "/etc/systemd/system is on a file system that is mounted read-only",
+            "on the node: findmnt -T /etc/systemd/system",
+        ),
+        (
+            {"libc": "glibc 2.9"},
+            "the binary needs glibc 2.17, and the node has 2.9",
+            "build on the oldest distribution of the fleet (build.hosts), or build.static = true",
+        ),
+        (
+            {"libc": ""},
+            "the binary needs glibc 2.17, and the node has none",
+            "build one that needs no libc: build.static = true, then fab build",
+        ),
+        (
+            {"listening": {LISTEN: Holder(9, "haproxy.service", "/usr/sbin/haproxy", "haproxy")}},
+            "127.0.0.1:8443 is held by haproxy (PID 9, haproxy.service)",
+            "on the node: systemctl stop haproxy.service; or choose another proxy.listen",
+        ),
+        (
+            {"listening": {LISTEN: Holder(9, "session-1.scope", "/usr/bin/nc", "nc")}},
+            "127.0.0.1:8443 is held by nc (PID 9, session-1.scope)",
+            "on the node: end PID 9; or choose another proxy.listen",
+        ),
+        (
+            {"listening": {Endpoint("::", 8443): Holder(9, "", "/x", "other")}},
+            "127.0.0.1:8443 is held by other (PID 9)",
+            "on the node: end PID 9; or choose another proxy.listen",
+        ),
+        (
+            {"listening": {Endpoint("0.0.0.0", 8443): Holder(9, "a.service", "/x", "kube-apiserver")}},
+            "127.0.0.1:8443 is held by kube-apiserver (PID 9, a.service)",
+            "the node is itself an apiserver; give that another --secure-port, or kube-nginx another "
+            "proxy.listen",
+        ),
+    ],
+)
+def test_one(changes: dict[str, Any], message: str, hint: str) -> None:
+    assert met(**changes) == [(message, hint)]
+
+
+@pytest.mark.parametrize("plan", [NO_FILES, Plan(NOTHING, (), ())])
+def test_what_stands_in_the_way_even_of_a_restart(plan: Plan) -> None:
+    listening = {LISTEN: Holder(9, "", "/x", "other")}
+    found = met(plan, systemd=False, libc="", unit={"LoadState": "masked"}, listening=listening)
+    assert [message for message, _ in found] == [
+        "systemd is not PID 1 there",
+        "the unit is masked",
+        "the binary needs glibc 2.17, and the node has none",
+        "127.0.0.1:8443 is held by other (PID 9)",
+    ]
+
+
+def test_a_stray_is_none_since_it_is_ended() -> None:
+    listening = {LISTEN: Holder(77, "", "/opt/k8s/kube-nginx/sbin/kube-nginx", "kube-nginx")}
+    assert met(replace(EVERYTHING, strays=(77,)), listening=listening) == []
+    assert [message for message, _ in met(replace(EVERYTHING, strays=(78,)), listening=listening)] == [
+        "127.0.0.1:8443 is held by kube-nginx (PID 77)"
+    ]
+
+
+def test_each_listen_address_that_is_taken() -> None:
+    other = Endpoint("::1", 9443)
+    proxy = replace(PROXY, listen=(LISTEN, other))
+    one, two = Holder(9, "", "/x", "one"), Holder(10, "", "/y", "two")
+    assert [message for message, _ in met(proxy=proxy, listening={LISTEN: one, other: two})] == [
+        "127.0.0.1:8443 is held by one (PID 9)",
+        "[::1]:9443 is held by two (PID 10)",
+    ]
+
+
+def test_room_is_for_the_new_files_and_those_that_are_kept() -> None:
+    assert RELEASE.size == 2_000_000
+    assert met(free=4_000_000) == []
+    assert len(met(free=3_999_999)) == 1
+
+
+def test_the_unit_has_its_own_file_system() -> None:
+    mounts = {"prefix": "rw", "unit": "ro"}
+    assert met(Plan(RESTART, (), (BINARY, CONF)), mounts=mounts) == []
+    assert len(met(Plan(RESTART, (), (UNIT,)), mounts=mounts)) == 1
+
+
+@pytest.mark.xfail(strict=True, reason="nobody can end PID 0, which stands for a process that is not seen")
+def test_a_holder_that_cannot_be_seen() -> None:
+    ((message, hint),) = met(listening={LISTEN: Holder(0, "", "-", "unknown")})
+    assert message == "127.0.0.1:8443 is held by a process that cannot be seen"
+    assert "PID 0" not in hint

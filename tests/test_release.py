@@ -1,0 +1,78 @@
+"""The name of a release, here and on the node."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from hashlib import sha256
+from itertools import combinations
+from pathlib import Path
+
+import pytest
+
+from tasks.core import release as releases
+from tasks.core.facts import Facts, File
+from tasks.core.release import BINARY, CONF, NAMES, UNIT, found, name_of, paths, release
+from tasks.core.settings import Proxy
+from tests.test_scripts import Place, functions, place
+
+__all__ = ["place"]
+
+SUMS = {BINARY: "a" * 64, CONF: "b" * 64, UNIT: "c" * 64}
+
+
+def test_the_name_is_stable() -> None:
+    assert name_of(SUMS) == "6ef8f08a85"
+    assert name_of(dict(reversed(SUMS.items()))) == name_of(SUMS)
+    assert name_of({**SUMS, "other": "d"}) == name_of(SUMS)
+
+
+def test_the_name_depends_on_each_file() -> None:
+    names = {name_of(SUMS), name_of({})}
+    for name in NAMES:
+        names |= {name_of({**SUMS, name: "d" * 64}), name_of({k: v for k, v in SUMS.items() if k != name})}
+    assert len(names) == 2 + 2 * len(NAMES)
+
+
+def test_a_release() -> None:
+    made = release("1.30.6", "2.17", b"\0binary", "é\n", "unit\n")
+    assert (made.version, made.glibc, made.size) == ("1.30.6", "2.17", 7 + 3 + 5)
+    assert made.contents == {BINARY: b"\0binary", CONF: "é\n".encode(), UNIT: b"unit\n"}
+    assert made.sums == {name: sha256(content).hexdigest() for name, content in made.contents.items()}
+    assert made.name == name_of(made.sums)
+    assert replace(made, version="1.26.3", glibc="").name == made.name
+
+
+def test_what_is_in_use_on_a_node() -> None:
+    proxy = Proxy(prefix="/srv/x")
+    where = paths(proxy)
+    assert where == {
+        BINARY: "/srv/x/sbin/kube-nginx",
+        CONF: "/srv/x/conf/kube-nginx.conf",
+        UNIT: "/etc/systemd/system/kube-nginx.service",
+    }
+    facts = Facts(files={where[CONF]: File("cc"), where[UNIT]: File("uu"), "/other": File("oo")})
+    assert found(facts, proxy) == {CONF: "cc", UNIT: "uu"}
+    assert found(Facts(), proxy) == {}
+
+
+@pytest.mark.parametrize("there", [some for size in range(4) for some in combinations(NAMES, size)])
+def test_a_node_computes_the_same_name(place: Place, there: tuple[str, ...]) -> None:
+    contents = {BINARY: b"\0binary", CONF: b"conf\n", UNIT: b"unit\n"}
+    place.use({name: contents[name] for name in there})
+    done = functions(place, "name_of_live")
+    assert done.stdout == f"{name_of({name: sha256(contents[name]).hexdigest() for name in there})}\n"
+
+
+def test_a_node_that_has_a_release_in_use_says_its_name(place: Place) -> None:
+    made = release("1.30.6", "", b"binary", "conf\n", "unit\n")
+    place.use(dict(made.contents))
+    assert functions(place, "name_of_live").stdout == f"{made.name}\n"
+
+
+def test_a_node_without_a_file_does_not_complain(place: Place) -> None:
+    assert functions(place, "name_of_live").stderr == ""
+
+
+def test_the_node_and_we_know_the_same_files() -> None:
+    text = (Path(__file__).parent.parent / "templates" / "activate.sh").read_text()
+    assert f"names='{' '.join(releases.NAMES)}'" in text

@@ -1,0 +1,236 @@
+"""A step that goes over the fleet batch by batch."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Sequence
+from typing import Any, cast
+
+import invoke
+import pytest
+
+from tasks.core import lock, report, rolling
+from tasks.core.errors import StepError, UsageError
+from tasks.core.piped import Piped
+from tasks.core.report import Outcome
+from tasks.core.rolling import seconds
+from tasks.core.run import run
+from tasks.core.settings import Rollout
+
+from .test_run import OK, Held, Host, begun, context, doing, ended, failing, over
+
+__all__ = ["context"]
+
+
+class Steps(report.Silent):
+    """Remembers which steps began, with which hosts, under which title."""
+
+    def __init__(self) -> None:
+        self.seen: list[tuple[str, str, str]] = []
+
+    def step_begins(self, step: str, hosts: Sequence[str], title: str = "") -> None:
+        self.seen.append((step, " ".join(hosts), title))
+
+
+@pytest.fixture(autouse=True)
+def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The seconds that would have been slept."""
+    slept: list[float] = []
+    monkeypatch.setattr(rolling, "sleep", slept.append)
+    return slept
+
+
+def rolled(
+    names: str,
+    work: Callable[[Any], Outcome],
+    nodes: str | None = None,
+    before: Callable[[Host], Outcome] | None = None,
+    **rollout: Any,
+) -> tuple[Any, list[tuple[str, str, str]]]:
+    """The run after `work` was done on `nodes` (None: all that are alive), and the steps of it."""
+    r = begun(*names)
+    if before:
+        r.step("before", before)
+    r.reporter = steps = Steps()
+    chosen: Any = [host for host in r.alive if nodes is None or host.label in nodes]
+    rolling.rolling(r, "activate", work, chosen, Rollout(**rollout))
+    return r, steps.seen
+
+
+def well(host: Host) -> Outcome:
+    return OK
+
+
+def test_the_canary_and_then_the_batches() -> None:
+    r, steps = rolled("abcdef", well, canary=1, batch=2)
+    assert steps == [
+        ("activate", "a", "activate 1/4"),
+        ("activate", "b c", "activate 2/4"),
+        ("activate", "d e", "activate 3/4"),
+        ("activate", "f", "activate 4/4"),
+    ]
+    assert sorted(record.host for record in r.records) == [*"abcdef"]
+    assert (r.left, r.why_left) == ([], "")
+
+
+def test_a_batch_begins_when_the_one_before_is_over() -> None:
+    seen: list[str] = []
+
+    def work(host: Host) -> Outcome:
+        assert len(seen) >= "abcde".index(host.label) // 2 * 2
+        seen.append(host.label)
+        return OK
+
+    r, _ = rolled("abcde", work, canary=2, batch=2)
+    assert (len(seen), r.failed) == (5, [])
+
+
+def test_one_batch_is_not_numbered() -> None:
+    assert rolled("a", well)[1] == [("activate", "a", "activate")]
+
+
+def test_some_nodes_only() -> None:
+    r, steps = rolled("abcd", well, nodes="bd", canary=1, batch=1)
+    assert [hosts for _, hosts, _ in steps] == ["b", "d"]
+    assert r.left == []
+
+
+def test_no_node() -> None:
+    r, steps = rolled("ab", well, nodes="")
+    assert (steps, r.left) == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("bad", "max_failures", "begun", "why"),
+    [
+        ("", 0, "abcdef", ""),
+        ("a", 0, "a", "1 failed, and max_failures is 0"),
+        ("a", 1, "abcdef", ""),
+        ("b", 0, "abc", "1 failed, and max_failures is 0"),
+        ("bc", 1, "abc", "2 failed, and max_failures is 1"),
+        ("ad", 1, "abcde", "2 failed, and max_failures is 1"),
+        ("abc", 2, "abc", "3 failed, and max_failures is 2"),
+        ("abcd", 9, "abcdef", ""),
+    ],
+)
+def test_it_stops_when_it_does_harm(bad: str, max_failures: int, begun: str, why: str) -> None:
+    r, steps = rolled("abcdef", failing(*bad), canary=1, batch=2, max_failures=max_failures)
+    assert "".join(hosts for _, hosts, _ in steps).replace(" ", "") == begun
+    assert r.failed == [*bad]
+    assert r.left == [name for name in "abcdef" if name not in begun]
+    assert r.why_left == why
+
+
+def test_the_recap_of_one_that_stopped() -> None:
+    r, _ = rolled("abc", failing("a"), canary=1)
+    assert ended(r) == (
+        1,
+        [
+            "deploy: 1 of 3 failed",
+            "a: activate: no",
+            "  to do: try --limit a",
+            "not begun: b, c: 1 failed, and max_failures is 0",
+            "then again: fab deploy --limit a,b,c",
+        ],
+    )
+
+
+def test_a_failure_in_the_last_batch_leaves_nobody() -> None:
+    r, _ = rolled("ab", failing("b"), canary=1)
+    assert r.left == []
+    assert "not begun" not in "\n".join(ended(r)[1])
+
+
+def test_failures_of_earlier_steps_do_not_count() -> None:
+    r, steps = rolled("abcd", failing("b"), before=failing("a"), canary=1, batch=1, max_failures=1)
+    assert [hosts for _, hosts, _ in steps] == ["b", "c", "d"]
+    assert (r.failed, r.left) == (["a", "b"], [])
+
+
+@pytest.mark.parametrize(("pause", "slept"), [(0, []), (7, [7, 7])])
+def test_the_pause_is_between_batches(pauses: list[float], pause: int, slept: list[float]) -> None:
+    rolled("abc", well, canary=1, batch=1, pause=pause)
+    assert pauses == slept
+
+
+def test_no_pause_after_it_has_stopped(pauses: list[float]) -> None:
+    rolled("abc", failing("a"), canary=1, batch=1, pause=7)
+    assert pauses == []
+
+
+def test_each_node_is_unlocked_when_its_turn_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    held = {name: Held() for name in "abcd"}
+    monkeypatch.setattr(lock, "acquire", lambda node, me, wait: cast(Piped, held[node.label]))
+    r = begun(*"abcd")
+    r.step("stage", doing(r.lock))
+    seen: list[list[int]] = []
+
+    def work(node: Any) -> Outcome:
+        seen.append([one.closed for one in held.values()])
+        if node.label == "b":
+            raise StepError("no")
+        return OK
+
+    rolling.rolling(r, "activate", work, r.alive, Rollout(canary=1, batch=1))
+    assert seen == [[0, 0, 0, 0], [1, 0, 0, 0]]
+    assert [one.closed for one in held.values()] == [1, 1, 0, 0]
+    assert r.left == ["c", "d"]
+    r.close()
+    assert [one.closed for one in held.values()] == [1, 1, 1, 1]
+
+
+class TestInterrupt:
+    """Ctrl-C: those that have begun finish, the others are left."""
+
+    def test_within_a_batch(self) -> None:
+        r = begun(*"abcd", parallel=1)
+        nodes: Any = r.alive
+
+        def work(node: Any) -> Outcome:
+            if node.label == "b":
+                r.on_interrupt(signal.SIGINT, None)
+            return OK
+
+        rolling.rolling(r, "activate", work, list(nodes), Rollout(canary=1, batch=2))
+        assert [record.host for record in r.records] == ["a", "b"]
+        assert (r.left, r.why_left) == (["c", "d"], "interrupted")
+        assert ended(r)[0] == 130
+
+    def test_within_the_last_batch(self) -> None:
+        r = begun("a")
+
+        def work(node: Any) -> Outcome:
+            r.on_interrupt(signal.SIGINT, None)
+            return OK
+
+        nodes: Any = r.alive
+        rolling.rolling(r, "activate", work, nodes, Rollout())
+        assert (r.left, ended(r)) == ([], (130, ["interrupted"]))
+
+    def test_within_a_pause(
+        self, context: invoke.Context, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        monkeypatch.setattr(rolling, "sleep", lambda seconds: signal.raise_signal(signal.SIGINT))
+        done = Outcome("changed", data={"result": "restarted"})
+
+        def rolled() -> None:
+            with run(context, "deploy", hosts=over("a", "b", "c")) as r:
+                rolling.rolling(r, "activate", lambda node: done, r.alive, Rollout(canary=1, pause=9))
+
+        with pytest.raises(invoke.Exit) as caught:
+            rolled()
+        assert caught.value.code == 130
+        assert (caught.value.message or "").splitlines()[0] == "not begun: b, c: interrupted"
+        assert "deploy: 1 restarted, 2 not begun\n" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("text", "number"), [("0", 0), ("60", 60), (60, 60)])
+def test_seconds(text: Any, number: int) -> None:
+    assert seconds("--wait", text) == number
+
+
+@pytest.mark.parametrize("text", ["", "x", "-1", "1.5", "5 s", " 5", "²"])
+def test_no_seconds(text: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        seconds("--wait", text)
+    assert str(caught.value) == f"--wait {text}: must be a number of seconds, such as 60"

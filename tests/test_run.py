@@ -1,0 +1,490 @@
+"""Steps over hosts: who drops out, what Ctrl-C does, what is told at the end."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from time import monotonic, sleep
+from typing import Any, cast
+
+import invoke
+import pytest
+
+from tasks.core import lock, report
+from tasks.core import run as running
+from tasks.core.errors import KubeNginxError, StepError, UsageError
+from tasks.core.fleet import Fleet
+from tasks.core.piped import Piped
+from tasks.core.report import Outcome
+from tasks.core.run import Run, run
+from tasks.core.settings import Settings
+
+OK, CHANGED = Outcome("ok"), Outcome("changed")
+
+
+@dataclass(frozen=True)
+class Host:
+    """All that a run needs to know of one."""
+
+    label: str
+
+
+def begun(*names: str, as_json: bool = False, parallel: int = 32, hint: str = "") -> Run:
+    """A run of `deploy` over hosts of these names, which shows nothing while it runs."""
+    fleet = Fleet.from_connections([Host(name) for name in names])
+    fleet.parallel = parallel
+    settings = Settings(None, "recommended", (), ())
+    r = Run("deploy", settings, fleet, as_json, hint, "fab {task} --limit {names}")
+    r.reporter = report.Silent()
+    return r
+
+
+def failing(*names: str) -> Callable[[Host], Outcome]:
+    """Work that fails on the hosts of these names."""
+
+    def work(host: Host) -> Outcome:
+        if host.label in names:
+            raise StepError("no", hint="try --limit {nodes}")
+        return OK
+
+    return work
+
+
+def doing(act: Callable[[Any], object]) -> Callable[[Host], Outcome]:
+    """Work that does this to each host, and is well."""
+
+    def work(host: Host) -> Outcome:
+        act(host)
+        return OK
+
+    return work
+
+
+def ended(r: Run) -> tuple[int, list[str]]:
+    """Exit status of the recap, and the lines that go with it."""
+    with pytest.raises(invoke.Exit) as caught:
+        r.recap()
+    return caught.value.code, (caught.value.message or "").strip().splitlines()
+
+
+def eventually(true: Callable[[], bool], seconds: float = 20) -> None:
+    """Waits until something is true."""
+    end = monotonic() + seconds
+    while not true():
+        assert monotonic() < end
+        sleep(0.001)
+
+
+class TestStep:
+    """Work on those that have not failed yet."""
+
+    def test_a_host_that_fails_drops_out(self) -> None:
+        r = begun("a", "b", "c")
+        r.step("one", failing("b"))
+        seen: list[str] = []
+        r.step("two", doing(lambda host: seen.append(host.label)))
+        assert sorted(seen) == ["a", "c"]
+        assert [host.label for host in r.alive] == ["a", "c"]
+        assert r.failed == ["b"]
+        found = {(record.host, record.step): record.outcome.state for record in r.records}
+        assert found == {
+            ("a", "one"): "ok",
+            ("b", "one"): "failed",
+            ("c", "one"): "ok",
+            ("a", "two"): "ok",
+            ("c", "two"): "ok",
+        }
+
+    def test_an_outcome_may_be_a_failure_too(self) -> None:
+        r = begun("a", "b")
+        r.step("one", lambda host: Outcome("failed", "no") if host.label == "a" else OK)
+        assert r.failed == ["a"]
+        assert [host.label for host in r.alive] == ["b"]
+
+    def test_on_some_hosts(self) -> None:
+        r = begun("a", "b", "c")
+        r.step("one", failing("b"))
+        seen: list[str] = []
+        first, second, _ = r.fleet
+        r.step("two", doing(lambda host: seen.append(host.label)), [first, second])
+        assert seen == ["a"]
+
+    def test_on_none(self) -> None:
+        r = begun("a")
+        r.reporter = cast(report.Reporter, None)  # is not told
+        r.step("one", failing("a"), [])
+        assert r.records == []
+
+    def test_no_more_than_parallel_at_once(self) -> None:
+        r = begun(*"abcdef", parallel=1)
+        seen: list[str] = []
+        r.step("one", doing(lambda host: seen.append(host.label)))
+        assert seen == list("abcdef")
+
+    @pytest.mark.parametrize(
+        ("error", "message", "hint"),
+        [
+            (StepError("no", hint="do"), "no", "do"),
+            (KubeNginxError("no"), "no", ""),
+            (
+                PermissionError(13, "Permission denied", "/x"),
+                "/x: Permission denied",
+                "can you read and write",
+            ),
+            (ValueError("odd"), "ValueError: odd", "this is a fault of kube-nginx"),
+        ],
+    )
+    def test_how_an_exception_reads(self, error: Exception, message: str, hint: str) -> None:
+        def work(host: Host) -> Outcome:
+            raise error
+
+        r = begun("a")
+        r.step("one", work)
+        (record,) = r.records
+        assert record.error is not None
+        assert (record.outcome.state, record.error.message) == ("failed", message)
+        assert record.error.hint.startswith(hint)
+
+    def test_the_seconds_are_those_of_the_host(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        now = [0.0]
+        monkeypatch.setattr(running, "monotonic", lambda: now[0])
+
+        def work(host: Host) -> Outcome:
+            now[0] += {"a": 5.0, "b": 7.0}[host.label]
+            return OK
+
+        r = begun("a")
+        r.step("one", work)
+        assert [record.seconds for record in r.records] == [5.0]
+
+
+class TestInterrupt:
+    """Ctrl-C: once, and once more."""
+
+    def test_what_has_begun_finishes_and_no_other_host_begins(
+        self, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        r = begun("a", "b", "c", parallel=1)
+        began: list[str] = []
+
+        def work(host: Host) -> Outcome:
+            began.append(host.label)
+            r.on_interrupt(signal.SIGINT, None)
+            return CHANGED
+
+        r.step("one", work, finish=True)
+        assert began == ["a"]
+        assert [(record.host, record.outcome.state) for record in r.records] == [("a", "changed")]
+        assert capsys.readouterr().err == "\nfinishing what has begun; Ctrl-C again leaves at once\n"
+        r.step("two", work, finish=True)
+        assert began == ["a"]
+
+    def test_a_step_that_need_not_finish_is_left(self) -> None:
+        r = begun("a")
+        with pytest.raises(KeyboardInterrupt):
+            r.on_interrupt(signal.SIGINT, None)
+        assert r.interrupted
+
+    def test_after_a_step_that_finishes_it_need_not_wait(self) -> None:
+        r = begun("a", "b")
+        r.step("one", failing("b"), finish=True)
+        with pytest.raises(KeyboardInterrupt):
+            r.on_interrupt(signal.SIGINT, None)
+
+    def test_the_second_one_leaves_at_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        left: list[int] = []
+        monkeypatch.setattr(os, "_exit", left.append)
+        r = begun("a", parallel=1)
+
+        def work(host: Host) -> Outcome:
+            r.on_interrupt(signal.SIGINT, None)
+            assert left == []
+            r.on_interrupt(signal.SIGINT, None)
+            return OK
+
+        r.step("one", work, finish=True)
+        assert left == [130]
+
+
+@pytest.fixture
+def context(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> invoke.Context:
+    """Of a project with a hosts.toml; the hosts of these tests are not in it."""
+    path = tmp_path / "hosts.toml"
+    path.write_text('nodes = ["node-1"]\napiservers = ["10.0.0.1"]\n[ssh]\nconfig = ""\n')
+    monkeypatch.setenv("KUBE_NGINX_HOSTS", str(path))
+    return invoke.Context()
+
+
+def over(*names: str) -> Callable[[], Sequence[Any]]:
+    return lambda: [Host(name) for name in names]
+
+
+class TestSignal:
+    """The same, with the signal itself."""
+
+    def test_a_step_that_finishes(self, context: invoke.Context, capfd: pytest.CaptureFixture[str]) -> None:
+        before = signal.getsignal(signal.SIGINT)
+
+        def work(host: Host) -> Outcome:
+            os.kill(os.getpid(), signal.SIGINT)
+            eventually(lambda: r.interrupted)
+            return Outcome("changed", data={"result": "restarted"})
+
+        with pytest.raises(invoke.Exit) as caught, run(context, "restart", hosts=over("a")) as r:
+            r.step("restart", work, finish=True)
+        assert (caught.value.code, caught.value.message) == (130, "interrupted")
+        assert signal.getsignal(signal.SIGINT) is before
+        assert "restart: 1 restarted\n" in capfd.readouterr().out
+
+    def test_a_step_that_need_not_finish(self, context: invoke.Context) -> None:
+        before, over_again = signal.getsignal(signal.SIGINT), threading.Event()
+
+        def work(host: Host) -> Outcome:
+            os.kill(os.getpid(), signal.SIGINT)
+            over_again.wait(20)
+            return OK
+
+        def both() -> None:
+            with run(context, "stage", hosts=over("a", "b")) as r:
+                r.step("one", lambda host: OK)
+                r.step("two", work)
+                pytest.fail("it goes on")
+
+        with pytest.raises(invoke.Exit) as caught:
+            both()
+        over_again.set()
+        assert caught.value.code == 130
+        assert (caught.value.message or "").splitlines()[0] == "not begun: a, b: interrupted"
+        assert signal.getsignal(signal.SIGINT) is before
+
+    def test_what_is_quiet_ends_quietly(
+        self, context: invoke.Context, capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        def interrupted(host: Host) -> Outcome:
+            os.kill(os.getpid(), signal.SIGINT)
+            return Outcome("ok" if threading.Event().wait(20) else "failed")
+
+        with pytest.raises(invoke.Exit) as caught, run(context, "logs", quiet=True, hosts=over("a")) as r:
+            r.step("logs", interrupted)
+        assert (caught.value.code, caught.value.message) == (130, None)
+        assert capfd.readouterr() == ("", "")
+
+    def test_only_the_main_thread_listens(self, context: invoke.Context) -> None:
+        done: list[str] = []
+
+        def elsewhere() -> None:
+            with run(context, "status", hosts=over("a")) as r:
+                r.step("one", doing(lambda host: done.append(host.label)))
+
+        thread = threading.Thread(target=elsewhere)
+        thread.start()
+        thread.join()
+        assert done == ["a"]
+
+
+class TestRecap:
+    """What became of the hosts, and what to do next."""
+
+    def test_all_well(self, capsys: pytest.CaptureFixture[str]) -> None:
+        r = begun("a")
+        r.step("one", lambda host: OK)
+        r.recap()
+        assert capsys.readouterr() == ("", "")
+
+    def test_the_counts(self, capsys: pytest.CaptureFixture[str]) -> None:
+        r = begun("a", "b", "c", "d", "e", "f", parallel=1)
+        r.step(
+            "survey", lambda host: Outcome("ok", data={"result": "unchanged"} if host.label == "a" else {})
+        )
+        results = {"b": "reloaded", "c": "reloaded", "d": "rolled back"}
+
+        def activate(host: Host) -> Outcome:
+            if host.label == "e":
+                raise StepError("the connection broke")
+            state = "failed" if host.label == "d" else "changed"
+            return Outcome(state, data={"result": results[host.label]}, error=StepError("no"))
+
+        r.step("activate", activate, list(r.fleet)[1:5])
+        r.left, r.why_left = ["f"], "2 failed, and max_failures is 1"
+        code, lines = ended(r)
+        assert capsys.readouterr().out == (
+            "deploy: 1 unchanged, 2 reloaded, 1 rolled back, 1 failed, 1 not begun\n"
+        )
+        assert code == 1
+        assert lines[-2:] == [
+            "not begun: f: 2 failed, and max_failures is 1",
+            "then again: fab deploy --limit d,e,f",
+        ]
+
+    def test_a_failure(self) -> None:
+        r = begun("a", "b", "c")
+        r.step("one", failing("c", "a"))
+        assert ended(r) == (
+            1,
+            [
+                "deploy: 2 of 3 failed",
+                "a, c: one: no",
+                "  to do: try --limit a,c",
+                "then again: fab deploy --limit a,c",
+            ],
+        )
+
+    @pytest.mark.parametrize(("unreachable", "told"), [(True, True), (False, False)])
+    def test_the_hint_for_hosts_that_do_not_answer(self, unreachable: bool, told: bool) -> None:
+        def work(host: Host) -> Outcome:
+            raise StepError("no", unreachable=unreachable)
+
+        r = begun("a", hint="is the lab up?")
+        r.step("one", work)
+        assert ("  to do: is the lab up?" in ended(r)[1]) == told
+
+    def test_interrupted_with_nothing_left(self) -> None:
+        r = begun("a")
+        r.interrupted = True
+        assert ended(r) == (130, ["interrupted"])
+
+    def test_interrupted_with_hosts_left(self) -> None:
+        r = begun("a", "b")
+        r.interrupted, r.left, r.why_left = True, ["b"], "interrupted"
+        assert ended(r) == (130, ["not begun: b: interrupted", "then again: fab deploy --limit b"])
+
+    def test_interrupted_and_failed(self) -> None:
+        r = begun("a", "b")
+        r.step("one", failing("a"))
+        r.interrupted = True
+        assert ended(r)[0] == 130
+
+    def test_names_are_quoted_for_a_shell(self) -> None:
+        r = begun("fe80::1%eth0", "it's")
+        r.step("one", failing("it's", "fe80::1%eth0"))
+        assert ended(r)[1][-1] == "then again: fab deploy --limit 'fe80::1%eth0,it'\"'\"'s'"
+
+    def test_the_document(self, capsys: pytest.CaptureFixture[str]) -> None:
+        r = begun("a", "b", "c", as_json=True)
+        r.step("one", failing("b"), list(r.fleet)[:2])
+        r.left, r.why_left = ["c"], "why"
+        code, _ = ended(r)
+        document = json.loads(capsys.readouterr().out)
+        assert (code, document["ok"]) == (1, False)
+        assert [(node["node"], node["ok"]) for node in document["nodes"]] == [
+            ("a", True),
+            ("b", False),
+            ("c", False),
+        ]
+        assert document["nodes"][2]["result"] == "not begun"
+
+
+class TestOpening:
+    """What a task gets, and what becomes of its errors."""
+
+    def test_a_task_of_a_chain_joins_its_run(self, context: invoke.Context) -> None:
+        with run(context, "outer", hosts=over("a")) as outer, run(context, "inner") as inner:
+            assert inner is outer
+
+    def test_a_usage_error_is_an_exit_status(self, context: invoke.Context) -> None:
+        with pytest.raises(invoke.Exit) as caught, run(context, "x", hosts=over("a")):
+            raise UsageError("--wait x: no")
+        assert (caught.value.code, caught.value.message) == (2, "--wait x: no")
+
+    def test_and_a_document(self, context: invoke.Context, capsys: pytest.CaptureFixture[str]) -> None:
+        with pytest.raises(invoke.Exit), run(context, "x", json=True, hosts=over("a")):
+            raise UsageError("no")
+        assert json.loads(capsys.readouterr().out)["error"] == "no"
+
+    def test_dry_is_refused(self) -> None:
+        context = invoke.Context(invoke.Config(overrides={"run": {"dry": True}}))
+        with pytest.raises(invoke.Exit, match="--dry would still connect"), run(context, "x"):
+            pytest.fail("it began")
+
+
+class Held:
+    """A lock that a node holds for us."""
+
+    def __init__(self) -> None:
+        self.beaten, self.closed = threading.Event(), 0
+
+    def beat(self) -> None:
+        self.beaten.set()
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+class TestLocks:
+    """Nobody else works on a node that we work on."""
+
+    @pytest.fixture
+    def held(self, monkeypatch: pytest.MonkeyPatch) -> dict[str, Held]:
+        """What `acquire` gave, by host."""
+        given: dict[str, Held] = {}
+
+        def acquire(node: Host, me: str, wait: int) -> Piped:
+            assert node.label not in given
+            given[node.label] = Held()
+            return cast(Piped, given[node.label])
+
+        monkeypatch.setattr(lock, "acquire", acquire)
+        return given
+
+    def test_once_a_node_until_it_is_unlocked(self, held: dict[str, Held]) -> None:
+        r = begun("a", "b")
+        for host in r.fleet:
+            r.lock(host)
+            r.lock(host)
+        first = next(iter(r.fleet))
+        r.unlock(first)
+        r.unlock(first)
+        assert (held["a"].closed, held["b"].closed) == (1, 0)
+        r.close()
+        r.close()
+        assert (held["a"].closed, held["b"].closed) == (1, 1)
+
+    def test_they_beat_until_the_end(self, held: dict[str, Held], monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(lock, "_BEAT", 0.001)
+        before = threading.enumerate()
+        r = begun("a", "b")
+        for host in r.fleet:
+            r.lock(host)
+        assert all(one.beaten.wait(20) for one in held.values())
+        (heart,) = [one for one in threading.enumerate() if one not in before and "_beat" in one.name]
+        r.close()
+        heart.join(20)
+        assert not heart.is_alive()
+
+    def test_they_end_with_the_run_however_that_ends(
+        self, held: dict[str, Held], context: invoke.Context
+    ) -> None:
+        def locked() -> None:
+            with run(context, "x", hosts=over("a", "b")) as r:
+                r.step("lock", doing(r.lock))
+                assert [one.closed for one in held.values()] == [0, 0]
+                raise ZeroDivisionError
+
+        with pytest.raises(ZeroDivisionError):
+            locked()
+        assert [one.closed for one in held.values()] == [1, 1]
+
+    @pytest.mark.xfail(strict=True, reason="hosts that are locked at the same time make a Heartbeat each")
+    def test_many_at_once_have_one_heart(
+        self, held: dict[str, Held], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        hearts: list[lock.Heartbeat] = []
+
+        class Heartbeat(lock.Heartbeat):
+            def __init__(self, locks: Any) -> None:
+                hearts.append(self)
+                sleep(0.05)  # time for the others to make one too, if they can
+                super().__init__(locks)
+
+        monkeypatch.setattr(lock, "Heartbeat", Heartbeat)
+        r = begun(*"abcdefgh")
+        r.step("lock", doing(r.lock))
+        r.close()
+        for heart in hearts:
+            heart.stop()
+        assert len(hearts) == 1
