@@ -95,7 +95,7 @@ def _way_back(settings: Settings, node: Node) -> Outcome:
 def _rollback(r: Run, node: Node, rollout: Rollout) -> Outcome:
     facts = node.survey(r.settings.proxy)
     action = returning(facts, r.settings.proxy)
-    order = Order(action, "rolled back", facts.releases[PREVIOUS], listen=())
+    order = Order(action, "rolled back", facts.releases[PREVIOUS], boot="1", listen=())
     return activate(node, order, r.settings, rollout, r.me)
 
 

@@ -2,9 +2,9 @@
 # It goes on to its end when nobody listens any more, so that no node stays half way.
 # Given: prefix, unit, unit_path, lock, holder; release ("": the files stay as they are); previous (what
 # `fab rollback` is to go to; "-": to what is there now); action (enable, reload, upgrade, restart or stop);
-# listen and listened (addresses as /proc/net/tcp writes them, after and before); strays (PIDs that have
-# the port); was_active and was_enabled ("": as they are now); timeout, settle (hundredths of a second);
-# keep (how many releases).
+# boot (1, 0 or "": whether it is to start at boot); listen and listened (addresses as /proc/net/tcp writes
+# them, after and before); strays (PIDs that have the port); was_active and was_enabled ("": as they are
+# now); timeout, settle (hundredths of a second); keep (how many releases).
 trap '' HUP INT TERM PIPE
 exec 8<>"$lock.action"
 flock -n 8 || { echo 'another activation is under way on the node' >&2; exit 75; }
@@ -29,15 +29,18 @@ live() {
 names='kube-nginx kube-nginx.conf kube-nginx.service'
 sum() { { sha256sum < "$1"; } 2>/dev/null | cut -c1-64; }
 same() { [ "$(sum "$1")$(stat -c %a:%u:%g "$1" 2>/dev/null)" = "$(sum "$2")$(stat -c %a:%u:%g "$2" 2>/dev/null)" ]; }
-# the name of a release whose files are those in use: from their sums, as `Release.name` makes it
-name_of_live() {
-  for name in $names; do printf '%s %s\n' "$name" "$(sum "$(live "$name")")"; done | sha256sum | cut -c1-10
+# the name of a release: from the sums of its files, as `release.name_of` makes it; "" for those in use
+name_of() {
+  for name in $names; do
+    printf '%s %s\n' "$name" "$(sum "$([ -n "$1" ] && echo "$1/$name" || live "$name")")"
+  done | sha256sum | cut -c1-10
 }
 copy() {
   dd if="$1" of="$2" bs=1M conv=fsync 2>/dev/null && chmod --reference="$1" "$2" && chown --reference="$1" "$2"
 }
 keep_live() {
-  [ -d "$releases/$before" ] && return
+  [ "$(name_of "$releases/$before")" = "$before" ] && [ -d "$releases/$before" ] && return
+  rm -rf "${releases:?}/$before" "$releases/$before.part"
   mkdir -p "$releases/$before.part" || return
   for name in $names; do
     [ ! -f "$(live "$name")" ] || copy "$(live "$name")" "$releases/$before.part/$name" || return
@@ -45,7 +48,7 @@ keep_live() {
   mv "$releases/$before.part" "$releases/$before"
 }
 put() {
-  [ -d "$releases/$1" ] || return
+  [ "$(name_of "$releases/$1")" = "$1" ] || { why="the release $1 is damaged on the node"; return 1; }
   for name in $names; do
     from=$releases/$1/$name to=$(live "$name")
     fresh=${to%/*}/.$name.fresh
@@ -131,7 +134,15 @@ settles() {
 began=$(date +%s)
 journal() { journalctl -q -u "$unit" --since "@$began" -n 8 --no-pager -o cat >&2; }
 
-enable() { [ "$(of_systemd UnitFileState)" = enabled ] || systemctl enable "$unit" >/dev/null 2>&1; }
+boots() {
+  case $boot in
+    '') return ;;
+    1) verb=enable wanted=enabled ;;
+    0) verb=disable wanted=disabled ;;
+  esac
+  [ "$(of_systemd UnitFileState)" = "$wanted" ] || systemctl "$verb" "$unit" >/dev/null 2>&1 ||
+    { why="systemctl $verb failed"; return 1; }
+}
 reload() {
   unlike=none stale=$(echo $(workers "$(main)"))
   systemctl reload "$unit" || { why='systemd could not reload it'; return 1; }
@@ -146,7 +157,6 @@ upgrade() {
     kill -QUIT "$old"
     return 0
   fi
-  [ -e "$handed_over" ] || why='its process ended'
   why="the new binary did not take over: $why"
   new=$(main)
   [ "$new" = "$old" ] || kill -TERM "$new"
@@ -158,7 +168,8 @@ takes_over() {
   soon=$(($(now) + 200))
   until [ -e "$handed_over" ] || [ "$(now)" -gt "$soon" ]; do sleep 0.02; done
   until holds; do # nginx takes its pid file back as soon as the new master has died
-    [ -e "$handed_over" ] && [ "$(now)" -lt "$1" ] || return 1
+    [ -e "$handed_over" ] || { why='its process ended'; return 1; }
+    [ "$(now)" -lt "$1" ] || return 1
     sleep 0.05
   done
 }
@@ -197,19 +208,29 @@ done_with() {
 # --- there, and if need be back again ---
 
 forth() {
-  [ -z "$release" ] || { keep_live && put "$release"; } || { why='the files could not be put in place'; return 1; }
+  why='the files could not be put in place'
+  [ -z "$release" ] || { keep_live && put "$release"; } || return 1
   expected=$listen
   deadline=$(($(now) + timeout))
   case $action in
-    stop) stop; refresh ;;
-    enable) enable || { why='systemctl enable failed'; return 1; } ;;
-    reload) reload "$deadline" && { enable || why='systemctl enable failed'; } ;;
-    upgrade) upgrade "$deadline" && { enable || why='systemctl enable failed'; } ;;
-    restart) enable; restart "$deadline" ;;
+    stop)
+      stop
+      [ "$was_enabled" = 1 ] || systemctl disable "$unit" >/dev/null 2>&1
+      refresh
+      [ "$was_active" != trying ] || systemctl --no-block start "$unit"
+      ;;
+    enable) boots ;;
+    reload) reload "$deadline" && boots ;;
+    upgrade) upgrade "$deadline" && boots ;;
+    restart) boots && restart "$deadline" ;;
   esac
 }
 back() {
-  [ -z "$release" ] || put "$before"
+  if [ -n "$release" ] && ! put "$before"; then
+    say result lost
+    say still "$why"
+    return
+  fi
   [ "$was_enabled" = 1 ] || systemctl disable "$unit" >/dev/null 2>&1
   refresh
   if [ "$was_active" != 1 ]; then
@@ -233,7 +254,7 @@ back() {
     say result lost
   fi
 }
-before=$(name_of_live)
+before=$(name_of '')
 if [ -z "$was_active" ]; then
   case $(of_systemd ActiveState) in
     active) was_active=1 ;;

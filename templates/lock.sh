@@ -1,13 +1,16 @@
 # Holds the node for one command, for as long as that says every now and then that it is there.
 # Given: lock, wait and patience (seconds), holder.
+# util-linux before 2.25 takes no 0 for a time
+take() { if [ "$1" = 0 ]; then flock -n "$2"; else flock -w "$1" "$2"; fi; }
+
 exec 9<>"$lock.lock"
-if ! flock -w "$wait" 9; then
+if ! take "$wait" 9; then
   printf 'kn.held=%s\n' "$(cat "$lock.lock")"
   exit 75
 fi
 # an activation goes on when its connection breaks: it is waited for
 exec 8<>"$lock.action"
-if ! flock -w "$patience" 8; then
+if ! take "$patience" 8; then
   echo 'kn.held=an activation that was begun earlier, which is not over yet'
   exit 75
 fi

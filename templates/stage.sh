@@ -54,5 +54,6 @@ if ! $as_user "$part/kube-nginx" -t -q -c "$part/kube-nginx.conf" -p "$prefix" $
   rm -rf "$part"
   exit 67
 fi
+sync "$part"/* # a name that says what is in it must be true after a power cut, too
 rm -rf "${releases:?}/$release"
 mv "$part" "$releases/$release"

@@ -70,6 +70,9 @@ done |
     parent=$(sed -n 's/^PPid:[[:space:]]*//p' "/proc/$holder/status")
     [ "$(readlink "/proc/$parent/exe")" != "$(readlink "/proc/$holder/exe")" ] || holder=$parent
     where=$(sed -n '/:name=systemd:\|^0::/s/.*\///p' "/proc/$holder/cgroup" | grep . | head -n 1)
-    say "listen.$local" "$holder ${where:--} $(readlink "/proc/$holder/exe" | tr ' ' ?) $(cat "/proc/$holder/comm")"
+    # whoever has the port chooses these names, and may not write lines of this survey with them
+    exe=$(readlink "/proc/$holder/exe" | tr -d '\n' | tr '[:space:][:cntrl:]' '?')
+    name=$(tr -d '\n' < "/proc/$holder/comm" | tr '[:space:][:cntrl:]' '?')
+    say "listen.$local" "$holder ${where:--} ${exe:--} ${name:-unknown}"
   done
 :

@@ -25,6 +25,7 @@ from tasks.core.piped import Piped
 from .sshd import listening
 
 _GONE = (OSError, EOFError, paramiko.SSHException)
+BROKE = "the connection broke while the command ran"
 
 
 class Shells(paramiko.ServerInterface):  # type: ignore[misc]
@@ -235,14 +236,14 @@ class TestBreaks:
         command = piped(transport, "cat")
         shells.transport.close()
         error = refusal(lambda: command.until("kn.never"))
-        assert error.message == "the connection broke: it went away while the command ran"
+        assert error.message == BROKE
         assert (error.command, error.status) == ("cat", None)
 
     def test_it_breaks_before_the_end(self, transport: paramiko.Transport, shells: Shells) -> None:
         command = piped(transport, "cat")
         command.send(b"hello")
         shells.transport.close()
-        assert refusal(command.ended).message.startswith("the connection broke: ")
+        assert refusal(command.ended).message == BROKE
 
     def test_it_breaks_while_much_is_sent(
         self, transport: paramiko.Transport, shells: Shells, tmp_path: Path
@@ -252,12 +253,12 @@ class TestBreaks:
         threading.Thread(target=shells.transport.close).start()
         with suppress(StepError):  # it depends on where it is
             command.send(b"x" * 9_000_000)
-        assert refusal(command.ended).message.startswith("the connection broke: ")
+        assert refusal(command.ended).message == BROKE
         (tmp_path / "never").write_text("\n")
 
     def test_it_was_broken_before(self, transport: paramiko.Transport) -> None:
         transport.close()
-        assert refusal(lambda: piped(transport, "cat")).message.startswith("the connection broke: ")
+        assert refusal(lambda: piped(transport, "cat")).message == BROKE
 
     def test_a_beat_does_not_mind(self, transport: paramiko.Transport, shells: Shells) -> None:
         command = piped(transport, "cat")
@@ -265,6 +266,54 @@ class TestBreaks:
         eventually(lambda: not transport.is_active())
         command.beat()
         command.close()
+
+
+class Sessions:
+    """A transport that remembers what it opened."""
+
+    def __init__(self, transport: paramiko.Transport) -> None:
+        self._transport = transport
+        self.opened: list[paramiko.Channel] = []
+
+    def open_session(self, timeout: float) -> paramiko.Channel:
+        self.opened.append(self._transport.open_session(timeout=timeout))
+        return self.opened[-1]
+
+
+class TestDoesNotBegin:
+    """What fails before the command begins leaves no session open: sshd allows a connection only ten."""
+
+    @pytest.fixture
+    def sessions(self, transport: paramiko.Transport) -> Sessions:
+        return Sessions(transport)
+
+    def sudo(self, shells: Shells, script: str) -> None:
+        (shells.folder / "sudo").write_text(f"#!/bin/sh\n{script}\n")
+        (shells.folder / "sudo").chmod(0o755)
+
+    def test_it_may_not(self, sessions: Sessions, shells: Shells) -> None:
+        self.sudo(shells, "echo 'sudo: a password is required' >&2; exit 1")
+        assert refusal(lambda: piped(sessions, "cat", sudo=True)).message == "ended with status 1"
+        assert [channel.closed for channel in sessions.opened] == [True]
+
+    def test_the_password_is_wrong(self, sessions: Sessions, shells: Shells) -> None:
+        self.sudo(shells, "echo 'Sorry, try again.'; cat")
+        error = refusal(lambda: piped(sessions, "cat", sudo=True, password="wrong"))
+        assert error.message == "sudo refused the password"
+        assert [channel.closed for channel in sessions.opened] == [True]
+
+    def test_it_says_nothing(self, sessions: Sessions, shells: Shells, tmp_path: Path) -> None:
+        self.sudo(shells, f"cat; touch {tmp_path}/over")
+        error = refusal(lambda: piped(sessions, "cat", sudo=True, timeout=2))
+        assert error.message == "no answer for 2 s"
+        assert [channel.closed for channel in sessions.opened] == [True]
+        eventually((tmp_path / "over").exists)
+
+    def test_what_begins_stays_open(self, sessions: Sessions) -> None:
+        command = piped(sessions, "cat")
+        assert [channel.closed for channel in sessions.opened] == [False]
+        command.close()
+        assert [channel.closed for channel in sessions.opened] == [True]
 
 
 def test_its_input_ends_when_it_is_let_go(transport: paramiko.Transport, tmp_path: Path) -> None:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import platform
 from dataclasses import replace
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 
 import pytest
 
 from tasks.core.facts import Facts, Holder
 from tasks.core.plan import INSTALL, NOTHING, RESTART, Plan
 from tasks.core.preflight import obstacles
-from tasks.core.release import BINARY, CONF, NAMES, UNIT, release
+from tasks.core.release import BINARY, CONF, NAMES, UNIT, Release, release
 from tasks.core.settings import Endpoint, Proxy
 
 PROXY = Proxy()
@@ -18,6 +20,7 @@ PROXY = Proxy()
 RELEASE = release("1.30.6", "2.17", b"x" * 1_999_990, "12345", "67890")
 STATIC = replace(RELEASE, glibc="")
 HEALTHY = Facts(
+    arch="x86_64",
     systemd=True,
     libc="glibc 2.31",
     free=4_000_000,
@@ -156,7 +159,7 @@ def test_each_listen_address_that_is_taken() -> None:
     ]
 
 
-def test_room_is_for_the_new_files_and_those_that_are_kept() -> None:
+def test_room_is_for_the_files_as_they_arrive_and_as_they_are_put_in_place() -> None:
     assert RELEASE.size == 2_000_000
     assert met(free=4_000_000) == []
     assert len(met(free=3_999_999)) == 1
@@ -168,8 +171,59 @@ def test_the_unit_has_its_own_file_system() -> None:
     assert len(met(Plan(RESTART, (), (UNIT,)), mounts=mounts)) == 1
 
 
-@pytest.mark.xfail(strict=True, reason="nobody can end PID 0, which stands for a process that is not seen")
 def test_a_holder_that_cannot_be_seen() -> None:
-    ((message, hint),) = met(listening={LISTEN: Holder(0, "", "-", "unknown")})
-    assert message == "127.0.0.1:8443 is held by a process that cannot be seen"
-    assert "PID 0" not in hint
+    """It stands as PID 0, which nobody can end."""
+    assert met(listening={LISTEN: Holder(0, "", "", "unknown")}) == [
+        (
+            "127.0.0.1:8443 is held by a process that cannot be seen",
+            "find out who it is; on the node: ss -ltnp",
+        )
+    ]
+
+
+def for_machine(number: int, order: Literal["little", "big"] = "little") -> Release:
+    """A release whose binary has the header of an ELF file: e_machine is its bytes 18 and 19."""
+    ident = b"\x7fELF" + bytes([2, 2 if order == "big" else 1, 1]) + bytes(9)
+    header = ident + (2).to_bytes(2, order) + number.to_bytes(2, order)
+    return release("1.30.6", "", header + bytes(100), "", "")
+
+
+MACHINES: list[tuple[str, int, Literal["little", "big"]]] = [
+    ("x86_64", 62, "little"),
+    ("aarch64", 183, "little"),
+    ("ppc64le", 21, "little"),
+    ("s390x", 22, "big"),
+    ("riscv64", 243, "little"),
+]
+
+
+@pytest.mark.parametrize(("arch", "number", "order"), MACHINES)
+def test_a_binary_for_the_nodes_machine(arch: str, number: int, order: Literal["little", "big"]) -> None:
+    assert met(release=for_machine(number, order), arch=arch) == []
+
+
+@pytest.mark.parametrize("plan", [EVERYTHING, NO_FILES])
+@pytest.mark.parametrize(("arch", "number", "order"), MACHINES)
+def test_a_binary_for_another_machine(
+    plan: Plan, arch: str, number: int, order: Literal["little", "big"]
+) -> None:
+    node = "aarch64" if arch == "x86_64" else "x86_64"
+    message = f"the binary is for {arch}, the node is {node}"
+    hint = "build it again: fab build --force"
+    assert met(plan, for_machine(number, order), arch=node) == [(message, hint)]
+
+
+def test_a_binary_for_a_machine_that_we_do_not_know() -> None:
+    ((message, _),) = met(release=for_machine(40))
+    assert message == "the binary is for another architecture, the node is x86_64"
+
+
+@pytest.mark.parametrize("arch", ["", "armv7l", "mips64"])
+def test_a_node_of_which_we_do_not_know_what_its_binaries_say(arch: str) -> None:
+    assert met(release=for_machine(62), arch=arch) == []
+
+
+@pytest.mark.skipif(platform.machine() not in dict.fromkeys(arch for arch, *_ in MACHINES), reason="unknown")
+def test_a_binary_of_this_machine() -> None:
+    mine = release("1.30.6", "", Path("/proc/self/exe").read_bytes(), "", "")
+    assert met(release=mine, arch=platform.machine(), free=2 * mine.size) == []

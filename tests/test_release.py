@@ -58,19 +58,24 @@ def test_what_is_in_use_on_a_node() -> None:
 @pytest.mark.parametrize("there", [some for size in range(4) for some in combinations(NAMES, size)])
 def test_a_node_computes_the_same_name(place: Place, there: tuple[str, ...]) -> None:
     contents = {BINARY: b"\0binary", CONF: b"conf\n", UNIT: b"unit\n"}
-    place.use({name: contents[name] for name in there})
-    done = functions(place, "name_of_live")
-    assert done.stdout == f"{name_of({name: sha256(contents[name]).hexdigest() for name in there})}\n"
+    some = {name: contents[name] for name in there}
+    place.use(some)
+    folder = place.releases / "it's a copy"
+    folder.mkdir(parents=True)
+    for name, content in some.items():
+        (folder / name).write_bytes(content)
+    done = functions(place, "name_of ''; name_of \"$releases/it's a copy\"")
+    assert done.stdout == 2 * f"{name_of({name: sha256(c).hexdigest() for name, c in some.items()})}\n"
 
 
 def test_a_node_that_has_a_release_in_use_says_its_name(place: Place) -> None:
     made = release("1.30.6", "", b"binary", "conf\n", "unit\n")
     place.use(dict(made.contents))
-    assert functions(place, "name_of_live").stdout == f"{made.name}\n"
+    assert functions(place, "name_of ''").stdout == f"{made.name}\n"
 
 
 def test_a_node_without_a_file_does_not_complain(place: Place) -> None:
-    assert functions(place, "name_of_live").stderr == ""
+    assert functions(place, "name_of ''").stderr == ""
 
 
 def test_the_node_and_we_know_the_same_files() -> None:

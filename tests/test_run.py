@@ -469,7 +469,6 @@ class TestLocks:
             locked()
         assert [one.closed for one in held.values()] == [1, 1]
 
-    @pytest.mark.xfail(strict=True, reason="hosts that are locked at the same time make a Heartbeat each")
     def test_many_at_once_have_one_heart(
         self, held: dict[str, Held], monkeypatch: pytest.MonkeyPatch
     ) -> None:

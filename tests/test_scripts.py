@@ -23,7 +23,7 @@ from tasks.core.activation import stage
 from tasks.core.errors import StepError
 from tasks.core.facts import Facts, File
 from tasks.core.node import Node
-from tasks.core.release import BINARY, CONF, MODES, NAMES, UNIT, Release, paths, release
+from tasks.core.release import BINARY, CONF, MODES, NAMES, UNIT, Release, name_of, paths, release
 from tasks.core.settings import Proxy, Settings
 
 TEMPLATES = Path(__file__).parent.parent / "templates"
@@ -368,7 +368,7 @@ class TestLock:
         with self.held(lock, "first"), lock.with_name("lock.action").open("w") as action:
             fcntl.flock(action, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
-    @pytest.mark.xfail(strict=True, reason="flock of util-linux before 2.25.2 (CentOS 7) refuses -w 0")
+    # that of util-linux before 2.25.2 refuses -w 0
     def test_with_the_flock_of_centos_7(
         self, lock: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -387,8 +387,8 @@ def functions(place: Place, call: str, **given: object) -> subprocess.CompletedP
     """Runs `call` after the functions of activate.sh that handle files, under a lock that is ours."""
     lock = place.unit.parent / "lock"
     lock.with_name("lock.lock").write_text("me since yesterday")
-    names = dict.fromkeys(("release", "previous", "action", "strays", "was_active", "was_enabled"), "")
-    names |= {"listen": "", "listened": ""}
+    names = dict.fromkeys(("release", "previous", "action", "strays", "boot", "listen", "listened"), "")
+    names |= {"was_active": "", "was_enabled": ""}
     text = commands.script(
         "activate",
         prefix=place.proxy.prefix,
@@ -418,6 +418,13 @@ def keep(place: Place, name: str, contents: dict[str, bytes]) -> Path:
         (folder / file).write_bytes(content)
         (folder / file).chmod(int(MODES[file], 8))
     return folder
+
+
+def keep_whole(place: Place, contents: dict[str, bytes]) -> str:
+    """Keeps a release under the name that its files give it; returns that."""
+    name = name_of({file: sha256(content).hexdigest() for file, content in contents.items()})
+    keep(place, name, contents)
+    return name
 
 
 def in_use(place: Place) -> dict[str, bytes]:
@@ -454,65 +461,82 @@ class TestPut:
 
     def test_all(self, place: Place) -> None:
         folders(place)
-        keep(place, "r1", ALL)
-        assert functions(place, "put r1 && echo done").stdout == "done\n"
+        name = keep_whole(place, ALL)
+        assert functions(place, f"put {name} && echo done").stdout == "done\n"
         assert in_use(place) == ALL
         assert {f"{path.stat().st_mode & 0o7777:o}" for path in place.files.values()} == {"755", "644"}
         assert not [name for name in place.tree() if ".fresh" in name]
 
     def test_what_is_the_same_is_left_alone(self, place: Place) -> None:
         folders(place)
-        keep(place, "r1", ALL)
-        functions(place, "put r1")
+        name = keep_whole(place, ALL)
+        functions(place, f"put {name}")
         place.files[CONF].write_bytes(b"edited")
-        before = {name: path.stat().st_ino for name, path in place.files.items()}
-        assert functions(place, "put r1").returncode == 0
-        after = {name: path.stat().st_ino for name, path in place.files.items()}
-        assert {name for name in NAMES if before[name] != after[name]} == {CONF}
+        before = {file: path.stat().st_ino for file, path in place.files.items()}
+        assert functions(place, f"put {name}").returncode == 0
+        after = {file: path.stat().st_ino for file, path in place.files.items()}
+        assert {file for file in NAMES if before[file] != after[file]} == {CONF}
         assert in_use(place) == ALL
 
     def test_another_mode_is_put_right(self, place: Place) -> None:
         folders(place)
-        keep(place, "r1", ALL)
-        functions(place, "put r1")
+        name = keep_whole(place, ALL)
+        functions(place, f"put {name}")
         place.files[BINARY].chmod(0o644)
-        functions(place, "put r1")
+        functions(place, f"put {name}")
         assert place.files[BINARY].stat().st_mode & 0o7777 == 0o755
 
     def test_what_the_release_does_not_have_is_removed(self, place: Place) -> None:
         place.use(ALL)
-        keep(place, "r0", {CONF: b"older"})
-        done = functions(place, "put r0")
+        done = functions(place, f"put {keep_whole(place, {CONF: b'older'})}")
         assert (done.returncode, done.stdout) == (0, "systemctl disable kube-nginx.service\n")
         assert in_use(place) == {CONF: b"older"}
 
     def test_the_unit_of_a_release_that_has_one_stays_enabled(self, place: Place) -> None:
         place.use(ALL)
-        keep(place, "r0", {UNIT: b"older"})
-        assert functions(place, "put r0").stdout == ""
+        done = functions(place, f"put {keep_whole(place, {UNIT: b'older'})}")
+        assert (done.returncode, done.stdout) == (0, "")
         assert in_use(place) == {UNIT: b"older"}
 
-    @pytest.mark.parametrize("name", ["r9", "r1/kube-nginx"])
+    def refused(self, place: Place, name: str) -> None:
+        """It is not put in place, and no file is touched."""
+        before = {file: (path.stat().st_ino, path.stat().st_ctime_ns) for file, path in place.files.items()}
+        done = functions(place, f"put '{name}'; status=$?; echo \"$why\"; exit $status")
+        assert (done.returncode, done.stdout) == (1, f"the release {name} is damaged on the node\n")
+        after = {file: (path.stat().st_ino, path.stat().st_ctime_ns) for file, path in place.files.items()}
+        assert (after, in_use(place)) == (before, ALL)
+
+    @pytest.mark.parametrize("name", ["0123456789", "NAME/kube-nginx", "NAME/", "../releases/NAME", ".", ""])
     def test_a_release_that_is_not_there(self, place: Place, name: str) -> None:
         place.use(ALL)
-        keep(place, "r1", ALL)
-        done = functions(place, f"put {name} && echo done")
-        assert (done.returncode, done.stdout) == (1, "")
-        assert in_use(place) == ALL
+        self.refused(place, name.replace("NAME", keep_whole(place, {**ALL, CONF: b"other"})))
 
-    @pytest.mark.xfail(strict=True, reason="without a name it takes the folder of all releases for one")
-    def test_no_release_at_all(self, place: Place) -> None:
+    @pytest.mark.parametrize("damaged", NAMES)
+    @pytest.mark.parametrize(
+        "damage",
+        [
+            lambda path: path.write_bytes(bytes([path.read_bytes()[0] ^ 1]) + path.read_bytes()[1:]),
+            lambda path: path.write_bytes(path.read_bytes()[:-1]),
+            lambda path: path.write_bytes(b""),
+            lambda path: path.unlink(),
+        ],
+        ids=["one bit", "cut short", "empty", "gone"],
+    )
+    def test_a_release_that_was_damaged(
+        self, place: Place, damaged: str, damage: Callable[[Path], object]
+    ) -> None:
         place.use(ALL)
-        keep(place, "r1", ALL)
-        functions(place, "put ''")
-        assert in_use(place) == ALL
+        name = keep_whole(place, {file: content + b"new" for file, content in ALL.items()})
+        damage(place.releases / name / damaged)
+        self.refused(place, name)
 
     def test_a_file_that_cannot_be_put_there(self, place: Place) -> None:
         place.use({CONF: b"old"})
-        keep(place, "r1", ALL)
+        name = keep_whole(place, ALL)
         (place.files[CONF].parent / f".{CONF}.fresh").mkdir()
         folders(place)
-        assert functions(place, "put r1 && echo done").stdout == ""
+        done = functions(place, f"put {name} && echo done")
+        assert (done.returncode, done.stdout) == (1, "")
         assert in_use(place)[CONF] == b"old"
 
 
@@ -556,16 +580,27 @@ class TestKeepLive:
 
     def test_what_is_kept_already_is_left_alone(self, place: Place) -> None:
         place.use(ALL)
-        kept = keep(place, "b", {CONF: b"kept"})
-        assert functions(place, "before=b; keep_live && echo done").stdout == "done\n"
-        assert os.listdir(kept) == [CONF]
+        name = keep_whole(place, ALL)
+        before = [file.stat().st_ino for file in sorted((place.releases / name).iterdir())]
+        assert functions(place, f"before={name}; keep_live && echo done").stdout == "done\n"
+        assert [file.stat().st_ino for file in sorted((place.releases / name).iterdir())] == before
+
+    def test_what_was_kept_and_is_damaged_is_kept_anew(self, place: Place) -> None:
+        place.use(ALL)
+        name = keep_whole(place, ALL)
+        (place.releases / name / CONF).write_bytes(b"")
+        assert functions(place, f"before={name}; keep_live && echo done").stdout == "done\n"
+        assert (place.releases / name / CONF).read_bytes() == ALL[CONF]
 
     def test_there_and_back_again(self, place: Place) -> None:
         place.use(ALL)
         before = {name: path.stat().st_mode for name, path in place.files.items()}
-        keep(place, "r1", {BINARY: b"other"})
-        done = functions(place, "before=$(name_of_live); keep_live && put r1 && put $before && name_of_live")
-        assert len(done.stdout.splitlines()[-1]) == 10
+        name = keep_whole(place, {BINARY: b"other"})
+        call = f"before=$(name_of ''); keep_live && put {name} && name_of '' && put $before && name_of ''"
+        done = functions(place, call)
+        disabled, there, back = done.stdout.splitlines()
+        assert (disabled, there) == ("systemctl disable kube-nginx.service", name)
+        assert back == name_of({file: sha256(content).hexdigest() for file, content in ALL.items()})
         assert in_use(place) == ALL
         assert {name: path.stat().st_mode for name, path in place.files.items()} == before
 
@@ -577,6 +612,47 @@ def test_point_replaces_a_link_at_once(place: Place) -> None:
     assert (place.releases / "current").readlink() == Path("r1")
     assert sorted(os.listdir(place.releases)) == ["current", "r0", "r1"]
     assert os.listdir(place.releases / "r0") == []
+
+
+class TestBoots:
+    """Whether it starts at boot."""
+
+    FUNCTION = re.search(r"(?ms)^boots\(\) \{$.*?^\}$", (TEMPLATES / "activate.sh").read_text())
+
+    def asked(self, place: Place, boot: str, state: str, status: int = 0) -> tuple[list[str], str]:
+        """What systemd is asked to do when its UnitFileState is `state`, and what comes of it."""
+        assert self.FUNCTION
+        stubs = (
+            f"of_systemd() {{ echo {state}; }}; systemctl() {{ echo $* >> $lock.asked; return {status}; }}"
+        )
+        call = f'{stubs}\n{self.FUNCTION[0]}\nif boots; then echo yes; else echo "$why"; fi'
+        done = functions(place, call, boot=boot)
+        assert done.stderr == ""
+        asked = place.unit.parent / "lock.asked"
+        return asked.read_text().splitlines() if asked.exists() else [], done.stdout.strip()
+
+    @pytest.mark.parametrize(
+        ("boot", "state", "verb"),
+        [
+            ("1", "disabled", "enable"),
+            ("1", "", "enable"),
+            ("1", "enabled-runtime", "enable"),
+            ("1", "enabled", ""),
+            ("0", "enabled", "disable"),
+            ("0", "disabled", ""),
+            ("", "enabled", ""),
+            ("", "disabled", ""),
+        ],
+    )
+    def test_it_is_as_it_is_to_be(self, place: Place, boot: str, state: str, verb: str) -> None:
+        assert self.asked(place, boot, state) == ([f"{verb} kube-nginx.service"] if verb else [], "yes")
+
+    @pytest.mark.parametrize(
+        ("boot", "state", "verb"), [("1", "disabled", "enable"), ("0", "enabled", "disable")]
+    )
+    def test_systemd_refuses(self, place: Place, boot: str, state: str, verb: str) -> None:
+        asked, said = self.asked(place, boot, state, status=1)
+        assert (asked, said) == ([f"{verb} kube-nginx.service"], f"systemctl {verb} failed")
 
 
 class TestDoneWith:

@@ -21,6 +21,11 @@ ROLLED_BACK, FAILED = "rolled back", "failed"
 _UNKNOWN = (
     "the node finishes by itself, with the new release or the old one; see which: fab status --limit {nodes}"
 )
+_BEFORE = {
+    "1": "",
+    "0": "; nothing ran there before, so it is stopped",
+    "trying": "; systemd goes on trying to start what was there before",
+}
 _UNSTAGED = {
     65: (
         "other bytes arrived there than were sent",
@@ -39,7 +44,8 @@ class Order:
     """What a node is to do: `action` of the plan, `result` as the recap words it.
 
     `release` is put in place first ("": the files stay as they are). `previous` is what `fab rollback`
-    goes to afterwards: "-" is what is there now, "" nothing. `was` overrides what the node finds of
+    goes to afterwards: "-" is what is there now, "" nothing. `boot` is "1" or "0" if it is to start at
+    boot, or not. `was` overrides what the node finds of
     itself, when it goes back. `listen` is None for the addresses of hosts.toml, which another release may
     not have.
     """
@@ -49,6 +55,7 @@ class Order:
     release: str = ""
     previous: str = "-"
     strays: tuple[int, ...] = ()
+    boot: str = ""
     was: Mapping[str, str] = field(default_factory=dict)
     listen: tuple[Endpoint, ...] | None = None
 
@@ -101,12 +108,23 @@ def activate(node: Node, order: Order, settings: Settings, rollout: Rollout, me:
         return Outcome("changed", order.result, {"result": order.result})
     listen = settings.proxy.listen if order.listen is None else _own(node.survey(settings.proxy))
     proof = reach.proof(node.transport, listen, settings.apiservers)
+    if proof.state != "ok":
+        _still_there(node, order)
     if proof.state != "failed":
         state = "warning" if proof.state == "warning" else "changed"
         return Outcome(state, f"{order.result}, {proof.text}", {"result": order.result})
     if not order.release:
         return _failed(proof.text, FAILED)
     return _go_back(node, order, settings, rollout, me, facts, ended, proof.text)
+
+
+def _still_there(node: Node, order: Order) -> None:
+    """A node that has gone away is not one that reaches no apiserver."""
+    try:
+        node.sh("true", timeout=10)
+    except StepError as error:
+        message = f"{order.result}, and then the node went away: {error.message}"
+        raise StepError(message, hint=_UNKNOWN, unreachable=error.unreachable) from None
 
 
 def _run(node: Node, order: Order, settings: Settings, rollout: Rollout, me: str, facts: Facts) -> Ended:
@@ -124,6 +142,7 @@ def _run(node: Node, order: Order, settings: Settings, rollout: Rollout, me: str
         listen=_kernel(proxy.listen if order.listen is None else order.listen),
         listened=_kernel(_own(facts)),
         strays=" ".join(map(str, order.strays)),
+        boot=order.boot,
         was_active=order.was.get("was_active", ""),
         was_enabled=order.was.get("was_enabled", ""),
         timeout=rollout.timeout * 100,
@@ -160,8 +179,8 @@ def _went_back(order: Order, ended: Ended, settings: Settings) -> Outcome:
     why = _readable(_said(ended, "why"), settings.proxy.listen)
     tails = {
         "back": (ROLLED_BACK, f"rolled back: {why}"),
-        "0": (ROLLED_BACK, f"rolled back: {why}; nothing ran there before, so it is stopped"),
-        "trying": (ROLLED_BACK, f"rolled back: {why}; systemd goes on trying to start what was there before"),
+        "0": (ROLLED_BACK, f"rolled back: {why}{_BEFORE['0']}"),
+        "trying": (ROLLED_BACK, f"rolled back: {why}{_BEFORE['trying']}"),
         "lost": (FAILED, f"{why}; and what was there before does not come back: {_said(ended, 'still')}"),
         "failed": (FAILED, why),
     }
@@ -187,6 +206,7 @@ def _go_back(
         result=ROLLED_BACK,
         release=_said(ended, "before"),
         previous=facts.releases.get(PREVIOUS, ""),
+        boot=was["was_enabled"],
         was=was,
         listen=_own(facts),
     )
@@ -196,8 +216,7 @@ def _go_back(
         return _failed(
             f"{why}; and what was there before does not come back: {_said(again, 'why')}", FAILED, log
         )
-    stopped = "" if was["was_active"] == "1" else "; nothing ran there before, so it is stopped"
-    return _failed(f"rolled back: {why}{stopped}", ROLLED_BACK, log)
+    return _failed(f"rolled back: {why}{_BEFORE[was['was_active']]}", ROLLED_BACK, log)
 
 
 def _failed(message: str, result: str, tail: str = "") -> Outcome:

@@ -115,7 +115,7 @@ class Deployment:
         plan = self._plans[node.label]
         name = self._releases.for_arch(node.survey(self._settings.proxy).arch).name if plan.files else ""
         action = "restart" if plan.action == "install" else plan.action
-        order = Order(action, plan.result, name, strays=plan.strays)
+        order = Order(action, plan.result, name, strays=plan.strays, boot="1")
         return activate(node, order, self._settings, self._rollout, self._run.me)
 
     def _look(self, node: Node) -> tuple[Plan, Facts]:

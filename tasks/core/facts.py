@@ -135,8 +135,7 @@ class Facts:
     def holder(self, wanted: Endpoint) -> Holder | None:
         """Who else has `wanted`, or an address that excludes it; None if nobody has."""
         for there, holder in self.listening.items():
-            excludes = there.host in _ANY or wanted.host in _ANY or there.host == wanted.host
-            if holder is not None and there.port == wanted.port and excludes:
+            if holder is not None and there.port == wanted.port and _excludes(there.host, wanted.host):
                 return holder
         return None
 
@@ -155,6 +154,15 @@ class Facts:
         return bool(starts) and min(starts) > file.changed
 
 
+def _excludes(there: str, wanted: str) -> bool:
+    """Whether a listener on one address keeps another from listening on the same port.
+
+    One on :: has IPv4 too, as a rule; nginx's own listener on :: has not (ipv6only).
+    """
+    same_family = (":" in there) == (":" in wanted)
+    return there in (wanted, "::") or (same_family and (there in _ANY or wanted in _ANY))
+
+
 def parse(text: str) -> Facts:
     """Reads the survey's `kn.KEY=VALUE` lines; whatever a login shell printed around them is skipped."""
     lines = [line[3:].partition("=")[::2] for line in text.splitlines() if line.startswith("kn.")]
@@ -163,6 +171,8 @@ def parse(text: str) -> Facts:
     def below(prefix: str) -> dict[str, str]:
         return {k[len(prefix) :]: v for k, v in lines if k.startswith(prefix)}
 
+    # what was in use or went away during the survey gives half a line: as good as none
+    whole = [(path, text.split()) for path, text in below("file.").items()]
     return Facts(
         arch=values.get("arch", ""),
         uid=int(values.get("uid") or -1),
@@ -172,7 +182,7 @@ def parse(text: str) -> Facts:
         free=int(values.get("free") or 0) * 1024,
         mounts=below("mount."),
         directories=below("dir."),
-        files={path: _file(*v.split()) for path, v in below("file.").items()},
+        files={path: File(v[0], v[1], v[2], float(v[3])) for path, v in whole if len(v) == 4},
         texts={path: b64decode(v).decode(errors="replace") for path, v in below("text.").items()},
         releases=below("release."),
         kept={which: below(f"kept.{which}.") for which in below("release.")},
@@ -183,10 +193,6 @@ def parse(text: str) -> Facts:
         uptime=float(values.get("uptime") or 0),
         listening={_endpoint(text): _holder(owner) for text, owner in below("listen.").items()},
     )
-
-
-def _file(sha256: str, mode: str, owner: str, changed: str) -> File:
-    return File(sha256, mode, owner, float(changed))
 
 
 def _process(values: Mapping[str, str], workers: Mapping[str, str]) -> Process:
@@ -202,14 +208,17 @@ def _process(values: Mapping[str, str], workers: Mapping[str, str]) -> Process:
         version=values.get("running", "").rpartition("nginx/")[2],
         started=wall(values.get("started", "")),
         identity=f"{values.get('boot', '')}:{values['pid']}:{values.get('started', '')}",
-        workers={int(pid): wall(ticks) for pid, ticks in workers.items()},
+        workers={int(pid): wall(ticks) for pid, ticks in workers.items() if ticks},
     )
 
 
 def _holder(text: str) -> Holder | None:
     if text == "ours":
         return None
-    pid, unit, executable, name = text.split(maxsplit=3)
+    fields = text.split()
+    if len(fields) != 4 or not fields[0].isdecimal():
+        return Holder(0, "", "", "unknown")
+    pid, unit, executable, name = fields
     return Holder(int(pid), "" if unit == "-" else unit, executable, name)
 
 
@@ -218,7 +227,8 @@ def _endpoint(text: str) -> Endpoint:
     address, _, port = text.partition(":")
     words = [bytes.fromhex(address[i : i + 8]) for i in range(0, len(address), 8)]
     packed = b"".join(word[::-1] if byteorder == "little" else word for word in words)
-    return Endpoint(str(ip_address(packed)), int(port, 16))
+    host = ip_address(packed)
+    return Endpoint(str(getattr(host, "ipv4_mapped", None) or host), int(port, 16))
 
 
 def as_kernel(endpoint: Endpoint) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 import paramiko
 
 from . import commands
-from .errors import StepError, reason
+from .errors import StepError
 from .host import Ended
 
 _CHUNK = 65536
@@ -37,9 +37,17 @@ class Piped:
             command = f"env LC_ALL=C sudo {ask} {command}"
         with self._told():
             self._channel = transport.open_session(timeout=timeout)
+        try:
+            self._begin(command, password if sudo else None)
+        except StepError:
+            self.close()
+            raise
+
+    def _begin(self, command: str, password: str | None) -> None:
+        with self._told():
             self._channel.set_combine_stderr(True)
             self._channel.exec_command(command)
-        if sudo and password is not None:
+        if password is not None:
             self.send(f"{password}\n".encode())
         self.until(_READY)
         self.send(f"{_BEGIN}\n".encode())
@@ -108,7 +116,7 @@ class Piped:
 
     def _status(self) -> int:
         if not self._channel.status_event.wait(self._timeout) or self._channel.exit_status < 0:
-            raise EOFError("it went away while the command ran")
+            raise EOFError
         return int(self._channel.exit_status)
 
     @contextmanager
@@ -118,5 +126,5 @@ class Piped:
         except TimeoutError:
             message = f"no answer for {self._timeout:g} s"
             raise StepError(message, command=self._script) from None
-        except (paramiko.SSHException, OSError, EOFError) as error:
-            raise StepError(f"the connection broke: {reason(error)}", command=self._script) from None
+        except (paramiko.SSHException, OSError, EOFError):
+            raise StepError("the connection broke while the command ran", command=self._script) from None

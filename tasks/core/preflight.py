@@ -8,9 +8,10 @@ from collections.abc import Iterator
 from .errors import StepError
 from .facts import Facts, Holder
 from .plan import Plan
-from .release import UNIT, Release
+from .release import BINARY, UNIT, Release
 from .settings import Endpoint, Proxy
 
+_MACHINES = {"x86_64": 62, "aarch64": 183, "ppc64le": 21, "s390x": 22, "riscv64": 243}
 UNMASK = "somebody wanted it so; if that is over: systemctl unmask kube-nginx on the node"
 
 
@@ -22,12 +23,13 @@ def obstacles(release: Release, plan: Plan, facts: Facts, proxy: Proxy) -> Itera
         yield StepError("the unit is masked", hint=UNMASK)
     if plan.files:
         yield from _room(release, plan, facts, proxy)
+    yield from _machine(release, facts)
     yield from _libc(release, facts)
     yield from _ports(plan, facts, proxy)
 
 
 def _room(release: Release, plan: Plan, facts: Facts, proxy: Proxy) -> Iterator[StepError]:
-    """Twice what is shipped: the new files, and those that are kept."""
+    """Twice what is shipped: as it arrives, and as it is put in place."""
     need = 2 * release.size
     if facts.free < need:
         yield StepError(
@@ -46,6 +48,19 @@ def _room(release: Release, plan: Plan, facts: Facts, proxy: Proxy) -> Iterator[
             "/etc/systemd/system is on a file system that is mounted read-only",
             hint="on the node: findmnt -T /etc/systemd/system",
         )
+
+
+def _machine(release: Release, facts: Facts) -> Iterator[StepError]:
+    """What the binary's own header says that it is for (ELF's e_machine)."""
+    header = release.contents[BINARY][:20]
+    if facts.arch in _MACHINES and header[:4] == b"\x7fELF":
+        machine = int.from_bytes(header[18:20], "big" if header[5] == 2 else "little")
+        if machine != _MACHINES[facts.arch]:
+            names = {number: arch for arch, number in _MACHINES.items()}
+            yield StepError(
+                f"the binary is for {names.get(machine, 'another architecture')}, the node is {facts.arch}",
+                hint="build it again: fab build --force",
+            )
 
 
 def _libc(release: Release, facts: Facts) -> Iterator[StepError]:
@@ -81,5 +96,7 @@ def _taken(address: Endpoint, holder: Holder) -> StepError:
     if holder.name == "kube-apiserver":
         hint = "the node is itself an apiserver; give that another --secure-port, or kube-nginx another "
         return StepError(message, hint=f"{hint}proxy.listen")
+    if not holder.pid:
+        return StepError(message, hint="find out who it is; on the node: ss -ltnp")
     end = f"systemctl stop {holder.unit}" if holder.unit.endswith(".service") else f"end PID {holder.pid}"
     return StepError(message, hint=f"on the node: {end}; or choose another proxy.listen")

@@ -48,6 +48,7 @@ class Run:
         self.me = lock.holder(task)
         self._locks: dict[str, Piped] = {}
         self._heartbeat: lock.Heartbeat | None = None
+        self._one_at_a_time = threading.Lock()
         self._finishing = False
         self._unreachable_hint = hint
         self._again = again
@@ -94,7 +95,8 @@ class Run:
         """
         if node.label not in self._locks:
             self._locks[node.label] = lock.acquire(node, self.me, wait)
-            self._heartbeat = self._heartbeat or lock.Heartbeat(self._locks)
+            with self._one_at_a_time:
+                self._heartbeat = self._heartbeat or lock.Heartbeat(self._locks)
 
     def unlock(self, node: Node) -> None:
         """Lets others work on `node`."""

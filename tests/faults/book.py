@@ -50,13 +50,14 @@ def steady(text: str) -> str:
 def note(row: Row) -> None:
     """Leaves a row for the page, if a run of all tests is under way."""
     if folder := os.environ.get(FOLDER):
-        (Path(folder) / f"{row.number:02}.json").write_text(json.dumps(asdict(row)))
+        name = f"{row.number:02} {row.fault.replace('/', ' ')}.json"
+        (Path(folder) / name).write_text(json.dumps(asdict(row)))
 
 
 def page(folder: Path) -> str:
     """The page, from all rows; "" unless all faults have been seen."""
     rows = [Row(**json.loads(file.read_text())) for file in sorted(folder.glob("*.json"))]
-    if len(rows) < FAULTS:
+    if len({row.number for row in rows}) < FAULTS:
         return ""
     return HEAD + "".join(f"| {r.number} | {r.fault} | {_cell(r.lines)} | {r.end} |\n" for r in rows)
 
