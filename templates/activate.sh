@@ -71,6 +71,7 @@ main() {
   pid=$(cat "$prefix/logs/nginx.pid" 2>/dev/null)
   if [ -n "$pid" ] && in_unit "$pid"; then echo "$pid"; else of_systemd MainPID; fi
 }
+parent() { sed -n 's/^PPid:[[:space:]]*//p' "/proc/$1/status" 2>/dev/null; }
 children() { grep -ls "^PPid:[[:space:]]*$1\$" /proc/[0-9]*/status | cut -d/ -f3; }
 workers() {
   for w in $(children "$1"); do
@@ -152,8 +153,14 @@ reload() {
 upgrade() {
   old=$(main) unlike=$old stale=
   handed_over=$prefix/logs/nginx.pid.oldbin
+  # while the master before it still lives, for the sessions that it had, nginx ignores USR2
+  until ! in_unit "$(parent "$old")"; do
+    [ "$(now)" -lt "$1" ] || { why='the process before the last upgrade still has sessions'; return 1; }
+    sleep 0.1
+  done
+  deadline=$(($(now) + timeout))
   kill -USR2 "$old" || { why='the main process is gone'; return 1; }
-  if takes_over "$1" && settles "$1"; then
+  if takes_over "$deadline" && settles "$deadline"; then
     kill -QUIT "$old"
     return 0
   fi

@@ -17,9 +17,8 @@ if [ -n "$user" ] && ! id -u "$user" >/dev/null 2>&1; then
   useradd --system --user-group --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin "$user"
 fi
 mkdir -p "$prefix/conf" "$prefix/logs" "$prefix/sbin" "$releases"
-if [ -n "$user" ] && [ "$(stat -c %U:%G "$prefix/logs")" != "$user:$user" ]; then
-  chown "$user:$user" "$prefix/logs"
-fi
+# an earlier service that ran as root has left its pid file and its log there
+[ -z "$user" ] || find "$prefix/logs" ! -user "$user" -exec chown -h "$user:$user" {} +
 
 whole=1
 part=$releases/$release.part

@@ -48,7 +48,8 @@ def test_mkdir_without_a_user_is_the_runbooks() -> None:
 def test_mkdir_makes_the_user_only_if_it_is_missing() -> None:
     script = commands.mkdir(PROXY)
     assert script.startswith("set -e; id -u kube-nginx >/dev/null 2>&1 || useradd --system ")
-    assert script.endswith("chown kube-nginx:kube-nginx /opt/k8s/kube-nginx/logs\n")
+    own = "find /opt/k8s/kube-nginx/logs ! -user kube-nginx -exec chown -h kube-nginx:kube-nginx {} +\n"
+    assert script.endswith(own)
 
 
 @pytest.mark.parametrize("verb", ["enable", "restart", "start", "stop", "disable"])

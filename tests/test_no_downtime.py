@@ -30,6 +30,23 @@ def under_load(lab: Lab, hosts: Path) -> tuple[Ran, list[Seen], float]:
         return ran, [load.result() for load in loads], began
 
 
+def test_back_at_once(lab: Lab, deployed: Path, hosts_toml: Toml) -> None:
+    """The way back right after an upgrade, while the process before it still has its sessions."""
+    older = hosts_toml(*OLD)
+    assert run_fab("build", hosts=older).status == 0
+    assert run_fab("deploy", hosts=older).status == 0
+    node = lab.nodes[0]
+    with Load(node, "127.0.0.1", 8443) as load:
+        began = time.monotonic()
+        assert run_fab("deploy", "--limit", node.name, hosts=deployed).status == 0
+        back = run_fab("rollback", "--limit", node.name, hosts=deployed)
+        seen = load.result()
+    assert back.status == 0, back.err
+    assert "rollback: 1 rolled back" in back.out
+    unharmed([seen], began)
+    assert run_fab("status", "--json", hosts=older).json["nodes"][0]["version"] == "1.22.1"
+
+
 def unharmed(seen: list[Seen], began: float) -> None:
     """No connection was refused, reset or left waiting; no session ended before its time was up."""
     for node in seen:

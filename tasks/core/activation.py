@@ -12,7 +12,7 @@ from .facts import PREVIOUS, Facts, as_kernel
 from .host import Ended
 from .lock import LOCK
 from .node import Node
-from .plan import STOP
+from .plan import RESTART, STOP, UPGRADE
 from .release import MODES, Release, found
 from .report import Outcome
 from .settings import Endpoint, Rollout, Settings
@@ -26,6 +26,8 @@ _BEFORE = {
     "0": "; nothing ran there before, so it is stopped",
     "trying": "; systemd goes on trying to start what was there before",
 }
+# a second upgrade would wait until the sessions of the first have ended, and this one leads nowhere
+_BACK_BY = {UPGRADE: RESTART}
 _UNSTAGED = {
     65: (
         "other bytes arrived there than were sent",
@@ -202,7 +204,7 @@ def _go_back(
     was = {key: _said(ended, key) for key in ("was_active", "was_enabled")}
     back = replace(
         order,
-        action=order.action if was["was_active"] == "1" else STOP,
+        action=_BACK_BY.get(order.action, order.action) if was["was_active"] == "1" else STOP,
         result=ROLLED_BACK,
         release=_said(ended, "before"),
         previous=facts.releases.get(PREVIOUS, ""),

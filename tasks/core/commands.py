@@ -82,7 +82,7 @@ def mkdir(proxy: Proxy) -> str:
         script = (
             f"set -e; id -u {user} >/dev/null 2>&1 || useradd --system --user-group --no-create-home"
             f" --home-dir /nonexistent --shell /usr/sbin/nologin {user}\n{script}"
-            f"chown {user}:{user} {quote(proxy.prefix + '/logs')}\n"
+            f"find {quote(proxy.prefix + '/logs')} ! -user {user} -exec chown -h {user}:{user} {{}} +\n"
         )
     return script
 

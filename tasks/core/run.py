@@ -165,6 +165,12 @@ class Run:
         last |= dict.fromkeys(self.left, "not begun")
         return ", ".join(f"{count} {result}" for result, count in Counter(last.values()).items())
 
+    def _done(self) -> Iterator[str]:
+        """The hosts whose turn came and that are changed now."""
+        changed = {r.host: r.outcome.data["result"] for r in self.records if _is_changed(r)}
+        for result in dict.fromkeys(changed.values()):
+            yield f"{result}: {', '.join(host for host, what in changed.items() if what == result)}"
+
     def _failures(self) -> Iterator[str]:
         order = [host.label for host in self.fleet]
         if self.failed:
@@ -173,10 +179,15 @@ class Run:
         if self._unreachable_hint and any(r.error and r.error.unreachable for r in self.records):
             yield f"  to do: {self._unreachable_hint}"
         if self.left:
+            yield from self._done()
             yield f"not begun: {', '.join(self.left)}: {self.why_left}"
         again = [host for host in order if host in {*self.failed, *self.left}]
         names = shlex.quote(",".join(again))
         yield f"then again: {self._again.format(task=self.task, names=names)}"
+
+
+def _is_changed(record: Record) -> bool:
+    return record.outcome.state in ("changed", "warning") and "result" in record.outcome.data
 
 
 FLEET_HELP = {
