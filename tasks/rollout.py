@@ -6,7 +6,7 @@ import sys
 
 from invoke import Context, Exit, task
 
-from .core import commands, report
+from .core import commands, recap
 from .core.activation import Order, activate
 from .core.batches import overridden
 from .core.deployment import Deployment
@@ -48,7 +48,7 @@ def diff(c: Context, limit: str | None = None, json: bool = False, exit_code: bo
         r.step("diff", deployment.survey)
         if not json:
             seen = {record.host: record.outcome.data for record in r.records}
-            report.show_plans(r.console, {node.label: seen[node.label] for node in deployment.changing})
+            recap.show_plans(r.console, {node.label: seen[node.label] for node in deployment.changing})
     if exit_code and deployment.changing:
         raise Exit(code=3)
 

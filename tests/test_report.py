@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from io import StringIO
 
 from rich.console import Console
@@ -59,35 +58,6 @@ def test_a_terminal_gets_a_line_a_step_that_fits() -> None:
         shown = Console(file=StringIO(), width=width).render_str(stream.getvalue())
         assert "1 failed, 1 changed" in shown.plain or "1 changed, 1 failed" in shown.plain
         assert "b: ended with status 1" in shown.plain
-
-
-def test_the_json_document() -> None:
-    document = json.loads(report.document("deploy", RECORDS, ["a", "b", "c"]))
-    assert document["ok"] is False
-    a, b, c = document["nodes"]
-    assert (a["ok"], a["changed"], a["k"], a["error"]) == (True, True, 1, None)
-    assert (b["ok"], b["changed"]) == (False, False)
-    assert b["error"] == {
-        "step": "restart",
-        "message": "ended with status 1",
-        "command": BAD.command,
-        "status": 1,
-        "tail": ["bind() to 127.0.0.1:8443 failed"],
-        "hint": "see why: fab logs",
-    }
-    assert c["steps"] == []
-
-
-def test_a_failure_is_told_once_for_all_hosts_that_have_it() -> None:
-    same = [Record(host, "restart", Outcome("failed", BAD.message, error=BAD), 1) for host in "xyz"]
-    other = Record("w", "restart", Outcome("failed", "no", error=StepError("no")), 1)
-    assert report.grouped([*same, other]) == [
-        "x, y, z: restart: ended with status 1\n"
-        "  command: systemctl restart kube-nginx.service ...\n"
-        "  | bind() to 127.0.0.1:8443 failed\n"
-        "  to do: see why: fab logs",
-        "w: restart: no",
-    ]
 
 
 def test_a_table_in_a_pipe_has_no_lines_and_no_trailing_blanks() -> None:

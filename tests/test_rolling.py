@@ -220,7 +220,10 @@ class TestInterrupt:
         with pytest.raises(invoke.Exit) as caught:
             rolled()
         assert caught.value.code == 130
-        assert (caught.value.message or "").splitlines()[0] == "not begun: b, c: interrupted"
+        assert (caught.value.message or "").splitlines()[:2] == [
+            "restarted: a",
+            "not begun: b, c: interrupted",
+        ]
         assert "deploy: 1 restarted, 2 not begun\n" in capsys.readouterr().out
 
 

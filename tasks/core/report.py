@@ -1,12 +1,10 @@
-"""What a person or a program reads: live lines, plain lines, one JSON document."""
+"""What a person reads while it happens: live lines, plain lines, tables."""
 
 from __future__ import annotations
 
-import json
 import os
-import shlex
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from time import monotonic
 from typing import Any, Protocol
@@ -169,105 +167,6 @@ def table(console: Console, columns: Sequence[str], rows: Sequence[Sequence[str]
     for row in (columns, *rows):
         line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
         console.print(line.rstrip(), markup=False, highlight=False, soft_wrap=True)
-
-
-_DIFF = {"+": "green", "-": "red", "@": "cyan"}
-
-
-def show_plans(console: Console, plans: dict[str, dict[str, Any]]) -> None:
-    """What deploy would do to each host, and the diffs of its files; each told once for all alike."""
-    alike: dict[str, list[str]] = {}
-    for host, data in plans.items():
-        alike.setdefault("\n".join(_plan(data)), []).append(host)
-    for text, hosts in alike.items():
-        first, *lines = text.split("\n")
-        for line in ("", f"{', '.join(hosts)}: {first}", *lines):
-            style = _DIFF.get(line[:1], "")
-            console.print(line, markup=False, highlight=False, soft_wrap=True, style=style)
-
-
-def _plan(data: dict[str, Any]) -> Iterator[str]:
-    yield f"{data['action']}: {'; '.join(data['why'])}"
-    for name in data["edited"]:
-        yield f"{name} was edited on the node; deploy keeps a copy of it there"
-    for text in data["diffs"].values():
-        yield from text.splitlines()
-
-
-def explain(error: StepError, step: str, hosts: Sequence[str]) -> str:
-    """A failure in words: hosts, step, what was seen, the command, its last lines, what to do next."""
-    lines = [f"{', '.join(hosts)}: {step}: {error.message}"]
-    if error.command:
-        first, *rest = error.command.strip().splitlines()
-        lines.append(f"  command: {first}{' ...' if rest else ''}")
-    lines += [f"  | {line}" for line in error.tail.splitlines()]
-    if error.hint:
-        lines.append(f"  to do: {_hint(error, hosts)}")
-    return "\n".join(lines)
-
-
-def _hint(error: StepError, hosts: Sequence[str]) -> str:
-    """What to do next, for these hosts."""
-    return error.hint.replace("{nodes}", shlex.quote(",".join(hosts)))
-
-
-def grouped(records: Sequence[Record]) -> list[str]:
-    """The failures, each told once for all hosts that have the same one."""
-    groups: dict[tuple[str, str, str, str], tuple[StepError, list[str]]] = {}
-    for record in records:
-        error = record.error
-        if error:
-            key = (record.step, error.message, error.tail, error.hint)
-            groups.setdefault(key, (error, []))[1].append(record.host)
-    return [explain(error, key[0], hosts) for key, (error, hosts) in groups.items()]
-
-
-def document(task: str, records: Sequence[Record], hosts: Sequence[str], left: Sequence[str] = ()) -> str:
-    """The JSON document of a run; `left` are the hosts whose turn never came."""
-    nodes = []
-    for host in hosts:
-        mine = [r for r in records if r.host == host]
-        error = next((r for r in mine if r.error), None)
-        data: dict[str, Any] = {}
-        for record in mine:
-            data |= record.outcome.data
-        nodes.append(
-            {
-                "node": host,
-                "ok": host not in left and all(r.outcome.state != "failed" for r in mine),
-                "changed": any(r.outcome.state == "changed" for r in mine),
-                "steps": [
-                    {
-                        "step": r.step,
-                        "state": r.outcome.state,
-                        "detail": r.outcome.detail,
-                        "seconds": round(r.seconds, 3),
-                    }
-                    for r in mine
-                ],
-                "error": error and error.error and _error(host, error.step, error.error),
-                **data,
-                **({"result": "not begun"} if host in left else {}),
-            }
-        )
-    ok = not left and all(r.outcome.state != "failed" for r in records)
-    return json.dumps({"task": task, "ok": ok, "nodes": nodes}, indent=2)
-
-
-def refusal(task: str, message: str) -> str:
-    """The JSON document of a run that could not begin."""
-    return json.dumps({"task": task, "ok": False, "nodes": [], "error": message}, indent=2)
-
-
-def _error(host: str, step: str, error: StepError) -> dict[str, Any]:
-    return {
-        "step": step,
-        "message": error.message,
-        "command": error.command,
-        "status": error.status,
-        "tail": error.tail.splitlines(),
-        "hint": _hint(error, [host]),
-    }
 
 
 class Output(Console):

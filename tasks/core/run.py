@@ -18,7 +18,7 @@ from typing import Any
 import fabric
 import invoke
 
-from . import lock, report
+from . import lock, recap, report
 from .errors import KubeNginxError, StepError, UsageError
 from .fleet import Fleet, fleet_of, settings_of, warnings_of
 from .node import Node
@@ -148,7 +148,7 @@ class Run:
         """
         hosts = [host.label for host in self.fleet]
         if self.as_json:
-            report.write(report.document(self.task, self.records, hosts, self.left))
+            report.write(recap.document(self.task, self.records, hosts, self.left))
         if counts := self._counts():
             self.console.print(f"{self.task}: {counts}", highlight=False, markup=False)
         if self.failed or self.left:
@@ -175,7 +175,7 @@ class Run:
         order = [host.label for host in self.fleet]
         if self.failed:
             yield f"\n{self.task}: {len(self.failed)} of {len(self.fleet)} failed"
-        yield from report.grouped(sorted(self.records, key=lambda record: order.index(record.host)))
+        yield from recap.grouped(sorted(self.records, key=lambda record: order.index(record.host)))
         if self._unreachable_hint and any(r.error and r.error.unreachable for r in self.records):
             yield f"  to do: {self._unreachable_hint}"
         if self.left:
@@ -242,7 +242,7 @@ def run(
         this.recap()
     except KubeNginxError as error:
         if json:
-            report.write(report.refusal(task, str(error)))
+            report.write(recap.refusal(task, str(error)))
         raise invoke.Exit(str(error), code=error.exit_code) from None
 
 
