@@ -6,6 +6,7 @@ import os
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -196,6 +197,62 @@ def test_releases_are_kept_but_not_for_ever(lab: Lab, quick: Path, hosts_toml: T
         assert run_fab("deploy", "--limit", "lab-node-1", hosts=path).status == 0
     releases = lab.nodes[0].enter(f"ls -d {PREFIX}/releases/*/ | grep -v 'current\\|previous'").split()
     assert len(releases) == 3
+
+
+@contextmanager
+def leads_nowhere(node: Node) -> Iterator[None]:
+    """The service's user may connect to nobody; everybody else may."""
+    uid = node.enter("id -u kube-nginx").strip()
+    node.enter(f"ip rule add pref 10 uidrange {uid}-{uid} to 198.18.0.0/15 prohibit")
+    try:
+        yield
+    finally:
+        node.enter("ip rule del pref 10")
+
+
+NOWHERE = "rolled back: no apiserver answers through 127.0.0.1:8443 "
+
+
+def test_a_proxy_that_leads_nowhere_goes_back(lab: Lab, quick: Path, hosts_toml: Toml) -> None:
+    node = lab.nodes[0]
+    before = node.enter(f"cat {CONF}; readlink {PREFIX}/releases/current"), main_pid(node)
+    with leads_nowhere(node):
+        ran = run_fab("deploy", "--json", hosts=changed(hosts_toml, 21))
+    assert ran.status == 1
+    assert results(ran.json) == ["rolled back", "not begun", "not begun"]
+    assert ran.json["nodes"][0]["error"]["message"].startswith(NOWHERE)
+    assert ":6443 does directly" in ran.json["nodes"][0]["error"]["message"]
+    assert "not begun: lab-node-2, lab-node-3: 1 failed, and max_failures is 0" in ran.err
+    assert "then again: fab deploy --limit lab-node-1,lab-node-2,lab-node-3" in ran.err
+    assert (node.enter(f"cat {CONF}; readlink {PREFIX}/releases/current"), main_pid(node)) == before
+    assert results(run_fab("deploy", "--json", hosts=quick).json) == ["unchanged"] * 3
+
+
+def test_a_unit_that_leads_nowhere_goes_back(lab: Lab, quick: Path, hosts_toml: Toml) -> None:
+    node = lab.nodes[1]
+    other = hosts_toml(("[build]", "[proxy]\nworker_connections = 512\n\n[build]"))
+    node.enter(
+        "sed -i s/RestartSec=5/RestartSec=7/ /etc/systemd/system/kube-nginx.service; systemctl daemon-reload"
+    )
+    with leads_nowhere(node):
+        ran = run_fab("deploy", "--limit", node.name, "--json", hosts=other)
+    assert results(ran.json) == ["rolled back"]
+    assert "RestartSec=7" in node.enter("cat /etc/systemd/system/kube-nginx.service")
+    shown = node.enter("systemctl show -p RestartUSec,ActiveState,UnitFileState,NeedDaemonReload kube-nginx")
+    wanted = ["RestartUSec=7s", "ActiveState=active", "UnitFileState=enabled", "NeedDaemonReload=no"]
+    assert sorted(shown.split()) == sorted(wanted)
+
+
+def test_a_first_one_that_leads_nowhere_is_left_stopped(lab: Lab, quick: Path) -> None:
+    node = lab.nodes[2]
+    assert run_fab("uninstall", "--yes", "--limit", node.name, hosts=quick).status == 0
+    with leads_nowhere(node):
+        ran = run_fab("deploy", "--limit", node.name, "--json", hosts=quick)
+    assert results(ran.json) == ["rolled back"]
+    assert ran.json["nodes"][0]["error"]["message"].endswith("; nothing ran there before, so it is stopped")
+    assert node.enter("systemctl is-active kube-nginx || true").strip() == "inactive"
+    assert node.enter("ls /etc/systemd/system | grep kube-nginx || true") == ""
+    assert node.enter("ls /etc/systemd/system/multi-user.target.wants | grep kube-nginx || true") == ""
 
 
 def test_sessions_to_a_removed_apiserver_end(lab: Lab, quick: Path, hosts_toml: Toml) -> None:
