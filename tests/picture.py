@@ -1,6 +1,6 @@
 """Makes docs/deploy.svg from a real run: python -m tests.picture (needs the lab up, and pyte).
 
-`fab build deploy` runs on a terminal of its own; what that terminal shows at the end is the picture.
+`fab build deploy status` runs on a terminal of its own; what that terminal shows at the end is the picture.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from rich.text import Text
 
 ROOT = Path(__file__).parent.parent
 COLUMNS, LINES = 100, 40
-PROMPT = "$ fab build deploy"
+TASKS = ["build", "deploy", "status"]
 
 
 def run(arguments: list[str]) -> pyte.Screen:
@@ -59,9 +59,9 @@ def line(screen: pyte.Screen, row: int) -> Text:
 
 def main() -> None:
     """Writes the picture."""
-    screen = run(["build", "deploy"])
+    screen = run(TASKS)
     console = Console(record=True, width=COLUMNS, file=StringIO(), force_terminal=True)
-    console.print(PROMPT, highlight=False)
+    console.print(f"$ fab {' '.join(TASKS)}", highlight=False)
     rows = [line(screen, row) for row in range(LINES)]
     while rows and not rows[-1].plain:
         rows.pop()
@@ -71,7 +71,7 @@ def main() -> None:
     plain = re.sub(
         r"@font-face \{\{.*?\}\}\s*", "", CONSOLE_SVG_FORMAT, flags=re.DOTALL
     )  # no fonts from afar
-    console.save_svg(str(ROOT / "docs" / "deploy.svg"), title="fab build deploy", code_format=plain)
+    console.save_svg(str(ROOT / "docs" / "deploy.svg"), title=f"fab {' '.join(TASKS)}", code_format=plain)
 
 
 if __name__ == "__main__":

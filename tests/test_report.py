@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from io import StringIO
 
+import pytest
 from rich.console import Console
 
 from tasks.core import report
@@ -58,6 +59,19 @@ def test_a_terminal_gets_a_line_a_step_that_fits() -> None:
         shown = Console(file=StringIO(), width=width).render_str(stream.getvalue())
         assert "1 failed, 1 changed" in shown.plain or "1 changed, 1 failed" in shown.plain
         assert "b: ended with status 1" in shown.plain
+
+
+@pytest.mark.parametrize(
+    ("details", "line"),
+    [
+        ([], ""),
+        (["unchanged"] * 3, "unchanged"),
+        (["unchanged", "reload: the configuration differs", "unchanged"], "2 unchanged, 1 reload"),
+        (["a", "b", "c", "d", "e"], ""),
+    ],
+)
+def test_what_the_hosts_of_a_step_have_in_common(details: list[str], line: str) -> None:
+    assert report._in_common(details) == line
 
 
 def test_a_table_in_a_pipe_has_no_lines_and_no_trailing_blanks() -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from time import monotonic
@@ -146,11 +148,18 @@ class Live:
         states = [record.outcome.state for record in self._records]
         worst = next((s for s in ("failed", "warning", "changed") if s in states), "ok")
         counts = ", ".join(f"{states.count(s)} {s}" for s in MARKS if s in states)
-        details = {r.outcome.detail for r in self._records if r.outcome.state in ("ok", "changed")}
-        detail = details.pop() if len(details) == 1 else ""
+        detail = _in_common([r.outcome.detail for r in self._records if r.outcome.state in ("ok", "changed")])
         seconds = f"{monotonic() - self._began:.1f}s"
         line = f"{MARKS[worst]} {self._step:<14} {counts:<22} [dim]{seconds:>6}[/]"
         return f"{line}  [dim]{escape(detail)}[/]" if detail else line
+
+
+def _in_common(details: Sequence[str]) -> str:
+    """What the hosts of a step did, in one line: all the same, or how many did what."""
+    if len(set(details)) <= 1:
+        return "".join(set(details))
+    heads = Counter(re.split("[:,;]", detail)[0] for detail in details)
+    return ", ".join(f"{count} {head}" for head, count in heads.items()) if len(heads) <= 4 else ""
 
 
 def table(console: Console, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
