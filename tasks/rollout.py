@@ -10,7 +10,7 @@ from .core import commands, recap
 from .core.activation import Order, activate
 from .core.batches import overridden
 from .core.deployment import Deployment
-from .core.errors import UsageError
+from .core.errors import StepError, UsageError
 from .core.facts import CURRENT, PREVIOUS
 from .core.node import Node
 from .core.plan import returning
@@ -77,12 +77,7 @@ def rollback(
         r.step("survey", lambda node: _way_back(r.settings, node))
         able = [node for node in r.alive if node.survey(r.settings.proxy).releases.get(PREVIOUS)]
 
-        def work(node: Node) -> Outcome:
-            r.lock(node, patience)
-            node.forget()
-            return _rollback(r, node, rollout)
-
-        rolling(r, "rollback", work, able, rollout)
+        rolling(r, "rollback", lambda node: _rollback(r, node, rollout), able, rollout, patience)
 
 
 def _way_back(settings: Settings, node: Node) -> Outcome:
@@ -94,8 +89,9 @@ def _way_back(settings: Settings, node: Node) -> Outcome:
 
 def _rollback(r: Run, node: Node, rollout: Rollout) -> Outcome:
     facts = node.survey(r.settings.proxy)
-    action = returning(facts, r.settings.proxy)
-    order = Order(action, "rolled back", facts.releases[PREVIOUS], boot="1", listen=())
+    if PREVIOUS not in facts.releases:
+        raise StepError("somebody has removed the release before this one", hint="fab status --limit {nodes}")
+    order = Order(returning(facts, r.settings.proxy), "went back", facts.releases[PREVIOUS], listen=())
     return activate(node, order, r.settings, rollout, r.me)
 
 

@@ -88,8 +88,6 @@ def restart(
 
 def _over_the_fleet(r: Run, action: str, rollout: Rollout, wait: int) -> None:
     def work(node: Node) -> Outcome:
-        r.lock(node, wait)
-        node.forget()
         facts = node.survey(r.settings.proxy)
         if facts.masked:
             raise StepError("the unit is masked", hint=UNMASK)
@@ -97,7 +95,7 @@ def _over_the_fleet(r: Run, action: str, rollout: Rollout, wait: int) -> None:
             raise StepError(f"the service is {facts.state}, nothing to reload", hint=_start(facts))
         return activate(node, Order(action, f"{action}ed"), r.settings, rollout, r.me)
 
-    rolling(r, action, work, r.alive, rollout)
+    rolling(r, action, work, r.alive, rollout, wait)
 
 
 @task(help=FLEET_HELP)

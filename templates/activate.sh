@@ -1,10 +1,10 @@
 # Puts a release in place and has kube-nginx run it; if that does not hold, puts back what was there.
 # It goes on to its end when nobody listens any more, so that no node stays half way.
-# Given: prefix, unit, unit_path, lock, holder; release ("": the files stay as they are); previous (what
-# `fab rollback` is to go to; "-": to what is there now); action (enable, reload, upgrade, restart or stop);
-# boot (1, 0 or "": whether it is to start at boot); listen and listened (addresses as /proc/net/tcp writes
-# them, after and before); strays (PIDs that have the port); was_active and was_enabled ("": as they are
-# now); timeout, settle (hundredths of a second); keep (how many releases).
+# Given: lock, holder; release ("": the files stay as they are); previous (what `fab rollback` is to go to; "-":
+# to what is there now); action (enable, reload, upgrade, restart or stop); boot (1, 0 or "": whether it is to
+# start at boot); listen and listened (addresses as /proc/net/tcp writes them, after and before); strays (PIDs
+# that have the port); was_active and was_enabled ("": as they are now); timeout, settle (hundredths of a
+# second); keep (how many releases). Ends with 75 if nothing was begun.
 trap '' HUP INT TERM PIPE
 exec 8<>"$lock.action"
 flock -n 8 || { echo 'another activation is under way on the node' >&2; exit 75; }
@@ -12,22 +12,10 @@ case $(cat "$lock.lock" 2>/dev/null) in
   "$holder since "*) ;;
   *) echo 'the lock on the node has gone to somebody else' >&2; exit 75 ;;
 esac
-releases=$prefix/releases
-binary=$prefix/sbin/kube-nginx
-say() { printf 'kn.%s=%s\n' "$1" "$2"; }
 why=
 
 # --- files ---
 
-live() {
-  case $1 in
-    kube-nginx) echo "$binary" ;;
-    kube-nginx.conf) echo "$prefix/conf/$1" ;;
-    *) echo "$unit_path" ;;
-  esac
-}
-names='kube-nginx kube-nginx.conf kube-nginx.service'
-sum() { { sha256sum < "$1"; } 2>/dev/null | cut -c1-64; }
 same() { [ "$(sum "$1")$(stat -c %a:%u:%g "$1" 2>/dev/null)" = "$(sum "$2")$(stat -c %a:%u:%g "$2" 2>/dev/null)" ]; }
 # the name of a release: from the sums of its files, as `release.name_of` makes it; "" for those in use
 name_of() {
@@ -47,16 +35,20 @@ keep_live() {
   done
   mv "$releases/$before.part" "$releases/$before"
 }
+fresh_of() { echo "$(dirname "$(live "$1")")/.$1.fresh"; }
+# all of a release or nothing: what can fail for want of room comes first
 put() {
   [ "$(name_of "$releases/$1")" = "$1" ] || { why="the release $1 is damaged on the node"; return 1; }
   for name in $names; do
-    from=$releases/$1/$name to=$(live "$name")
-    fresh=${to%/*}/.$name.fresh
-    if [ ! -f "$from" ]; then
-      [ "$to" != "$unit_path" ] || systemctl disable "$unit" 2>/dev/null
-      rm -f "$to"
-    elif ! same "$from" "$to"; then
-      copy "$from" "$fresh" && mv -f "$fresh" "$to" || { rm -f "$fresh"; return 1; }
+    [ ! -f "$releases/$1/$name" ] || same "$releases/$1/$name" "$(live "$name")" ||
+      copy "$releases/$1/$name" "$(fresh_of "$name")" || { rm -f "$(fresh_of "$name")"; return 1; }
+  done
+  for name in $names; do
+    if [ -f "$(fresh_of "$name")" ]; then
+      mv -f "$(fresh_of "$name")" "$(live "$name")" || return
+    elif [ ! -f "$releases/$1/$name" ]; then
+      [ "$(live "$name")" != "$unit_path" ] || systemctl disable "$unit" 2>/dev/null
+      rm -f "$(live "$name")"
     fi
   done
 }
@@ -65,31 +57,12 @@ point() { ln -sfn "$2" "$releases/.$1" && mv -fT "$releases/.$1" "$releases/$1";
 # --- the service ---
 
 now() { read -r up _ < /proc/uptime; echo "${up%.*}${up#*.}"; }
-of_systemd() { systemctl show -p "$1" "$unit" | cut -d= -f2-; }
-in_unit() { grep -q "/$unit\$" "/proc/$1/cgroup" 2>/dev/null; }
-main() {
-  pid=$(cat "$prefix/logs/nginx.pid" 2>/dev/null)
-  if [ -n "$pid" ] && in_unit "$pid"; then echo "$pid"; else of_systemd MainPID; fi
-}
-parent() { sed -n 's/^PPid:[[:space:]]*//p' "/proc/$1/status" 2>/dev/null; }
-children() { grep -ls "^PPid:[[:space:]]*$1\$" /proc/[0-9]*/status | cut -d/ -f3; }
-workers() {
-  for w in $(children "$1"); do
-    grep -q 'worker process' "/proc/$w/cmdline" && ! grep -q 'shutting down' "/proc/$w/cmdline" && echo "$w"
-  done
-}
-started() { sed 's/.*) //' "/proc/$1/stat" 2>/dev/null | cut -d' ' -f20; }
 refresh() { [ "$(of_systemd NeedDaemonReload)" != yes ] || systemctl daemon-reload; }
+list() { echo $1; } # on one line
 
-# the kernel lists the sockets that listen first; the rest may be many thousands
-listening() {
-  for table in /proc/net/tcp /proc/net/tcp6; do
-    [ ! -r "$table" ] || sed -n -e 1d -e '/^ *[0-9]*: [^ ]* [^ ]* 0A /!q' -e p "$table"
-  done
-}
-# whether the service does what it should; if not, $why says what is missing.
-# $expected: the addresses; $unlike: what the main process must not be; $stale: workers that do not count
-expected=
+# whether the service does what it should; if not, $why says what is missing. The three are its arguments:
+# addresses that it must have, what its main process must not be, workers that do not count
+expected= unlike= stale=
 anew() { unlike=none stale=; }
 anew
 holds() {
@@ -98,18 +71,18 @@ holds() {
   pid=$(main)
   why="the process that was there goes on (PID $pid)"
   [ "$pid" != "$unlike" ] || return 1
-  why="it runs another file than $binary: $(readlink "/proc/$pid/exe")"
+  why="it runs another file than $binary: $(readlink "/proc/$pid/exe" | clean)"
   [ "$(sum "/proc/$pid/exe")" = "$(sum "$binary")" ] || return 1
   why='nginx did not take the new configuration: no new worker has come'
-  fresh=
-  for w in $(workers "$pid"); do
-    case " $stale " in *" $w "*) ;; *) fresh=$w ;; esac
+  news=
+  for worker in $(workers "$pid"); do
+    case " $stale " in *" $worker "*) ;; *) news=$worker ;; esac
   done
-  [ -n "$fresh" ] || return 1
-  own=" $(ls -l "/proc/$pid/fd" | sed -n 's/.*socket:\[\([0-9]*\)\]$/\1/p' | tr '\n' ' ') "
+  [ -n "$news" ] || return 1
+  own=" $(sockets "$pid")"
   for address in $expected; do
     why="it does not listen where it should ($address)"
-    inode=$(listening | grep " $address " | tr -s ' ' | cut -d' ' -f11)
+    inode=$(listening | while read -r _ local _ _ _ _ _ _ _ inode _; do [ "$local" != "$address" ] || echo "$inode"; done)
     case $own in *" ${inode:-none} "*) ;; *) return 1 ;; esac
   done
   why=
@@ -145,30 +118,28 @@ boots() {
     { why="systemctl $verb failed"; return 1; }
 }
 reload() {
-  unlike=none stale=$(echo $(workers "$(main)"))
+  unlike=none stale=$(list "$(workers "$(main)")")
   systemctl reload "$unit" || { why='systemd could not reload it'; return 1; }
   until_it_holds "$1"
 }
 # the new master is seen to live before the old one is sent away; if it dies, the old one has gone on
 upgrade() {
   old=$(main) unlike=$old stale=
+  [ "${old:-0}" -gt 0 ] || { why='the service does not run'; return 1; }
   handed_over=$prefix/logs/nginx.pid.oldbin
   # while the master before it still lives, for the sessions that it had, nginx ignores USR2
   until ! in_unit "$(parent "$old")"; do
     [ "$(now)" -lt "$1" ] || { why='the process before the last upgrade still has sessions'; return 1; }
     sleep 0.1
   done
-  deadline=$(($(now) + timeout))
+  until=$(($(now) + timeout))
   kill -USR2 "$old" || { why='the main process is gone'; return 1; }
-  if takes_over "$deadline" && settles "$deadline"; then
+  if takes_over "$until" && settles "$until"; then
     kill -QUIT "$old"
     return 0
   fi
   why="the new binary did not take over: $why"
-  new=$(main)
-  [ "$new" = "$old" ] || kill -TERM "$new"
-  soon=$(($(now) + 500))
-  until [ "$(main)" = "$old" ] || [ "$(now)" -gt "$soon" ]; do sleep 0.05; done
+  send_away TERM 500 || send_away KILL 200
   return 1
 }
 takes_over() {
@@ -180,11 +151,28 @@ takes_over() {
     sleep 0.05
   done
 }
+# ends whatever came of USR2, with a signal, and waits until the old master is the main process again
+successors() { for child in $(children "$old"); do is_worker "$child" || echo "$child"; done; }
+send_away() {
+  soon=$(($(now) + $2))
+  for master in $(successors); do
+    [ "$1" = TERM ] || kill -KILL $(children "$master") 2>/dev/null
+    kill -"$1" "$master" 2>/dev/null
+  done
+  until [ -z "$(successors)" ] && [ "$(main)" = "$old" ]; do
+    [ "$(now)" -lt "$soon" ] || return 1
+    sleep 0.05
+  done
+}
 restart() {
   unlike=$(main) stale=
   refresh
   systemctl reset-failed "$unit" 2>/dev/null
-  for pid in $strays; do kill -TERM "$pid" 2>/dev/null; done
+  for pid in $strays; do
+    case $(readlink "/proc/$pid/exe") in
+      "$binary" | "$binary (deleted)") in_unit "$pid" || kill -TERM "$pid" ;;
+    esac
+  done
   timeout "$((timeout / 100))" systemctl restart "$unit" || { why='the service did not start'; return 1; }
   settles "$1"
 }
@@ -232,8 +220,13 @@ forth() {
     restart) boots && restart "$deadline" ;;
   esac
 }
+# whether the very process that was there before is there, and does what it did
+as_before() {
+  anew
+  holds && [ "$(main)" = "$first" ] && { [ "$action" != reload ] || [ "$(list "$(workers "$first")")" = "$first_workers" ]; }
+}
 back() {
-  if [ -n "$release" ] && ! put "$before"; then
+  if [ -n "$release" ] && [ "$(name_of '')" != "$before" ] && ! put "$before"; then
     say result lost
     say still "$why"
     return
@@ -248,9 +241,8 @@ back() {
   fi
   expected=$listened settle=0
   deadline=$(($(now) + timeout))
-  anew
-  if ! holds || { [ "$action" = reload ] && [ "$(echo $(workers "$(main)"))" != "$first" ]; }; then
-    case $action in reload) reload "$deadline" ;; *) restart "$deadline" ;; esac
+  if ! as_before; then
+    if [ "$action" = reload ] && [ "$(main)" = "$first" ]; then reload "$deadline"; else restart "$deadline"; fi
   fi
   anew
   if holds; then
@@ -261,19 +253,21 @@ back() {
     say result lost
   fi
 }
+
 before=$(name_of '')
 if [ -z "$was_active" ]; then
   case $(of_systemd ActiveState) in
-    active) was_active=1 ;;
+    active | reloading) was_active=1 ;;
     activating) was_active=trying ;;
     *) was_active=0 ;;
   esac
 fi
 : "${was_enabled:=$([ "$(of_systemd UnitFileState)" = enabled ] && echo 1 || echo 0)}"
+[ -z "$strays" ] || was_active=1 # they served clients
 say was_active "$was_active"
 say was_enabled "$was_enabled"
 say before "$before"
-first=$(echo $(workers "$(main)"))
+first=$(main) first_workers=$(list "$(workers "$(main)")")
 if forth; then
   done_with
   say result done

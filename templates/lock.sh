@@ -14,7 +14,7 @@ if ! take "$patience" 8; then
   echo 'kn.held=an activation that was begun earlier, which is not over yet'
   exit 75
 fi
-exec 8>&-
 printf '%s since %s' "$holder" "$(date '+%F %T %Z')" > "$lock.lock"
+exec 8>&-
 echo kn.locked=1
-while [ "$(timeout 60 head -c 1 | wc -c)" -eq 1 ]; do :; done
+while [ "$(timeout 120 head -c 1 | wc -c)" -eq 1 ]; do :; done

@@ -166,7 +166,7 @@ def test_a_hand_edit_is_shown_and_kept(lab: Lab, quick: Path) -> None:
     assert "kube-nginx.conf was edited on the node" in run_fab("diff", hosts=quick).out
     ran = run_fab("deploy", "--json", hosts=quick)
     step = next(s for s in ran.json["nodes"][2]["steps"] if s["step"] == "stage")
-    told = "kube-nginx.conf had been edited there; kept as it was in "
+    told = "kube-nginx.conf had been edited there; it will be kept in "
     assert step["state"] == "warning"
     assert step["detail"].startswith(told)
     folder = step["detail"].removeprefix(told)
@@ -178,7 +178,7 @@ def test_rollback_goes_back_and_forward_again(lab: Lab, quick: Path, hosts_toml:
     forward = [node.enter(f"cat {CONF}") for node in lab.nodes]
     back = run_fab("rollback", "--json", hosts=quick)
     assert back.status == 0, back.err
-    assert results(back.json) == ["rolled back"] * 3
+    assert results(back.json) == ["went back"] * 3
     assert all("max_fails=2" in node.enter(f"cat {CONF}") for node in lab.nodes)
     assert results(run_fab("deploy", "--json", hosts=quick).json) == ["unchanged"] * 3
     assert run_fab("rollback", hosts=quick).status == 0

@@ -78,17 +78,18 @@ def stage(node: Node, release: Release, settings: Settings, facts: Facts) -> Non
         f"{name} {MODES[name]} {release.sums[name]} {len(needed.get(name, b''))}" for name in release.contents
     ]
     newer = rules.number(release.version) >= rules.ERROR_LOG_OPTION_SINCE
-    script = commands.script(
+    script = commands.on_node(
+        proxy,
+        "prepare",
+        "tidy",
         "stage",
-        prefix=proxy.prefix,
         user=proxy.user,
-        unit_path=commands.UNIT_PATH,
         release=release.name,
         parts="\n".join(parts),
         options="-e stderr" if newer else "",
     )
     try:
-        node.feed(f"exec 3<&0\n{commands.tidy(proxy)}\n{script}", b"".join(needed.values()))
+        node.feed(f"exec 3<&0\n{script}", b"".join(needed.values()))
     except StepError as error:
         message, hint = _UNSTAGED.get(error.status or 0, (error.message, error.hint))
         tail = _STAMP.sub("", error.tail)
@@ -111,7 +112,10 @@ def activate(node: Node, order: Order, settings: Settings, rollout: Rollout, me:
     listen = settings.proxy.listen if order.listen is None else _own(node.survey(settings.proxy))
     proof = reach.proof(node.transport, listen, settings.apiservers)
     if proof.state != "ok":
+        connected = node.is_connected
         _still_there(node, order)
+        if not connected:  # what a broken connection kept from being seen is looked at again
+            proof = reach.proof(node.transport, listen, settings.apiservers)
     if proof.state != "failed":
         state = "warning" if proof.state == "warning" else "changed"
         return Outcome(state, f"{order.result}, {proof.text}", {"result": order.result})
@@ -131,11 +135,9 @@ def _still_there(node: Node, order: Order) -> None:
 
 def _run(node: Node, order: Order, settings: Settings, rollout: Rollout, me: str, facts: Facts) -> Ended:
     proxy = settings.proxy
-    script = commands.script(
+    script = commands.on_node(
+        proxy,
         "activate",
-        prefix=proxy.prefix,
-        unit=commands.UNIT,
-        unit_path=commands.UNIT_PATH,
         lock=LOCK,
         holder=me,
         release=order.release,
@@ -157,6 +159,10 @@ def _run(node: Node, order: Order, settings: Settings, rollout: Rollout, me: str
         raise StepError(f"{order.action}: {error.message}", tail=error.tail, hint=_UNKNOWN) from None
     finally:
         node.forget()
+    if ended.status == 75:
+        raise StepError(
+            f"nothing was begun: {ended.stderr.strip()}", hint="again: fab deploy --limit {nodes}"
+        )
     if not _said(ended, "result"):
         raise StepError(f"{order.action}: ended with status {ended.status}", tail=ended.stderr, hint=_UNKNOWN)
     return ended

@@ -52,46 +52,32 @@ def leashed(script: str) -> str:
     )
 
 
-def script(name: str, **given: object) -> str:
-    """A script of templates/, with what it is given as shell variables before it."""
+def script(*names: str, **given: object) -> str:
+    """Scripts of templates/, one after the other, with what they are given as shell variables before them."""
     lines = [f"{key}={quote(str(value))}" for key, value in given.items()]
-    return "\n".join(
-        [f"# {name}.sh", *lines, files(TEMPLATES).joinpath(f"{name}.sh").read_text(encoding="utf-8")]
-    )
+    texts = [files(TEMPLATES).joinpath(f"{name}.sh").read_text(encoding="utf-8") for name in names]
+    return "\n".join([f"# {names[-1]}.sh", *lines, *texts])
+
+
+def on_node(proxy: Proxy, *names: str, **given: object) -> str:
+    """Scripts that need what all of them have in common (templates/common.sh)."""
+    return script("common", *names, prefix=proxy.prefix, unit=UNIT, unit_path=UNIT_PATH, **given)
 
 
 def survey(proxy: Proxy) -> str:
     """Everything later steps need to know of a node, as lines `kn.KEY=VALUE`."""
-    return script(
-        "survey",
-        prefix=proxy.prefix,
-        user=proxy.user,
-        ports=" ".join(f"{address.port:04X}" for address in proxy.listen),
-        properties=_PROPERTIES,
-        unit=UNIT,
-        unit_path=UNIT_PATH,
-    )
+    ports = " ".join(f"{address.port:04X}" for address in proxy.listen)
+    return on_node(proxy, "survey", user=proxy.user, ports=ports, properties=_PROPERTIES)
 
 
 def mkdir(proxy: Proxy) -> str:
     """The three directories, and the service's own user where there is one."""
-    directories = " ".join(quote(f"{proxy.prefix}/{d}") for d in ("conf", "logs", "sbin"))
-    script = f"set -e; mkdir -p {directories}\n"
-    if proxy.user:
-        user = quote(proxy.user)
-        script = (
-            f"set -e; id -u {user} >/dev/null 2>&1 || useradd --system --user-group --no-create-home"
-            f" --home-dir /nonexistent --shell /usr/sbin/nologin {user}\n{script}"
-            f"find {quote(proxy.prefix + '/logs')} ! -user {user} -exec chown -h {user}:{user} {{}} +\n"
-        )
-    return script
+    return on_node(proxy, "prepare", user=proxy.user)
 
 
 def tidy(proxy: Proxy) -> str:
     """Removes what a run that was cut off has left behind; only for whoever has the node's lock."""
-    prefix, units = quote(proxy.prefix), quote(UNIT_PATH.rpartition("/")[0])
-    beside = f"{prefix}/conf/.kube-nginx* {prefix}/sbin/.kube-nginx* {units}/.{UNIT}*"
-    return f"rm -rf {prefix}/releases/*.part {beside}"
+    return on_node(proxy, "tidy")
 
 
 def receive(destination: str, size: int, sha256: str, mode: str, owner: str = "0:0") -> str:

@@ -99,21 +99,25 @@ class Deployment:
             return Outcome("changed", f"release {release.name}, tested")
         names = " and ".join(plan.edited)
         where = f"{self._settings.proxy.prefix}/releases/{name_of(found(facts, self._settings.proxy))}"
-        kept = f"{names} had been edited there; kept as it was in {where}"
+        kept = f"{names} had been edited there; it will be kept in {where}"
         return Outcome("warning", kept, {"edited": list(plan.edited)})
 
     def _tidied(self, node: Node, plan: Plan, facts: Facts) -> Outcome:
         """For a node that has all files: what a run that was cut off has left there goes."""
         if facts.leftovers:
             node.sh(commands.tidy(self._settings.proxy))
-        if plan.action == NOTHING:
-            self._run.unlock(node)
-        return Outcome("ok", "nothing to bring" + (", leftovers removed" if facts.leftovers else ""))
+        detail = "nothing to bring" + (", leftovers removed" if facts.leftovers else "")
+        if plan.action != NOTHING:
+            return Outcome("ok", detail)
+        self._run.unlock(node)
+        return Outcome("ok", detail, {"result": plan.result})
 
     def activate(self, node: Node) -> Outcome:
         """Changes the node over to its release; goes back if that does not work."""
-        plan = self._plans[node.label]
-        name = self._releases.for_arch(node.survey(self._settings.proxy).arch).name if plan.files else ""
+        plan, facts = self._look(node)
+        if plan.action == NOTHING:
+            return Outcome("ok", plan.result, {"result": plan.result})
+        name = self._releases.for_arch(facts.arch).name if plan.files else ""
         action = "restart" if plan.action == "install" else plan.action
         order = Order(action, plan.result, name, strays=plan.strays, boot="1")
         return activate(node, order, self._settings, self._rollout, self._run.me)

@@ -14,7 +14,7 @@ from .node import Node
 from .piped import Piped
 
 LOCK = "/run/kube-nginx"
-_BEAT = 15.0  # seconds; the node lets go after 60 without one
+_BEAT = 15.0  # seconds; the node lets go after 120 without one
 _PATIENCE = 120  # seconds that an activation may go on after its connection broke
 
 

@@ -18,9 +18,8 @@ from .facts import Facts
 from .host import Ended, ended_as, failure, runner_options, too_late
 from .link import Link
 from .piped import Piped
+from .reach import REACHED_AT
 from .settings import Endpoint, Proxy
-
-_REACHED_AT = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - nothing is bound here
 
 
 class Node(Link):
@@ -164,7 +163,7 @@ class Node(Link):
 
         It is opened by sshd (direct-tcpip), so nothing is needed on the node; None if sshd forbids it.
         """
-        host = _REACHED_AT.get(listener.host, listener.host)
+        host = REACHED_AT.get(listener.host, listener.host)
         try:
             self.transport.open_channel(
                 "direct-tcpip", (host, listener.port), ("127.0.0.1", 0), timeout=timeout

@@ -103,8 +103,15 @@ class Piped:
         words = "".join(line for line in text.splitlines(keepends=True) if not line.startswith("kn."))
         return Ended(status, text, words)
 
+    def release(self) -> None:
+        """Ends its standard input, and waits for a moment until it has ended."""
+        with suppress(OSError, EOFError, paramiko.SSHException):
+            self._channel.shutdown_write()
+            self._channel.status_event.wait(2)
+        self.close()
+
     def close(self) -> None:
-        """Lets go of the command: its standard input ends."""
+        """Lets go of the command."""
         self._channel.close()
 
     def _read(self) -> bool:

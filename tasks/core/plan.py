@@ -170,6 +170,7 @@ def returning(facts: Facts, proxy: Proxy) -> str:
     there = found(facts, proxy)
     if not facts.active or kept.get(UNIT) != there.get(UNIT):
         return RESTART
-    if kept.get(BINARY) != there.get(BINARY):
+    running = facts.process.sha256 if facts.process else ""
+    if kept.get(BINARY) not in (there.get(BINARY), running) or there.get(BINARY) != running:
         return RESTART if _no_upgrade(facts) else UPGRADE
     return RELOAD

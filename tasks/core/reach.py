@@ -13,7 +13,7 @@ import paramiko
 
 from .address import Endpoint
 
-_REACHED_AT = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - nothing is bound here
+REACHED_AT = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - nothing is bound here
 _TLS_RECORDS = (b"\x15\x03", b"\x16\x03")  # how an alert and a handshake message begin
 _FORBIDDEN = "sshd there forbids forwarding"
 _CLOSED = "accepted the connection and closed it before TLS"
@@ -65,6 +65,8 @@ def proof(
     "failed" is what only the proxy can be blamed for. Where no apiserver answers directly either it is
     a "warning", since a cluster may be built in that order; so it is where sshd forbids trying.
     """
+    if not listeners:
+        return Proof("failed", "it listens nowhere")
     met = {listener: _through(transport, listener, len(apiservers) + 1, timeout) for listener in listeners}
     missed = [f"{listener} ({reached.text})" for listener, reached in met.items() if reached.ok is False]
     if not missed:
@@ -119,7 +121,7 @@ def _failed(through: str, though: str = "") -> Proof:
 def _attempt(transport: paramiko.Transport, endpoint: Endpoint, timeout: float) -> tuple[bool | None, str]:
     deadline = monotonic() + timeout
     silent = f"did not answer within {timeout:g} s"
-    address = (_REACHED_AT.get(endpoint.host, endpoint.host), endpoint.port)
+    address = (REACHED_AT.get(endpoint.host, endpoint.host), endpoint.port)
     transport.get_exception()  # forgets that of an earlier channel
     try:
         channel = transport.open_channel("direct-tcpip", address, ("127.0.0.1", 0), timeout=timeout)

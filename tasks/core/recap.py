@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
@@ -63,8 +63,16 @@ def grouped(records: Sequence[Record]) -> list[str]:
     return [explain(error, key[0], hosts) for key, (error, hosts) in groups.items()]
 
 
-def document(task: str, records: Sequence[Record], hosts: Sequence[str], left: Sequence[str] = ()) -> str:
-    """The JSON document of a run; `left` are the hosts whose turn never came."""
+NOT_BEGUN = "not begun"
+CHANGED = ("enabled", "reloaded", "upgraded", "restarted", "installed", "went back")
+"""The results after which a host is not what it was."""
+
+
+def document(
+    task: str, records: Sequence[Record], hosts: Sequence[str], results: Mapping[str, str] | None = None
+) -> str:
+    """The JSON document of a run; `results` says what became of each host, for tasks that say so."""
+    results = results or {}
     nodes = []
     for host in hosts:
         mine = [r for r in records if r.host == host]
@@ -75,8 +83,8 @@ def document(task: str, records: Sequence[Record], hosts: Sequence[str], left: S
         nodes.append(
             {
                 "node": host,
-                "ok": host not in left and all(r.outcome.state != "failed" for r in mine),
-                "changed": any(r.outcome.state == "changed" for r in mine),
+                "ok": results.get(host) != NOT_BEGUN and all(r.outcome.state != "failed" for r in mine),
+                "changed": _is_changed(mine, results.get(host)),
                 "steps": [
                     {
                         "step": r.step,
@@ -88,11 +96,15 @@ def document(task: str, records: Sequence[Record], hosts: Sequence[str], left: S
                 ],
                 "error": error and error.error and _error(host, error.step, error.error),
                 **data,
-                **({"result": "not begun"} if host in left else {}),
+                **({"result": results[host]} if host in results else {}),
             }
         )
-    ok = not left and all(r.outcome.state != "failed" for r in records)
+    ok = NOT_BEGUN not in results.values() and all(r.outcome.state != "failed" for r in records)
     return json.dumps({"task": task, "ok": ok, "nodes": nodes}, indent=2)
+
+
+def _is_changed(mine: Sequence[Record], result: str | None) -> bool:
+    return any(r.outcome.state == "changed" for r in mine) if result is None else result in CHANGED
 
 
 def refusal(task: str, message: str) -> str:

@@ -21,11 +21,17 @@ ROLLOUT_HELP = {
 
 
 def rolling(
-    r: Run, name: str, work: Callable[[Node], Outcome], nodes: Sequence[Node], rollout: Rollout
+    r: Run,
+    name: str,
+    work: Callable[[Node], Outcome],
+    nodes: Sequence[Node],
+    rollout: Rollout,
+    wait: int = 0,
 ) -> None:
     """Does `work` on the canaries, then batch by batch; `rollout` says how many, and when to stop.
 
-    The nodes whose turn never came are in `r.left`. Each is unlocked when its turn is over.
+    Each node is locked (after up to `wait` seconds) and looked at anew when its turn comes, and unlocked
+    when it is over. Those whose turn never came are in `r.left`.
     """
     r.counting = True
     rounds = batches(nodes, rollout)
@@ -34,7 +40,7 @@ def rolling(
         if number > 1 and rollout.pause:
             sleep(rollout.pause)
         title = f"{name} {number}/{len(rounds)}" if len(rounds) > 1 else name
-        r.step(name, lambda node: _unlocked(r, node, work), batch, title, finish=True)
+        r.step(name, lambda node: _locked(r, node, work, wait), batch, title, finish=True)
         failures += len(set(r.failed) & {node.label for node in batch})
         done = {record.host for record in r.records if record.step == name}
         if r.interrupted or failures > rollout.max_failures:
@@ -43,7 +49,9 @@ def rolling(
             return
 
 
-def _unlocked(r: Run, node: Node, work: Callable[[Node], Outcome]) -> Outcome:
+def _locked(r: Run, node: Node, work: Callable[[Node], Outcome], wait: int) -> Outcome:
+    r.lock(node, wait)
+    node.forget()
     try:
         return work(node)
     finally:

@@ -101,7 +101,7 @@ class Run:
     def unlock(self, node: Node) -> None:
         """Lets others work on `node`."""
         if held := self._locks.pop(node.label, None):
-            held.close()
+            held.release()
 
     def on_interrupt(self, number: int, frame: FrameType | None) -> None:
         """Ctrl-C: nothing more begins; the second one leaves at once, and the nodes finish by themselves."""
@@ -123,7 +123,7 @@ class Run:
         if self._heartbeat:
             self._heartbeat.stop()
         while self._locks:
-            self._locks.popitem()[1].close()
+            self._locks.popitem()[1].release()
 
     def _note(self, host: Any, step: str, result: Outcome | BaseException, seconds: float) -> None:
         if isinstance(result, BaseException):
@@ -148,28 +148,28 @@ class Run:
         """
         hosts = [host.label for host in self.fleet]
         if self.as_json:
-            report.write(recap.document(self.task, self.records, hosts, self.left))
-        if counts := self._counts():
+            report.write(recap.document(self.task, self.records, hosts, self._results()))
+        if results := Counter(self._results().values()):
+            counts = ", ".join(f"{count} {result}" for result, count in results.items())
             self.console.print(f"{self.task}: {counts}", highlight=False, markup=False)
         if self.failed or self.left:
             raise invoke.Exit("\n".join(self._failures()), code=130 if self.interrupted else 1)
         if self.interrupted:
             raise invoke.Exit("interrupted", code=130)
 
-    def _counts(self) -> str:
-        """How many nodes ended as what, for tasks that say so."""
-        last = {r.host: r.outcome.data["result"] for r in self.records if "result" in r.outcome.data}
-        if not last and not self.counting:
-            return ""
-        last |= dict.fromkeys((host for host in self.failed if host not in last), "failed")
-        last |= dict.fromkeys(self.left, "not begun")
-        return ", ".join(f"{count} {result}" for result, count in Counter(last.values()).items())
+    def _results(self) -> dict[str, str]:
+        """What became of each host, for tasks that say so; a failure outweighs what was said before it."""
+        seen = {r.host: r.outcome.data["result"] for r in self.records if "result" in r.outcome.data}
+        if not seen and not self.counting:
+            return {}
+        failed = {r.host: r.outcome.data.get("result", "failed") for r in self.records if r.error}
+        return seen | failed | dict.fromkeys(self.left, recap.NOT_BEGUN)
 
     def _done(self) -> Iterator[str]:
         """The hosts whose turn came and that are changed now."""
-        changed = {r.host: r.outcome.data["result"] for r in self.records if _is_changed(r)}
-        for result in dict.fromkeys(changed.values()):
-            yield f"{result}: {', '.join(host for host, what in changed.items() if what == result)}"
+        results = self._results()
+        for result in dict.fromkeys(result for result in results.values() if result in recap.CHANGED):
+            yield f"{result}: {', '.join(host for host, what in results.items() if what == result)}"
 
     def _failures(self) -> Iterator[str]:
         order = [host.label for host in self.fleet]
@@ -184,10 +184,6 @@ class Run:
         again = [host for host in order if host in {*self.failed, *self.left}]
         names = shlex.quote(",".join(again))
         yield f"then again: {self._again.format(task=self.task, names=names)}"
-
-
-def _is_changed(record: Record) -> bool:
-    return record.outcome.state in ("changed", "warning") and "result" in record.outcome.data
 
 
 FLEET_HELP = {
