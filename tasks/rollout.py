@@ -14,8 +14,9 @@ from .core.errors import StepError, UsageError
 from .core.facts import CURRENT, PREVIOUS
 from .core.node import Node
 from .core.plan import returning
+from .core.preflight import taken
 from .core.report import Outcome
-from .core.rolling import ROLLOUT_HELP, rolling, seconds
+from .core.rolling import ROLLOUT_HELP, as_given, rolling, seconds
 from .core.run import FLEET_HELP, Run, run
 from .core.settings import Rollout, Settings
 
@@ -32,7 +33,8 @@ def deploy(
     wait: str = "0",
 ) -> None:
     """5-12. Bring every node to what hosts.toml says, by the gentlest way, and prove that it works."""
-    with run(c, "deploy", limit=limit, json=json) as r:
+    flags = as_given(canary, batch, max_failures, wait) | {"force": force}
+    with run(c, "deploy", limit=limit, json=json, flags=flags) as r:
         rollout = overridden(r.settings.rollout, canary=canary, batch=batch, max_failures=max_failures)
         deployment = Deployment(r, rollout, force, seconds("--wait", wait))
         r.step("survey", deployment.survey)
@@ -57,7 +59,12 @@ def diff(c: Context, limit: str | None = None, json: bool = False, exit_code: bo
 def preflight(c: Context, limit: str | None = None, json: bool = False) -> None:
     """See whether deploy could work on each node: libc, room, mounts, ports; writes nothing."""
     with run(c, "preflight", limit=limit, json=json) as r:
-        r.step("preflight", Deployment(r).survey)
+        look = Deployment(r).survey
+        r.step("preflight", lambda node: _able(look(node)))
+
+
+def _able(seen: Outcome) -> Outcome:
+    return Outcome(seen.state, f"deploy can work: {seen.detail}", {"action": seen.data["action"]})
 
 
 @task(help=FLEET_HELP | ROLLOUT_HELP)
@@ -71,13 +78,21 @@ def rollback(
     wait: str = "0",
 ) -> None:
     """Go back to the release before, on every node that has one; once more goes forward again."""
-    with run(c, "rollback", limit=limit, json=json) as r:
+    with run(c, "rollback", limit=limit, json=json, flags=as_given(canary, batch, max_failures, wait)) as r:
         rollout = overridden(r.settings.rollout, canary=canary, batch=batch, max_failures=max_failures)
         patience = seconds("--wait", wait)
         r.step("survey", lambda node: _way_back(r.settings, node))
+        _warn(r)
         able = [node for node in r.alive if node.survey(r.settings.proxy).releases.get(PREVIOUS)]
 
         rolling(r, "rollback", lambda node: _rollback(r, node, rollout), able, rollout, patience)
+
+
+def _warn(r: Run) -> None:
+    """Nodes may have come from different releases, and go to different ones."""
+    ways = {record.outcome.detail for record in r.records if "result" not in record.outcome.data}
+    if len(ways - {""}) > 1:
+        r.console.print("the nodes do not all go the same way: see above, and --limit", markup=False)
 
 
 def _way_back(settings: Settings, node: Node) -> Outcome:
@@ -89,6 +104,8 @@ def _way_back(settings: Settings, node: Node) -> Outcome:
 
 def _rollback(r: Run, node: Node, rollout: Rollout) -> Outcome:
     facts = node.survey(r.settings.proxy)
+    if errors := list(taken(facts, r.settings.proxy)):
+        raise errors[0]
     if PREVIOUS not in facts.releases:
         raise StepError("somebody has removed the release before this one", hint="fab status --limit {nodes}")
     order = Order(returning(facts, r.settings.proxy), "went back", facts.releases[PREVIOUS], listen=())

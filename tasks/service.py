@@ -13,9 +13,10 @@ from .core.batches import overridden
 from .core.errors import StepError, last_lines
 from .core.facts import CURRENT, Facts
 from .core.node import Node
-from .core.preflight import UNMASK
+from .core.preflight import UNMASK, taken
+from .core.release import found, name_of
 from .core.report import Outcome
-from .core.rolling import ROLLOUT_HELP, rolling, seconds
+from .core.rolling import ROLLOUT_HELP, as_given, rolling, seconds
 from .core.run import FLEET_HELP, Run, run
 from .core.settings import Rollout, Settings
 
@@ -81,7 +82,7 @@ def restart(
     wait: str = "0",
 ) -> None:
     """11. Stop and start the service, batch by batch: cuts every open connection."""
-    with run(c, "restart", limit=limit, json=json) as r:
+    with run(c, "restart", limit=limit, json=json, flags=as_given(canary, batch, max_failures, wait)) as r:
         rollout = overridden(r.settings.rollout, canary=canary, batch=batch, max_failures=max_failures)
         _over_the_fleet(r, "restart", rollout, seconds("--wait", wait))
 
@@ -91,6 +92,8 @@ def _over_the_fleet(r: Run, action: str, rollout: Rollout, wait: int) -> None:
         facts = node.survey(r.settings.proxy)
         if facts.masked:
             raise StepError("the unit is masked", hint=UNMASK)
+        if errors := list(taken(facts, r.settings.proxy)):
+            raise errors[0]
         if action == "reload" and not facts.active:
             raise StepError(f"the service is {facts.state}, nothing to reload", hint=_start(facts))
         return activate(node, Order(action, f"{action}ed"), r.settings, rollout, r.me)
@@ -123,7 +126,7 @@ def reload(
     wait: str = "0",
 ) -> None:
     """Have nginx take its configuration anew, batch by batch, without cutting connections."""
-    with run(c, "reload", limit=limit, json=json) as r:
+    with run(c, "reload", limit=limit, json=json, flags=as_given(canary, batch, max_failures, wait)) as r:
         rollout = overridden(r.settings.rollout, canary=canary, batch=batch, max_failures=max_failures)
         _over_the_fleet(r, "reload", rollout, seconds("--wait", wait))
 
@@ -151,6 +154,7 @@ def _status(settings: Settings, node: Node) -> Outcome:
         "enabled": facts.unit.get("UnitFileState") == "enabled",
         "version": facts.version,
         "release": facts.releases.get(CURRENT, ""),
+        "edited": _edited(facts, settings),
         "replaced": facts.replaced,
         "listeners": listeners,
     }
@@ -189,9 +193,22 @@ def _row(host: str, data: dict[str, Any]) -> tuple[str, ...]:
         _age(data["since_seconds"]),
         "-" if restarts is None else str(restarts),
         (data["version"] or "-") + (", replaced" if data["replaced"] else ""),
-        data["release"] or "-",
-        ", ".join(f"{address} {found}" for address, found in data["listeners"].items()),
+        (data["release"] or "-") + (", edited" if data["edited"] else ""),
+        _listeners(data["listeners"]),
     )
+
+
+def _edited(facts: Facts, settings: Settings) -> bool:
+    """Whether other files are in use than those of the release that was put there."""
+    name = facts.releases.get(CURRENT)
+    return bool(name) and name_of(found(facts, settings.proxy)) != name
+
+
+def _listeners(seen: dict[str, str]) -> str:
+    """One word if all is well."""
+    if set(seen.values()) == {"answers"}:
+        return "answers"
+    return ", ".join(f"{address} {state}" for address, state in seen.items())
 
 
 def _age(seconds: float | None) -> str:

@@ -38,7 +38,7 @@ systemctl show -p "$properties" "$unit" | sed 's/^/kn.unit./'
 pid=$(main) own=' '
 if [ "${pid:-0}" -gt 0 ] && [ -d "/proc/$pid" ]; then
   say pid "$pid"; say started "$(started "$pid")"
-  say exe "$(readlink "/proc/$pid/exe" | tr '[:cntrl:]' '?')"; say running_sum "$(sum "/proc/$pid/exe")"
+  say exe "$(readlink "/proc/$pid/exe" | tr -d '\n' | tr '[:cntrl:]' '?')"; say running_sum "$(sum "/proc/$pid/exe")"
   # read, not run: whoever is the service's user may have put another program there
   say running "$(grep -a -o 'nginx version: nginx/[0-9.]*' "/proc/$pid/exe" | head -n 1)"
   for worker in $(workers "$pid"); do say "worker.$worker" "$(started "$worker")"; done
@@ -55,6 +55,8 @@ listening |
     above=$(parent "$holder")
     [ "$(readlink "/proc/$above/exe")" != "$(readlink "/proc/$holder/exe")" ] || holder=$above
     where=$(sed -n '/:name=systemd:\|^0::/s/.*\///p' "/proc/$holder/cgroup" | grep . | head -n 1)
+    # `systemctl stop` is good advice only if it ends nothing else
+    [ "$(systemctl show -p MainPID "${where:--.mount}" | cut -d= -f2)" = "$holder" ] || where=
     # whoever has the port chooses these names, and may not write lines of this survey with them
     exe=$(readlink "/proc/$holder/exe" | clean)
     name=$(clean < "/proc/$holder/comm")

@@ -44,7 +44,7 @@ def test_a_failure_is_told_once_for_all_hosts_that_have_it() -> None:
 
 
 def test_a_host_whose_turn_never_came_is_not_ok() -> None:
-    document = json.loads(recap.document("deploy", RECORDS[:1], ["a", "z"], left=["z"]))
+    document = json.loads(recap.document("deploy", RECORDS[:1], ["a", "z"], {"z": "not begun"}))
     assert document["ok"] is False
     assert [(node["ok"], node.get("result")) for node in document["nodes"]] == [
         (True, None),

@@ -66,12 +66,13 @@ def test_a_terminal_gets_a_line_a_step_that_fits() -> None:
     [
         ([], ""),
         (["unchanged"] * 3, "unchanged"),
-        (["unchanged", "reload: the configuration differs", "unchanged"], "2 unchanged, 1 reload"),
+        (["unchanged", "reload: the configuration differs", "unchanged"], "a, c unchanged; b reload"),
+        (["unchanged", "reload: x", "unchanged", "unchanged"], "3 unchanged; b reload"),
         (["a", "b", "c", "d", "e"], ""),
     ],
 )
 def test_what_the_hosts_of_a_step_have_in_common(details: list[str], line: str) -> None:
-    assert report._in_common(details) == line
+    assert report._in_common(dict(zip("abcde", details, strict=False))) == line
 
 
 def test_a_table_in_a_pipe_has_no_lines_and_no_trailing_blanks() -> None:

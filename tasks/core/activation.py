@@ -190,7 +190,7 @@ def _went_back(order: Order, ended: Ended, settings: Settings) -> Outcome:
         "0": (ROLLED_BACK, f"rolled back: {why}{_BEFORE['0']}"),
         "trying": (ROLLED_BACK, f"rolled back: {why}{_BEFORE['trying']}"),
         "lost": (FAILED, f"{why}; and what was there before does not come back: {_said(ended, 'still')}"),
-        "failed": (FAILED, why),
+        "failed": (FAILED, f"{why}: it is down" if order.action == RESTART else why),
     }
     result, message = tails[_said(ended, "result")]
     return _failed(message, result, ended.stderr)

@@ -15,7 +15,7 @@ _WHY = f"journalctl -u {UNIT} -n 8 --no-pager -o cat >&2"
 _PREAMBLE = "set -u; umask 022; LC_ALL=C; PATH=$PATH:/usr/sbin:/sbin; export LC_ALL PATH\n"
 _PROPERTIES = (
     "LoadState,UnitFileState,ActiveState,SubState,Result,MainPID,NRestarts,"
-    "ActiveEnterTimestamp,ActiveEnterTimestampMonotonic,NeedDaemonReload"
+    "ActiveEnterTimestamp,ActiveEnterTimestampMonotonic,NeedDaemonReload,DropInPaths"
 )
 
 

@@ -82,6 +82,8 @@ class Deployment:
         }
         if plan.action == NOTHING:
             return Outcome("ok", "unchanged", data | {"result": plan.result})
+        if drop_ins := facts.unit.get("DropInPaths"):
+            data["drop_ins"] = drop_ins.split()
         if self._only_looks:
             data["result"] = f"to be {plan.result}"
         return Outcome("ok", f"{plan.action}: {'; '.join(plan.why)}", data)
@@ -125,7 +127,7 @@ class Deployment:
     def _look(self, node: Node) -> tuple[Plan, Facts]:
         facts = node.survey(self._settings.proxy)
         release = self._releases.for_arch(facts.arch)
-        made = plan(release.sums, facts, self._settings.proxy, self._force)
+        made = plan(release.sums, facts, self._settings.proxy, self._force, release.version)
         self._plans[node.label] = made
         if errors := list(preflight.obstacles(release, made, facts, self._settings.proxy)):
             message = "; ".join(error.message for error in errors)

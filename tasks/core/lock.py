@@ -37,7 +37,8 @@ def acquire(node: Node, me: str, wait: int) -> Piped:
             raise
         raise StepError(
             f"somebody else is at work there: {held.said('kn.held=')}",
-            hint="wait until they have finished, or give --wait SECONDS",
+            hint="wait until they have finished, or give "
+            + (f"more than --wait {wait}" if wait else "--wait SECONDS"),
         ) from None
     return held
 

@@ -55,8 +55,8 @@ class Plan:
         return RESULTS[self.action]
 
 
-def plan(sums: Mapping[str, str], facts: Facts, proxy: Proxy, force: bool = False) -> Plan:
-    """The gentlest action after which the node runs the files with these sha256 `sums`.
+def plan(sums: Mapping[str, str], facts: Facts, proxy: Proxy, force: bool = False, version: str = "") -> Plan:
+    """The gentlest action after which the node runs the files with these sha256 `sums`, nginx `version`.
 
     nothing < enable < reload (the configuration differs) < upgrade (the binary differs) < restart (the
     unit differs, or the service is not as it should be) < install (none of the files is there).
@@ -68,7 +68,7 @@ def plan(sums: Mapping[str, str], facts: Facts, proxy: Proxy, force: bool = Fals
         return Plan(INSTALL, ("nothing of it is there",), files, (), _strays(facts, proxy))
     wants = {
         RESTART: _restart(files, facts, proxy, force),
-        UPGRADE: _upgrade(files, sums, facts),
+        UPGRADE: _upgrade(files, sums, facts, version),
         RELOAD: _reload(files, facts, proxy),
         ENABLE: [] if facts.enabled else ["it does not start at boot"],
     }
@@ -90,7 +90,7 @@ def _restart(files: tuple[str, ...], facts: Facts, proxy: Proxy, force: bool) ->
         why.append(f"the service is {facts.state}")
     if UNIT in files:
         why.append("the unit differs")
-    elif facts.active and (facts.unit.get("NeedDaemonReload") == "yes" or not facts.took(UNIT_PATH, "unit")):
+    elif facts.active and (_unread(facts) or not facts.took(UNIT_PATH, "unit")):
         why.append("it was started before the unit was changed")
     if facts.active and facts.process is None:
         why.append("its main process cannot be seen")
@@ -103,15 +103,24 @@ def _restart(files: tuple[str, ...], facts: Facts, proxy: Proxy, force: bool) ->
     return why
 
 
+def _unread(facts: Facts) -> bool:
+    """Whether systemd has yet to read the unit; a drop-in of somebody's is no reason to restart."""
+    return facts.unit.get("NeedDaemonReload") == "yes" and not facts.unit.get("DropInPaths")
+
+
 def _taken_but_listening(facts: Facts, proxy: Proxy) -> bool:
     """Whether the listeners are there, as far as the configuration that runs can tell."""
     taken = facts.took(paths(proxy)[CONF], "conf")
     return not taken or all(facts.listens(address) for address in proxy.listen)
 
 
-def _upgrade(files: tuple[str, ...], sums: Mapping[str, str], facts: Facts) -> list[str]:
+def _upgrade(files: tuple[str, ...], sums: Mapping[str, str], facts: Facts, version: str) -> list[str]:
     if BINARY in files:
-        return ["the binary differs"]
+        return [
+            f"nginx {facts.version} becomes {version}"
+            if version and facts.version and version != facts.version
+            else "the binary differs"
+        ]
     if facts.process and facts.process.sha256 != sums[BINARY]:
         return ["it runs another binary than the one on disk"]
     return []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from .errors import StepError
 from .facts import Facts, Holder
@@ -25,7 +25,7 @@ def obstacles(release: Release, plan: Plan, facts: Facts, proxy: Proxy) -> Itera
         yield from _room(release, plan, facts, proxy)
     yield from _machine(release, facts)
     yield from _libc(release, facts)
-    yield from _ports(plan, facts, proxy)
+    yield from taken(facts, proxy, plan.strays)
 
 
 def _room(release: Release, plan: Plan, facts: Facts, proxy: Proxy) -> Iterator[StepError]:
@@ -84,10 +84,11 @@ def _numbers(version: str) -> tuple[int, ...]:
     return tuple(map(int, version.split(".")))
 
 
-def _ports(plan: Plan, facts: Facts, proxy: Proxy) -> Iterator[StepError]:
+def taken(facts: Facts, proxy: Proxy, strays: Sequence[int] = ()) -> Iterator[StepError]:
+    """Each listen address that a process other than the service and `strays` has."""
     for address in proxy.listen:
         holder = facts.holder(address)
-        if holder and holder.pid not in plan.strays and not facts.listens(address):
+        if holder and holder.pid not in strays and not facts.listens(address):
             yield _taken(address, holder)
 
 

@@ -31,6 +31,8 @@ def _plan(data: dict[str, Any]) -> Iterator[str]:
     yield f"{data['action']}: {'; '.join(data['why'])}"
     for name in data["edited"]:
         yield f"{name} was edited on the node; deploy keeps a copy of it there"
+    for path in data.get("drop_ins", ()):
+        yield f"{path} changes the unit, and is not deploy's"
     for text in data["diffs"].values():
         yield from text.splitlines()
 

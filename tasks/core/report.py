@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from time import monotonic
 from typing import Any, Protocol
@@ -115,7 +114,7 @@ class Live:
         more = (MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("[dim]{task.fields[text]}"))
         self._bar = Progress(*columns, *more, console=self._console, transient=True)
         self._bar.start()
-        self._task = self._bar.add_task(self._step, total=len(hosts), text="")
+        self._task = self._bar.add_task(self._step, total=len(hosts), text=escape(", ".join(hosts[:3])))
 
     def progress(self, host: str, text: str, done: int = 0, total: int | None = None) -> None:
         """What a host is doing; with `total`, how much of it, which the bar then shows."""
@@ -148,18 +147,24 @@ class Live:
         states = [record.outcome.state for record in self._records]
         worst = next((s for s in ("failed", "warning", "changed") if s in states), "ok")
         counts = ", ".join(f"{states.count(s)} {s}" for s in MARKS if s in states)
-        detail = _in_common([r.outcome.detail for r in self._records if r.outcome.state in ("ok", "changed")])
+        detail = _in_common(
+            {r.host: r.outcome.detail for r in self._records if r.outcome.state in ("ok", "changed")}
+        )
         seconds = f"{monotonic() - self._began:.1f}s"
         line = f"{MARKS[worst]} {self._step:<14} {counts:<22} [dim]{seconds:>6}[/]"
         return f"{line}  [dim]{escape(detail)}[/]" if detail else line
 
 
-def _in_common(details: Sequence[str]) -> str:
-    """What the hosts of a step did, in one line: all the same, or how many did what."""
-    if len(set(details)) <= 1:
-        return "".join(set(details))
-    heads = Counter(re.split("[:,;]", detail)[0] for detail in details)
-    return ", ".join(f"{count} {head}" for head, count in heads.items()) if len(heads) <= 4 else ""
+def _in_common(details: Mapping[str, str]) -> str:
+    """What the hosts of a step did, in one line: all the same, or which (or how many) did what."""
+    if len(set(details.values())) <= 1:
+        return "".join(set(details.values()))
+    heads: dict[str, list[str]] = {}
+    for host, detail in sorted(details.items()):
+        heads.setdefault(re.split("[:,;]", detail)[0], []).append(host)
+    if len(heads) > 4:
+        return ""
+    return "; ".join(f"{', '.join(h) if len(h) <= 2 else len(h)} {head}" for head, h in heads.items())
 
 
 def table(console: Console, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

@@ -14,9 +14,9 @@ from .settings import Rollout
 
 ROLLOUT_HELP = {
     "canary": "How many nodes go first [rollout.canary].",
-    "batch": "How many go at a time after that, or a percentage [rollout.batch].",
+    "batch": "How many go at a time after the canaries, or a percentage [rollout.batch].",
     "max-failures": "With more failures than this, no further batch begins [rollout.max_failures].",
-    "wait": "Seconds to wait for another command that is at work on a node.",
+    "wait": "Seconds to wait for another command that is at work on a node [0: fail at once].",
 }
 
 
@@ -60,6 +60,12 @@ def _locked(r: Run, node: Node, work: Callable[[Node], Outcome], wait: int) -> O
 
 def _harm(failures: int, rollout: Rollout) -> str:
     return f"{failures} failed, and max_failures is {rollout.max_failures}"
+
+
+def as_given(canary: str | None, batch: str | None, max_failures: str | None, wait: str) -> dict[str, object]:
+    """The flags of a rollout, for the line that repeats it."""
+    waits = None if str(wait) == "0" else wait
+    return {"canary": canary, "batch": batch, "max-failures": max_failures, "wait": waits}
 
 
 def seconds(flag: str, text: str) -> int:

@@ -8,7 +8,7 @@ import signal
 import sys
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from time import monotonic
@@ -106,6 +106,7 @@ class Run:
     def on_interrupt(self, number: int, frame: FrameType | None) -> None:
         """Ctrl-C: nothing more begins; the second one leaves at once, and the nodes finish by themselves."""
         if self.interrupted:
+            os.write(2, b"\nleft; what has begun on a node finishes there by itself: fab status\n")
             os._exit(130)
         self.interrupted = True
         if not self._finishing:
@@ -173,8 +174,7 @@ class Run:
 
     def _failures(self) -> Iterator[str]:
         order = [host.label for host in self.fleet]
-        if self.failed:
-            yield f"\n{self.task}: {len(self.failed)} of {len(self.fleet)} failed"
+        yield "" if self._results() else f"\n{self.task}: {len(self.failed)} of {len(self.fleet)} failed"
         yield from recap.grouped(sorted(self.records, key=lambda record: order.index(record.host)))
         if self._unreachable_hint and any(r.error and r.error.unreachable for r in self.records):
             yield f"  to do: {self._unreachable_hint}"
@@ -212,10 +212,12 @@ def run(
     json: bool = False,
     quiet: bool = False,
     hosts: Callable[[], Sequence[Any]] | None = None,
+    flags: Mapping[str, object] | None = None,
 ) -> Iterator[Run]:
     """Opens the run of a task; inside a chain's run, joins it.
 
-    `hosts` gives other hosts than the fleet's; `quiet` leaves all output to the task.
+    `hosts` gives other hosts than the fleet's; `quiet` leaves all output to the task. `flags` are those
+    that belong to the line which repeats the task.
     Raises invoke.Exit: status 2 for wrong settings or flags, 1 when a host failed.
     """
     outer = _current.get()
@@ -223,7 +225,7 @@ def run(
         yield outer
         return
     try:
-        this = _begun(c, task, limit, json, hosts)
+        this = _begun(c, task, limit, json, hosts, flags or {})
         if quiet:
             this.reporter = report.Silent()
         with _interruptible(this):
@@ -243,7 +245,12 @@ def run(
 
 
 def _begun(
-    c: invoke.Context, task: str, limit: str | None, json: bool, hosts: Callable[[], Sequence[Any]] | None
+    c: invoke.Context,
+    task: str,
+    limit: str | None,
+    json: bool,
+    hosts: Callable[[], Sequence[Any]] | None,
+    flags: Mapping[str, object],
 ) -> Run:
     if c.config.run.dry:
         raise UsageError("--dry would still connect and write; see fab diff, fab render, fab status")
@@ -257,7 +264,15 @@ def _begun(
         print(warning, file=sys.stderr)
     hint = str(c.config.get("kube_nginx", {}).get("unreachable_hint", ""))
     again = "fab -H {names} {task}" if isinstance(c, fabric.Connection) else "fab {task} --limit {names}"
-    return Run(task, settings, fleet, json, hint, "fab {task}" if hosts else again)
+    again = "fab {task}" if hosts else again
+    return Run(task, settings, fleet, json, hint, again + "".join(_as_typed(flags)))
+
+
+def _as_typed(flags: Mapping[str, object]) -> Iterator[str]:
+    """The flags that were given, as they are typed."""
+    for name, value in flags.items():
+        if value not in (None, False):
+            yield f" --{name}" if value is True else f" --{name} {shlex.quote(str(value))}"
 
 
 @contextmanager
