@@ -7,7 +7,7 @@ import sys
 from invoke import Context, Exit, task
 
 from .core import commands, recap
-from .core.activation import Order, activate
+from .core.activation import Activation, Order
 from .core.batches import overridden
 from .core.deployment import Deployment
 from .core.errors import StepError, UsageError
@@ -109,7 +109,7 @@ def _rollback(r: Run, node: Node, rollout: Rollout) -> Outcome:
     if PREVIOUS not in facts.releases:
         raise StepError("somebody has removed the release before this one", hint="fab status --limit {nodes}")
     order = Order(returning(facts, r.settings.proxy), "went back", facts.releases[PREVIOUS], listen=())
-    return activate(node, order, r.settings, rollout, r.me)
+    return Activation(node, r.settings, rollout, r.me).carry_out(order)
 
 
 @task(help=FLEET_HELP | {"yes": "Do not ask."})

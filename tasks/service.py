@@ -8,7 +8,7 @@ from typing import Any
 from invoke import Context, Exit, task
 
 from .core import commands, report
-from .core.activation import Order, activate
+from .core.activation import Activation, Order
 from .core.batches import overridden
 from .core.errors import StepError, last_lines
 from .core.facts import CURRENT, Facts
@@ -96,7 +96,7 @@ def _over_the_fleet(r: Run, action: str, rollout: Rollout, wait: int) -> None:
             raise errors[0]
         if action == "reload" and not facts.active:
             raise StepError(f"the service is {facts.state}, nothing to reload", hint=_start(facts))
-        return activate(node, Order(action, f"{action}ed"), r.settings, rollout, r.me)
+        return Activation(node, r.settings, rollout, r.me).carry_out(Order(action, f"{action}ed"))
 
     rolling(r, action, work, r.alive, rollout, wait)
 

@@ -21,6 +21,7 @@ ROLLED_BACK, FAILED = "rolled back", "failed"
 _UNKNOWN = (
     "the node finishes by itself, with the new release or the old one; see which: fab status --limit {nodes}"
 )
+_LOST = "; and what was there before does not come back: "
 _BEFORE = {
     "1": "",
     "0": "; nothing ran there before, so it is stopped",
@@ -47,9 +48,8 @@ class Order:
 
     `release` is put in place first ("": the files stay as they are). `previous` is what `fab rollback`
     goes to afterwards: "-" is what is there now, "" nothing. `boot` is "1" or "0" if it is to start at
-    boot, or not. `was` overrides what the node finds of
-    itself, when it goes back. `listen` is None for the addresses of hosts.toml, which another release may
-    not have.
+    boot, or not. `was` overrides what the node finds of itself, when it goes back. `listen` is None for the
+    addresses of hosts.toml, which another release may not have.
     """
 
     action: str
@@ -98,74 +98,98 @@ def stage(node: Node, release: Release, settings: Settings, facts: Facts) -> Non
         node.forget()
 
 
-def activate(node: Node, order: Order, settings: Settings, rollout: Rollout, me: str) -> Outcome:
-    """Carries out `order`, proves that an apiserver is reached through it, or goes back.
+@dataclass(frozen=True, slots=True)
+class Activation:
+    """A node changes over. `me` is the holder of its lock."""
 
-    `me` is the holder of the node's lock.
-    """
-    facts = node.survey(settings.proxy)
-    ended = _run(node, order, settings, rollout, me, facts)
-    if _said(ended, "result") != "done":
-        return _went_back(order, ended, settings)
-    if order.action == STOP:
-        return Outcome("changed", order.result, {"result": order.result})
-    listen = settings.proxy.listen if order.listen is None else _own(node.survey(settings.proxy))
-    proof = reach.proof(node.transport, listen, settings.apiservers)
-    if proof.state != "ok":
-        connected = node.is_connected
-        _still_there(node, order)
-        if not connected:  # what a broken connection kept from being seen is looked at again
-            proof = reach.proof(node.transport, listen, settings.apiservers)
-    if proof.state != "failed":
+    node: Node
+    settings: Settings
+    rollout: Rollout
+    me: str
+
+    def carry_out(self, order: Order) -> Outcome:
+        """Does what `order` says, and proves that an apiserver is reached through it, or goes back."""
+        facts = self.node.survey(self.settings.proxy)
+        ended = self._run(order, facts)
+        if _said(ended, "result") != "done":
+            return _went_back(order, ended, self.settings)
+        proof = self._prove(order)
+        if proof.state == "failed":
+            return self._go_back(order, facts, ended, proof.text) if order.release else _failed(proof.text)
         state = "warning" if proof.state == "warning" else "changed"
         return Outcome(state, f"{order.result}, {proof.text}", {"result": order.result})
-    if not order.release:
-        return _failed(proof.text, FAILED)
-    return _go_back(node, order, settings, rollout, me, facts, ended, proof.text)
 
+    def _prove(self, order: Order) -> reach.Proof:
+        proxy, apiservers = self.settings.proxy, self.settings.apiservers
+        listen = proxy.listen if order.listen is None else _own(self.node.survey(proxy))
+        proof = reach.proof(self.node.transport, listen, apiservers)
+        if proof.state == "ok":
+            return proof
+        connected = self.node.is_connected
+        self._still_there(order)
+        # what a broken connection kept from being seen is looked at again
+        return proof if connected else reach.proof(self.node.transport, listen, apiservers)
 
-def _still_there(node: Node, order: Order) -> None:
-    """A node that has gone away is not one that reaches no apiserver."""
-    try:
-        node.sh("true", timeout=10)
-    except StepError as error:
-        message = f"{order.result}, and then the node went away: {error.message}"
-        raise StepError(message, hint=_UNKNOWN, unreachable=error.unreachable) from None
+    def _still_there(self, order: Order) -> None:
+        """A node that has gone away is not one that reaches no apiserver."""
+        try:
+            self.node.sh("true", timeout=10)
+        except StepError as error:
+            message = f"{order.result}, and then the node went away: {error.message}"
+            raise StepError(message, hint=_UNKNOWN, unreachable=error.unreachable) from None
 
-
-def _run(node: Node, order: Order, settings: Settings, rollout: Rollout, me: str, facts: Facts) -> Ended:
-    proxy = settings.proxy
-    script = commands.on_node(
-        proxy,
-        "activate",
-        lock=LOCK,
-        holder=me,
-        release=order.release,
-        previous=order.previous,
-        action=order.action,
-        listen=_kernel(proxy.listen if order.listen is None else order.listen),
-        listened=_kernel(_own(facts)),
-        strays=" ".join(map(str, order.strays)),
-        boot=order.boot,
-        was_active=order.was.get("was_active", ""),
-        was_enabled=order.was.get("was_enabled", ""),
-        timeout=rollout.timeout * 100,
-        settle=rollout.settle * 100,
-        keep=rollout.keep,
-    )
-    try:
-        ended = node.sh(commands.detached(script), timeout=4 * rollout.timeout + 30, check=False, tail=8)
-    except StepError as error:
-        raise StepError(f"{order.action}: {error.message}", tail=error.tail, hint=_UNKNOWN) from None
-    finally:
-        node.forget()
-    if ended.status == 75:
-        raise StepError(
-            f"nothing was begun: {ended.stderr.strip()}", hint="again: fab deploy --limit {nodes}"
+    def _run(self, order: Order, facts: Facts) -> Ended:
+        """Runs the script that does it; the node goes on with it when we are gone."""
+        proxy, seconds = self.settings.proxy, self.rollout.timeout
+        script = commands.on_node(
+            proxy,
+            "activate",
+            lock=LOCK,
+            holder=self.me,
+            release=order.release,
+            previous=order.previous,
+            action=order.action,
+            listen=_kernel(proxy.listen if order.listen is None else order.listen),
+            listened=_kernel(_own(facts)),
+            strays=" ".join(map(str, order.strays)),
+            boot=order.boot,
+            was_active=order.was.get("was_active", ""),
+            was_enabled=order.was.get("was_enabled", ""),
+            timeout=seconds * 100,
+            settle=self.rollout.settle * 100,
+            keep=self.rollout.keep,
         )
-    if not _said(ended, "result"):
-        raise StepError(f"{order.action}: ended with status {ended.status}", tail=ended.stderr, hint=_UNKNOWN)
-    return ended
+        try:
+            ended = self.node.sh(commands.detached(script), timeout=4 * seconds + 30, check=False, tail=8)
+        except StepError as error:
+            raise StepError(f"{order.action}: {error.message}", tail=error.tail, hint=_UNKNOWN) from None
+        finally:
+            self.node.forget()
+        if ended.status == 75:
+            said = f"nothing was begun: {ended.stderr.strip()}"
+            raise StepError(said, hint="again: fab deploy --limit {nodes}")
+        if not _said(ended, "result"):
+            said = f"{order.action}: ended with status {ended.status}"
+            raise StepError(said, tail=ended.stderr, hint=_UNKNOWN)
+        return ended
+
+    def _go_back(self, order: Order, facts: Facts, ended: Ended, why: str) -> Outcome:
+        """Puts back what was there before, after a proof that failed."""
+        was = {key: _said(ended, key) for key in ("was_active", "was_enabled")}
+        back = replace(
+            order,
+            action=_BACK_BY.get(order.action, order.action) if was["was_active"] == "1" else STOP,
+            release=_said(ended, "before"),
+            previous=facts.releases.get(PREVIOUS, ""),
+            boot=was["was_enabled"],
+            was=was,
+            listen=_own(facts),
+        )
+        log = self.node.sh(commands.journal(8, follow=False), check=False).stdout
+        again = self._run(back, facts)
+        if _said(again, "result") != "done":
+            return _failed(f"{why}{_LOST}{_said(again, 'why')}", FAILED, log)
+        return _failed(f"rolled back: {why}{_BEFORE[was['was_active']]}", ROLLED_BACK, log)
 
 
 def _own(facts: Facts) -> tuple[Endpoint, ...]:
@@ -189,45 +213,14 @@ def _went_back(order: Order, ended: Ended, settings: Settings) -> Outcome:
         "back": (ROLLED_BACK, f"rolled back: {why}"),
         "0": (ROLLED_BACK, f"rolled back: {why}{_BEFORE['0']}"),
         "trying": (ROLLED_BACK, f"rolled back: {why}{_BEFORE['trying']}"),
-        "lost": (FAILED, f"{why}; and what was there before does not come back: {_said(ended, 'still')}"),
+        "lost": (FAILED, f"{why}{_LOST}{_said(ended, 'still')}"),
         "failed": (FAILED, f"{why}: it is down" if order.action == RESTART else why),
     }
     result, message = tails[_said(ended, "result")]
     return _failed(message, result, ended.stderr)
 
 
-def _go_back(
-    node: Node,
-    order: Order,
-    settings: Settings,
-    rollout: Rollout,
-    me: str,
-    facts: Facts,
-    ended: Ended,
-    why: str,
-) -> Outcome:
-    """Puts back what was there before, after a proof that failed."""
-    was = {key: _said(ended, key) for key in ("was_active", "was_enabled")}
-    back = replace(
-        order,
-        action=_BACK_BY.get(order.action, order.action) if was["was_active"] == "1" else STOP,
-        result=ROLLED_BACK,
-        release=_said(ended, "before"),
-        previous=facts.releases.get(PREVIOUS, ""),
-        boot=was["was_enabled"],
-        was=was,
-        listen=_own(facts),
-    )
-    log = node.sh(commands.journal(8, follow=False), check=False).stdout
-    again = _run(node, back, settings, rollout, me, facts)
-    if _said(again, "result") != "done":
-        return _failed(
-            f"{why}; and what was there before does not come back: {_said(again, 'why')}", FAILED, log
-        )
-    return _failed(f"rolled back: {why}{_BEFORE[was['was_active']]}", ROLLED_BACK, log)
-
-
-def _failed(message: str, result: str, tail: str = "") -> Outcome:
+def _failed(message: str, result: str = FAILED, tail: str = "") -> Outcome:
     hint = "" if result == ROLLED_BACK else "see why: fab logs --limit {nodes}"
     return Outcome("failed", message, {"result": result}, StepError(message, tail=tail.strip(), hint=hint))
 

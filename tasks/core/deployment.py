@@ -6,7 +6,7 @@ from typing import Any
 
 from . import commands, preflight, store
 from . import render as rendering
-from .activation import Order, activate, stage
+from .activation import Activation, Order, stage
 from .errors import KubeNginxError, StepError
 from .facts import Facts
 from .node import Node
@@ -122,7 +122,7 @@ class Deployment:
         name = self._releases.for_arch(facts.arch).name if plan.files else ""
         action = "restart" if plan.action == "install" else plan.action
         order = Order(action, plan.result, name, strays=plan.strays, boot="1")
-        return activate(node, order, self._settings, self._rollout, self._run.me)
+        return Activation(node, self._settings, self._rollout, self._run.me).carry_out(order)
 
     def _look(self, node: Node) -> tuple[Plan, Facts]:
         facts = node.survey(self._settings.proxy)
