@@ -39,6 +39,7 @@ fresh_of() { echo "$(dirname "$(live "$1")")/.$1.fresh"; }
 # all of a release or nothing: what can fail for want of room comes first
 put() {
   [ "$(name_of "$releases/$1")" = "$1" ] || { why="the release $1 is damaged on the node"; return 1; }
+  for name in $names; do rm -f "$(fresh_of "$name")"; done # of one that failed half way
   for name in $names; do
     [ ! -f "$releases/$1/$name" ] || same "$releases/$1/$name" "$(live "$name")" ||
       copy "$releases/$1/$name" "$(fresh_of "$name")" || { rm -f "$(fresh_of "$name")"; return 1; }

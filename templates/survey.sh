@@ -56,7 +56,7 @@ listening |
     [ "$(readlink "/proc/$above/exe")" != "$(readlink "/proc/$holder/exe")" ] || holder=$above
     where=$(sed -n '/:name=systemd:\|^0::/s/.*\///p' "/proc/$holder/cgroup" | grep . | head -n 1)
     # `systemctl stop` is good advice only if it ends nothing else
-    [ "$(systemctl show -p MainPID "${where:--.mount}" | cut -d= -f2)" = "$holder" ] || where=
+    [ "$(systemctl show -p MainPID "${where:-none.service}" | cut -d= -f2)" = "$holder" ] || where=
     # whoever has the port chooses these names, and may not write lines of this survey with them
     exe=$(readlink "/proc/$holder/exe" | clean)
     name=$(clean < "/proc/$holder/comm")

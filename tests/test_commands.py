@@ -39,17 +39,65 @@ def test_shell_gives_any_script_to_sh_as_it_is(odd: str) -> None:
     assert sh(script).stdout == odd + "\n"
 
 
-def test_mkdir_without_a_user_is_the_runbooks() -> None:
-    assert commands.mkdir(replace(PROXY, user="")) == (
-        "set -e; mkdir -p /opt/k8s/kube-nginx/conf /opt/k8s/kube-nginx/logs /opt/k8s/kube-nginx/sbin\n"
-    )
+# no such user is on this machine: as if all files were somebody else's
+FIND = f"""skip=
+for word; do
+  shift
+  case $word in '!') ;; -user) skip=1 ;; *) [ -n "$skip" ] || set -- "$@" "$word"; skip= ;; esac
+done
+exec {shutil.which("find")} "$@\""""
 
 
-def test_mkdir_makes_the_user_only_if_it_is_missing() -> None:
-    script = commands.mkdir(PROXY)
-    assert script.startswith("set -e; id -u kube-nginx >/dev/null 2>&1 || useradd --system ")
-    own = "find /opt/k8s/kube-nginx/logs ! -user kube-nginx -exec chown -h kube-nginx:kube-nginx {} +\n"
-    assert script.endswith(own)
+class TestMkdir:
+    """The runbook's directories, and the service's own user."""
+
+    @pytest.fixture(autouse=True)
+    def users(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """This machine has the user `there`; what is asked of useradd and chown is noted."""
+        (tmp_path / "bin").mkdir()
+        programs = {
+            "id": '[ "$2" = there ]',
+            "useradd": f'echo "useradd $*" >> {tmp_path}/did',
+            "chown": f'echo "chown $*" >> {tmp_path}/did',
+            "find": FIND,
+        }
+        for name, text in programs.items():
+            (tmp_path / "bin" / name).write_text(f"#!/bin/sh\n{text}\n")
+            (tmp_path / "bin" / name).chmod(0o755)
+        monkeypatch.setenv("PATH", f"{tmp_path}/bin:{os.environ['PATH']}")
+
+    def made(self, tmp_path: Path, user: str) -> list[str]:
+        """What is done beside making the directories, which are there afterwards."""
+        prefix = tmp_path / "it's" / "kube-nginx"
+        done = sh(commands.mkdir(replace(PROXY, prefix=str(prefix), user=user)))
+        assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+        assert sorted(os.listdir(prefix)) == ["conf", "logs", "sbin"]
+        did = tmp_path / "did"
+        return did.read_text().replace(str(prefix), "PREFIX").splitlines() if did.exists() else []
+
+    def test_without_a_user_it_is_the_runbooks(self, tmp_path: Path) -> None:
+        assert self.made(tmp_path, "") == []
+
+    def test_a_user_that_is_there_is_not_made(self, tmp_path: Path) -> None:
+        assert self.made(tmp_path, "there") == ["chown there:there PREFIX/logs"]
+
+    def test_a_user_that_is_missing_is_made(self, tmp_path: Path) -> None:
+        assert self.made(tmp_path, "new") == [
+            "useradd --system --user-group --no-create-home "
+            "--home-dir /nonexistent --shell /usr/sbin/nologin new",
+            "chown new:new PREFIX/logs",
+        ]
+
+    def test_what_an_earlier_service_left_in_its_logs_is_its(self, tmp_path: Path) -> None:
+        logs = tmp_path / "it's" / "kube-nginx" / "logs"
+        logs.mkdir(parents=True)
+        (logs / "nginx.pid").touch()
+        (logs / "linked").hardlink_to(tmp_path / "bin" / "id")
+        (logs / "pointing").symlink_to("/etc/passwd")
+        assert self.made(tmp_path, "there") == [
+            "chown there:there PREFIX/logs",
+            "chown -h there:there PREFIX/logs/nginx.pid",
+        ]
 
 
 @pytest.mark.parametrize("verb", ["enable", "restart", "start", "stop", "disable"])
@@ -82,6 +130,15 @@ def test_a_script_gets_what_it_is_given_as_it_is(odd: str) -> None:
 def test_a_script_is_the_template_after_what_it_is_given() -> None:
     template = (ROOT / "templates" / "lock.sh").read_text()
     assert commands.script("lock", lock="/run/x", wait=0) == f"# lock.sh\nlock=/run/x\nwait=0\n{template}"
+
+
+def test_scripts_follow_what_all_have_in_common() -> None:
+    texts = [(ROOT / "templates" / f"{name}.sh").read_text() for name in ("common", "prepare", "tidy")]
+    given = (
+        "# tidy.sh\nprefix=/opt/k8s/kube-nginx\nunit=kube-nginx.service\n"
+        "unit_path=/etc/systemd/system/kube-nginx.service\nuser='a b'"
+    )
+    assert commands.on_node(PROXY, "prepare", "tidy", user="a b") == "\n".join([given, *texts])
 
 
 class TestReceive:

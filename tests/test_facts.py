@@ -7,13 +7,13 @@ import shutil
 import signal
 import socket
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from ipaddress import ip_address
 from pathlib import Path
-from time import time
+from time import monotonic, sleep, time
 
 import pytest
 from hypothesis import given
@@ -280,7 +280,12 @@ def test_this_kernel_writes_them_so(host: str) -> None:
         assert f" {facts.as_kernel(Endpoint(host, port))} " in Path(f"/proc/net/{table}").read_text()
 
 
-SYSTEMCTL = '#!/bin/sh\nprintf "LoadState=loaded\\nMainPID=%s\\n" "$(cat "${0%/*}/pid")"\n'
+SYSTEMCTL = r"""#!/bin/sh
+# show -p PROPERTIES UNIT
+case ,$3, in *,LoadState,*) echo LoadState=loaded ;; esac
+case ,$3, in *,DropInPaths,*) echo "DropInPaths=/etc/x.conf /run/y.conf" ;; esac
+case ,$3, in *,MainPID,*) echo "MainPID=$(cat "${0%/*}/$4.pid" 2>/dev/null)" ;; esac
+"""
 
 
 @dataclass
@@ -291,11 +296,20 @@ class Machine:
     units: Path
     proxy: Proxy
 
-    def survey(self, main: int = 0) -> Facts:
-        """What a survey sees when systemd says that `main` is the main process."""
-        (self.folder / "bin" / "pid").write_text(f"{main}\n")
+    def main(self, pid: int, unit: str = commands.UNIT) -> None:
+        """Has systemd say that this is the unit's main process."""
+        (self.folder / "bin" / f"{unit}.pid").write_text(f"{pid}\n")
+
+    def survey(self, main: int = 0, unit: str = "") -> Facts:
+        """What a survey sees, with this main process; `unit` is that of any process."""
+        self.main(main)
+        script = commands.survey(self.proxy)
+        if unit:
+            (self.folder / "cgroup").write_text(f"1:name=systemd:/system.slice/{unit}\n0::/\n")
+            assert "/proc/$holder/cgroup" in script
+            script = script.replace("/proc/$holder/cgroup", str(self.folder / "cgroup"))
         ran = subprocess.run(
-            ["sh", "-c", commands.shell(commands.survey(self.proxy))],
+            ["sh", "-c", commands.shell(script)],
             env={**os.environ, "PATH": f"{self.folder}/bin:{os.environ['PATH']}"},
             stdin=subprocess.DEVNULL,
             capture_output=True,
@@ -305,11 +319,16 @@ class Machine:
         return facts.parse(ran.stdout)
 
 
-@pytest.fixture
-def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
+@pytest.fixture(params=["sh", "bash"])
+def machine(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
     prefix, units = tmp_path / "kube-nginx", tmp_path / "units"
     for folder in (tmp_path / "bin", units):
         folder.mkdir()
+    if request.param == "bash":
+        bash = shutil.which("bash")
+        if bash is None:
+            pytest.skip("no bash here")
+        (tmp_path / "bin" / "sh").symlink_to(bash)
     systemctl = tmp_path / "bin" / "systemctl"
     systemctl.write_text(SYSTEMCTL)
     systemctl.chmod(0o755)
@@ -391,22 +410,82 @@ def test_the_survey_of_what_a_run_that_was_cut_off_left_behind(machine: Machine)
 
 
 def test_the_survey_of_a_process(machine: Machine) -> None:
-    """A shell for a master, whose child is the worker: both have the socket."""
+    """A shell for a master, whose children are workers, old and new: all have the socket."""
     binary = copied("dash" if shutil.which("dash") else "sh", Path(commands.binary_path(machine.proxy)))
-    script = "sleep 600 >/dev/null & echo $!; wait"
-    with listening() as (listener, address), running(binary, "-c", script, keeps=listener) as master:
+    fifo = machine.folder / "never"
+    os.mkfifo(fifo)
+    names = ("nginx: worker process", "nginx: worker process is shutting down", "nginx: master process")
+    script = "".join(f"sh -c 'read -r word < {fifo}; :' '{name}' >/dev/null & echo $!; " for name in names)
+    with (
+        listening() as (listener, address),
+        running(binary, "-c", f"{script} wait", keeps=listener) as master,
+    ):
         assert master.stdout is not None
-        worker = int(master.stdout.readline())
+        children = [int(master.stdout.readline()) for _ in names]
+        eventually(lambda: all(n in told(pid) for n, pid in zip(names, children, strict=True)))
         seen, again = machine.survey(master.pid), machine.survey(master.pid)
-        os.kill(worker, signal.SIGKILL)
+        for child in children:
+            os.kill(child, signal.SIGKILL)
     assert seen.process is not None
     assert (seen.process.pid, seen.process.executable) == (master.pid, str(binary))
     assert seen.process.sha256 == sha256(binary.read_bytes()).hexdigest()
     assert seen.process.started == pytest.approx(time(), abs=30)
-    assert seen.process.workers == {worker: pytest.approx(time(), abs=30)}
+    assert seen.process.workers == {children[0]: pytest.approx(time(), abs=30)}
     assert again.process is not None
     assert again.process.identity == seen.process.identity
     assert seen.listening[address] is None
+
+
+def told(pid: int) -> str:
+    return Path(f"/proc/{pid}/cmdline").read_text()
+
+
+def eventually(true: Callable[[], bool], seconds: float = 20) -> None:
+    """Waits until something is true."""
+    end = monotonic() + seconds
+    while not true():
+        assert monotonic() < end
+        sleep(0.01)
+
+
+def test_the_survey_does_not_run_what_the_service_runs(machine: Machine) -> None:
+    """Its version is read: the file may be somebody else's than root's."""
+    binary = copied("sleep", Path(commands.binary_path(machine.proxy)))
+    with binary.open("ab") as file:
+        file.write(b"\0nginx version: nginx/1.30.6\n\0nginx version: nginx/9.9\0")
+    with listening() as (listener, _), running(binary, "600", keeps=listener) as process:
+        assert machine.survey(process.pid).version == "1.30.6"
+        binary.unlink()
+        assert machine.survey(process.pid).version == "1.30.6"
+        copied("touch", binary)
+        assert machine.survey(process.pid).version == "1.30.6"
+
+
+def test_the_survey_of_a_service_that_runs_another_program(machine: Machine) -> None:
+    program = copied("sleep", machine.folder / "it's\nkn.uid=77")
+    with listening() as (listener, _), running(program, "600", keeps=listener) as process:
+        seen = machine.survey(process.pid)
+    assert seen.process is not None
+    assert (seen.uid, seen.version) == (os.getuid(), "")
+    assert seen.process.executable == f"{machine.folder}/it'skn.uid=77"
+
+
+def test_the_survey_reports_drop_ins(machine: Machine) -> None:
+    assert machine.survey().unit["DropInPaths"] == "/etc/x.conf /run/y.conf"
+
+
+@pytest.mark.parametrize("is_main", [True, False])
+def test_a_holders_unit_is_named_only_if_it_is_the_units_main_process(
+    machine: Machine, is_main: bool
+) -> None:
+    """To stop a unit in which it is one of many would end the others, too."""
+    program = copied("sleep", machine.folder / "haproxy")
+    with listening() as (listener, address), running(program, "600", keeps=listener) as process:
+        machine.proxy = replace(machine.proxy, listen=(address,))
+        machine.main(process.pid if is_main else os.getpid(), "other.service")
+        holder = machine.survey(unit="other.service").holder(address)
+    assert holder is not None
+    assert (holder.pid, holder.unit) == (process.pid, "other.service" if is_main else "")
 
 
 def test_the_survey_names_who_holds_a_wanted_port(machine: Machine) -> None:

@@ -326,6 +326,32 @@ def test_its_input_ends_when_it_is_let_go(transport: paramiko.Transport, tmp_pat
     eventually((tmp_path / "over").exists)
 
 
+class TestRelease:
+    """It is let go, and has ended when we go on."""
+
+    def test_it_is_waited_for(self, transport: paramiko.Transport, tmp_path: Path) -> None:
+        command = piped(transport, f"cat; sleep 0.2; touch {tmp_path}/over")
+        command.release()
+        assert (tmp_path / "over").exists()
+        assert command._channel.closed
+
+    def test_for_a_moment_only(self, transport: paramiko.Transport, tmp_path: Path) -> None:
+        os.mkfifo(tmp_path / "never")
+        command = piped(transport, f"read -r word < {tmp_path}/never")
+        began = monotonic()
+        command.release()
+        assert monotonic() - began < 10
+        assert command._channel.closed
+        (tmp_path / "never").write_text("\n")
+
+    def test_a_broken_connection_does_not_mind(self, transport: paramiko.Transport, shells: Shells) -> None:
+        command = piped(transport, "cat")
+        shells.transport.close()
+        eventually(lambda: not transport.is_active())
+        command.release()
+        command.release()
+
+
 SUDO = r"""#!/bin/sh
 # asks for the password, or does not, as sudo does
 echo "$LC_ALL $*" > "${0%/*}/asked"
@@ -395,6 +421,29 @@ class TestLock:
         assert error.hint == "wait until they have finished, or give --wait SECONDS"
         held.close()
         lock.acquire(node, "you", 20).close()
+
+    def test_one_that_had_waited_is_told_to_wait_longer(self, node: Node) -> None:
+        held = lock.acquire(node, "me", 0)
+        error = refusal(lambda: lock.acquire(node, "you", 1))
+        assert error.hint == "wait until they have finished, or give more than --wait 1"
+        held.close()
+
+    def test_it_is_free_as_soon_as_it_was_released(self, node: Node) -> None:
+        for _ in range(3):
+            lock.acquire(node, "me", 0).release()
+
+    def test_how_long_an_activation_is_waited_for(self) -> None:
+        told: list[tuple[str, float]] = []
+
+        class Noted:
+            def piped(self, script: str, *, timeout: float) -> Any:
+                told.append((script, timeout))
+                raise StepError("enough")
+
+        refusal(lambda: lock.acquire(cast(Node, Noted()), "me", 60))
+        ((script, timeout),) = told
+        assert "\npatience=120\n" in script
+        assert timeout > 60 + 120
 
     def test_it_is_free_when_the_connection_broke(self, node: Node, shells: Shells) -> None:
         lock.acquire(node, "me", 0)

@@ -104,6 +104,8 @@ def test_nothing_to_do() -> None:
         pytest.param(process(executable=f"{PATHS[BINARY]} (deleted)"), id="replaced by the same"),
         pytest.param({"kept": {}, "releases": {}}, id="put there by hand"),
         pytest.param(unit(NeedDaemonReload="no"), id="NeedDaemonReload=no"),
+        pytest.param(unit(NeedDaemonReload="yes", DropInPaths="/etc/x.conf"), id="a drop-in of somebody's"),
+        pytest.param(unit(DropInPaths="/etc/x.conf"), id="a drop-in that systemd knows"),
     ],
 )
 def test_still_nothing_to_do(changes: Changes) -> None:
@@ -142,6 +144,7 @@ def test_nothing_there_but_a_stray() -> None:
         (file(UNIT, mode="755"), RESTART, "the unit differs", (UNIT,)),
         (missing(UNIT), RESTART, "the unit differs", (UNIT,)),
         (unit(NeedDaemonReload="yes"), RESTART, OLD_UNIT, ()),
+        (unit(NeedDaemonReload="yes", DropInPaths=""), RESTART, OLD_UNIT, ()),
         ({**file(UNIT, changed=STARTED + 9), **UNRECORDED}, RESTART, OLD_UNIT, ()),
         ({**file(CONF, changed=STARTED + 9), **UNRECORDED}, RELOAD, NOT_TAKEN, ()),
         (gone("inactive", "dead"), RESTART, "the service is inactive (dead)", ()),
@@ -155,6 +158,24 @@ def test_nothing_there_but_a_stray() -> None:
 def test_one_deviation(changes: Changes, action: str, why: str, files: tuple[str, ...]) -> None:
     found = made(changes)
     assert (found.action, found.why, found.files, found.strays) == (action, (why,), files, ())
+
+
+@pytest.mark.parametrize(
+    ("runs", "version", "why"),
+    [
+        ("1.26.3", "1.30.6", "nginx 1.26.3 becomes 1.30.6"),
+        ("1.30.6", "1.26.3", "nginx 1.30.6 becomes 1.26.3"),
+        ("1.30.6", "1.30.6", "the binary differs"),
+        ("", "1.30.6", "the binary differs"),
+        ("1.26.3", "", "the binary differs"),
+    ],
+)
+def test_which_version_becomes_which(runs: str, version: str, why: str) -> None:
+    facts = replace(HEALTHY, **file(BINARY, sha256="old"), **process(sha256="old", version=runs))
+    made = plan(SUMS, facts, PROXY, version=version)
+    assert (made.action, made.why, made.files) == (UPGRADE, (why,), (BINARY,))
+    without = plan(SUMS, replace(facts, **NO_PID_FILE), PROXY, version=version)
+    assert (without.action, without.why) == (RESTART, (f"{why} {UNSEEN}",))
 
 
 def test_force() -> None:
@@ -312,6 +333,13 @@ class TestDiffs:
         ({UNIT: "older", BINARY: "older", CONF: "older"}, {}, RESTART),
         ({CONF: "older"}, gone("inactive", "dead"), RESTART),
         ({CONF: "older"}, missing(UNIT), RESTART),
+        # what runs is not what is on disk: a reload would not bring it
+        ({}, process(sha256="older"), UPGRADE),
+        ({BINARY: "older"}, process(sha256="older"), UPGRADE),
+        ({CONF: "older"}, {**process(sha256="older"), **NO_PID_FILE}, RESTART),
+        ({BINARY: "older"}, {**file(BINARY, sha256="older"), **process(sha256="older")}, RELOAD),
+        ({BINARY: "older"}, file(BINARY, sha256="older"), UPGRADE),
+        ({}, {"process": None}, UPGRADE),
     ],
 )
 def test_the_way_back(kept: dict[str, str], changes: Changes, action: str) -> None:
@@ -348,6 +376,7 @@ FACTS = st.builds(
             "ActiveState": st.sampled_from(["active", "inactive", "failed"]),
             "SubState": st.sampled_from(["running", "dead"]),
             "NeedDaemonReload": st.sampled_from(["yes", "no"]),
+            "DropInPaths": st.sampled_from(["", "/etc/x.conf"]),
         },
     ),
     process=st.none()

@@ -11,7 +11,7 @@ import pytest
 
 from tasks.core.facts import Facts, Holder
 from tasks.core.plan import INSTALL, NOTHING, RESTART, Plan
-from tasks.core.preflight import obstacles
+from tasks.core.preflight import obstacles, taken
 from tasks.core.release import BINARY, CONF, NAMES, UNIT, Release, release
 from tasks.core.settings import Endpoint, Proxy
 
@@ -147,6 +147,16 @@ def test_a_stray_is_none_since_it_is_ended() -> None:
     assert [message for message, _ in met(replace(EVERYTHING, strays=(78,)), listening=listening)] == [
         "127.0.0.1:8443 is held by kube-nginx (PID 77)"
     ]
+
+
+def test_what_stands_in_the_way_of_what_has_no_plan() -> None:
+    """As of a rollback and a restart: nobody is ended for them."""
+    facts = replace(HEALTHY, listening={LISTEN: Holder(77, "", "/x", "kube-nginx")})
+    assert [error.message for error in taken(facts, PROXY)] == [
+        "127.0.0.1:8443 is held by kube-nginx (PID 77)"
+    ]
+    assert list(taken(facts, PROXY, (77,))) == []
+    assert list(taken(replace(HEALTHY, listening={LISTEN: None}), PROXY)) == []
 
 
 def test_each_listen_address_that_is_taken() -> None:

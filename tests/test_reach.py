@@ -280,6 +280,10 @@ class TestProof:
             "not known whether one does directly: sshd there forbids forwarding (PermitOpen)",
         )
 
+    def test_what_listens_nowhere_leads_nowhere(self, sshd: Sshd, node: paramiko.Transport) -> None:
+        seen = proof(node, [], unreachable(1), PATIENT)
+        assert (seen.state, seen.text, sshd.asked) == ("failed", "it listens nowhere", [])
+
     def test_a_dead_connection_proves_nothing(self, node: paramiko.Transport) -> None:
         node.close()
         seen = proof(node, [Endpoint("127.0.0.1", 8443)], unreachable(1), PATIENT)

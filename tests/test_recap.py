@@ -6,6 +6,7 @@ import json
 from io import StringIO
 from typing import Any
 
+import pytest
 from rich.console import Console
 
 from tasks.core import recap
@@ -52,6 +53,24 @@ def test_a_host_whose_turn_never_came_is_not_ok() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("result", "changed"),
+    [
+        ("went back", True),
+        ("reloaded", True),
+        ("rolled back", False),
+        ("unchanged", False),
+        ("to be reloaded", False),
+        ("failed", False),
+        ("not begun", False),
+    ],
+)
+def test_a_result_says_whether_a_host_is_changed(result: str, changed: bool) -> None:
+    staged = Record("a", "stage", Outcome("changed"), 1)
+    (node,) = json.loads(recap.document("deploy", [staged], ["a"], {"a": result}))["nodes"]
+    assert (node["changed"], node["result"]) == (changed, result)
+
+
 def plan(name: str = "kube-nginx.conf", edited: tuple[str, ...] = ()) -> dict[str, Any]:
     why = ["the configuration differs"]
     diff = f"--- {name}\n+++ {name}\n@@ -1 +1 @@\n-old [b]\n+new [b]\n"
@@ -74,6 +93,15 @@ def test_plans_that_are_alike_are_shown_once() -> None:
         "\nc: reload: the configuration differs\n"
         "unit was edited on the node; deploy keeps a copy of it there\n"
         "--- unit\n+++ unit\n@@ -1 +1 @@\n-old [b]\n+new [b]\n"
+    )
+
+
+def test_drop_ins_are_told() -> None:
+    data = {**plan(), "diffs": {}, "drop_ins": ["/etc/x.conf", "/run/y.conf"]}
+    assert shown({"a": data}, terminal=False) == (
+        "\na: reload: the configuration differs\n"
+        "/etc/x.conf changes the unit, and is not deploy's\n"
+        "/run/y.conf changes the unit, and is not deploy's\n"
     )
 
 

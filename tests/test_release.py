@@ -13,9 +13,9 @@ from tasks.core import release as releases
 from tasks.core.facts import Facts, File
 from tasks.core.release import BINARY, CONF, NAMES, UNIT, found, name_of, paths, release
 from tasks.core.settings import Proxy
-from tests.test_scripts import Place, functions, place
+from tests.test_scripts import Place, functions, place, shell
 
-__all__ = ["place"]
+__all__ = ["place", "shell"]
 
 SUMS = {BINARY: "a" * 64, CONF: "b" * 64, UNIT: "c" * 64}
 
@@ -79,5 +79,5 @@ def test_a_node_without_a_file_does_not_complain(place: Place) -> None:
 
 
 def test_the_node_and_we_know_the_same_files() -> None:
-    text = (Path(__file__).parent.parent / "templates" / "activate.sh").read_text()
+    text = (Path(__file__).parent.parent / "templates" / "common.sh").read_text()
     assert f"names='{' '.join(releases.NAMES)}'" in text

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, cast
 
 import invoke
 import pytest
 
+from tasks import rollout as rollouts
 from tasks.core import lock, report, rolling
+from tasks.core.activation import Activation, Order
 from tasks.core.errors import StepError, UsageError
+from tasks.core.facts import Facts, Holder
+from tasks.core.fleet import Fleet
 from tasks.core.piped import Piped
 from tasks.core.report import Outcome
 from tasks.core.rolling import seconds
 from tasks.core.run import run
-from tasks.core.settings import Rollout
+from tasks.core.settings import Proxy, Rollout
 
 from .test_run import OK, Held, Host, begun, context, doing, ended, failing, over
 
@@ -38,6 +43,19 @@ def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     slept: list[float] = []
     monkeypatch.setattr(rolling, "sleep", slept.append)
     return slept
+
+
+@pytest.fixture(autouse=True)
+def held(monkeypatch: pytest.MonkeyPatch) -> dict[str, Held]:
+    """The locks that were had, by host."""
+    had: dict[str, Held] = {}
+
+    def acquire(node: Host, me: str, wait: int) -> Piped:
+        had[node.label] = Held(wait)
+        return cast(Piped, had[node.label])
+
+    monkeypatch.setattr(lock, "acquire", acquire)
+    return had
 
 
 def rolled(
@@ -126,7 +144,6 @@ def test_the_recap_of_one_that_stopped() -> None:
     assert ended(r) == (
         1,
         [
-            "deploy: 1 of 3 failed",
             "a: activate: no",
             "  to do: try --limit a",
             "not begun: b, c: 1 failed, and max_failures is 0",
@@ -158,9 +175,7 @@ def test_no_pause_after_it_has_stopped(pauses: list[float]) -> None:
     assert pauses == []
 
 
-def test_each_node_is_unlocked_when_its_turn_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
-    held = {name: Held() for name in "abcd"}
-    monkeypatch.setattr(lock, "acquire", lambda node, me, wait: cast(Piped, held[node.label]))
+def test_each_node_is_unlocked_when_its_turn_is_over(held: dict[str, Held]) -> None:
     r = begun(*"abcd")
     r.step("stage", doing(r.lock))
     seen: list[list[int]] = []
@@ -177,6 +192,62 @@ def test_each_node_is_unlocked_when_its_turn_is_over(monkeypatch: pytest.MonkeyP
     assert r.left == ["c", "d"]
     r.close()
     assert [one.closed for one in held.values()] == [1, 1, 1, 1]
+
+
+def test_each_node_is_locked_when_its_turn_comes(held: dict[str, Held]) -> None:
+    r = begun(*"abc")
+    seen: list[dict[str, int]] = []
+
+    def work(node: Any) -> Outcome:
+        seen.append({name: one.closed for name, one in held.items()})
+        return OK
+
+    rolling.rolling(r, "activate", work, r.alive, Rollout(canary=1, batch=1), wait=7)
+    assert seen == [{"a": 0}, {"a": 1, "b": 0}, {"a": 1, "b": 1, "c": 0}]
+    assert [one.wait for one in held.values()] == [7, 7, 7]
+    assert [one.closed for one in held.values()] == [1, 1, 1]
+
+
+def test_a_node_that_somebody_else_has_fails_in_its_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    def acquire(node: Host, me: str, wait: int) -> Piped:
+        if node.label == "b":
+            raise StepError("somebody else is at work there")
+        return cast(Piped, Held())
+
+    monkeypatch.setattr(lock, "acquire", acquire)
+    done: list[str] = []
+    r, _ = rolled("abc", doing(lambda node: done.append(node.label)), canary=1, batch=1)
+    assert (done, r.failed, r.left) == (["a"], ["b"], ["c"])
+
+
+def test_each_node_is_looked_at_anew_when_its_turn_comes(held: dict[str, Held]) -> None:
+    class Known(Host):
+        def forget(self) -> None:
+            assert held[self.label].closed == 0  # nobody else changes it any more
+            forgotten.append(self.label)
+
+    forgotten: list[str] = []
+    r = begun("a")
+    nodes: Any = [Known("a"), Known("b")]
+    r.fleet, r.alive = Fleet.from_connections(nodes), nodes
+    rolling.rolling(
+        r, "activate", lambda node: Outcome("ok" if node.label in forgotten else "failed"), nodes, Rollout()
+    )
+    assert (sorted(forgotten), r.failed) == (["a", "b"], [])
+
+
+@pytest.mark.parametrize(
+    ("given", "flags"),
+    [
+        ((None, None, None, "0"), {}),
+        (("2", "25%", "1", "60"), {"canary": "2", "batch": "25%", "max-failures": "1", "wait": "60"}),
+        ((None, "1", None, 5), {"batch": "1", "wait": 5}),
+        (("0", None, "0", 0), {"canary": "0", "max-failures": "0"}),
+    ],
+)
+def test_the_flags_for_the_line_that_repeats_it(given: Any, flags: dict[str, object]) -> None:
+    seen = rolling.as_given(*given)
+    assert {name: value for name, value in seen.items() if value is not None} == flags
 
 
 class TestInterrupt:
@@ -220,11 +291,51 @@ class TestInterrupt:
         with pytest.raises(invoke.Exit) as caught:
             rolled()
         assert caught.value.code == 130
-        assert (caught.value.message or "").splitlines()[:2] == [
+        assert (caught.value.message or "").strip().splitlines()[:2] == [
             "restarted: a",
             "not begun: b, c: interrupted",
         ]
         assert "deploy: 1 restarted, 2 not begun\n" in capsys.readouterr().out
+
+
+class TestRollback:
+    """What a node is asked for by `fab rollback`."""
+
+    KEPT = Facts(releases={"current": "r1", "previous": "r0"}, kept={"current": {}, "previous": {}})
+
+    @pytest.fixture
+    def orders(self, monkeypatch: pytest.MonkeyPatch) -> list[Order]:
+        asked: list[Order] = []
+
+        def carry_out(activation: Activation, order: Order) -> Outcome:
+            asked.append(order)
+            return OK
+
+        monkeypatch.setattr(Activation, "carry_out", carry_out)
+        return asked
+
+    def back(self, facts: Facts) -> Outcome:
+        class Seen(Host):
+            def survey(self, proxy: Any) -> Facts:
+                return facts
+
+        node: Any = Seen("a")
+        return rollouts._rollback(begun("a"), node, Rollout())
+
+    def test_it_went_back(self, orders: list[Order]) -> None:
+        assert self.back(self.KEPT) is OK
+        assert orders == [Order("restart", "went back", "r0", listen=())]
+
+    def test_somebody_else_has_the_port(self, orders: list[Order]) -> None:
+        (address,) = Proxy().listen
+        with pytest.raises(StepError, match="is held by other"):
+            self.back(replace(self.KEPT, listening={address: Holder(9, "", "/x", "other")}))
+        assert orders == []
+
+    def test_the_release_before_has_gone_meanwhile(self, orders: list[Order]) -> None:
+        with pytest.raises(StepError, match="somebody has removed the release before"):
+            self.back(replace(self.KEPT, releases={"current": "r1"}))
+        assert orders == []
 
 
 @pytest.mark.parametrize(("text", "number"), [("0", 0), ("60", 60), (60, 60)])

@@ -33,6 +33,9 @@ class Host:
 
     label: str
 
+    def forget(self) -> None:
+        """Nothing is known of it."""
+
 
 def begun(*names: str, as_json: bool = False, parallel: int = 32, hint: str = "") -> Run:
     """A run of `deploy` over hosts of these names, which shows nothing while it runs."""
@@ -196,7 +199,9 @@ class TestInterrupt:
         with pytest.raises(KeyboardInterrupt):
             r.on_interrupt(signal.SIGINT, None)
 
-    def test_the_second_one_leaves_at_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_the_second_one_leaves_at_once(
+        self, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    ) -> None:
         left: list[int] = []
         monkeypatch.setattr(os, "_exit", left.append)
         r = begun("a", parallel=1)
@@ -209,6 +214,7 @@ class TestInterrupt:
 
         r.step("one", work, finish=True)
         assert left == [130]
+        assert "left; what has begun on a node finishes there by itself" in capfd.readouterr().err
 
 
 @pytest.fixture
@@ -259,7 +265,10 @@ class TestSignal:
             both()
         over_again.set()
         assert caught.value.code == 130
-        assert (caught.value.message or "").splitlines()[0] == "not begun: a, b: interrupted"
+        assert (caught.value.message or "").splitlines()[-2:] == [
+            "not begun: a, b: interrupted",
+            "then again: fab stage",
+        ]
         assert signal.getsignal(signal.SIGINT) is before
 
     def test_what_is_quiet_ends_quietly(
@@ -350,8 +359,23 @@ class TestRecap:
 
     def test_interrupted_with_hosts_left(self) -> None:
         r = begun("a", "b")
+        r.counting, r.interrupted, r.left, r.why_left = True, True, ["b"], "interrupted"
+        assert ended(r) == (130, ["not begun: b: interrupted", "then again: fab deploy --limit b"])
+
+    def test_interrupted_with_hosts_left_in_a_task_without_results(self) -> None:
+        r = begun("a", "b")
         r.interrupted, r.left, r.why_left = True, ["b"], "interrupted"
         assert ended(r) == (130, ["not begun: b: interrupted", "then again: fab deploy --limit b"])
+
+    def test_the_document_of_a_task_without_results_that_was_interrupted(
+        self, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        r = begun("a", "b", as_json=True)
+        r.step("one", lambda host: OK, list(r.fleet)[:1])
+        r.interrupted, r.left, r.why_left = True, ["b"], "interrupted"
+        ended(r)
+        document = json.loads(capsys.readouterr().out)
+        assert (document["ok"], [node["ok"] for node in document["nodes"]]) == (False, [True, False])
 
     def test_interrupted_and_failed(self) -> None:
         r = begun("a", "b")
@@ -367,7 +391,7 @@ class TestRecap:
     def test_the_document(self, capsys: pytest.CaptureFixture[str]) -> None:
         r = begun("a", "b", "c", as_json=True)
         r.step("one", failing("b"), list(r.fleet)[:2])
-        r.left, r.why_left = ["c"], "why"
+        r.counting, r.left, r.why_left = True, ["c"], "why"
         code, _ = ended(r)
         document = json.loads(capsys.readouterr().out)
         assert (code, document["ok"]) == (1, False)
@@ -376,7 +400,34 @@ class TestRecap:
             ("b", False),
             ("c", False),
         ]
-        assert document["nodes"][2]["result"] == "not begun"
+        assert [node.get("result") for node in document["nodes"]] == [None, "failed", "not begun"]
+
+    def test_a_failure_outweighs_what_was_said_before_it(self, capsys: pytest.CaptureFixture[str]) -> None:
+        r = begun("a", "b", as_json=True)
+        r.step("survey", lambda host: Outcome("ok", data={"result": "to be reloaded"}))
+        r.step("activate", failing("b"))
+        assert ended(r)[1][0] == "b: activate: no"  # no second line that counts
+        results = [(node["result"], node["ok"]) for node in json.loads(capsys.readouterr().out)["nodes"]]
+        assert results == [("to be reloaded", True), ("failed", False)]
+
+    def test_what_went_back_is_told_when_it_stops(self, capsys: pytest.CaptureFixture[str]) -> None:
+        r = begun("a", "b", "c", "d", parallel=1)
+        results = {"a": "went back", "b": "went back", "c": "rolled back"}
+
+        def work(host: Host) -> Outcome:
+            result = results[host.label]
+            error = StepError("no") if result == "rolled back" else None
+            return Outcome("failed" if error else "changed", data={"result": result}, error=error)
+
+        r.step("rollback", work, list(r.fleet)[:3])
+        r.left, r.why_left = ["d"], "1 failed, and max_failures is 0"
+        assert ended(r)[1] == [
+            "c: rollback: no",
+            "went back: a, b",
+            "not begun: d: 1 failed, and max_failures is 0",
+            "then again: fab deploy --limit c,d",
+        ]
+        assert "deploy: 2 went back, 1 rolled back, 1 not begun\n" in capsys.readouterr().out
 
 
 class TestOpening:
@@ -396,6 +447,23 @@ class TestOpening:
             raise UsageError("no")
         assert json.loads(capsys.readouterr().out)["error"] == "no"
 
+    @pytest.mark.parametrize(
+        ("flags", "line"),
+        [
+            ({}, "fab x"),
+            ({"force": False, "canary": None}, "fab x"),
+            ({"batch": "25%", "wait": 60, "force": True}, "fab x --batch 25% --wait 60 --force"),
+            ({"canary": "0"}, "fab x --canary 0"),
+            ({"batch": "it's"}, "fab x --batch 'it'\"'\"'s'"),
+        ],
+    )
+    def test_the_flags_of_the_line_that_repeats_it(
+        self, context: invoke.Context, flags: dict[str, object], line: str
+    ) -> None:
+        with pytest.raises(invoke.Exit) as caught, run(context, "x", hosts=over("a"), flags=flags) as r:
+            r.step("one", failing("a"))
+        assert (caught.value.message or "").splitlines()[-1] == f"then again: {line}"
+
     def test_dry_is_refused(self) -> None:
         context = invoke.Context(invoke.Config(overrides={"run": {"dry": True}}))
         with pytest.raises(invoke.Exit, match="--dry would still connect"), run(context, "x"):
@@ -405,13 +473,13 @@ class TestOpening:
 class Held:
     """A lock that a node holds for us."""
 
-    def __init__(self) -> None:
-        self.beaten, self.closed = threading.Event(), 0
+    def __init__(self, wait: int = 0) -> None:
+        self.beaten, self.closed, self.wait = threading.Event(), 0, wait
 
     def beat(self) -> None:
         self.beaten.set()
 
-    def close(self) -> None:
+    def release(self) -> None:
         self.closed += 1
 
 

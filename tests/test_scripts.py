@@ -5,8 +5,10 @@ from __future__ import annotations
 import fcntl
 import os
 import re
+import shlex
 import shutil
 import signal
+import socket
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -21,10 +23,10 @@ import pytest
 from tasks.core import commands
 from tasks.core.activation import stage
 from tasks.core.errors import StepError
-from tasks.core.facts import Facts, File
+from tasks.core.facts import Facts, File, as_kernel
 from tasks.core.node import Node
 from tasks.core.release import BINARY, CONF, MODES, NAMES, UNIT, Release, name_of, paths, release
-from tasks.core.settings import Proxy, Settings
+from tasks.core.settings import Endpoint, Proxy, Settings
 
 TEMPLATES = Path(__file__).parent.parent / "templates"
 SHELLS = [shell for shell in ("sh", "dash", "bash --posix", "busybox sh") if shutil.which(shell.split()[0])]
@@ -106,8 +108,20 @@ class Place:
         return found | {path.name for path in self.unit.parent.iterdir()}
 
 
+@pytest.fixture(params=["sh", "bash"])
+def shell(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What `sh` is: this machine's own, and bash, which is sh on CentOS."""
+    if request.param == "bash":
+        bash = shutil.which("bash")
+        if bash is None:
+            pytest.skip("no bash here")
+        (tmp_path / "shell").mkdir()
+        (tmp_path / "shell" / "sh").symlink_to(bash)
+        monkeypatch.setenv("PATH", f"{tmp_path / 'shell'}:{os.environ['PATH']}")
+
+
 @pytest.fixture
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
+def place(shell: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
     unit = tmp_path / "units" / UNIT
     unit.parent.mkdir()
     monkeypatch.setattr(commands, "UNIT_PATH", str(unit))
@@ -253,7 +267,7 @@ class TestLock:
         return tmp_path / "it's" / "lock"
 
     @pytest.fixture(autouse=True)
-    def folder(self, lock: Path) -> None:
+    def folder(self, lock: Path, shell: None) -> None:
         lock.parent.mkdir()
 
     def script(self, lock: Path, holder: str, wait: float = 0, patience: float = 0) -> list[str]:
@@ -368,6 +382,20 @@ class TestLock:
         with self.held(lock, "first"), lock.with_name("lock.action").open("w") as action:
             fcntl.flock(action, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
+    def test_an_activation_that_begins_meanwhile_finds_who_has_it(
+        self, lock: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The holder is written while no activation can begin."""
+        date = tmp_path / "bin" / "date"
+        date.parent.mkdir()
+        look = f"flock -n {shlex.quote(f'{lock}.action')} true && echo may begin || echo may not"
+        date.write_text(f"#!/bin/sh\n{{ {look}; }} > {tmp_path}/seen\necho then\n")
+        date.chmod(0o755)
+        monkeypatch.setenv("PATH", f"{date.parent}:{os.environ['PATH']}")
+        assert self.free(lock)
+        assert (tmp_path / "seen").read_text() == "may not\n"
+        assert lock.with_name("lock.lock").read_text() == "probe since then"
+
     # that of util-linux before 2.25.2 refuses -w 0
     def test_with_the_flock_of_centos_7(
         self, lock: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -383,22 +411,28 @@ class TestLock:
 # --- activate.sh, as far as it needs no systemd ---
 
 
-def functions(place: Place, call: str, **given: object) -> subprocess.CompletedProcess[str]:
-    """Runs `call` after the functions of activate.sh that handle files, under a lock that is ours."""
+FILES, ALL_FUNCTIONS = "# --- the service ---", "before=$(name_of '')\nif"
+
+
+def functions(
+    place: Place, call: str, until: str = FILES, whole: bool = False, **given: object
+) -> subprocess.CompletedProcess[str]:
+    """Runs `call` after the functions of activate.sh that handle files, under a lock that is ours.
+
+    `until` is where they end; `whole` has the rest of the script follow.
+    """
     lock = place.unit.parent / "lock"
     lock.with_name("lock.lock").write_text("me since yesterday")
     names = dict.fromkeys(("release", "previous", "action", "strays", "boot", "listen", "listened"), "")
     names |= {"was_active": "", "was_enabled": ""}
-    text = commands.script(
+    text = commands.on_node(
+        place.proxy,
         "activate",
-        prefix=place.proxy.prefix,
-        unit=commands.UNIT,
-        unit_path=place.unit,
         **names | {"lock": lock, "holder": "me", "timeout": 100, "settle": 0, "keep": 3} | given,
     )
-    head, mark, _ = text.partition("# --- the service ---")
+    head, mark, rest = text.partition(until)
     assert mark
-    script = f'{head}systemctl() {{ echo "systemctl $*"; }}\n{call}'
+    script = f'{head}systemctl() {{ echo "systemctl $*"; }}\n{call}\n{mark + rest if whole else ""}'
     return subprocess.run(
         ["sh", "-c", commands.shell(script)],
         stdin=subprocess.DEVNULL,
@@ -539,6 +573,32 @@ class TestPut:
         assert (done.returncode, done.stdout) == (1, "")
         assert in_use(place)[CONF] == b"old"
 
+    def test_nothing_is_changed_when_there_is_no_room_for_all(self, place: Place) -> None:
+        place.use(ALL)
+        name = keep_whole(place, {file: content + b"new" for file, content in ALL.items()})
+        full = f'dd() {{ case $* in *{UNIT}*) return 1 ;; *) command dd "$@" ;; esac; }}'
+        done = functions(place, f"{full}; put {name} || echo refused")
+        assert (done.stdout, in_use(place)) == ("refused\n", ALL)
+
+    def test_what_is_left_of_one_that_failed_does_not_come_into_use(self, place: Place) -> None:
+        place.use(ALL)
+        place.files[BINARY].chmod(0o755)
+        fails = keep_whole(place, {file: content + b"new" for file, content in ALL.items()})
+        name = keep_whole(place, {**ALL, CONF: b"older"})
+        full = f'dd() {{ case $* in *{UNIT}*) return 1 ;; *) command dd "$@" ;; esac; }}'
+        assert functions(place, f"{full}; put {fails} || echo refused").stdout == "refused\n"
+        assert functions(place, f"put {name} && echo done").stdout == "done\n"
+        assert in_use(place) == {**ALL, CONF: b"older"}
+
+    def test_the_way_back_from_one_that_failed_half_way(self, place: Place) -> None:
+        """A file that may not be replaced (chattr +i) stays, and is no reason not to go back."""
+        place.use(ALL)
+        before = keep_whole(place, ALL)
+        fails = keep_whole(place, {file: content + b"new" for file, content in ALL.items()})
+        fixed = f'mv() {{ case $* in *conf/{CONF}) return 1 ;; *) command mv "$@" ;; esac; }}'
+        done = functions(place, f"{fixed}; put {fails} || echo refused; put {before} && echo back")
+        assert (done.stdout, in_use(place)) == ("refused\nback\n", ALL)
+
 
 def test_copy_is_exact(place: Place, tmp_path: Path) -> None:
     source, copy = tmp_path / "a", tmp_path / "b c"
@@ -660,11 +720,11 @@ class TestDoneWith:
 
     FUNCTION = re.search(r"(?ms)^done_with\(\) \{$.*?^\}$", (TEMPLATES / "activate.sh").read_text())
 
-    def done(self, place: Place, **given: object) -> set[str]:
+    def done(self, place: Place, **given: Any) -> set[str]:
         """Has r4 done with, where r3 was in use, and r0 is the oldest; what then is there."""
         assert self.FUNCTION
         call = f"{self.FUNCTION[0]}\nrecord() {{ : > $releases/running; }}\nbefore=${{was:-r3}}; done_with"
-        names = {"release": "r4", "previous": "-", "action": "reload"} | given
+        names: dict[str, Any] = {"release": "r4", "previous": "-", "action": "reload"} | given
         done = functions(place, call, **names)
         assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
         return set(os.listdir(place.releases))
@@ -707,3 +767,262 @@ class TestDoneWith:
         there = set(os.listdir(place.releases))
         assert self.done(place, release="", keep=2) == there | {"running"}
         assert self.done(place, release="", action="stop") == there | {"running"}
+
+
+def of_common(place: Place, call: str) -> str:
+    """What `call` says after the functions that all scripts share."""
+    script = f"{commands.on_node(place.proxy)}\n{call}"
+    done = subprocess.run(
+        ["sh", "-c", commands.shell(script)],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stderr == ""
+    return done.stdout
+
+
+class TestMain:
+    """Which process is the main one."""
+
+    @pytest.mark.parametrize(
+        ("text", "found"),
+        [
+            ("77\n", "77"),
+            ("0\n", "5"),
+            ("", "5"),
+            (None, "5"),
+            ("7 7\n", "5"),
+            ("-1\n", "5"),
+            ("7/../1\n", "5"),
+        ],
+    )
+    def test_of_the_pid_file_or_of_systemd(self, place: Place, text: str | None, found: str) -> None:
+        if text is not None:
+            file = Path(place.proxy.prefix, "logs", "nginx.pid")
+            file.parent.mkdir(parents=True)
+            file.write_text(text)
+        stubs = "in_unit() { [ $1 = 77 ]; }; systemctl() { echo MainPID=5; }"
+        assert of_common(place, f"{stubs}; main") == f"{found}\n"
+
+    def test_a_process_outside_of_the_unit_is_not(self, place: Place) -> None:
+        file = Path(place.proxy.prefix, "logs", "nginx.pid")
+        file.parent.mkdir(parents=True)
+        file.write_text(f"{os.getpid()}\n")
+        assert of_common(place, "systemctl() { echo MainPID=5; }; main") == "5\n"
+
+
+@contextmanager
+def family(tmp_path: Path, *names: str) -> Iterator[tuple[int, list[int]]]:
+    """A process with children that go by these names, and their PIDs."""
+    fifo = tmp_path / "never"
+    os.mkfifo(fifo)
+    children = "".join(f"sh -c 'read -r word < {fifo}; :' {shlex.quote(name)} & echo $!; " for name in names)
+    with subprocess.Popen(
+        ["sh", "-c", f"{children} echo; wait"], stdout=subprocess.PIPE, text=True, start_new_session=True
+    ) as process:
+        assert process.stdout is not None
+        try:
+            yield process.pid, [int(line) for line in iter(process.stdout.readline, "\n")]
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+
+
+def named(pid: int) -> str:
+    """The words of a process's command line; "" if it has ended."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text()
+    except OSError:
+        return ""
+
+
+def test_the_children_of_a_process_and_its_workers(place: Place, tmp_path: Path) -> None:
+    names = ["nginx: worker process", "nginx: worker process is shutting down", "nginx: master process"]
+    with family(tmp_path, *names) as (parent, pids):
+        eventually(lambda: all(name in named(pid) for name, pid in zip(names, pids, strict=True)))
+        assert sorted(map(int, of_common(place, f"children {parent}").split())) == sorted(pids)
+        assert of_common(place, f"workers {parent}") == f"{pids[0]}\n"
+        assert of_common(place, f"parent {pids[0]}") == f"{parent}\n"
+        ticks = Path(f"/proc/{parent}/stat").read_text().rpartition(")")[2].split()[19]
+        assert of_common(place, f"started {parent}") == f"{ticks}\n"
+    assert of_common(place, f"children {parent}; workers {parent}; parent {parent}; started {parent}") == ""
+
+
+def test_clean_leaves_one_word(place: Place) -> None:
+    assert of_common(place, r"printf 'a b\tc\nd\033e' | clean") == "a?b?cd?e"
+
+
+def test_the_kernels_list_of_those_that_listen(place: Place) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        line = as_kernel(Endpoint(*listener.getsockname()))
+        found = [row.split() for row in of_common(place, "listening").splitlines()]
+        inode = os.fstat(listener.fileno()).st_ino
+        assert [row[9] for row in found if row[1] == line] == [str(inode)]
+        assert {row[3] for row in found} == {"0A"}
+        assert str(inode) in of_common(place, f"sockets {os.getpid()}").split()
+
+
+class TestSendAway:
+    """What came of USR2 and does not work ends; the old master is the main process again."""
+
+    def sent(self, place: Place, old: int, number: str) -> str:
+        call = f"old={old}; main() {{ echo $old; }}; send_away {number} 300 && echo gone || echo stays"
+        return functions(place, call, until=ALL_FUNCTIONS).stdout
+
+    @pytest.mark.parametrize("number", ["TERM", "KILL"])
+    def test_only_what_is_no_worker(self, place: Place, tmp_path: Path, number: str) -> None:
+        with family(tmp_path, "nginx: master process", "nginx: worker process") as (old, (master, worker)):
+            eventually(lambda: "nginx: master" in named(master) and "nginx: worker" in named(worker))
+            assert self.sent(place, old, number) == "gone\n"
+            assert named(master) == ""
+            assert "worker" in named(worker)
+
+    def test_one_that_does_not_go(self, place: Place, tmp_path: Path) -> None:
+        with family(tmp_path) as (old, _):
+            call = f"old={old}; main() {{ echo 0; }}; send_away TERM 10 || echo stays"
+            assert functions(place, call, until=ALL_FUNCTIONS).stdout == "stays\n"
+
+
+class TestStrays:
+    """A kube-nginx that has the port and is not the unit's; any other process is left alone."""
+
+    def ended(self, place: Place, binary: Path, stubs: str = "", gone: bool = False) -> bool:
+        """Whether a restart ends a process of this binary."""
+        binary.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(shutil.which("sleep") or "sleep", binary)
+        with subprocess.Popen([str(binary), "600"]) as process:
+            if gone:
+                binary.unlink()
+            call = f"{stubs}\nmain() {{ echo 5; }}; timeout() {{ :; }}; settles() {{ :; }}; restart 0"
+            done = functions(place, call, until=ALL_FUNCTIONS, strays=f"{process.pid} 999999999")
+            assert done.returncode == 0
+            with suppress(subprocess.TimeoutExpired):
+                return process.wait(0.3) == -signal.SIGTERM
+            process.kill()
+        return False
+
+    def test_ours(self, place: Place) -> None:
+        assert self.ended(place, place.files[BINARY])
+
+    def test_ours_whose_file_was_replaced(self, place: Place) -> None:
+        assert self.ended(place, place.files[BINARY], gone=True)
+
+    def test_ours_in_the_unit(self, place: Place) -> None:
+        assert not self.ended(place, place.files[BINARY], "in_unit() { :; }")
+
+    def test_somebody_elses_that_has_the_pid_now(self, place: Place, tmp_path: Path) -> None:
+        assert not self.ended(place, tmp_path / "other" / "kube-nginx")
+
+
+class TestThereAndBack:
+    """The whole of activate.sh, but for what it asks of systemd and of nginx."""
+
+    STUBS = """
+        unit_is=active; systemctl() { echo "systemctl $*" >> "$lock.did"; }
+        of_systemd() { case $1 in ActiveState) echo $unit_is ;; UnitFileState) echo enabled ;; esac; }
+        main() { cat "$lock.main"; }; workers() { cat "$lock.workers"; }
+        holds() { :; }; journal() { :; }; boots() { :; }
+        once() { [ ! -e "$lock.first" ] || { rm "$lock.first"; why=no; false; }; }
+        restart() { echo restart >> "$lock.did"; echo 9 > "$lock.main"; once; }
+        reload() { echo reload >> "$lock.did"; echo 99 > "$lock.workers"; once; }
+        upgrade() { echo upgrade >> "$lock.did"; once; }
+        echo 7 > "$lock.main"; echo 77 > "$lock.workers"
+    """
+
+    def run(self, place: Place, stubs: str = "", **given: object) -> tuple[int, dict[str, str], list[str]]:
+        """Exit status, what is said, and what was done to the service."""
+        done = functions(place, f"{self.STUBS}\n{stubs}", until=ALL_FUNCTIONS, whole=True, **given)
+        did = place.unit.parent / "lock.did"
+        said = dict(line.removeprefix("kn.").split("=", 1) for line in done.stdout.splitlines())
+        assert done.stderr == ""
+        return done.returncode, said, did.read_text().splitlines() if did.exists() else []
+
+    @pytest.fixture
+    def names(self, place: Place) -> tuple[str, str]:
+        """The release in use, and one that is to come."""
+        place.use(ALL)
+        for name, path in place.files.items():
+            path.chmod(int(MODES[name], 8))
+        return name_of({n: sha256(c).hexdigest() for n, c in ALL.items()}), keep_whole(
+            place, {**ALL, CONF: b"new"}
+        )
+
+    @pytest.mark.parametrize("action", ["reload", "upgrade", "restart"])
+    def test_there(self, place: Place, names: tuple[str, str], action: str) -> None:
+        status, said, did = self.run(place, release=names[1], action=action, previous="-")
+        assert (status, said["result"], said["before"], did) == (0, "done", names[0], [action])
+        assert in_use(place) == {**ALL, CONF: b"new"}
+        links = {which: str((place.releases / which).readlink()) for which in ("current", "previous")}
+        assert links == {"current": names[1], "previous": names[0]}
+        assert (place.releases / "running").read_text().startswith("main=")
+
+    @pytest.mark.parametrize(
+        ("action", "did"),
+        [("reload", ["reload"] * 2), ("upgrade", ["upgrade"]), ("restart", ["restart"] * 2)],
+    )
+    def test_back(self, place: Place, names: tuple[str, str], action: str, did: list[str]) -> None:
+        """What goes on as it was before is not touched again."""
+        status, said, seen = self.run(place, ': > "$lock.first"', release=names[1], action=action)
+        assert (status, said["result"], said["why"], seen) == (1, "back", "no", did)
+        assert in_use(place) == ALL
+        assert not (place.releases / "current").exists()
+
+    @pytest.mark.parametrize("action", ["reload", "upgrade", "restart"])
+    def test_the_files_could_not_be_put_there(
+        self, place: Place, names: tuple[str, str], action: str
+    ) -> None:
+        """Nothing is done to the service, which goes on."""
+        (place.releases / names[1] / CONF).unlink()
+        status, said, did = self.run(place, release=names[1], action=action)
+        assert (status, said["result"], did) == (1, "back", [])
+        assert said["why"] == f"the release {names[1]} is damaged on the node"
+        assert in_use(place) == ALL
+
+    def test_what_was_there_does_not_come_back(self, place: Place, names: tuple[str, str]) -> None:
+        stubs = ': > "$lock.first"; holds() { why=gone; false; }'
+        status, said, did = self.run(place, stubs, release=names[1], action="restart")
+        assert (status, said["result"], said["still"], did) == (1, "lost", "gone", ["restart"] * 2)
+
+    @pytest.mark.parametrize(
+        ("state", "was", "ends"),
+        [
+            ("inactive", "0", ["stop", "reset-failed"]),
+            ("failed", "0", ["stop", "reset-failed"]),
+            ("activating", "trying", ["stop", "reset-failed", "--no-block start"]),
+        ],
+    )
+    def test_nothing_ran_before(
+        self, place: Place, names: tuple[str, str], state: str, was: str, ends: list[str]
+    ) -> None:
+        stubs = f': > "$lock.first"; unit_is={state}'
+        status, said, did = self.run(place, stubs, release=names[1], action="restart")
+        assert (status, said["result"], said["was_active"]) == (1, was, was)
+        assert did == ["restart", *(f"systemctl {verb} kube-nginx.service" for verb in ends)]
+
+    def test_without_a_release_there_is_no_way_back(self, place: Place, names: tuple[str, str]) -> None:
+        status, said, did = self.run(place, ': > "$lock.first"', action="restart")
+        assert (status, said["result"], said["why"], did) == (1, "failed", "no", ["restart"])
+
+    def test_strays_served_clients(self, place: Place, names: tuple[str, str]) -> None:
+        _, said, _ = self.run(place, "unit_is=failed", release=names[1], action="restart", strays="9")
+        assert said["was_active"] == "1"
+
+    def test_it_ends_with_75_if_nothing_was_begun(self, place: Place, names: tuple[str, str]) -> None:
+        done = functions(place, self.STUBS, until=ALL_FUNCTIONS, whole=True, release=names[1], holder="other")
+        assert (done.returncode, done.stdout, in_use(place)) == (75, "", ALL)
+
+
+def test_tidy_removes_what_a_run_that_was_cut_off_left_behind(place: Place) -> None:
+    place.use(ALL)
+    prefix = Path(place.proxy.prefix)
+    (prefix / "releases" / "0123456789.part").mkdir(parents=True)
+    left = ["conf/.kube-nginx.conf.fresh", "conf/.kube-nginx.conf.part", "sbin/.kube-nginx.fresh"]
+    for name in [*left, "conf/.other", "releases/0123456789", "releases/0123456789.part/old"]:
+        (prefix / name).touch()
+    place.unit.with_name(f".{UNIT}.fresh").touch()
+    script = commands.shell(commands.tidy(place.proxy))
+    assert subprocess.run(["sh", "-c", script], check=False).returncode == 0
+    kept = {"conf", "sbin", "releases", "releases/0123456789", "conf/.other"}
+    assert place.tree() == kept | {"sbin/kube-nginx", f"conf/{CONF}", UNIT}

@@ -161,7 +161,7 @@ class Run:
     def _results(self) -> dict[str, str]:
         """What became of each host, for tasks that say so; a failure outweighs what was said before it."""
         seen = {r.host: r.outcome.data["result"] for r in self.records if "result" in r.outcome.data}
-        if not seen and not self.counting:
+        if not seen and not self.counting and not self.left:
             return {}
         failed = {r.host: r.outcome.data.get("result", "failed") for r in self.records if r.error}
         return seen | failed | dict.fromkeys(self.left, recap.NOT_BEGUN)
