@@ -84,14 +84,13 @@ def rollback(
         r.step("survey", lambda node: _way_back(r.settings, node))
         _warn(r)
         able = [node for node in r.alive if node.survey(r.settings.proxy).releases.get(PREVIOUS)]
-
         rolling(r, "rollback", lambda node: _rollback(r, node, rollout), able, rollout, patience)
 
 
 def _warn(r: Run) -> None:
     """Nodes may have come from different releases, and go to different ones."""
-    ways = {record.outcome.detail for record in r.records if "result" not in record.outcome.data}
-    if len(ways - {""}) > 1:
+    going = [record.outcome for record in r.records if not record.error]
+    if len({outcome.detail for outcome in going if "result" not in outcome.data}) > 1:
         r.console.print("the nodes do not all go the same way: see above, and --limit", markup=False)
 
 
