@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 from invoke import Context, Exit, task
 
 from .core import commands, recap
 from .core.activation import Activation, Order
-from .core.batches import overridden
 from .core.deployment import Deployment
 from .core.errors import StepError, UsageError
 from .core.facts import CURRENT, PREVIOUS
@@ -16,7 +16,7 @@ from .core.node import Node
 from .core.plan import returning
 from .core.preflight import taken
 from .core.report import Outcome
-from .core.rolling import ROLLOUT_HELP, as_given, rolling, seconds
+from .core.rolling import ROLLOUT_HELP, orderly, rolling
 from .core.run import FLEET_HELP, Run, run
 from .core.settings import Rollout, Settings
 
@@ -33,10 +33,9 @@ def deploy(
     wait: str = "0",
 ) -> None:
     """5-12. Bring every node to what hosts.toml says, by the gentlest way, and prove that it works."""
-    flags = as_given(canary, batch, max_failures, wait) | {"force": force}
-    with run(c, "deploy", limit=limit, json=json, flags=flags) as r:
-        rollout = overridden(r.settings.rollout, canary=canary, batch=batch, max_failures=max_failures)
-        deployment = Deployment(r, rollout, force, seconds("--wait", wait))
+    flags: dict[str, Any] = {"canary": canary, "batch": batch, "max_failures": max_failures, "wait": wait}
+    with orderly(c, "deploy", limit=limit, json=json, force=force, **flags) as (r, rollout, patience):
+        deployment = Deployment(r, rollout, force, patience)
         r.step("survey", deployment.survey)
         r.step("stage", deployment.stage, deployment.staging)
         rolling(r, "activate", deployment.activate, deployment.changing, rollout)
@@ -78,9 +77,8 @@ def rollback(
     wait: str = "0",
 ) -> None:
     """Go back to the release before, on every node that has one; once more goes forward again."""
-    with run(c, "rollback", limit=limit, json=json, flags=as_given(canary, batch, max_failures, wait)) as r:
-        rollout = overridden(r.settings.rollout, canary=canary, batch=batch, max_failures=max_failures)
-        patience = seconds("--wait", wait)
+    flags: dict[str, Any] = {"canary": canary, "batch": batch, "max_failures": max_failures, "wait": wait}
+    with orderly(c, "rollback", limit=limit, json=json, **flags) as (r, rollout, patience):
         r.step("survey", lambda node: _way_back(r.settings, node))
         _warn(r)
         able = [node for node in r.alive if node.survey(r.settings.proxy).releases.get(PREVIOUS)]

@@ -9,14 +9,13 @@ from invoke import Context, Exit, task
 
 from .core import commands, report
 from .core.activation import Activation, Order
-from .core.batches import overridden
 from .core.errors import StepError, last_lines
 from .core.facts import CURRENT, Facts
 from .core.node import Node
 from .core.preflight import UNMASK, taken
 from .core.release import found, name_of
 from .core.report import Outcome
-from .core.rolling import ROLLOUT_HELP, as_given, rolling, seconds
+from .core.rolling import ROLLOUT_HELP, orderly, rolling
 from .core.run import FLEET_HELP, Run, run
 from .core.settings import Rollout, Settings
 
@@ -35,6 +34,9 @@ def _systemctl(r: Run, verb: str, current: Any = lambda facts: False) -> None:
         r.lock(node)
         try:
             node.sh(commands.systemctl(verb), tail=10)
+        except StepError as error:
+            error.hint = error.hint or "see why: fab logs --limit {nodes}, fab preflight --limit {nodes}"
+            raise
         finally:
             node.forget()
         return Outcome("changed")
@@ -82,9 +84,9 @@ def restart(
     wait: str = "0",
 ) -> None:
     """11. Stop and start the service, batch by batch: cuts every open connection."""
-    with run(c, "restart", limit=limit, json=json, flags=as_given(canary, batch, max_failures, wait)) as r:
-        rollout = overridden(r.settings.rollout, canary=canary, batch=batch, max_failures=max_failures)
-        _over_the_fleet(r, "restart", rollout, seconds("--wait", wait))
+    flags: dict[str, Any] = {"canary": canary, "batch": batch, "max_failures": max_failures, "wait": wait}
+    with orderly(c, "restart", limit=limit, json=json, **flags) as (r, rollout, patience):
+        _over_the_fleet(r, "restart", rollout, patience)
 
 
 def _over_the_fleet(r: Run, action: str, rollout: Rollout, wait: int) -> None:
@@ -126,9 +128,9 @@ def reload(
     wait: str = "0",
 ) -> None:
     """Have nginx take its configuration anew, batch by batch, without cutting connections."""
-    with run(c, "reload", limit=limit, json=json, flags=as_given(canary, batch, max_failures, wait)) as r:
-        rollout = overridden(r.settings.rollout, canary=canary, batch=batch, max_failures=max_failures)
-        _over_the_fleet(r, "reload", rollout, seconds("--wait", wait))
+    flags: dict[str, Any] = {"canary": canary, "batch": batch, "max_failures": max_failures, "wait": wait}
+    with orderly(c, "reload", limit=limit, json=json, **flags) as (r, rollout, patience):
+        _over_the_fleet(r, "reload", rollout, patience)
 
 
 @task(help=FLEET_HELP)
@@ -189,7 +191,7 @@ def _row(host: str, data: dict[str, Any]) -> tuple[str, ...]:
     restarts = data["restarts"]
     return (
         host,
-        f"{data['state']} ({data['substate']})",
+        f"{data['state']} ({data['substate']})" + ("" if data["enabled"] else ", disabled"),
         _age(data["since_seconds"]),
         "-" if restarts is None else str(restarts),
         (data["version"] or "-") + (", replaced" if data["replaced"] else ""),

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from time import sleep
 
-from .batches import batches
+from invoke import Context
+
+from .batches import batches, overridden
 from .errors import UsageError
 from .node import Node
 from .report import Outcome
-from .run import Run
+from .run import Run, run
 from .settings import Rollout
 
 ROLLOUT_HELP = {
@@ -18,6 +21,29 @@ ROLLOUT_HELP = {
     "max-failures": "With more failures than this, no further batch begins [rollout.max_failures].",
     "wait": "Seconds to wait for another command that is at work on a node [0: fail at once].",
 }
+
+
+@contextmanager
+def orderly(
+    c: Context,
+    task: str,
+    *,
+    limit: str | None,
+    json: bool,
+    canary: str | None,
+    batch: str | None,
+    max_failures: str | None,
+    wait: str,
+    **more: object,
+) -> Iterator[tuple[Run, Rollout, int]]:
+    """Opens the run of a task that is `rolling`, and says what its flags make of rollout and of patience.
+
+    `more` are other flags that belong to the line which repeats the task. Raises UsageError, as `run` does.
+    """
+    flags = as_given(canary, batch, max_failures, wait) | more
+    with run(c, task, limit=limit, json=json, flags=flags) as r:
+        rollout = overridden(r.settings.rollout, canary=canary, batch=batch, max_failures=max_failures)
+        yield r, rollout, seconds("--wait", wait)
 
 
 def rolling(
