@@ -272,10 +272,13 @@ class TestSudo:
         assert lab.nodes[0].ssh("ls -A /tmp | grep ^kube-nginx").stdout == ""
 
     def test_with_the_right_password(self, lab: Lab, deployed: Path, hosts_toml: Toml) -> None:
-        ops = hosts_toml(("[ssh]", '[ssh]\nuser = "ops-password"\nsudo = true'))
-        ran = run_fab_on_terminal(["--prompt-for-sudo-password", "conf", "status"], "lab", ops)
+        login = ("[ssh]", '[ssh]\nuser = "ops-password"\nsudo = true')
+        ops = hosts_toml(login, ("[build]", "[proxy]\nmax_fails = 31\n\n[build]"))
+        ran = run_fab_on_terminal(["--prompt-for-sudo-password", "deploy", "status"], "lab", ops)
         assert ran.status == 0, ran.out
+        assert "deploy: 3 reloaded" in ran.out
         assert "lab\n" not in ran.out.replace("\r", "")
+        assert run_fab("deploy", hosts=deployed).status == 0
 
     def test_following_with_a_password_follows_all(self, lab: Lab, deployed: Path, hosts_toml: Toml) -> None:
         ops = hosts_toml(("[ssh]", '[ssh]\nuser = "ops-password"\nsudo = true'))
