@@ -10,10 +10,9 @@ from invoke import Context, Exit, task
 from .core import commands, report, store
 from .core import render as rendering
 from .core.deployment import Releases
-from .core.errors import StepError
 from .core.fleet import settings_of
 from .core.node import Node
-from .core.preflight import UNMASK
+from .core.preflight import masked, refuse
 from .core.release import BINARY
 from .core.report import Outcome
 from .core.run import FLEET_HELP, Run, run, told
@@ -72,8 +71,8 @@ def unit(c: Context, limit: str | None = None, json: bool = False) -> None:
 def _ship_text(r: Run, step: str, path: str, text: str) -> None:
     def work(node: Node) -> Outcome:
         facts = node.survey(r.settings.proxy)
-        if step == "unit" and facts.masked:
-            raise StepError("the unit is masked", hint=UNMASK)
+        if step == "unit":
+            refuse(masked(facts))
         r.lock(node)
         changed = node.ship(text.encode(), path, "0644", facts)
         return Outcome("changed" if changed else "ok", path)

@@ -12,7 +12,7 @@ from .core.activation import Activation, Order
 from .core.errors import StepError, last_lines
 from .core.facts import CURRENT, Facts
 from .core.node import Node
-from .core.preflight import UNMASK, taken
+from .core.preflight import masked, refuse, taken
 from .core.release import found, name_of
 from .core.report import Outcome
 from .core.rolling import ROLLOUT_HELP, orderly, rolling
@@ -29,8 +29,7 @@ def _systemctl(r: Run, verb: str, current: Any = lambda facts: False) -> None:
         facts = node.survey(r.settings.proxy)
         if current(facts):
             return Outcome("ok", "already")
-        if facts.masked:
-            raise StepError("the unit is masked", hint=UNMASK)
+        refuse(masked(facts))
         r.lock(node)
         try:
             node.sh(commands.systemctl(verb), tail=10)
@@ -63,7 +62,7 @@ def _daemon_reload(r: Run, node: Node) -> Outcome:
 def enable(c: Context, limit: str | None = None, json: bool = False) -> None:
     """10. Have the service start at boot."""
     with run(c, "enable", limit=limit, json=json) as r:
-        _systemctl(r, "enable", lambda facts: facts.unit.get("UnitFileState") == "enabled")
+        _systemctl(r, "enable", lambda facts: facts.enabled)
 
 
 @task(help=FLEET_HELP)
@@ -92,10 +91,8 @@ def restart(
 def _over_the_fleet(r: Run, action: str, rollout: Rollout, wait: int) -> None:
     def work(node: Node) -> Outcome:
         facts = node.survey(r.settings.proxy)
-        if facts.masked:
-            raise StepError("the unit is masked", hint=UNMASK)
-        if errors := list(taken(facts, r.settings.proxy)):
-            raise errors[0]
+        refuse(masked(facts))
+        refuse(taken(facts, r.settings.proxy))
         if action == "reload" and not facts.active:
             raise StepError(f"the service is {facts.state}, nothing to reload", hint=_start(facts))
         return Activation(node, r.settings, rollout, r.me).carry_out(Order(action, f"{action}ed"))
@@ -153,14 +150,14 @@ def _status(settings: Settings, node: Node) -> Outcome:
         "since": facts.unit.get("ActiveEnterTimestamp", ""),
         "since_seconds": None if facts.active_seconds is None else round(facts.active_seconds, 1),
         "restarts": facts.restarts,
-        "enabled": facts.unit.get("UnitFileState") == "enabled",
+        "enabled": facts.enabled,
         "version": facts.version,
         "release": facts.releases.get(CURRENT, ""),
         "edited": _edited(facts, settings),
         "replaced": facts.replaced,
         "listeners": listeners,
     }
-    silent = [address for address, found in listeners.items() if found not in ("answers", "listens")]
+    silent = [address for address, met in listeners.items() if met not in ("answers", "listens")]
     if facts.active and not silent:
         return Outcome("ok", f"{facts.state}, nginx {facts.version}", data)
     why = facts.state if not facts.active else f"active, but {silent[0]}: {listeners[silent[0]]}"

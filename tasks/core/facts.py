@@ -23,6 +23,10 @@ class File:
     owner: str = "0"
     changed: float = 0.0
 
+    def matches(self, sha256: str, mode: str) -> bool:
+        """Whether it has this content and mode, and is root's."""
+        return (self.sha256, self.mode, self.owner) == (sha256, mode, "0")
+
 
 @dataclass(frozen=True, slots=True)
 class Holder:

@@ -49,8 +49,7 @@ class Heartbeat:
     def __init__(self, locks: Mapping[str, Piped]) -> None:
         self._locks = locks
         self._over = Event()
-        self._thread = Thread(target=self._beat, daemon=True)
-        self._thread.start()
+        Thread(target=self._beat, daemon=True).start()
 
     def _beat(self) -> None:
         while not self._over.wait(_BEAT):

@@ -112,8 +112,7 @@ class Node(Link):
         Raises StepError, as `send` does.
         """
         file = known.files.get(path)
-        wanted = sha256(content).hexdigest(), mode.lstrip("0"), "0"
-        if file and (file.sha256, file.mode, file.owner) == wanted:
+        if file and file.matches(sha256(content).hexdigest(), mode.lstrip("0")):
             return False
         try:
             self.send(content, path, mode)

@@ -81,7 +81,7 @@ def plan(sums: Mapping[str, str], facts: Facts, proxy: Proxy, force: bool = Fals
 
 
 def _differs(there: File | None, name: str, sums: Mapping[str, str]) -> bool:
-    return there is None or (there.sha256, there.mode, there.owner) != (sums[name], MODES[name], "0")
+    return there is None or not there.matches(sums[name], MODES[name])
 
 
 def _restart(files: tuple[str, ...], facts: Facts, proxy: Proxy, force: bool) -> list[str]:

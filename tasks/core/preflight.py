@@ -19,8 +19,7 @@ def obstacles(release: Release, plan: Plan, facts: Facts, proxy: Proxy) -> Itera
     """Each reason why `plan` cannot be carried out on a node, with what to do about it."""
     if not facts.systemd:
         yield StepError("systemd is not PID 1 there", hint="kube-nginx runs under systemd only")
-    if facts.masked:
-        yield StepError("the unit is masked", hint=UNMASK)
+    yield from masked(facts)
     if plan.files:
         yield from _room(release, plan, facts, proxy)
     yield from _machine(release, facts)
@@ -82,6 +81,18 @@ def _libc(release: Release, facts: Facts) -> Iterator[StepError]:
 
 def _numbers(version: str) -> tuple[int, ...]:
     return tuple(map(int, version.split(".")))
+
+
+def masked(facts: Facts) -> Iterator[StepError]:
+    """What nobody may start, nor put a unit over."""
+    if facts.masked:
+        yield StepError("the unit is masked", hint=UNMASK)
+
+
+def refuse(errors: Iterator[StepError]) -> None:
+    """Raises the first of `errors`, if there is one."""
+    for error in errors:
+        raise error
 
 
 def taken(facts: Facts, proxy: Proxy, strays: Sequence[int] = ()) -> Iterator[StepError]:
