@@ -14,7 +14,7 @@ from .core.errors import StepError, UsageError
 from .core.facts import CURRENT, PREVIOUS
 from .core.node import Node
 from .core.plan import returning
-from .core.preflight import taken
+from .core.preflight import masked, refuse, taken
 from .core.report import Outcome
 from .core.rolling import ROLLOUT_HELP, orderly, rolling
 from .core.run import FLEET_HELP, Run, run
@@ -101,8 +101,8 @@ def _way_back(settings: Settings, node: Node) -> Outcome:
 
 def _rollback(r: Run, node: Node, rollout: Rollout) -> Outcome:
     facts = node.survey(r.settings.proxy)
-    if errors := list(taken(facts, r.settings.proxy)):
-        raise errors[0]
+    refuse(masked(facts))
+    refuse(taken(facts, r.settings.proxy))
     if PREVIOUS not in facts.releases:
         raise StepError("somebody has removed the release before this one", hint="fab status --limit {nodes}")
     order = Order(returning(facts, r.settings.proxy), "went back", facts.releases[PREVIOUS], listen=())

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import run_fab
+from tests.lab import faults
 from tests.lab.hosts import Node
 from tests.lab.lab import Lab
 from tests.lab.load import Load
@@ -183,6 +184,16 @@ def test_rollback_goes_back_and_forward_again(lab: Lab, quick: Path, hosts_toml:
     assert results(run_fab("deploy", "--json", hosts=quick).json) == ["unchanged"] * 3
     assert run_fab("rollback", hosts=quick).status == 0
     assert [node.enter(f"cat {CONF}") for node in lab.nodes] == forward
+
+
+def test_rollback_leaves_a_masked_unit_masked(lab: Lab, quick: Path, hosts_toml: Toml) -> None:
+    node = lab.nodes[1]
+    assert run_fab("deploy", "--limit", node.name, hosts=changed(hosts_toml, 8)).status == 0
+    with faults.masked(node):
+        ran = run_fab("rollback", "--limit", node.name, hosts=quick)
+        assert node.enter("readlink /etc/systemd/system/kube-nginx.service") == "/dev/null\n"
+    assert ran.status == 1
+    assert f"{node.name}: rollback: the unit is masked" in ran.err
 
 
 def test_status_shows_the_release_that_runs(lab: Lab, quick: Path) -> None:
