@@ -25,14 +25,21 @@ PACKAGES = (
     "procps",
     "sudo",
 )
-# One of the nodes can be a build host.
-COMPILER = {"bookworm": ("gcc", "make", "libc6-dev")}
-# The keys come at boot, in /etc/lab. `$1` is the root.
+# One of the nodes can be a build host; of firewalls, nodes have the one, the other, or none.
+MORE = {
+    "bullseye": ("iptables",),
+    "bookworm": ("gcc", "make", "libc6-dev", "curl"),
+    "trixie": ("nftables",),
+}
+# What is a lab's own comes at boot, in /etc/lab. `$1` is the root.
 CUSTOMIZE = r"""set -e
 rm -f "$1/etc/hostname" "$1/etc/resolv.conf"
 : > "$1/etc/machine-id"
 mkdir -p "$1/etc/lab"
 ln -sf lab/hosts "$1/etc/hosts"
+mkdir -p "$1/root/.kube"
+ln -s /etc/lab/kubeconfig "$1/root/.kube/config"
+ln -s /etc/lab/kubectl "$1/usr/local/bin/kubectl"
 cat > "$1/etc/ssh/sshd_config.d/lab.conf" <<END
 AuthorizedKeysFile /etc/lab/authorized_keys
 HostKey /etc/lab/ssh_host_ed25519_key
@@ -62,7 +69,7 @@ CONFINE = (
 def root(suite: str) -> Path:
     """Give the folder of a suite's root, whether it is built yet or not."""
     cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    recipe = repr((PACKAGES, COMPILER, CUSTOMIZE)).encode()
+    recipe = repr((PACKAGES, MORE, CUSTOMIZE)).encode()
     return _folder(Path(cache)) / f"{suite}-{hashlib.sha256(recipe).hexdigest()[:10]}"
 
 
@@ -101,7 +108,7 @@ def _command(suite: str, target: Path) -> list[str]:
     return [
         "mmdebstrap",
         "--variant=minbase",
-        f"--include={','.join((*PACKAGES, *COMPILER.get(suite, ())))}",
+        f"--include={','.join((*PACKAGES, *MORE.get(suite, ())))}",
         f"--keyring={KEYRING}",
         f"--customize-hook={CUSTOMIZE}",
         suite,
