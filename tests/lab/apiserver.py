@@ -54,6 +54,7 @@ class Handler(BaseHTTPRequestHandler):
 class Server(socketserver.ThreadingTCPServer):
     """One thread for each connection; what may block, the TLS handshake say, is done there."""
 
+    address_family = socket.AF_INET6  # and IPv4, as Linux does it
     allow_reuse_address = True
     daemon_threads = True
     request_queue_size = 4096
@@ -92,14 +93,14 @@ def echo(connection: socket.socket) -> None:
 def main() -> None:
     """Serve until killed."""
     parser = argparse.ArgumentParser(description=__doc__)
-    for option in ("--name", "--address", "--certificate", "--key"):
+    for option in ("--name", "--certificate", "--key"):
         parser.add_argument(option, required=True)
     options = parser.parse_args()
     Handler.name = options.name
     os.nice(-10)  # on a busy machine the proxy would be blamed for what this is late with
     Server.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     Server.context.load_cert_chain(options.certificate, options.key)
-    with Server((options.address, 6443), Handler) as server:
+    with Server(("::", 6443), Handler) as server:
         server.serve_forever()
 
 

@@ -1,27 +1,22 @@
-"""The lab's hosts: nodes, which are whole systems, and apiservers, which are one process each."""
+"""The lab's hosts: what all have in common, and nodes, which are whole systems."""
 
-import http.client
 import shutil
 import signal
 import socket
-import ssl
-import sys
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 from subprocess import CalledProcessError, CompletedProcess
 from typing import ClassVar
 
-from tests.lab import cgroups, keys, roots
+from tests.lab import cgroups, keys, kubernetes, roots
 from tests.lab.cgroups import Cgroup
 from tests.lab.machine import LabError, last_words, run
 from tests.lab.network import Port, Switch, subnet
 
-APISERVERS = 3
-APISERVER_PORT = 6443
 RUNNING = ("running", "degraded")
 BOOT = 60.0
 RECOVERY = 10.0
@@ -29,6 +24,7 @@ AT_ONCE = 3.0
 POLL = 0.05
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 PROPAGATE = Path("/run/systemd/nspawn/propagate")
+KUBERNETES = "/opt/kubernetes"
 # In a mount namespace of its own, so that the mount ends with the node, however that ends.
 ON_OVERLAY = 'mount -t overlay overlay -o "$1" "$2" && shift 2 && exec "$@"'
 LEGACY = ("SYSTEMD_CGROUP_ENABLE_LEGACY_FORCE=1", "systemd.unified_cgroup_hierarchy=0")
@@ -58,7 +54,12 @@ class Host(ABC):
     @property
     def address(self) -> str:
         """The IPv4 address."""
-        return str(self._address)
+        return str(self._addresses[0])
+
+    @property
+    def address6(self) -> str:
+        """The IPv6 address."""
+        return str(self._addresses[1])
 
     @property
     def folder(self) -> Path:
@@ -74,7 +75,7 @@ class Host(ABC):
     def port(self) -> Port:
         """The host's place on the lab's switch."""
         switch = Switch(f"kn-{self.lab}", subnet(self.lab))
-        return Port(switch, self.netns, f"{self.kind}-{self.number}", self._address)
+        return Port(switch, self.netns, f"{self.kind}-{self.number}", self._addresses)
 
     def exec(
         self, argv: Sequence[str], *, timeout: float = 30, stdin: str | None = None
@@ -110,6 +111,7 @@ class Host(ABC):
             self._kill()
             self.port.wire()
         self.port.plug()
+        self.port.let_back()
         if self.is_alive() and self._recovers():
             return
         self._kill()
@@ -161,7 +163,7 @@ class Host(ABC):
             time.sleep(POLL)
 
     @property
-    def _address(self) -> IPv4Address:
+    def _addresses(self) -> tuple[IPv4Address, IPv6Address]:
         return subnet(self.lab)[self.first_address + self.number]
 
     @property
@@ -187,9 +189,9 @@ class Node(Host):
 
     @property
     def known_host(self) -> str:
-        """The node's line of known_hosts, by name and by address."""
+        """The node's line of known_hosts, by name and by addresses."""
         public = keys.ssh_key(self._etc / "ssh_host_ed25519_key")
-        return f"{self.name},{self.address} {public}"
+        return f"{self.name},{self.address},{self.address6} {public}"
 
     def ssh(
         self, command: str, *, user: str = "root", timeout: float = 60, stdin: str | None = None
@@ -250,8 +252,13 @@ class Node(Host):
         except LabError:
             return "unreachable"
 
-    def prepare(self, hosts: str) -> None:
-        """Write what the node finds in /etc/lab; hosts is its /etc/hosts.
+    @property
+    def kubeconfig(self) -> Path:
+        """What kubectl on the node is told, which this machine's kubectl can be told as well."""
+        return self._etc / "kubeconfig"
+
+    def prepare(self, hosts: str, kubeconfig: bytes = b"") -> None:
+        """Write what the node finds in /etc/lab: hosts is its /etc/hosts; no kubeconfig, no kubectl.
 
         A node whose own key is lost cannot be reached any more: it is ended.
         """
@@ -261,6 +268,14 @@ class Node(Host):
         keys.ssh_key(self._etc / "ssh_host_ed25519_key")
         keys.write(self._etc / "authorized_keys", f"{self._authorized}\n".encode())
         keys.write(self._etc / "hosts", hosts.encode())
+        kubectl = self._etc / "kubectl"
+        if kubeconfig:
+            keys.write(self.kubeconfig, kubeconfig)
+            kubectl.unlink(missing_ok=True)
+            kubectl.symlink_to(f"{KUBERNETES}/{kubernetes.folder().name}/kubectl")
+        else:
+            self.kubeconfig.unlink(missing_ok=True)
+            kubectl.unlink(missing_ok=True)
 
     def _command(self) -> list[str]:
         lower = roots.root(self.suite)
@@ -281,6 +296,7 @@ class Node(Host):
             f"--machine={self.netns}",
             f"--hostname={self.name}",
             f"--bind-ro={self._etc}:/etc/lab",
+            f"--bind-ro={kubernetes.cache()}:{KUBERNETES}",
             "--register=no",
             "--keep-unit",
             "--link-journal=no",
@@ -337,57 +353,3 @@ class Node(Host):
     @property
     def _authorized(self) -> str:
         return keys.ssh_key(self.state / "id_ed25519")
-
-
-@dataclass(frozen=True)
-class Apiserver(Host):
-    """An apiserver on port 6443; command says what runs as one in its namespace."""
-
-    command: Callable[["Apiserver"], list[str]]
-
-    kind = "api"
-    first_address = 200
-
-    def pause(self) -> None:
-        """Freeze it: it accepts connections, and answers nothing."""
-        self._cgroup.send(signal.SIGSTOP)
-
-    def resume(self) -> None:
-        """Undo `pause`."""
-        self._cgroup.send(signal.SIGCONT)
-
-    def _command(self) -> list[str]:
-        return ["ip", "netns", "exec", self.netns, *self.command(self)]
-
-    def _wait(self, seconds: float) -> None:
-        deadline = time.monotonic() + seconds
-        self._until(self._answers, deadline, f"https://{self.address}:6443/readyz is not ok")
-
-    def _recovers(self) -> bool:
-        return self._answers()
-
-    def _answers(self) -> bool:
-        context = ssl._create_unverified_context()
-        connection = http.client.HTTPSConnection(self.address, APISERVER_PORT, timeout=1, context=context)
-        try:
-            connection.request("GET", "/readyz")
-            return connection.getresponse().status == http.HTTPStatus.OK
-        except (OSError, http.client.HTTPException):
-            return False
-        finally:
-            connection.close()
-
-
-def stand_in(server: Apiserver) -> list[str]:
-    """Give the command of a small TLS server that plays an apiserver, with a certificate."""
-    keys.certificate(server.folder, server.name, IPv4Address(server.address))
-    script = str(Path(__file__).with_name("apiserver.py"))
-    files = f"--certificate={server.folder}/tls.crt", f"--key={server.folder}/tls.key"
-    return [
-        sys.executable,
-        "-I",
-        script,
-        f"--name={server.name}",
-        f"--address={server.address}",
-        *files,
-    ]

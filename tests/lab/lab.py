@@ -10,10 +10,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
 
-from tests.lab import cgroups, keys, machine, network, roots
-from tests.lab.hosts import APISERVERS, Apiserver, Host, Node, stand_in
+from tests.lab import cgroups, keys, kubernetes, machine, network, roots, servers
+from tests.lab.hosts import Host, Node
 from tests.lab.machine import LabError
 from tests.lab.progress import Progress
+from tests.lab.servers import APISERVERS, KINDS, MOST_NODES, Apiserver, Etcd, Server
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -21,7 +22,6 @@ STATES = Path("/run/kube-nginx-lab")
 # An interface name has 15 characters at most: kn-NAME.
 NAME = re.compile(r"[a-z][a-z0-9]{0,11}")
 NODES = 3
-MOST_NODES = 99
 SSH_CONFIG = """\
 Host {name}
     HostName {address}
@@ -39,8 +39,8 @@ class Lab:
 
     name: one to twelve lower-case letters and digits; by default $KUBE_NGINX_LAB, or `lab`.
     nodes: how many; by default as many as the lab has, or three.
-    apiserver: gives the command that runs as an apiserver in the apiserver's namespace.
-    Raises LabError for a bad name or number.
+    apiservers: `stand-in`, or `real`: kube-apiservers with an etcd; by default as the lab has, or stand-ins.
+    Raises LabError for a bad name, number or kind.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class Lab:
         name: str | None = None,
         nodes: int | None = None,
         *,
-        apiserver: Callable[[Apiserver], list[str]] = stand_in,
+        apiservers: str | None = None,
         progress: Progress | None = None,
     ) -> None:
         self.name = name or os.environ.get("KUBE_NGINX_LAB") or "lab"
@@ -56,7 +56,9 @@ class Lab:
             raise LabError(f"not a lab name: {self.name!r}: one to twelve of a-z and 0-9")
         self.state = STATES / self.name
         self._count = _valid(nodes)
-        self._apiserver = apiserver
+        if apiservers not in (None, *KINDS):
+            raise LabError(f"apiservers are {' or '.join(KINDS)}, not {apiservers}")
+        self._kind = apiservers
         self._progress = progress or Progress()
 
     @property
@@ -67,12 +69,27 @@ class Lab:
     @property
     def nodes(self) -> list[Node]:
         """The nodes, lab-node-1 first."""
-        return [self._node(number + 1) for number in range(self._count or self._recorded())]
+        return [self._node(number + 1) for number in range(self._count or self._recorded_nodes())]
 
     @property
     def apiservers(self) -> list[Apiserver]:
         """The apiservers, lab-api-1 first."""
         return [self._server(number + 1) for number in range(APISERVERS)]
+
+    @property
+    def etcd(self) -> Etcd:
+        """What real apiservers keep their data in."""
+        return Etcd(self.name, 1, self.state)
+
+    @property
+    def servers(self) -> list[Server]:
+        """All that is no node."""
+        return [*([self.etcd] if self.is_real else []), *self.apiservers]
+
+    @property
+    def is_real(self) -> bool:
+        """Tell whether its apiservers are real."""
+        return (self._kind or self._recorded("apiservers")) == "real"
 
     def is_up(self) -> bool:
         """Tell whether every host works."""
@@ -87,9 +104,12 @@ class Lab:
         machine.prepare(self._progress)
         self._count = _valid(nodes) or self._count
         with self._locked():
-            self._count = self._count or self._recorded()
+            self._count = self._count or self._recorded_nodes()
             if not (self.state / "id_ed25519").exists():
                 self._clear()
+            self._kind = self._kind or self._recorded("apiservers") or KINDS[0]
+            if self.is_real:
+                kubernetes.build(self._progress)
             surplus = self._found() - {host.netns for host in self._hosts()}
             self._prepare()
             broken = self._broken()
@@ -121,10 +141,10 @@ class Lab:
         return Node(self.name, number, self.state)
 
     def _server(self, number: int) -> Apiserver:
-        return Apiserver(self.name, number, self.state, self._apiserver)
+        return Apiserver(self.name, number, self.state, servers.real if self.is_real else servers.stand_in)
 
     def _hosts(self) -> list[Host]:
-        return [*self.nodes, *self.apiservers]
+        return [*self.nodes, *self.servers]
 
     def _broken(self) -> list[Host]:
         hosts = self._hosts()
@@ -134,11 +154,15 @@ class Lab:
             if not ready
         ]
 
-    def _recorded(self) -> int:
+    def _recorded(self, what: str) -> str:
         try:
-            return int((self.state / "nodes").read_text())
-        except (OSError, ValueError):
-            return NODES
+            return (self.state / what).read_text().strip()
+        except OSError:
+            return ""
+
+    def _recorded_nodes(self) -> int:
+        count = self._recorded("nodes")
+        return int(count) if count.isdecimal() else NODES
 
     def _found(self) -> set[str]:
         """Name the namespaces of all hosts that this machine has anything of."""
@@ -148,10 +172,12 @@ class Lab:
 
     def _prepare(self) -> None:
         keys.write(self.state / "nodes", f"{self._count}\n".encode())
+        keys.write(self.state / "apiservers", f"{self._kind}\n".encode())
         keys.ssh_key(self.state / "id_ed25519")
         lines = [f"{host.address} {host.name}\n" for host in self._hosts()]
         for node in self.nodes:
-            node.prepare("127.0.0.1 localhost\n::1 localhost\n" + "".join(lines))
+            kubeconfig = servers.kubeconfig(node) if self.is_real else b""
+            node.prepare("127.0.0.1 localhost\n::1 localhost\n" + "".join(lines), kubeconfig)
         known = "".join(f"{node.known_host}\n" for node in self.nodes)
         keys.write(self.state / "known_hosts", known.encode())
         config = "\n".join(
@@ -168,7 +194,9 @@ class Lab:
         suites = [host.suite for host in hosts if isinstance(host, Node)]
         roots.build(suites, self._progress)
         self._switch.ensure()
-        _each(self._start, hosts)
+        first = [host for host in hosts if isinstance(host, Etcd)]
+        _each(self._start, first)
+        _each(self._start, [host for host in hosts if host not in first])
 
     def _start(self, host: Host) -> None:
         about = f" ({host.suite})" if isinstance(host, Node) else ""
@@ -187,10 +215,11 @@ class Lab:
                 _each(lambda host: host.remove(), hosts)
 
     def _by_netns(self, netns: str) -> Host | None:
-        match = re.fullmatch(rf"kn-{self.name}-(node|api)-(\d\d?)", netns)
+        match = re.fullmatch(rf"kn-{self.name}-(node|api|etcd)-(\d\d?)", netns)
         if not match:
             return None
-        return (self._node if match[1] == "node" else self._server)(int(match[2]))
+        kinds: dict[str, Callable[[int], Host]] = {"node": self._node, "api": self._server}
+        return kinds[match[1]](int(match[2])) if match[1] in kinds else self.etcd
 
     @contextmanager
     def _locked(self) -> Iterator[None]:

@@ -16,6 +16,7 @@ TOOLS = {
     "mmdebstrap": "mmdebstrap",
     "systemd-nspawn": "systemd-container",
     "ip": "iproute2",
+    "nft": "nftables",
     "ssh": "openssh-client",
 }
 CAP_SYS_ADMIN = 1 << 21

@@ -1,4 +1,4 @@
-"""The lab's network: a switch, and for each host a namespace with one address on it."""
+"""The lab's network: a switch, and for each host a namespace with an IPv4 and an IPv6 address on it."""
 
 import ipaddress
 import json
@@ -9,20 +9,44 @@ from typing import Any
 
 from tests.lab.machine import LabError, run
 
+# The ranges of RFC 2544 and RFC 5180, which no real network uses.
 BENCHMARK = ipaddress.IPv4Network("198.18.0.0/15")
+BENCHMARK6 = ipaddress.IPv6Network("2001:2::/48")
 # The labs that are up at the same time as a matter of course: pytest has one for each of its workers.
 NAMES = "lab", "test", *(f"testgw{number}" for number in range(16))
 RESERVED = {name: index for index, name in enumerate(NAMES)}
 NAMESPACES = Path("/run/netns")
 BRIDGE = "bridge"
 UPLINK = "uplink"
+# Neighbours are still found, as they would be behind a router that drops.
+CUT = """\
+table inet cut {
+    chain in { type filter hook input priority 0; policy drop; iif lo accept; meta l4proto icmpv6 accept; }
+    chain out { type filter hook output priority 0; policy drop; oif lo accept; meta l4proto icmpv6 accept; }
+}
+"""
 
 
-def subnet(lab: str) -> ipaddress.IPv4Network:
-    """Give the /24 of a lab, out of the range of RFC 2544 that no real network uses."""
+@dataclass(frozen=True)
+class Subnet:
+    """A lab's two networks: an IPv4 /24 and an IPv6 /64."""
+
+    v4: ipaddress.IPv4Network
+    v6: ipaddress.IPv6Network
+
+    def __getitem__(self, number: int) -> tuple[ipaddress.IPv4Address, ipaddress.IPv6Address]:
+        """Give the two addresses of a host."""
+        return self.v4[number], self.v6[number]
+
+
+def subnet(lab: str) -> Subnet:
+    """Give the networks of a lab, out of those for benchmarks."""
     free = 2 ** (24 - BENCHMARK.prefixlen) - len(RESERVED)
     index = RESERVED.get(lab, len(RESERVED) + zlib.crc32(lab.encode()) % free)
-    return ipaddress.IPv4Network((int(BENCHMARK.network_address) + (index << 8), 24))
+    return Subnet(
+        ipaddress.IPv4Network((int(BENCHMARK.network_address) + (index << 8), 24)),
+        ipaddress.IPv6Network((int(BENCHMARK6.network_address) + (index << 64), 64)),
+    )
 
 
 def namespaces(prefix: str) -> set[str]:
@@ -38,7 +62,7 @@ class Switch:
     """
 
     interface: str
-    network: ipaddress.IPv4Network
+    network: Subnet
 
     @property
     def netns(self) -> str:
@@ -52,15 +76,15 @@ class Switch:
         """
         for link in _show("addr"):
             if link["ifname"] != self.interface and self._is_mine(link):
-                raise LabError(f"{link['ifname']} is in {self.network}: choose another lab name")
+                raise LabError(f"{link['ifname']} is in {self.network.v4}: choose another lab name")
         if not self._is_whole():
             self.remove()
             self._make()
         _ip("-n", self.netns, "link", "set", BRIDGE, "up")
         _ip("-n", self.netns, "link", "set", UPLINK, "master", BRIDGE, "up")
         _ip("link", "set", self.interface, "up")
-        address = f"{self.network[1]}/{self.network.prefixlen}"
-        _ip("address", "replace", address, "dev", self.interface)
+        for address in self.network[1]:
+            _ip("address", "replace", _with_prefix(address), "dev", self.interface, *_at_once(address))
 
     def remove(self) -> None:
         """Remove it, and with it the near ends of all ports; fine if it is not there."""
@@ -68,7 +92,7 @@ class Switch:
         _delete_namespace(self.netns)
 
     def _is_mine(self, link: dict[str, Any]) -> bool:
-        return any(ipaddress.IPv4Address(a) in self.network for a in _addresses(link))
+        return any(ipaddress.ip_address(a) in self.network.v4 for a in _addresses(link))
 
     def _is_whole(self) -> bool:
         inside = {link["ifname"] for link in _show("link", self.netns)}
@@ -89,11 +113,12 @@ class Port:
     switch: Switch
     netns: str
     near: str
-    address: ipaddress.IPv4Address
+    addresses: tuple[ipaddress.IPv4Address, ipaddress.IPv6Address]
 
     def is_wired(self) -> bool:
-        """Tell whether the pair is there and has its address, which `wire` gives last."""
-        far = any(str(self.address) in _addresses(link) for link in _show("addr", self.netns))
+        """Tell whether the pair is there and has its addresses, which `wire` gives last."""
+        wanted = {str(address) for address in self.addresses}
+        far = any(wanted <= set(_addresses(link)) for link in _show("addr", self.netns))
         return far and bool(self._near_end())
 
     def is_plugged(self) -> bool:
@@ -107,13 +132,14 @@ class Port:
         _ip("netns", "add", self.netns)
         _ip("-n", self.netns, "link", "set", "lo", "up")
         # The same hardware address every time: neighbours need not learn a new one.
-        mac = ":".join(f"{byte:02x}" for byte in b"\x02\x6b" + self.address.packed)
+        mac = ":".join(f"{byte:02x}" for byte in b"\x02\x6b" + self.addresses[0].packed)
         peer = ["peer", "name", "eth0", "address", mac, "netns", self.netns]
         _ip("-n", self.switch.netns, "link", "add", self.near, "type", "veth", *peer)
         self.plug()
         _ip("-n", self.netns, "link", "set", "eth0", "up")
-        address = f"{self.address}/{self.switch.network.prefixlen}"
-        _ip("-n", self.netns, "address", "add", address, "dev", "eth0")
+        for address in self.addresses:
+            there = "-n", self.netns, "address", "add", _with_prefix(address), "dev", "eth0"
+            _ip(*there, *_at_once(address))
 
     def unwire(self) -> None:
         """Remove both; the veth first, as a namespace would drop it only a moment later."""
@@ -127,6 +153,19 @@ class Port:
     def unplug(self) -> None:
         """Pull the plug: the address answers no more, not even with a refusal."""
         run(["ip", "-n", self.switch.netns, "link", "set", self.near, "down"], check=False)
+
+    def cut_off(self) -> None:
+        """Drop all packets from and to it, both ways: nobody gets an answer, not even a refusal."""
+        run(["ip", "netns", "exec", self.netns, "nft", "-f", "-"], stdin=CUT)
+
+    def let_back(self) -> None:
+        """Undo `cut_off`; fine if it was not."""
+        run(["ip", "netns", "exec", self.netns, "nft", "delete", "table", "inet", "cut"], check=False)
+
+    def is_cut_off(self) -> bool:
+        """Tell whether `cut_off` holds."""
+        show = ["ip", "netns", "exec", self.netns, "nft", "list", "table", "inet", "cut"]
+        return run(show, check=False).returncode == 0
 
     def _near_end(self) -> dict[str, Any]:
         links = _show("link", self.switch.netns)
@@ -149,4 +188,13 @@ def _show(what: str, netns: str | None = None) -> list[dict[str, Any]]:
 
 
 def _addresses(link: dict[str, Any]) -> list[str]:
-    return [a["local"] for a in link.get("addr_info", ()) if a.get("family") == "inet"]
+    return [a["local"] for a in link.get("addr_info", ()) if a.get("scope") == "global"]
+
+
+def _with_prefix(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> str:
+    return f"{address}/{24 if address.version == 4 else 64}"
+
+
+def _at_once(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> list[str]:
+    """The option for an address that is of use at once: nobody else can have it."""
+    return ["nodad"] if address.version == 6 else []

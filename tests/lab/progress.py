@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
@@ -27,37 +27,46 @@ class Progress:
             self._console.print(text, highlight=False, markup=False, soft_wrap=True)
 
     @contextmanager
-    def step(self, text: str) -> Iterator[None]:
-        """Show text for as long as the block runs, then a line with its seconds if it succeeds."""
+    def step(self, text: str) -> Iterator[Callable[[str], None]]:
+        """Show text for as long as the block runs, then a line with its seconds if it succeeds.
+
+        The block gets a function that shows another text instead.
+        """
         started = time.monotonic()
-        with self._live(text) if self._console and self._console.is_terminal else self._plain(text):
-            yield
+        live = self._console and self._console.is_terminal
+        with self._live(text) if live else self._plain(text) as show:
+            yield show
         self.say(f"{text}: {time.monotonic() - started:.1f} s")
 
     @contextmanager
-    def _plain(self, text: str) -> Iterator[None]:
+    def _plain(self, text: str) -> Iterator[Callable[[str], None]]:
         done = threading.Event()
+        now = text
+
+        def show(text: str) -> None:
+            nonlocal now
+            now = text
 
         def beat() -> None:
             seconds = 0.0
             while not done.wait(HEARTBEAT):
                 seconds += HEARTBEAT
-                self.say(f"{text} ... {seconds:.0f} s")
+                self.say(f"{now} ... {seconds:.0f} s")
 
         self.say(f"{text} ...")
         if self._console:
             threading.Thread(target=beat, daemon=True).start()
         try:
-            yield
+            yield show
         finally:
             done.set()
 
     @contextmanager
-    def _live(self, text: str) -> Iterator[None]:
+    def _live(self, text: str) -> Iterator[Callable[[str], None]]:
         bars = self._enter()
         row = bars.add_task(text, total=None)
         try:
-            yield
+            yield lambda now: bars.update(row, description=now)
         finally:
             bars.remove_task(row)
             self._leave()

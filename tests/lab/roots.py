@@ -68,9 +68,14 @@ CONFINE = (
 
 def root(suite: str) -> Path:
     """Give the folder of a suite's root, whether it is built yet or not."""
-    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     recipe = repr((PACKAGES, MORE, CUSTOMIZE)).encode()
-    return _folder(Path(cache)) / f"{suite}-{hashlib.sha256(recipe).hexdigest()[:10]}"
+    return cache() / "roots" / f"{suite}-{hashlib.sha256(recipe).hexdigest()[:10]}"
+
+
+def cache() -> Path:
+    """Give the folder of what labs build once on a machine."""
+    caches = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(caches) / "kube-nginx" / "lab"
 
 
 def build(suites: Iterable[str], progress: Progress) -> None:
@@ -87,7 +92,7 @@ def _build(suite: str, progress: Progress) -> None:
     target = root(suite)
     draft = target.with_name(f".{suite}.building")
     target.parent.mkdir(parents=True, exist_ok=True)
-    with progress.step(f"building the root of {suite}"), _locked(suite):
+    with progress.step(f"building the root of {suite}"), locked(target.with_name(f".{suite}.lock")):
         if target.is_dir():
             return
         if draft.exists():
@@ -113,11 +118,11 @@ def _command(suite: str, target: Path) -> list[str]:
         f"--customize-hook={CUSTOMIZE}",
         suite,
         str(target),
-        *_mirror(),
+        *mirror(),
     ]
 
 
-def _mirror() -> list[str]:
+def mirror() -> list[str]:
     """Find the Debian mirror of this machine's own apt; without one, mmdebstrap knows one."""
     form = "$(ORIGIN) $(COMPONENT) $(CODENAME) $(REPO_URI)"
     result = run(["apt-get", "indextargets", "--format", form], check=False)
@@ -130,12 +135,9 @@ def _mirror() -> list[str]:
     return mirrors[:1]
 
 
-def _folder(cache: Path) -> Path:
-    return cache / "kube-nginx" / "lab" / "roots"
-
-
 @contextmanager
-def _locked(suite: str) -> Iterator[None]:
-    with root(suite).with_name(f".{suite}.lock").open("w") as file:
+def locked(path: Path) -> Iterator[None]:
+    """Keep others from building the same at the same time: path is a file to hold the lock."""
+    with path.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield

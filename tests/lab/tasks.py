@@ -12,10 +12,10 @@ from invoke.tasks import task
 from rich.console import Console
 from rich.table import Table
 
-from tests.lab.hosts import Apiserver
 from tests.lab.lab import Lab
 from tests.lab.machine import LabError
 from tests.lab.progress import Progress
+from tests.lab.servers import Server
 
 P = ParamSpec("P")
 NAME = {"name": "name of the lab, if there is more than one [$KUBE_NGINX_LAB, or lab]"}
@@ -36,15 +36,23 @@ def _human(
     return wrapper
 
 
-@task(help={"nodes": "how many nodes [as many as there are, or 3]", **NAME})
+@task(
+    help={
+        "nodes": "how many nodes [as many as there are, or 3]",
+        "apiservers": "real: etcd and kube-apiservers, which are built once; or stand-in [as there are]",
+        **NAME,
+    }
+)
 @_human
-def up(context: Context, nodes: str | None = None, name: str | None = None) -> None:
+def up(
+    context: Context, nodes: str | None = None, name: str | None = None, apiservers: str | None = None
+) -> None:
     """Start the lab of real hosts on this machine, or mend it."""
     progress = Progress(Console())
-    lab = Lab(name, progress=progress)
+    lab = Lab(name, apiservers=apiservers, progress=progress)
     lab.up(_number(nodes))
-    count = len(lab.nodes)
-    progress.say(f"up: {count} node{'s'[: count > 1]}, {len(lab.apiservers)} apiservers")
+    count, kind = len(lab.nodes), "real" if lab.is_real else "stand-in"
+    progress.say(f"up: {count} node{'s'[: count > 1]}, {len(lab.apiservers)} {kind} apiservers")
     progress.say(f"ssh -F {lab.ssh_config} {lab.nodes[0].name}")
 
 
@@ -65,7 +73,7 @@ def status(context: Context, name: str | None = None) -> None:
     table = Table("host", "system", "address", "state")
     for node in lab.nodes:
         table.add_row(node.name, node.suite, node.address, node.system_state())
-    for server in lab.apiservers:
+    for server in lab.servers:
         table.add_row(server.name, "", server.address, _server_state(server))
     Console().print(table)
     if not lab.is_up():
@@ -97,7 +105,7 @@ def _not_up(lab: Lab) -> str:
     return f"lab {lab.name} is not up: fab lab.up --name {lab.name}"
 
 
-def _server_state(server: Apiserver) -> str:
+def _server_state(server: Server) -> str:
     if not server.is_alive():
         return "off"
     return "ready" if server.is_ready() else "not ready"
