@@ -134,12 +134,24 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def lab() -> Iterator[Lab]:
     """A lab of the tests' own, one for each worker, beside whatever other lab is up on this machine."""
+    with _up(Lab(f"test{WORKER}", 3)) as lab:
+        yield lab
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Lab]:
+    """The same with real apiservers."""
+    with _up(Lab(f"kube{WORKER}", 3, apiservers="real")) as lab:
+        yield lab
+
+
+@contextmanager
+def _up(lab: Lab) -> Iterator[Lab]:
     reason = why_not()
     if reason and os.environ.get("CI") == "true":
         pytest.fail(f"CI must run the lab, and it cannot: {reason}")
     if reason:
         pytest.skip(reason)
-    lab = Lab(f"test{WORKER}", 3)
     try:
         with alone():
             prepare(Progress())
@@ -151,6 +163,11 @@ def lab() -> Iterator[Lab]:
 
 @pytest.fixture(scope="session")
 def hosts_toml(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """Writes a hosts.toml of the lab, with `(old, new)` changes."""
+    return toml_of(lab, tmp_path_factory)
+
+
+def toml_of(lab: Lab, folders: pytest.TempPathFactory) -> Callable[..., Path]:
     """Writes a hosts.toml: the checkout's with this lab's ssh_config, and `(old, new)` changes.
 
     Without a [rollout] of its own, a new process must live for one second only.
@@ -163,7 +180,7 @@ def hosts_toml(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Callable[.
         for old, new in (("/run/kube-nginx-lab/lab/", f"{lab.state}/"), *changes):
             assert old in text, old
             text = text.replace(old, new, 1)
-        path = tmp_path_factory.mktemp("fleet") / "hosts.toml"
+        path = folders.mktemp("fleet") / "hosts.toml"
         path.write_text(text)
         return path
 

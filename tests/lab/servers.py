@@ -161,15 +161,15 @@ def kube_apiserver(lab: str, state: Path, folder: Path, name: str, addresses: li
     etcd = Etcd(lab, 1, state)
     nodes = [str(address) for number in range(MOST_NODES) for address in subnet(lab)[11 + number]]
     holds = ["127.0.0.1", "::1", *addresses, *nodes]
-    pki.issue(folder / "tls", name, addresses=holds, names=[name, "kubernetes.default.svc"])
+    pki.issue(folder / "serving", name, addresses=holds, names=[name, "kubernetes.default.svc"])
     return [
         str(kubernetes.folder() / "kube-apiserver"),
         f"--etcd-servers=http://{etcd.address}:{ETCD_PORT}",
         "--bind-address=::",
         f"--advertise-address={addresses[0]}",
         f"--secure-port={APISERVER_PORT}",
-        f"--tls-cert-file={folder}/tls.crt",
-        f"--tls-private-key-file={folder}/tls.key",
+        f"--tls-cert-file={folder}/serving.crt",
+        f"--tls-private-key-file={folder}/serving.key",
         f"--client-ca-file={pki.certificate}",
         "--service-account-issuer=https://kubernetes.default.svc",
         f"--service-account-signing-key-file={pki.service_accounts}",
