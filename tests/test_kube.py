@@ -126,6 +126,7 @@ class Ends:
 
     def __init__(self, cluster: Lab) -> None:
         self._workers = {node: node.enter(WORKERS).split() for node in cluster.nodes}
+        assert all(self._workers.values())
         self.told: dict[Node, float] = {}
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._look)
@@ -146,7 +147,7 @@ class Ends:
                     self.told[node] = now
 
 
-WORKERS = "grep -al 'nginx: worker process$' /proc/[0-9]*/cmdline 2>/dev/null | cut -d/ -f3"
+WORKERS = "grep -alzx 'nginx: worker process' /proc/[0-9]*/cmdline 2>/dev/null | cut -d/ -f3"
 
 
 def test_an_upgrade_under_two_hundred_watches(cluster: Lab, fleet: Path, kube_toml: Toml) -> None:
