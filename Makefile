@@ -9,8 +9,9 @@ test: .venv/ready
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
-	.venv/bin/pytest -m "not load" --numprocesses 3 --dist loadfile --no-loadscope-reorder
-	.venv/bin/pytest -m load
+	.venv/bin/pytest -m "not load and not kube" --numprocesses 3 --dist loadfile --no-loadscope-reorder
+	.venv/bin/fab lab.build
+	.venv/bin/pytest -m "load or kube"
 
 # Debian's python3 comes without the module venv; there, apt-get brings it
 .venv/ready: pyproject.toml

@@ -12,8 +12,9 @@ from invoke.tasks import task
 from rich.console import Console
 from rich.table import Table
 
+from tests.lab import kubernetes
 from tests.lab.lab import Lab
-from tests.lab.machine import LabError
+from tests.lab.machine import LabError, prepare
 from tests.lab.progress import Progress
 from tests.lab.servers import Server
 
@@ -54,6 +55,15 @@ def up(
     count, kind = len(lab.nodes), "real" if lab.is_real else "stand-in"
     progress.say(f"up: {count} node{'s'[: count > 1]}, {len(lab.apiservers)} {kind} apiservers")
     progress.say(f"ssh -F {lab.ssh_config} {lab.nodes[0].name}")
+
+
+@task
+@_human
+def build(context: Context) -> None:
+    """Build kube-apiserver and kubectl from Debian's source package, unless this machine has them."""
+    progress = Progress(Console())
+    prepare(progress)
+    progress.say(str(kubernetes.build(progress)))
 
 
 @task(help=NAME)
@@ -111,4 +121,4 @@ def _server_state(server: Server) -> str:
     return "ready" if server.is_ready() else "not ready"
 
 
-ns = Collection("lab", up, down, status, shell)
+ns = Collection("lab", build, up, down, status, shell)
