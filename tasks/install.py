@@ -7,12 +7,13 @@ from typing import Any
 
 from invoke import Context, Exit, task
 
-from .core import commands, report, store
+from .core import commands, report, servers, store
 from .core import render as rendering
 from .core.deployment import Releases
+from .core.facts import Facts
 from .core.fleet import settings_of
 from .core.node import Node
-from .core.preflight import masked, refuse
+from .core.preflight import masked, refuse, unresolved
 from .core.release import BINARY
 from .core.report import Outcome
 from .core.run import FLEET_HELP, Run, run, told
@@ -47,7 +48,7 @@ def scp(c: Context, limit: str | None = None, json: bool = False) -> None:
 
 def _scp(r: Run, node: Node, releases: Releases) -> Outcome:
     facts = node.survey(r.settings.proxy)
-    release = releases.for_arch(facts.arch)
+    release = releases.for_node(facts)
     path = commands.binary_path(r.settings.proxy)
     r.lock(node)
     changed = node.ship(release.contents[BINARY], path, "0755", facts)
@@ -58,26 +59,34 @@ def _scp(r: Run, node: Node, releases: Releases) -> Outcome:
 def conf(c: Context, limit: str | None = None, json: bool = False) -> None:
     """7. Render and ship conf/kube-nginx.conf."""
     with run(c, "conf", limit=limit, json=json) as r:
-        _ship_text(r, "conf", commands.conf_path(r.settings.proxy), rendering.conf(r.settings))
+        r.step("conf", lambda node: _conf(r, node))
+
+
+def _conf(r: Run, node: Node) -> Outcome:
+    settings = r.settings
+    facts = node.survey(settings.proxy, servers.names(settings.apiservers))
+    refuse(unresolved(settings, facts))
+    text = rendering.conf(settings, facts.addresses)
+    return _ship_text(r, node, facts, commands.conf_path(settings.proxy), text)
 
 
 @task(help=FLEET_HELP)
 def unit(c: Context, limit: str | None = None, json: bool = False) -> None:
     """8. Render and ship the systemd unit."""
     with run(c, "unit", limit=limit, json=json) as r:
-        _ship_text(r, "unit", commands.UNIT_PATH, rendering.unit(r.settings))
+        r.step("unit", lambda node: _unit(r, node))
 
 
-def _ship_text(r: Run, step: str, path: str, text: str) -> None:
-    def work(node: Node) -> Outcome:
-        facts = node.survey(r.settings.proxy)
-        if step == "unit":
-            refuse(masked(facts))
-        r.lock(node)
-        changed = node.ship(text.encode(), path, "0644", facts)
-        return Outcome("changed" if changed else "ok", path)
+def _unit(r: Run, node: Node) -> Outcome:
+    facts = node.survey(r.settings.proxy)
+    refuse(masked(facts))
+    return _ship_text(r, node, facts, commands.UNIT_PATH, rendering.unit(r.settings))
 
-    r.step(step, work)
+
+def _ship_text(r: Run, node: Node, facts: Facts, path: str, text: str) -> Outcome:
+    r.lock(node)
+    changed = node.ship(text.encode(), path, "0644", facts)
+    return Outcome("changed" if changed else "ok", path)
 
 
 @task(help={"to": "Write kube-nginx.conf and kube-nginx.service into this folder."})

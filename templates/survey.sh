@@ -1,5 +1,5 @@
 # Everything that later steps need to know of a node, as lines `kn.KEY=VALUE`. It only reads.
-# Given: user (may be empty), ports (hexadecimal), properties of the unit.
+# Given: user (may be empty), ports (hexadecimal), hosts (names to resolve; may be empty), properties of the unit.
 say arch "$(uname -m)"; say uid "$(id -u)"
 say boot "$(cat /proc/sys/kernel/random/boot_id)"
 say now "$(date +%s.%N)"; say uptime "$(cut -d' ' -f1 /proc/uptime)"; say ticks "$(getconf CLK_TCK)"
@@ -13,14 +13,19 @@ say free "$(df -Pk "$place" | tail -n 1 | tr -s ' ' | cut -d' ' -f4)"
 say mount.prefix "$(findmnt -n -o OPTIONS -T "$place")"
 say mount.unit "$(findmnt -n -o OPTIONS -T "${unit_path%/*}")"
 
+# read, not run: whoever is the service's user may have put another program there
+version() { { grep -a -o 'nginx version: nginx/[0-9.]*' < "$1"; } 2>/dev/null | head -n 1; }
+installed=$(version "$binary") on_disk=
+say installed "$installed"
 for d in conf logs sbin; do
   [ -d "$prefix/$d" ] && say "dir.$d" "$(stat -c %u "$prefix/$d")"
 done
 for name in $names; do
   f=$(live "$name")
   [ -f "$f" ] || continue
-  say "file.$f" "$(sum "$f") $(stat -c '%a %u %.9Z' "$f")"
-  [ "$f" = "$binary" ] || say "text.$f" "$(base64 < "$f" | tr -d '\n')"
+  digest=$(sum "$f")
+  say "file.$f" "$digest $(stat -c '%a %u %.9Z' "$f")"
+  if [ "$f" = "$binary" ]; then on_disk=$digest; else say "text.$f" "$(base64 < "$f" | tr -d '\n')"; fi
 done
 for link in current previous; do
   release=$(readlink "$releases/$link") || continue
@@ -38,9 +43,10 @@ systemctl show -p "$properties" "$unit" | sed 's/^/kn.unit./'
 pid=$(main) own=' '
 if [ "${pid:-0}" -gt 0 ] && [ -d "/proc/$pid" ]; then
   say pid "$pid"; say started "$(started "$pid")"
-  say exe "$(readlink "/proc/$pid/exe" | tr -d '\n' | tr '[:cntrl:]' '?')"; say running_sum "$(sum "/proc/$pid/exe")"
-  # read, not run: whoever is the service's user may have put another program there
-  say running "$(grep -a -o 'nginx version: nginx/[0-9.]*' "/proc/$pid/exe" | head -n 1)"
+  say exe "$(readlink "/proc/$pid/exe" | tr -d '\n' | tr '[:cntrl:]' '?')"
+  running_sum=$(sum "/proc/$pid/exe"); say running_sum "$running_sum"
+  [ "$running_sum" = "$on_disk" ] || installed=$(version "/proc/$pid/exe")
+  say running "$installed"
   for worker in $(workers "$pid"); do say "worker.$worker" "$(started "$worker")"; done
   own=" $(sockets "$pid")"
 fi
@@ -62,4 +68,13 @@ listening |
     name=$(clean < "/proc/$holder/comm")
     say "listen.$local" "$holder ${where:--} ${exe:--} ${name:-unknown}"
   done
-:
+
+if [ -n "$hosts" ]; then
+  command -v getent >/dev/null || say resolver missing
+  # all at once: where the resolver is dead, the survey waits for it no longer than for one name
+  for host in $hosts; do
+    say "address.$host" "$(timeout 5 getent ahosts "$host" 2>/dev/null | cut -d' ' -f1 | tr '\n' ' ')" &
+  done
+  wait
+fi
+say end "$(date +%s.%N)"

@@ -7,7 +7,7 @@ import shutil
 import signal
 import socket
 import subprocess
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from hashlib import sha256
@@ -69,12 +69,16 @@ kn.started=8000
 kn.exe=/opt/k8s/kube-nginx/sbin/kube-nginx (deleted)
 kn.running=nginx version: nginx/1.26.3
 kn.running_sum=dd44
+kn.installed=nginx version: nginx/1.30.6
+kn.address.api-1=10.0.0.2 10.0.0.2 10.0.0.1
+kn.address.api.example.com=
 kn.worker.4712=9050
 kn.listen.0100007F:20FB=ours
 kn.listen.00000000000000000000000001000000:20FB=ours
 kn.listen.00000000:1F90=77 haproxy.service /usr/sbin/haproxy?(deleted) ha?proxy
 kn.listen.0200007F:1F90=78 - /opt/x x
 kn.listen.0300007F:1F90=0 - - unknown
+kn.end=1000161.250000000
 """
 
 
@@ -96,6 +100,8 @@ def test_a_running_node() -> None:
     assert seen.active_seconds == pytest.approx(60.5)
     assert seen.restarts == 2
     assert seen.unit["ActiveEnterTimestamp"] == "Mon 2024-01-01 10:00:00 UTC"
+    assert (seen.installed, seen.clock, seen.resolver) == ("1.30.6", 0.0, True)
+    assert seen.addresses == {"api-1": ("10.0.0.1", "10.0.0.2"), "api.example.com": ()}
 
 
 def test_its_process() -> None:
@@ -130,6 +136,48 @@ def test_a_survey_that_says_nothing(text: str) -> None:
     assert (seen.uid, seen.systemd, seen.process, seen.version, seen.replaced) == (-1, False, None, "", False)
     assert (seen.state, seen.active, seen.enabled, seen.masked) == ("not installed", False, False, False)
     assert (seen.files, seen.listening, seen.free) == ({}, {}, 0)
+    assert (seen.installed, seen.addresses, seen.resolver) == ("", {}, True)
+
+
+@pytest.mark.parametrize(
+    ("asked", "answered", "clock"),
+    [
+        # the node read its clock at 1000160.5, and again at 1000161.25
+        (1000160.4, 1000161.3, 0.0),
+        (1000155.0, 1000161.3, 0.0),  # however long it took to get there
+        (1000160.4, 1000166.0, 0.0),
+        (1000150.4, 1000151.25, 10.0),
+        (1000140.0, 1000151.25, 10.0),
+        (1000170.5, 1000171.3, -10.0),
+        (1000170.5, 1000180.0, -10.0),
+    ],
+)
+def test_the_clock_is_off_by_what_the_round_trip_does_not_explain(
+    asked: float, answered: float, clock: float
+) -> None:
+    assert facts.parse(SURVEY, asked, answered).clock == pytest.approx(clock)
+
+
+@pytest.mark.parametrize("text", ["", "kn.now=\nkn.end=\n", "kn.now="])
+def test_a_node_that_does_not_tell_the_time(text: str) -> None:
+    assert facts.parse(text, 1000.0, 1001.0).clock == 0.0
+
+
+@pytest.mark.parametrize(
+    ("told", "addresses"),
+    [
+        ("10.0.0.10 10.0.0.9 10.0.0.10 ", ("10.0.0.9", "10.0.0.10")),
+        ("fd00::2 2001:DB8::1 10.0.0.1", ("10.0.0.1", "2001:db8::1", "fd00::2")),
+        ("fe80::1%eth0 fe80::1 febf::1 10.0.0.1", ("10.0.0.1",)),
+        ("fe80::1", ()),
+        ("fd00::1%eth0", ()),
+        ("::ffff:10.0.0.1 10.0.0.1", ("10.0.0.1",)),
+        ("169.254.1.1", ("169.254.1.1",)),
+        ("api-1 getent: 10.0.0", ()),
+    ],
+)
+def test_the_addresses_of_a_name(told: str, addresses: tuple[str, ...]) -> None:
+    assert facts.parse(f"kn.address.x={told}").addresses == {"x": addresses}
 
 
 @pytest.mark.parametrize(
@@ -300,10 +348,18 @@ class Machine:
         """Has systemd say that this is the unit's main process."""
         (self.folder / "bin" / f"{unit}.pid").write_text(f"{pid}\n")
 
-    def survey(self, main: int = 0, unit: str = "") -> Facts:
-        """What a survey sees, with this main process; `unit` is that of any process."""
+    def survey(
+        self, main: int = 0, unit: str = "", names: Sequence[str] = (), **instead: tuple[str, str]
+    ) -> Facts:
+        """What a survey sees, with this main process; `unit` is that of any process.
+
+        `instead` changes the script: what is replaced, and what it becomes.
+        """
         self.main(main)
-        script = commands.survey(self.proxy)
+        script = commands.survey(self.proxy, names)
+        for old, new in instead.values():
+            assert old in script
+            script = script.replace(old, new)
         if unit:
             (self.folder / "cgroup").write_text(f"1:name=systemd:/system.slice/{unit}\n0::/\n")
             assert "/proc/$holder/cgroup" in script
@@ -316,7 +372,14 @@ class Machine:
             text=True,
             check=True,
         )
+        assert ran.stderr == ""
         return facts.parse(ran.stdout)
+
+    def program(self, name: str, text: str) -> None:
+        """Puts a shell script in place of a program of this machine."""
+        file = self.folder / "bin" / name
+        file.write_text(f"#!/bin/sh\n{text}\n")
+        file.chmod(0o755)
 
 
 @pytest.fixture(params=["sh", "bash"])
@@ -454,11 +517,31 @@ def test_the_survey_does_not_run_what_the_service_runs(machine: Machine) -> None
     with binary.open("ab") as file:
         file.write(b"\0nginx version: nginx/1.30.6\n\0nginx version: nginx/9.9\0")
     with listening() as (listener, _), running(binary, "600", keeps=listener) as process:
-        assert machine.survey(process.pid).version == "1.30.6"
+        assert versions(machine.survey(process.pid)) == ("1.30.6", "1.30.6")
         binary.unlink()
-        assert machine.survey(process.pid).version == "1.30.6"
+        assert versions(machine.survey(process.pid)) == ("1.30.6", "")
         copied("touch", binary)
-        assert machine.survey(process.pid).version == "1.30.6"
+        assert versions(machine.survey(process.pid)) == ("1.30.6", "")
+        with binary.open("ab") as file:
+            file.write(b"\0nginx version: nginx/1.31.0\0")
+        assert versions(machine.survey(process.pid)) == ("1.30.6", "1.31.0")
+    assert versions(machine.survey()) == ("", "1.31.0")
+
+
+def versions(seen: Facts) -> tuple[str, str]:
+    """That of what runs, and that of what is on disk."""
+    return seen.version, seen.installed
+
+
+def test_the_survey_reads_a_version_once_where_the_file_runs(machine: Machine) -> None:
+    binary = copied("sleep", Path(commands.binary_path(machine.proxy)))
+    read = machine.folder / "read"
+    machine.program("grep", f'echo "$*" >> {read}; exec {shutil.which("grep")} "$@"')
+    with listening() as (listener, _), running(binary, "600", keeps=listener) as process:
+        machine.survey(process.pid)
+    assert [line for line in read.read_text().splitlines() if "nginx version" in line] == [
+        "-a -o nginx version: nginx/[0-9.]*"
+    ]
 
 
 def test_the_survey_of_a_service_that_runs_another_program(machine: Machine) -> None:
@@ -596,3 +679,58 @@ def test_the_survey_sees_who_holds_an_ipv4_address_through_ipv6(machine: Machine
         seen = machine.survey()
     assert list(seen.listening) == [address]
     assert seen.holder(address) is not None
+
+
+GETENT = r"""case $2 in
+  dead-*) exec sleep 60 ;;
+  away) exit 2 ;;
+  *) printf '%s STREAM %s\n' 10.0.0.2 "$2" 10.0.0.2 '' fd00::1 '' ;;
+esac"""
+
+
+def test_the_survey_resolves_names(machine: Machine) -> None:
+    machine.program("getent", f'[ "$1" = ahosts ] || exit 3\n{GETENT}')
+    seen = machine.survey(names=["api-1", "away", "api.example.com"])
+    found = ("10.0.0.2", "fd00::1")
+    assert seen.addresses == {"api-1": found, "away": (), "api.example.com": found}
+    assert seen.resolver
+
+
+def test_the_survey_resolves_as_this_machine_does(machine: Machine) -> None:
+    seen = machine.survey(names=["localhost"]).addresses["localhost"]
+    assert set(seen) <= {"127.0.0.1", "::1"}
+    assert seen
+
+
+def test_without_names_nothing_is_resolved(machine: Machine) -> None:
+    machine.program("getent", f"touch {machine.folder}/asked")
+    assert machine.survey().addresses == {}
+    assert not (machine.folder / "asked").exists()
+
+
+def test_a_dead_resolver_holds_the_survey_up_once_and_not_for_each_name(machine: Machine) -> None:
+    machine.program("getent", GETENT)
+    names = ["dead-1", "dead-2", "dead-3", "dead-4", "api-1"]
+    began = monotonic()
+    seen = machine.survey(names=names, soon=("timeout 5 ", "timeout 1 "))
+    assert 1 <= monotonic() - began < 3
+    assert [bool(seen.addresses[name]) for name in names] == [False] * 4 + [True]
+
+
+def test_a_machine_without_getent_says_so(machine: Machine) -> None:
+    seen = machine.survey(names=["api-1"], gone=("getent", "no-such-getent"))
+    assert (seen.resolver, seen.addresses) == (False, {"api-1": ()})
+
+
+def test_the_survey_tells_the_time_at_both_ends(machine: Machine) -> None:
+    began = time()
+    machine.program("getent", "exec sleep 0.5")
+    script = commands.shell(commands.survey(machine.proxy, ["api-1"]))
+    path = f"{machine.folder}/bin:{os.environ['PATH']}"
+    ran = subprocess.run(
+        ["sh", "-c", script], env={**os.environ, "PATH": path}, capture_output=True, text=True, check=True
+    )
+    told = dict(line.split("=", 1) for line in ran.stdout.splitlines())
+    assert began <= float(told["kn.now"]) <= float(told["kn.end"]) - 0.5 <= time() - 0.5
+    assert facts.parse(ran.stdout, began, time()).clock == 0.0
+    assert facts.parse(ran.stdout, began - 60, time() - 60).clock == pytest.approx(60, abs=0.2)

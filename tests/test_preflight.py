@@ -13,9 +13,10 @@ from tasks.core.facts import Facts, Holder
 from tasks.core.plan import INSTALL, NOTHING, RESTART, Plan
 from tasks.core.preflight import obstacles, taken
 from tasks.core.release import BINARY, CONF, NAMES, UNIT, Release, release
-from tasks.core.settings import Endpoint, Proxy
+from tasks.core.settings import Endpoint, Proxy, Settings
 
 PROXY = Proxy()
+SETTINGS = Settings(None, "recommended", (), (Endpoint("api-1", 6443), Endpoint("10.0.0.1", 6443)))
 (LISTEN,) = PROXY.listen
 RELEASE = release("1.30.6", "2.17", b"x" * 1_999_990, "12345", "67890")
 STATIC = replace(RELEASE, glibc="")
@@ -35,7 +36,8 @@ def met(
     plan: Plan = EVERYTHING, release: Any = RELEASE, proxy: Proxy = PROXY, **changes: Any
 ) -> list[tuple[str, str]]:
     """Message and hint of each obstacle on a node that is healthy but for these `changes`."""
-    errors = obstacles(release, plan, replace(HEALTHY, **changes), proxy)
+    settings = replace(SETTINGS, proxy=proxy)
+    errors = obstacles(release, plan, replace(HEALTHY, **changes), settings)
     return [(error.message, error.hint) for error in errors]
 
 
@@ -54,6 +56,7 @@ def met(
         {"mounts": {}},
         {"unit": {"LoadState": "loaded"}},
         {"listening": {LISTEN: None}},
+        {"addresses": {"api-1": ("10.0.0.7", "127.0.0.1")}},
         {"listening": {Endpoint("127.0.0.1", 6443): Holder(9, "", "/x", "kube-apiserver")}},
         {"listening": {Endpoint("10.0.0.1", 8443): Holder(9, "", "/x", "other")}},
     ],
@@ -139,6 +142,16 @@ def test_what_stands_in_the_way_even_of_a_restart(plan: Plan) -> None:
         "the binary needs glibc 2.17, and the node has none",
         "127.0.0.1:8443 is held by other (PID 9)",
     ]
+
+
+@pytest.mark.parametrize("plan", [EVERYTHING, NO_FILES, Plan(NOTHING, (), ())])
+def test_a_name_that_does_not_resolve_or_is_the_proxy_itself(plan: Plan) -> None:
+    ((message, hint),) = met(plan, addresses={"api-1": ()})
+    assert message == "api-1 does not resolve on the node"
+    assert hint.startswith("on the node: getent ahosts api-1; ")
+    proxy = replace(PROXY, listen=(Endpoint("127.0.0.1", 6443),))
+    ((message, _),) = met(plan, proxy=proxy, addresses={"api-1": ("127.0.0.1",)})
+    assert message.endswith("the proxy, which has 127.0.0.1:6443, would connect to itself")
 
 
 def test_a_stray_is_none_since_it_is_ended() -> None:

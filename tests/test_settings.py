@@ -64,6 +64,7 @@ def test_settings_cannot_be_changed() -> None:
         ("rollout__timeout", "rollout.timeout", 5),
         ("rollout__settle", "rollout.settle", 19),
         ("rollout__keep", "rollout.keep", 2),
+        ("check__timeout", "check.timeout", 60),
     ],
 )
 def test_a_key_reaches_its_setting(dotted: str, attribute: str, value: Any) -> None:
@@ -228,6 +229,9 @@ def test_paths_are_relative_to_the_file_and_know_home(monkeypatch: pytest.Monkey
     assert (ssh.config, ssh.identity) == (Path("/etc/x/lab/ssh_config"), "/home/me/.ssh/key")
     assert parse(with_keys(), FILE).ssh.config == Path("/home/me/.ssh/config")
     assert parse(with_keys(ssh__config=""), FILE).ssh.config is None
+    assert parse(with_keys(check__ca="ca.crt"), Path("/etc/x/hosts.toml")).check.ca == Path("/etc/x/ca.crt")
+    assert parse(with_keys(check__ca="~/ca.crt"), FILE).check.ca == Path("/home/me/ca.crt")
+    assert parse(with_keys(), FILE).check.ca is None
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ CONF_LINES = re.compile(
     |\ {{4}}worker_connections\ \d+;|\ {{4}}(upstream\ backend|server)\ \{{
     |\ {{8}}zone\ backend\ 64k;|\ {{8}}(least_conn|random|random\ two|random\ two\ least_conn);
     |\ {{8}}hash\ \$[a-z_]+(\ consistent)?;|\ {{8}}listen\ {ADDRESS};
+    |\ {{8}}\#\ in\ place\ of\ each\ name,\ deploy\ writes\ the\ addresses\ to\ which\ the\ node\ resolves\ it
     |\ {{8}}server\ {ADDRESS}\ max_fails=\d+\ fail_timeout={TIME};
     |\ {{8}}(proxy_connect_timeout|proxy_timeout)\ {TIME};|\ {{8}}proxy_pass\ backend;""",
     re.X | re.A,
@@ -50,6 +51,7 @@ STRING_KEYS = {
     "ssh.gateway": "root@jump",
     "ssh.host_keys": "strict",
     "rollout.batch": "25%",
+    "check.ca": "/etc/kubernetes/pki/ca.crt",
 }
 LISTS = ("apiservers", "nodes", "build.mirrors", "build.hosts", "proxy.listen")
 

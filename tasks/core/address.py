@@ -7,6 +7,8 @@ from dataclasses import dataclass
 APISERVER_PORT = 6443
 """Port of an apiserver that is written without one (kube-apiserver's --secure-port default)."""
 
+_WILDCARDS = ("0.0.0.0", "::")  # noqa: S104 - compared, not bound
+_SELVES = ("localhost", "127.0.0.1", "::1", *_WILDCARDS)
 _LABEL = r"[A-Za-z0-9_][A-Za-z0-9_-]{0,62}"
 _NAME = re.compile(rf"{_LABEL}(\.{_LABEL})*")
 _NUMBERS = re.compile(r"(0[xX][0-9A-Fa-f]+|[0-9]+)(\.(0[xX][0-9A-Fa-f]+|[0-9]*))*")
@@ -100,6 +102,15 @@ def parse_host(text: str) -> str:
             "an IPv4 or an IPv6 address"
         )
     return text
+
+
+def loops(server: Endpoint, listener: Endpoint) -> bool:
+    """Whether a proxy that listens on `listener` and connects to `server` would connect to itself."""
+    if server.port != listener.port:
+        return False
+    selves = server.host in _SELVES and listener.host in _SELVES
+    caught = listener.host in _WILDCARDS and server.host.startswith("127.")
+    return server.host == listener.host or selves or caught
 
 
 def _split(text: str) -> tuple[str, str | None]:

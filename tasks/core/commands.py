@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib.resources import files
 from shlex import quote
 
@@ -64,10 +65,21 @@ def on_node(proxy: Proxy, *names: str, **given: object) -> str:
     return script("common", *names, prefix=proxy.prefix, unit=UNIT, unit_path=UNIT_PATH, **given)
 
 
-def survey(proxy: Proxy) -> str:
-    """Everything later steps need to know of a node, as lines `kn.KEY=VALUE`."""
+def survey(proxy: Proxy, names: Sequence[str] = ()) -> str:
+    """Everything later steps need to know of a node, as lines `kn.KEY=VALUE`; it resolves `names`, too."""
     ports = " ".join(f"{address.port:04X}" for address in proxy.listen)
-    return on_node(proxy, "survey", user=proxy.user, ports=ports, properties=_PROPERTIES)
+    hosts = " ".join(names)
+    return on_node(proxy, "survey", user=proxy.user, ports=ports, hosts=hosts, properties=_PROPERTIES)
+
+
+def sessions(proxy: Proxy, names: Sequence[str]) -> str:
+    """The survey, and in lines `kn.peer.ADDRESS=COUNT` with whom the service has sessions."""
+    return f"{survey(proxy, names)}\n{script('sessions')}"
+
+
+def drill(action: str, flows: str, seconds: int = 0) -> str:
+    """Cuts the node off from the addresses in `flows`, or heals it: see templates/drill.sh."""
+    return script("drill", action=action, flows=flows, seconds=seconds)
 
 
 def mkdir(proxy: Proxy) -> str:

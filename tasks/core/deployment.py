@@ -2,47 +2,53 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
-from . import commands, preflight, store
+from . import commands, preflight, servers, store
 from . import render as rendering
 from .activation import Activation, Order, stage
 from .errors import KubeNginxError, StepError
 from .facts import Facts
 from .node import Node
 from .plan import NOTHING, Plan, diffs, plan
-from .release import CONF, UNIT, Release, found, name_of, release
+from .release import Release, found, name_of, release
 from .report import Outcome
 from .run import Run
 from .settings import Rollout, Settings
 
 
 class Releases:
-    """What the nodes are to run, by architecture; read and rendered once.
+    """What the nodes are to run: by their architecture, and by what they resolve names to.
 
     Raises KubeNginxError if no binary has been built for these settings.
     """
 
     def __init__(self, settings: Settings) -> None:
-        self.texts = {CONF: rendering.conf(settings), UNIT: rendering.unit(settings)}
-        self.by_arch = {
-            binary.arch: release(binary.version, binary.glibc, binary.read(), *self.texts.values())
-            for binary in store.kept(settings)
-        }
-        if not self.by_arch:
+        self._settings = settings
+        self._unit = rendering.unit(settings)
+        self._binaries = {binary.arch: (binary, binary.read()) for binary in store.kept(settings)}
+        self._made: dict[tuple[str, str], Release] = {}
+        if not self._binaries:
             version = settings.build.version
             raise KubeNginxError(
                 f"no binary of nginx {version} with these flags has been built: run fab build first"
             )
 
-    def for_arch(self, arch: str) -> Release:
-        """Raises StepError: none for this architecture."""
-        if arch not in self.by_arch:
+    def for_node(self, facts: Facts) -> Release:
+        """Raises StepError: none for the node's architecture."""
+        arch = facts.arch
+        if arch not in self._binaries:
             raise StepError(
-                f"the node is {arch}, and the binaries are for {', '.join(sorted(self.by_arch))}",
+                f"the node is {arch}, and the binaries are for {', '.join(sorted(self._binaries))}",
                 hint=f"add a build host that is {arch} to build.hosts, then fab build",
             )
-        return self.by_arch[arch]
+        conf = rendering.conf(self._settings, facts.addresses)
+        if (arch, conf) not in self._made:
+            binary, content = self._binaries[arch]
+            self._made[arch, conf] = release(binary.version, binary.glibc, content, conf, self._unit)
+        return self._made[arch, conf]
 
 
 class Deployment:
@@ -57,6 +63,7 @@ class Deployment:
         self._force = force
         self._wait = wait
         self._plans: dict[str, Plan] = {}
+        self._addresses: dict[str, Mapping[str, tuple[str, ...]]] = {}
 
     @property
     def changing(self) -> list[Node]:
@@ -72,13 +79,13 @@ class Deployment:
     def survey(self, node: Node) -> Outcome:
         """Looks at a node; what cannot work is found before anything is written there."""
         plan, facts = self._look(node)
-        release = self._releases.for_arch(facts.arch)
+        release = self._releases.for_node(facts)
         data: dict[str, Any] = {
             "action": plan.action,
             "why": list(plan.why),
             "release": release.name,
             "edited": list(plan.edited),
-            "diffs": diffs(self._releases.texts, facts, self._settings.proxy),
+            "diffs": diffs(release.texts, facts, self._settings.proxy),
         }
         if plan.action == NOTHING:
             return Outcome("ok", "unchanged", data | {"result": plan.result})
@@ -95,7 +102,7 @@ class Deployment:
         plan, facts = self._look(node)
         if not plan.files:
             return self._tidied(node, plan, facts)
-        release = self._releases.for_arch(facts.arch)
+        release = self._releases.for_node(facts)
         stage(node, release, self._settings, facts)
         if not plan.edited:
             return Outcome("changed", f"release {release.name}, tested")
@@ -119,17 +126,26 @@ class Deployment:
         plan, facts = self._look(node)
         if plan.action == NOTHING:
             return Outcome("ok", plan.result, {"result": plan.result})
-        name = self._releases.for_arch(facts.arch).name if plan.files else ""
+        name = self._releases.for_node(facts).name if plan.files else ""
         action = "restart" if plan.action == "install" else plan.action
         order = Order(action, plan.result, name, strays=plan.strays, boot="1")
         return Activation(node, self._settings, self._rollout, self._run.me).carry_out(order)
 
     def _look(self, node: Node) -> tuple[Plan, Facts]:
-        facts = node.survey(self._settings.proxy)
-        release = self._releases.for_arch(facts.arch)
+        facts = self._facts(node)
+        release = self._releases.for_node(facts)
         made = plan(release.sums, facts, self._settings.proxy, self._force, release.version)
         self._plans[node.label] = made
-        if errors := list(preflight.obstacles(release, made, facts, self._settings.proxy)):
+        if errors := list(preflight.obstacles(release, made, facts, self._settings)):
             message = "; ".join(error.message for error in errors)
             raise StepError(message, hint="; ".join(dict.fromkeys(error.hint for error in errors)))
         return made, facts
+
+    def _facts(self, node: Node) -> Facts:
+        """Names are resolved once: what DNS says later would be a release that nobody has tested."""
+        proxy, known = self._settings.proxy, self._addresses.get(node.label)
+        if known is not None:
+            return replace(node.survey(proxy), addresses=known)
+        facts = node.survey(proxy, servers.names(self._settings.apiservers))
+        self._addresses[node.label] = facts.addresses
+        return facts

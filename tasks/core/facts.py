@@ -66,7 +66,11 @@ class Facts:
     listens on to None (the service itself) or, for the wanted ports, to who it is. `kept` holds the
     sha256 of each file of the releases `current` and `previous`, `recorded` what was last seen to be
     taken, `leftovers` the files of a run that was cut off, or is under way. `free` is in bytes, `mounts`
-    holds mount options.
+    holds mount options. `installed` is nginx's version in the binary on disk, "" if there is none.
+    `addresses` holds, of each name that the survey was asked for, what the node resolves it to: IP
+    addresses, or () if it does not resolve there; `resolver` is whether the node has the means to.
+    `clock` is by how many seconds the node's clock is ahead of this machine's (behind: less than 0), at
+    the least: what the round trip of the survey can explain is taken off.
     """
 
     arch: str = ""
@@ -86,6 +90,10 @@ class Facts:
     unit: Mapping[str, str] = field(default_factory=dict)
     process: Process | None = None
     uptime: float = 0.0
+    installed: str = ""
+    addresses: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    resolver: bool = True
+    clock: float = 0.0
     listening: Mapping[Endpoint, Holder | None] = field(default_factory=dict)
 
     @property
@@ -167,8 +175,12 @@ def _excludes(there: str, wanted: str) -> bool:
     return there in (wanted, "::") or (same_family and (there in _ANY or wanted in _ANY))
 
 
-def parse(text: str) -> Facts:
-    """Reads the survey's `kn.KEY=VALUE` lines; whatever a login shell printed around them is skipped."""
+def parse(text: str, asked: float = 0.0, answered: float = 0.0) -> Facts:
+    """Reads the survey's `kn.KEY=VALUE` lines; whatever a login shell printed around them is skipped.
+
+    `asked` and `answered` are this machine's time before and after the survey, in seconds since the epoch;
+    without them nothing is known of the node's clock.
+    """
     lines = [line[3:].partition("=")[::2] for line in text.splitlines() if line.startswith("kn.")]
     values = dict(lines)
 
@@ -195,7 +207,11 @@ def parse(text: str) -> Facts:
         unit=below("unit."),
         process=_process(values, below("worker.")) if values.get("pid") else None,
         uptime=float(values.get("uptime") or 0),
-        listening={_endpoint(text): _holder(owner) for text, owner in below("listen.").items()},
+        installed=_version(values.get("installed", "")),
+        addresses={name: _addresses(found) for name, found in below("address.").items()},
+        resolver=values.get("resolver") != "missing",
+        clock=_ahead(values, asked, answered) if answered else 0.0,
+        listening={from_kernel(text): _holder(owner) for text, owner in below("listen.").items()},
     )
 
 
@@ -209,11 +225,36 @@ def _process(values: Mapping[str, str], workers: Mapping[str, str]) -> Process:
         pid=int(values["pid"]),
         executable=values.get("exe", ""),
         sha256=values.get("running_sum", ""),
-        version=values.get("running", "").rpartition("nginx/")[2],
+        version=_version(values.get("running", "")),
         started=wall(values.get("started", "")),
         identity=f"{values.get('boot', '')}:{values['pid']}:{values.get('started', '')}",
         workers={int(pid): wall(ticks) for pid, ticks in workers.items() if ticks},
     )
+
+
+def _version(text: str) -> str:
+    return text.rpartition("nginx/")[2]
+
+
+def _addresses(text: str) -> tuple[str, ...]:
+    """Those that nginx can connect to, IPv4 first; for a link-local one it would need a zone."""
+    found = {ip_address(word) for word in text.split() if _is_address(word)}
+    plain = {getattr(ip, "ipv4_mapped", None) or ip for ip in found}
+    usable = [ip for ip in plain if ip.version == 4 or not ip.is_link_local]
+    return tuple(map(str, sorted(usable, key=lambda ip: (ip.version, int(ip)))))
+
+
+def _is_address(word: str) -> bool:
+    try:
+        return "%" not in str(ip_address(word))
+    except ValueError:
+        return False
+
+
+def _ahead(values: Mapping[str, str], asked: float, answered: float) -> float:
+    """Of all differences of the clocks with which the survey lay between the two times, the smallest."""
+    began, ended = float(values.get("now") or asked), float(values.get("end") or answered)
+    return min(max(0.0, ended - answered), began - asked)
 
 
 def _holder(text: str) -> Holder | None:
@@ -226,7 +267,7 @@ def _holder(text: str) -> Holder | None:
     return Holder(int(pid), "" if unit == "-" else unit, executable, name)
 
 
-def _endpoint(text: str) -> Endpoint:
+def from_kernel(text: str) -> Endpoint:
     """The address of a line of /proc/net/tcp or tcp6: hexadecimal, in words of the host's order."""
     address, _, port = text.partition(":")
     words = [bytes.fromhex(address[i : i + 8]) for i in range(0, len(address), 8)]

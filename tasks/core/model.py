@@ -115,6 +115,18 @@ class Rollout:
 
 
 @dataclass(frozen=True, slots=True)
+class Check:
+    """How `fab check` looks. `timeout` is what one try may take, in seconds.
+
+    `ca` is a file of certificates in PEM, with ~ expanded, a relative one from the folder of hosts.toml;
+    those of apiservers must verify against it. None: not looked at.
+    """
+
+    ca: Path | None = None
+    timeout: int = 3
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """hosts.toml, checked. `path` is the file as it was given."""
 
@@ -126,6 +138,7 @@ class Settings:
     build: Build = field(default_factory=Build)
     proxy: Proxy = field(default_factory=Proxy)
     rollout: Rollout = field(default_factory=Rollout)
+    check: Check = field(default_factory=Check)
 
 
 RUNBOOK_BUILD = Build(

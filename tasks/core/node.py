@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from base64 import b64decode
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from hashlib import sha256
 from shlex import quote
+from time import time
 from typing import Any
 
 import invoke
@@ -18,8 +19,8 @@ from .facts import Facts
 from .host import Ended, ended_as, failure, runner_options, too_late
 from .link import Link
 from .piped import Piped
-from .reach import REACHED_AT
 from .settings import Endpoint, Proxy
+from .tunnel import REACHED_AT
 
 
 class Node(Link):
@@ -86,14 +87,18 @@ class Node(Link):
             )
         return failure(script, ended, tail)
 
-    def survey(self, proxy: Proxy) -> Facts:
+    def survey(self, proxy: Proxy, names: Sequence[str] = ()) -> Facts:
         """The node's facts, read in one round trip and kept until `forget`.
 
+        `names` are host names that the node is to resolve; what is kept is read anew if it lacks one.
         Raises StepError when the login is not root's and hosts.toml does not ask for sudo.
         """
         seen = self._facts
-        if seen is None:
-            seen = facts.parse(self.sh(commands.survey(proxy), timeout=30).stdout)
+        if seen is None or not seen.addresses.keys() >= set(names):
+            self.open()
+            asked = time()
+            told = self.sh(commands.survey(proxy, names), timeout=30).stdout
+            seen = facts.parse(told, asked, time())
             if seen.uid != 0:
                 raise StepError(
                     f"logged in as {self.user}, who is not root",

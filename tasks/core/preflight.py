@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from itertools import islice, product
 
+from . import servers
+from .address import loops
 from .errors import StepError
 from .facts import Facts, Holder
 from .plan import Plan
 from .release import BINARY, UNIT, Release
-from .settings import Endpoint, Proxy
+from .settings import Endpoint, Proxy, Settings
 
 _MACHINES = {"x86_64": 62, "aarch64": 183, "ppc64le": 21, "s390x": 22, "riscv64": 243}
 UNMASK = "somebody wanted it so; if that is over: systemctl unmask kube-nginx on the node"
 
 
-def obstacles(release: Release, plan: Plan, facts: Facts, proxy: Proxy) -> Iterator[StepError]:
+def obstacles(release: Release, plan: Plan, facts: Facts, settings: Settings) -> Iterator[StepError]:
     """Each reason why `plan` cannot be carried out on a node, with what to do about it."""
+    proxy = settings.proxy
     if not facts.systemd:
         yield StepError("systemd is not PID 1 there", hint="kube-nginx runs under systemd only")
     yield from masked(facts)
@@ -25,6 +29,7 @@ def obstacles(release: Release, plan: Plan, facts: Facts, proxy: Proxy) -> Itera
     yield from _machine(release, facts)
     yield from _libc(release, facts)
     yield from taken(facts, proxy, plan.strays)
+    yield from unresolved(settings, facts)
 
 
 def _room(release: Release, plan: Plan, facts: Facts, proxy: Proxy) -> Iterator[StepError]:
@@ -112,3 +117,36 @@ def _taken(address: Endpoint, holder: Holder) -> StepError:
         return StepError(message, hint="find out who it is; on the node: ss -ltnp")
     end = f"systemctl stop {holder.unit}" if holder.unit.endswith(".service") else f"end PID {holder.pid}"
     return StepError(message, hint=f"on the node: {end}; or choose another proxy.listen")
+
+
+def unresolved(settings: Settings, facts: Facts) -> Iterator[StepError]:
+    """Each name that the node does not resolve, or resolves to the proxy itself, with what to do about it."""
+    missing = [name for name in servers.names(settings.apiservers) if facts.addresses.get(name) == ()]
+    if missing and not facts.resolver:
+        yield StepError(
+            f"the node has no getent, so that {_listed(missing)} cannot be resolved there",
+            hint="install it there, or write addresses as apiservers in hosts.toml",
+        )
+    elif missing:
+        verb = "does" if len(missing) == 1 else "do"
+        yield StepError(
+            f"{_listed(missing)} {verb} not resolve on the node",
+            hint=f"on the node: getent ahosts {missing[0]}; correct apiservers in hosts.toml, "
+            "or the node's /etc/resolv.conf or /etc/hosts",
+        )
+    for server in settings.apiservers:
+        found = [Endpoint(host, server.port) for host in facts.addresses.get(server.host, ())]
+        for there, listener in islice(_looping(found, settings.proxy.listen), 1):
+            yield StepError(
+                f"{server} is {there} on the node: the proxy, which has {listener}, would connect to itself",
+                hint="name the apiserver's address in hosts.toml, or change proxy.listen",
+            )
+
+
+def _looping(found: Sequence[Endpoint], listen: Sequence[Endpoint]) -> Iterator[tuple[Endpoint, Endpoint]]:
+    return (pair for pair in product(found, listen) if loops(*pair))
+
+
+def _listed(names: Sequence[str]) -> str:
+    *rest, last = names
+    return f"{', '.join(rest)} and {last}" if rest else last

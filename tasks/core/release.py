@@ -40,6 +40,11 @@ class Release:
         return name_of(self.sums)
 
     @property
+    def texts(self) -> dict[str, str]:
+        """Its files that are text."""
+        return {name: self.contents[name].decode() for name in (CONF, UNIT)}
+
+    @property
     def size(self) -> int:
         """Bytes of all its files."""
         return sum(map(len, self.contents.values()))

@@ -1,10 +1,11 @@
 """Settings -> the text of kube-nginx.conf and kube-nginx.service; no host is touched."""
 
 from importlib.resources import files
+from types import MappingProxyType
 
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 
-from . import rules
+from . import rules, servers
 from .model import Settings
 
 _CONTAINER = __package__.split(".")[:-2]
@@ -12,9 +13,13 @@ TEMPLATES = ".".join([*_CONTAINER, "templates"])
 """The sibling of the package that holds this one: `templates`, or `kube_nginx.templates`."""
 
 
-def conf(settings: Settings) -> str:
-    """kube-nginx.conf; for profile `runbook` the one in the runbook's "configure nginx"."""
-    return _render("kube-nginx.conf.j2", settings)
+def conf(settings: Settings, addresses: servers.Addresses = MappingProxyType({})) -> str:
+    """kube-nginx.conf; for profile `runbook` the one in the runbook's "configure nginx".
+
+    `addresses` are what a node resolves the names of apiservers to; a name without any stays a name.
+    """
+    found = servers.resolved(settings.apiservers, addresses)
+    return _render("kube-nginx.conf.j2", settings, servers=found, names=servers.names(found))
 
 
 def unit(settings: Settings) -> str:
@@ -22,15 +27,15 @@ def unit(settings: Settings) -> str:
     return _render("kube-nginx.service.j2", settings)
 
 
-def _render(template: str, settings: Settings) -> str:
+def _render(template: str, settings: Settings, **more: object) -> str:
     recommended = settings.profile != "runbook"
     newer = rules.number(settings.build.version) >= rules.ERROR_LOG_OPTION_SINCE
     return _environment.get_template(template).render(
         proxy=settings.proxy,
-        apiservers=settings.apiservers,
         recommended=recommended,
         # Without -e, nginx opens <prefix>/logs/error.log before it reads the configuration.
         stderr_option=" -e stderr" if recommended and newer else "",
+        **more,
     )
 
 

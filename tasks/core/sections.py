@@ -6,14 +6,15 @@ from dataclasses import fields, replace
 from pathlib import Path, PurePosixPath
 from typing import cast
 
-from . import rules
-from .address import APISERVER_PORT, Endpoint, NodeSpec, parse_endpoint, parse_node, parse_user
-from .check import Table, boolean, choice, integer, kind, optional, parsed, shown, string
+from . import inventory, rules
+from .address import Endpoint, loops, parse_endpoint, parse_node, parse_user
+from .check import Table, boolean, choice, integer, optional, parsed, shown, string
 from .model import (
     REMOTE_WORK_DIR,
     RUNBOOK_BUILD,
     RUNBOOK_PROXY,
     Build,
+    Check,
     HostKeys,
     Proxy,
     Rollout,
@@ -23,18 +24,12 @@ from .model import (
 )
 
 PROFILES = ("recommended", "runbook")
-SECTIONS = {"ssh": Ssh, "build": Build, "proxy": Proxy, "rollout": Rollout}
+SECTIONS = {"ssh": Ssh, "build": Build, "proxy": Proxy, "rollout": Rollout, "check": Check}
 TOP = ("profile", "nodes", "apiservers")
 KEYS = (*TOP, *(f"{name}.{key.name}" for name, cls in SECTIONS.items() for key in fields(cls)))
 """Every key that hosts.toml may have, dotted."""
 
-MOST_APISERVERS = 50
 MOST_LISTENERS = 8
-
-_WILDCARDS = ("0.0.0.0", "::")  # noqa: S104 - compared, not bound
-_SELVES = ("localhost", "127.0.0.1", "::1", *_WILDCARDS)
-
-_port = integer(1, 65535)
 
 
 def read(data: Mapping[str, object], path: Path, problems: list[str]) -> Settings:
@@ -47,12 +42,13 @@ def read(data: Mapping[str, object], path: Path, problems: list[str]) -> Setting
     settings = Settings(
         path=path,
         profile=profile,
-        nodes=_nodes(top, problems, ssh.port or 22),
-        apiservers=_apiservers(top),
+        nodes=inventory.nodes(top, problems, ssh.port or 22),
+        apiservers=inventory.apiservers(top),
         ssh=ssh,
         build=_build(build_table, RUNBOOK_BUILD if runbook else Build()),
         proxy=_proxy(proxy_table, RUNBOOK_PROXY if runbook else Proxy()),
         rollout=_rollout(top.table("rollout")),
+        check=_check(top.table("check"), path.parent),
     )
     top.finish(KEYS)
     _check_loops(settings, top, proxy_table)
@@ -67,7 +63,7 @@ def _ssh(table: Table, folder: Path) -> Ssh:
     identity = table.take("identity", optional(string), base.identity)
     ssh = Ssh(
         user=table.take("user", optional(parsed(parse_user)), base.user),
-        port=table.take("port", _port, base.port),
+        port=table.take("port", inventory.PORT, base.port),
         identity=str(folder / expanded(identity)) if identity else "",
         config=folder / expanded(config) if config else None,
         gateway=table.take("gateway", optional(parsed(_ssh_host)), base.gateway),
@@ -122,7 +118,7 @@ def _proxy(table: Table, base: Proxy) -> Proxy:
         user=table.take("user", optional(parsed(rules.account)), base.user),
     )
     table.finish(KEYS)
-    _at_most(table, "listen", len(proxy.listen), MOST_LISTENERS, "each takes a worker connection")
+    inventory.at_most(table, "listen", len(proxy.listen), MOST_LISTENERS, "each takes a worker connection")
     _check_privileged_port(table, proxy)
     return proxy
 
@@ -149,6 +145,17 @@ def _rollout(table: Table) -> Rollout:
     return rollout
 
 
+def _check(table: Table, folder: Path) -> Check:
+    base = Check()
+    ca = table.take("ca", optional(string), "")
+    check = Check(
+        ca=folder / expanded(ca) if ca else None,
+        timeout=table.take("timeout", integer(1, 60, " (seconds)"), base.timeout),
+    )
+    table.finish(KEYS)
+    return check
+
+
 def _ssh_host(text: str) -> str:
     parse_node(text)
     return text
@@ -163,94 +170,17 @@ def _listener(text: str) -> Endpoint:
     return listener
 
 
-def _at_most(table: Table, key: str, count: int, most: int, why: str) -> None:
-    if count > most:
-        table.problem(key, f"has {count} entries; at most {most} are possible: {why}")
-
-
-def _apiservers(top: Table) -> tuple[Endpoint, ...]:
-    def apiserver(text: str) -> Endpoint:
-        return parse_endpoint(text, APISERVER_PORT)
-
-    apiservers = top.take_list("apiservers", parsed(apiserver), ())
-    _at_most(top, "apiservers", len(apiservers), MOST_APISERVERS, "the memory zone of 64k is full")
-    if "apiservers" not in top:
-        top.problem("apiservers", 'missing; name them: apiservers = ["10.0.0.1:6443", "api-2"]')
-    return apiservers
-
-
-def _nodes(top: Table, problems: list[str], default_port: int) -> tuple[NodeSpec, ...]:
-    found: dict[str, NodeSpec] = {}
-    for place, value in top.items("nodes"):
-        node = _node(top, place, value, problems)
-        if node is None:
-            continue
-        if twin := _twin(node, found, default_port):
-            top.problem(place, twin)
-        found[place] = node
-    if "nodes" not in top:
-        top.problem("nodes", 'missing; name them: nodes = ["root@10.0.0.11", "worker-2"]')
-    return tuple(found.values())
-
-
-def _twin(node: NodeSpec, others: Mapping[str, NodeSpec], default_port: int) -> str:
-    for place, other in others.items():
-        same_host = node.host.lower() == other.host.lower()
-        if same_host and (node.port or default_port) == (other.port or default_port):
-            return f"is the host and port of {place} again ({shown(node.host)}); remove one"
-        if node.name.lower() == other.name.lower():
-            return (
-                f"has the name of {place}, {shown(node.name)}; give it another: "
-                f'{{ host = "{node.host}", name = "..." }}'
-            )
-    return ""
-
-
-def _node(top: Table, place: str, value: object, problems: list[str]) -> NodeSpec | None:
-    if isinstance(value, Mapping):
-        return _node_table(Table(value, f"{place}.", problems))
-    if not isinstance(value, str):
-        top.problem(place, f'must be a string or a table {{ host = "..." }}, not {kind(value)}')
-        return None
-    return top.attempt(place, parsed(parse_node), value, None)
-
-
-def _node_table(table: Table) -> NodeSpec | None:
-    node = table.take("host", parsed(parse_node), None)
-    name = table.take("name", parsed(rules.name), "")
-    user = table.take("user", parsed(parse_user), None)
-    port = table.take("port", _port, None)
-    groups = table.take_list("groups", parsed(rules.name), ())
-    table.finish()
-    if "host" not in table:
-        table.problem("host", 'missing; say which: host = "10.0.0.13"')
-    if node is None:
-        return None
-    for key, inside, beside in (("user", node.user, user), ("port", node.port, port)):
-        if inside is not None and beside is not None:
-            table.problem(key, f"{shown(beside)} beside the {key} in host, {shown(inside)}; keep one")
-    return NodeSpec(name or node.name, node.host, node.user or user, node.port or port, groups)
-
-
 def _check_loops(settings: Settings, top: Table, proxy: Table) -> None:
     if not proxy.sound("listen"):
         return
     for server in settings.apiservers:
         for listener in settings.proxy.listen:
-            if _loops(server, listener):
+            if loops(server, listener):
                 top.problem(
                     "apiservers",
                     f"{server} is the proxy's own listener {listener}, so that it would connect to "
                     "itself; name the apiserver's address, or change proxy.listen",
                 )
-
-
-def _loops(server: Endpoint, listener: Endpoint) -> bool:
-    if server.port != listener.port:
-        return False
-    selves = server.host in _SELVES and listener.host in _SELVES
-    caught = listener.host in _WILDCARDS and server.host.startswith("127.")
-    return server.host == listener.host or selves or caught
 
 
 def _check_version(settings: Settings, build: Table, proxy: Table) -> None:

@@ -8,13 +8,14 @@ from pathlib import Path
 from . import sections
 from .address import Endpoint, NodeSpec, parse_endpoint, parse_node
 from .errors import UsageError
-from .model import LOCAL, Build, Proxy, Rollout, Settings, Ssh, expanded
+from .model import LOCAL, Build, Check, Proxy, Rollout, Settings, Ssh, expanded
 
 __all__ = [
     "ENVIRONMENT",
     "FILE_NAME",
     "LOCAL",
     "Build",
+    "Check",
     "Endpoint",
     "NodeSpec",
     "Proxy",
@@ -92,6 +93,6 @@ def _first(source: str, candidates: list[Path]) -> Path:
     if source:
         raise SettingsError(f"{places}: not found, though {source} names it; correct or unset {source}")
     raise SettingsError(
-        f"{FILE_NAME}: not found; looked for {places}. Write one, or name it in the environment "
+        f"{FILE_NAME}: not found; looked for {places}. fab init writes one; or name it in the environment "
         f"variable {ENVIRONMENT} or the Invoke configuration key kube_nginx.hosts_file"
     )

@@ -1,0 +1,37 @@
+"""The apiservers as a node reaches them: names become what the node resolves them to. Pure.
+
+nginx itself would resolve a name once, when it starts, and would not start while DNS is down.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from ipaddress import ip_address
+
+from .address import Endpoint
+
+Addresses = Mapping[str, tuple[str, ...]]
+"""Of each name, what it resolves to."""
+
+
+def names(apiservers: Sequence[Endpoint]) -> tuple[str, ...]:
+    """The hosts among `apiservers` that are no IP addresses, each once."""
+    return tuple(dict.fromkeys(server.host for server in apiservers if _is_name(server.host)))
+
+
+def _is_name(host: str) -> bool:
+    try:
+        ip_address(host)
+    except ValueError:
+        return True
+    return False
+
+
+def resolved(apiservers: Sequence[Endpoint], addresses: Addresses) -> tuple[Endpoint, ...]:
+    """`apiservers` with all addresses of each name in its place; a name that has none stays. Each once."""
+    found = [
+        Endpoint(host, server.port)
+        for server in apiservers
+        for host in addresses.get(server.host) or (server.host,)
+    ]
+    return tuple(dict.fromkeys(found))

@@ -1,0 +1,178 @@
+"""TLS and HTTP through a real SSH connection on loopback."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import paramiko
+import pytest
+
+from tasks.core.address import Endpoint
+from tasks.core.tunnel import Tunnel, Unreached, Untrusted, each
+from tests.sshd import Sshd, listening
+from tests.tls import OK, answer, https, identity
+
+PATIENT = 30  # seconds, for what will answer: a busy machine is no failure
+QUICK = 0.3  # seconds, for what will not
+
+APISERVER = identity("apiserver")
+
+
+@pytest.fixture
+def node() -> Iterator[paramiko.Transport]:
+    with Sshd().client() as transport:
+        yield transport
+
+
+@pytest.fixture
+def tls(tmp_path: Path) -> ssl.SSLContext:
+    return APISERVER.server(tmp_path)
+
+
+def there(port: int) -> Endpoint:
+    return Endpoint("127.0.0.1", port)
+
+
+def test_many_questions_over_one_connection(node: paramiko.Transport, tls: ssl.SSLContext) -> None:
+    serve, connections = https(tls, OK, answer("500 Oh", "[-]etcd failed")), list[socket.socket]()
+
+    def counted(connection: socket.socket) -> None:
+        connections.append(connection)
+        serve(connection)
+
+    with listening(counted) as port, Tunnel(node, there(port), PATIENT) as tunnel:
+        assert tunnel.certificate == APISERVER.der
+        first, second = tunnel.get("/readyz", PATIENT), tunnel.get("/readyz", PATIENT)
+    assert (first.status, first.body) == (200, b"ok")
+    assert (second.status, second.body) == (500, b"[-]etcd failed")
+    assert first.headers["Content-Length"] == "2"
+    assert 0 < first.seconds < PATIENT
+    assert len(connections) == 1
+
+
+def test_what_is_asked_for(node: paramiko.Transport, tls: ssl.SSLContext) -> None:
+    asked: list[bytes] = []
+
+    def serve(connection: socket.socket) -> None:
+        with tls.wrap_socket(connection, server_side=True) as secured:
+            asked.append(secured.recv(65536))
+            secured.sendall(OK)
+            secured.recv(1)
+
+    with listening(serve) as port, Tunnel(node, there(port), PATIENT) as tunnel:
+        tunnel.get("/livez", PATIENT)
+    line, host, *_ = asked[0].split(b"\r\n")
+    assert (line, host) == (b"GET /livez HTTP/1.1", f"Host: 127.0.0.1:{port}".encode())
+
+
+def test_a_body_in_chunks(node: paramiko.Transport, tls: ssl.SSLContext) -> None:
+    chunked = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\no\r\n1\r\nk\r\n0\r\n\r\n"
+    with listening(https(tls, chunked)) as port, Tunnel(node, there(port), PATIENT) as tunnel:
+        assert [tunnel.get("/", PATIENT).body for _ in "ab"] == [b"ok", b"ok"]
+
+
+@pytest.mark.parametrize(
+    ("said", "word", "text"),
+    [
+        (b"", "closed", "closed the connection instead of answering"),
+        (b"SSH-2.0-x\r\n", "not HTTP", "answered in TLS, but not in HTTP: 'SSH-2.0-x'"),
+    ],
+)
+def test_no_answer(node: paramiko.Transport, tls: ssl.SSLContext, said: bytes, word: str, text: str) -> None:
+    with (
+        listening(https(tls, said)) as port,
+        Tunnel(node, there(port), PATIENT) as tunnel,
+        pytest.raises(Unreached) as caught,
+    ):
+        tunnel.get("/readyz", PATIENT)
+    assert (caught.value.ok, caught.value.word, caught.value.text) == (False, word, text)
+
+
+def test_an_answer_that_is_cut_off(node: paramiko.Transport, tls: ssl.SSLContext) -> None:
+    def serve(connection: socket.socket) -> None:
+        with tls.wrap_socket(connection, server_side=True) as secured:
+            secured.recv(65536)
+            secured.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nok")
+
+    with (
+        listening(serve) as port,
+        Tunnel(node, there(port), PATIENT) as tunnel,
+        pytest.raises(Unreached) as caught,
+    ):
+        tunnel.get("/readyz", PATIENT)
+    assert caught.value.text == "closed the connection in the middle of its answer"
+
+
+def test_silence_in_tls(node: paramiko.Transport, tls: ssl.SSLContext) -> None:
+    ended = threading.Event()
+
+    def serve(connection: socket.socket) -> None:
+        with tls.wrap_socket(connection, server_side=True):
+            ended.wait(PATIENT)
+
+    with listening(serve) as port, Tunnel(node, there(port), PATIENT) as tunnel:
+        with pytest.raises(Unreached) as caught:
+            tunnel.get("/readyz", QUICK)
+        ended.set()
+    assert (caught.value.word, caught.value.text) == ("no answer", "did not answer within 0.3 s")
+
+
+def test_the_connection_to_the_node_breaks(node: paramiko.Transport, tls: ssl.SSLContext) -> None:
+    with listening(https(tls, OK)) as port, Tunnel(node, there(port), PATIENT) as tunnel:
+        node.close()
+        with pytest.raises(Unreached) as caught:
+            tunnel.get("/readyz", PATIENT)
+    assert caught.value.text == "could not be tried: the SSH connection broke"
+
+
+@pytest.mark.parametrize("trusted", [True, False])
+def test_a_context_decides_whom_to_trust(
+    node: paramiko.Transport, tls: ssl.SSLContext, trusted: bool
+) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.load_verify_locations(cadata=(APISERVER if trusted else identity("other")).pem.decode())
+    with listening(https(tls, OK)) as port:
+        if trusted:
+            with Tunnel(node, there(port), PATIENT, context) as tunnel:
+                assert tunnel.get("/readyz", PATIENT).body == b"ok"
+            return
+        with pytest.raises(Untrusted) as caught:
+            Tunnel(node, there(port), PATIENT, context)
+    assert caught.value.text == "its certificate does not verify: self-signed certificate"
+
+
+def test_doubtful_answers_are_asked_for_again_alone() -> None:
+    endpoints = [Endpoint("10.0.0.1", port) for port in (1, 2, 3)]
+    together = threading.Barrier(3)
+    asked: list[int] = []
+
+    def ask(endpoint: Endpoint) -> str:
+        asked.append(endpoint.port)
+        if len(asked) > 3:
+            return "certain"
+        together.wait(PATIENT)
+        return "doubtful" if endpoint.port == 2 else "good"
+
+    assert list(each(endpoints, ask, lambda said: said == "doubtful").values()) == ["good", "certain", "good"]
+    assert asked[3:] == [2]
+    assert each([], ask, lambda _: True) == {}
+
+
+def test_a_server_that_is_not_there(node: paramiko.Transport) -> None:
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        with pytest.raises(Unreached) as caught:
+            Tunnel(node, there(bound.getsockname()[1]), PATIENT)
+    assert (caught.value.ok, caught.value.word) == (False, "refused")
+
+
+def test_a_node_that_forbids_it() -> None:
+    sshd = Sshd(forwarding=lambda _: int(paramiko.OPEN_FAILED_ADMINISTRATIVELY_PROHIBITED))
+    with sshd.client() as transport, pytest.raises(Unreached) as caught:
+        Tunnel(transport, there(1), PATIENT)
+    assert (caught.value.ok, caught.value.word) == (None, "forbidden")
