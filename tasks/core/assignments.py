@@ -1,0 +1,128 @@
+"""What a file of shell settings assigns to variables: read word by word, never executed. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+
+_WORD = r"""(?: [^\s;&|()<>'"`\\] | \\. | '[^']*' | "(?:[^"\\]|\\.)*" | `[^`]*` )+"""
+_TOKEN = re.compile(
+    rf"""
+    (?P<blank> (?: [^\S\n] | \\\n )+ | \#[^\n]* )
+  | (?P<here> <<(?P<tabs>-?)[ \t]*["'\\]?(?P<mark>[A-Za-z_]\w*)["']? )
+  | (?P<end> \n | [;&|]+ )
+  | (?P<open> \( ) | (?P<close> \) )
+  | (?P<word> {_WORD} )
+  | (?P<odd> <<< | . )
+    """,
+    re.X | re.S,
+)
+_PIECE = re.compile(r"""'([^']*)' | "((?:[^"\\]|\\.)*)" | \\(.) | (.)""", re.X | re.S)
+_ASSIGNED = re.compile(r"([A-Za-z_]\w*)(\[[^\]]*\])?(\+?)=")
+_DECLARING = {"declare", "export", "local", "readonly", "typeset"}
+_BEFORE_COMMANDS = {"!", "{", "do", "elif", "else", "if", "then", "until", "while"}
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """`NAME=WORD` or `NAME=(WORD ...)`, and the line where it begins, from 1 on.
+
+    `shell`: only a shell knows the value, as it holds $, `command`, {a,b}, a pattern, or is a part of
+    an array. `closed`: its quotes and brackets are.
+    """
+
+    name: str
+    line: int
+    words: tuple[str, ...]
+    shell: bool
+    closed: bool
+
+
+def assignments(text: str, wanted: Collection[str]) -> list[Assignment]:
+    """All assignments to the variables `wanted` in `text`, which a POSIX shell or bash would run."""
+    text = text.replace("\r\n", "\n")
+    return [found for found in _Reader(text).read() if found.name in wanted]
+
+
+class _Reader:
+    """A walk over the text; what it does not understand it passes by, to the end of the line at most."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._at = 0
+        self._marks: list[tuple[str, str]] = []
+
+    def read(self) -> Iterator[Assignment]:
+        command, declaring = True, False
+        while token := self._next():
+            raw = token["word"]
+            if raw is None:
+                command, declaring = command or not token["blank"], declaring and bool(token["blank"])
+            elif (command or declaring) and (assigned := _ASSIGNED.match(raw)):
+                yield self._assignment(token, assigned)
+            elif raw in _DECLARING and command:
+                declaring = True
+            else:
+                command = raw in _BEFORE_COMMANDS
+
+    def _next(self) -> re.Match[str] | None:
+        token = _TOKEN.match(self._text, self._at)
+        if token:
+            self._at = token.end()
+            if token["here"]:
+                self._marks.append((token["tabs"], token["mark"]))
+            elif token["end"] == "\n" and self._marks:
+                self._pass_documents()
+        return token
+
+    def _pass_documents(self) -> None:
+        """Goes behind the here-documents that begin on this line."""
+        for tabs, mark in self._marks:
+            indent = r"\t*" if tabs else ""
+            end = re.compile(rf"^{indent}{mark}$", re.M).search(self._text, self._at)
+            self._at = end.end() if end else self._at
+        self._marks = []
+
+    def _assignment(self, token: re.Match[str], assigned: re.Match[str]) -> Assignment:
+        line = self._text.count("\n", 0, token.start()) + 1
+        value = token["word"][assigned.end() :]
+        following = self._text[self._at : self._at + 1]
+        if not value and following == "(":
+            words, closed, nested = self._array()
+        else:
+            words, closed, nested = [value], following not in ("'", '"', "`"), following == "("
+        read = [_unquoted(word) for word in words]
+        shell = nested or any(shell for _, shell in read) or bool(assigned[2] or assigned[3])
+        return Assignment(assigned[1], line, tuple(text for text, _ in read), shell, closed)
+
+    def _array(self) -> tuple[list[str], bool, bool]:
+        """The words of an array, whether it is closed, and whether there are brackets in it."""
+        words, closed, nested, depth = [], True, False, 0
+        while token := self._next():
+            depth += bool(token["open"]) - bool(token["close"])
+            if token["word"]:
+                words.append(token["word"])
+            closed = closed and not token["odd"]
+            nested = nested or depth > 1
+            if depth == 0:
+                return words, closed, nested
+        return words, False, nested
+
+
+def _unquoted(raw: str) -> tuple[str, bool]:
+    """The text of a word, and whether a shell would put something else in its place."""
+    text, shell = "", False
+    for single, double, escaped, plain in _PIECE.findall(raw):
+        shell = shell or plain in tuple("$`{*?~") or bool(re.search(r"[$`]", re.sub(r"\\.", "", double)))
+        text += single + re.sub(r'\\([$`"\\\n])', _kept, double) + _line_joined(escaped) + plain
+    return text, shell
+
+
+def _kept(match: re.Match[str]) -> str:
+    return _line_joined(match[1])
+
+
+def _line_joined(character: str) -> str:
+    """What a backslash leaves of the character behind it."""
+    return "" if character == "\n" else character

@@ -1,0 +1,156 @@
+"""Where a fleet begins: hosts.toml, out of the runbook's environment.sh or out of answers."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import fabric
+from invoke import Context, Exit, task
+
+from .core import draft, environment, report
+from .core.address import Endpoint
+from .core.draft import Draft
+from .core.environment import Environment
+from .core.errors import UsageError
+from .core.model import Proxy, Settings, expanded
+from .core.run import told
+from .core.settings import ENVIRONMENT, FILE_NAME, SettingsError, find
+
+_QUESTIONS = {
+    "nodes": "Which nodes get kube-nginx? Such as: 10.0.0.11 root@10.0.0.12:2222 worker-3",
+    "apiservers": "Where do the kube-apiservers listen? Such as: 10.0.0.1 10.0.0.2:6443",
+}
+
+
+@task(
+    help={
+        "from": "The runbook's environment.sh; it is read, not run.",
+        "nodes": "The nodes, separated by commas; no question is asked.",
+        "apiservers": "The kube-apiservers, likewise; port 6443 if left out.",
+        "to": "Write this file, not the hosts.toml that the other tasks would read.",
+    }
+)
+def init(
+    c: Context,
+    from_: str | None = None,
+    nodes: str | None = None,
+    apiservers: str | None = None,
+    to: str | None = None,
+) -> None:
+    """Write a first hosts.toml: asks, or reads environment.sh.
+
+    fab init                                 asks for nodes and apiservers
+    fab init --nodes a,b --apiservers x,y    asks nothing
+    fab init --from environment.sh           the nodes are NODE_IPS and NODE_NAMES,
+                                             NODE_IPS are the apiservers, too, and
+                                             the proxy listens on KUBE_APISERVER
+
+    It connects to nothing and never overwrites a file. With --from, --nodes and
+    --apiservers count more than what the file says.
+    """
+    with told(), _nothing_written():
+        if isinstance(c, fabric.Connection) or c.config.run.dry:
+            raise UsageError("init takes no -H and no --dry; --nodes names the nodes, --to another file")
+        path = _place(c, to)
+        draft.refuse_taken(path)
+        _refuse_unasked({"nodes": nodes, "apiservers": apiservers}, from_)
+        given = None if from_ is None else environment.read(expanded(from_))
+        planned = _draft(given, nodes, apiservers)
+        settings = draft.create(planned, path)
+    report.write(_summary(settings, planned.assumed, _prefix(c, path)))
+
+
+@contextmanager
+def _nothing_written() -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise Exit("\nnothing was written", code=130) from None
+
+
+def _hosts_file(c: Context) -> str | None:
+    value = c.config.get("kube_nginx", {}).get("hosts_file")
+    return str(value) if value else None
+
+
+def _place(c: Context, to: str | None) -> Path:
+    """Where the other tasks look first, or `to`."""
+    named = os.environ.get(ENVIRONMENT) or _hosts_file(c) or FILE_NAME
+    return expanded(named if to is None else to)
+
+
+def _prefix(c: Context, path: Path) -> str:
+    """What goes before `fab` so that it reads `path`."""
+    project = getattr(c.config, "_project_prefix", None)
+    try:
+        known = find(_hosts_file(c), Path(project) if project else None)
+        if known.resolve() == path.resolve():
+            return ""
+    except SettingsError:
+        pass
+    return f"{ENVIRONMENT}={shlex.quote(str(path))} "
+
+
+def _refuse_unasked(flags: dict[str, str | None], from_: str | None) -> None:
+    """Raises UsageError if something must be asked and there is nobody to answer."""
+    missing = [f"--{key}" for key, value in flags.items() if value is None]
+    if missing and from_ is None and not (sys.stdin and sys.stdin.isatty()):
+        raise UsageError(
+            f"no terminal to ask on: say {' and '.join(missing)}, or --from environment.sh; fab --help init"
+        )
+
+
+def _draft(given: Environment | None, nodes: str | None, apiservers: str | None) -> Draft:
+    """Flags count more than `given`, and what neither says is asked. Raises UsageError."""
+    listen = given.listen() if given else None
+    found = given.nodes() if given and nodes is None else _answer("nodes", nodes, None).nodes
+    assumed = apiservers is None and given is not None
+    servers = (
+        given.apiservers() if given and assumed else _answer("apiservers", apiservers, listen).apiservers
+    )
+    return Draft(found, servers, (listen,) if listen else Proxy().listen, assumed)
+
+
+def _answer(key: str, flag: str | None, listen: Endpoint | None) -> Settings:
+    """What a flag or, if there is none, a person says. Raises UsageError."""
+    if flag is not None:
+        return draft.checked(f"--{key}", **{key: draft.words(flag)}, listen=listen)
+    while True:
+        print(f"{_QUESTIONS[key]}\n{key}: ", end="", file=sys.stderr, flush=True)
+        line = sys.stdin.buffer.readline()
+        if not line:
+            raise UsageError("\nno answer: nothing was written")
+        try:
+            return draft.checked("answer", **{key: draft.words(line.decode(errors="replace"))}, listen=listen)
+        except SettingsError as error:
+            print("\n".join(text.removeprefix("answer: ") for text in error.problems), file=sys.stderr)
+
+
+def _summary(settings: Settings, assumed: bool, prefix: str) -> str:
+    listen = ", ".join(map(str, settings.proxy.listen))
+    lines = [
+        f"{settings.path}: written",
+        f"  nodes       {_some([node.name for node in settings.nodes])}",
+        f"  apiservers  {_some([str(server) for server in settings.apiservers])}",
+    ]
+    if assumed:
+        lines.append("              taken from NODE_IPS: remove those that run no kube-apiserver")
+    return "\n".join(
+        [
+            *lines,
+            f"  listens on  {listen} of each node",
+            "next:",
+            f"  {prefix}fab render          # what will be on the nodes; connects to nothing",
+            f"  {prefix}fab build deploy    # compile nginx, bring every node to what the file says",
+        ]
+    )
+
+
+def _some(names: list[str]) -> str:
+    more = f" and {len(names) - 5} more" if len(names) > 6 else ""
+    return ", ".join(names[:5] if more else names) + more

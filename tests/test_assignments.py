@@ -1,0 +1,114 @@
+"""What is read from a file of shell settings is what bash makes of it, or is said not to be known."""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tasks.core.assignments import Assignment, assignments
+
+from .strategies import thorough
+
+READ = {
+    "an array": "A=(1 2 3)",
+    "exported": "export A=(1 2 3)",
+    "declared": "declare -a A=(1 2)\nreadonly A",
+    "two in one line": "export B=0 A=(1 2)",
+    "behind another command": "set +u; A=(1 2) ; echo done >/dev/null",
+    "quotes": """A=('1 2' "3" 4\\ 5 6'7'"8" "a\\"b" "" 'c"d')""",
+    "an escaped dollar": r'A=("\$x" \$y "z\\" ' + r"'$w')",
+    "over lines": "A=(\n  1 # one (1)\n  2\n# 'three\n\n  3 \\\n  4\n)",
+    "a continued word": "A=(1\\\n2 3)",
+    "a string": 'A="1 2"',
+    "a string over lines": 'A="1 \\\n2"',
+    "a bare string": "A=x#y # comment",
+    "empty": "A=",
+    "no words": "A=( )",
+    "twice": "A=1\nA=(2 3)",
+    "in a branch": "if true; then A=(1); fi",
+    "a comment": "# A=(1)\n  # A=(2)\nA=(3) # A=(4)",
+    "an apostrophe in a comment": "# don't\nA=(1)",
+    "an argument": "true A=1\nA=2",
+    "another name": "AA=1 B_A=2\nA=3",
+    "inside quotes": "B='\nA=1\n'\nA=2",
+    "in a document": "cat >/dev/null <<EOF\ndon't\nA=1\nEOF\nA=2",
+    "in an indented document": "cat >/dev/null <<-'EOF'\n\tA=1\n\tEOF\nA=2",
+    "a shift, not a document": "B=$((1 << C))\nA=2",
+    "a here-string": "cat >/dev/null <<<EOF\nA=2",
+    "others that need a shell": 'B=$(echo "a ) b")\nC=${#A[@]}\nD=`echo x`\nA=(1)',
+    "no line break at the end": "A=(1)",
+}
+
+
+@pytest.mark.parametrize("text", READ.values(), ids=READ.keys())
+def test_read_as_bash_reads_it(text: str, tmp_path: Path) -> None:
+    bash = shutil.which("bash") or pytest.skip("needs bash")
+    (tmp_path / "settings.sh").write_text(text)
+    show = '. ./settings.sh; [ ${#A[@]} = 0 ] || printf "%s\\0" "${A[@]}"'
+    seen = subprocess.run([bash, "-c", show], cwd=tmp_path, capture_output=True, text=True, check=True)
+    found = assignments(text, {"A"})
+    assert all(this.closed and not this.shell for this in found)
+    assert len(found) == (2 if text == READ["twice"] else 1)
+    assert list(found[-1].words) == seen.stdout.split("\0")[:-1]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "$(hostname -I)",
+        "($(hostname -I))",
+        '("$(hostname -I)")',
+        "`hostname`",
+        "(`hostname` 1)",
+        '"`hostname`"',
+        "($X)",
+        '"https://${VIP}:8443"',
+        "(10.0.0.{1..3})",
+        "(*)",
+        "$'a\\tb'",
+        r'"\\$x"',
+    ],
+)
+def test_what_only_a_shell_knows(value: str) -> None:
+    (found,) = assignments(f"\nexport A={value}\nB=2\n", {"A"})
+    assert (found.line, found.shell, found.closed) == (2, True, True)
+
+
+@pytest.mark.parametrize("text", ["A+=(1)", "A[0]=1", "A[$i]=1"])
+def test_parts_of_an_array(text: str) -> None:
+    (found,) = assignments(text, {"A"})
+    assert found.shell
+
+
+@pytest.mark.parametrize("text", ["A=(1 2", "A=(1 'a)", "A='a", 'A="a\nB=1', "A=`a", "A=(1 2\nB=(3"])
+def test_what_is_not_closed(text: str) -> None:
+    (found,) = assignments(text, {"A"})
+    assert not found.closed
+
+
+def test_lines_are_counted_and_ends_of_windows_dropped() -> None:
+    text = "# x\r\nB=(1\r\n2)\r\nexport A=(1 \\\r\n 2)\r\nA=3\r\n"
+    assert assignments(text, {"A"}) == [
+        Assignment("A", 4, ("1", "2"), False, True),
+        Assignment("A", 6, ("3",), False, True),
+    ]
+
+
+@thorough
+@given(st.lists(st.text(st.characters(blacklist_categories=["Cs"], blacklist_characters="\r\0")), max_size=5))
+def test_whatever_is_quoted_is_read_back(words: list[str]) -> None:
+    text = f"export A=({' '.join(map(shlex.quote, words))}) # the end"
+    (found,) = assignments(text, {"A"})
+    assert (list(found.words), found.shell, found.closed) == (words, False, True)
+
+
+@thorough
+@given(st.text(alphabet="AB=()'\"`\\$#<>;&|{} \n\tEOF-1", max_size=60))
+def test_any_text_is_read_to_its_end(text: str) -> None:
+    assert all(found.name == "A" and found.line >= 1 for found in assignments(text, {"A"}))

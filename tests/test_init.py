@@ -1,0 +1,235 @@
+"""`fab init`, as somebody with an empty folder meets it."""
+
+from __future__ import annotations
+
+import os
+import pty
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tasks.core.address import Endpoint, NodeSpec
+from tasks.core.settings import load
+from tests.conftest import ROOT, Ran
+
+ENVIRONMENT = """\
+export NODE_IPS=(10.0.0.11 10.0.0.12)
+export NODE_NAMES=(worker-1 worker-2)
+export KUBE_APISERVER="https://127.0.0.1:9443"
+"""
+FLAGS = ("--nodes", "worker-1,root@10.0.0.12:2222", "--apiservers", "10.0.0.1 10.0.0.2:443")
+NODES, APISERVERS = "worker-3\r\nnodes: ", "6443\r\napiservers: "
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A project with a fabfile and an environment.sh, and no hosts.toml."""
+    (tmp_path / "fabfile.py").write_text("from tasks import ns\n")
+    (tmp_path / "environment.sh").write_text(ENVIRONMENT)
+    return tmp_path
+
+
+def surroundings(**more: str) -> dict[str, str]:
+    kept = {key: value for key, value in os.environ.items() if key != "KUBE_NGINX_HOSTS"}
+    return kept | {"PYTHONPATH": str(ROOT), "COLUMNS": "80"} | more
+
+
+def fab(folder: Path, *arguments: str, **more: str) -> Ran:
+    done = subprocess.run(
+        [sys.executable, "-m", "fabric", *arguments],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        cwd=folder,
+        env=surroundings(**more),
+        timeout=60,
+        check=False,
+    )
+    assert "Traceback" not in done.stdout + done.stderr, done.stderr
+    return Ran(done.returncode, done.stdout, done.stderr)
+
+
+def talk(folder: Path, arguments: list[str], *turns: tuple[str, bytes]) -> Ran:
+    """`fab` on a terminal: each answer is typed once its question has been asked."""
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.chdir(folder)
+        os.execve(sys.executable, [sys.executable, "-m", "fabric", *arguments], surroundings())
+    text, read, left = "", 0, list(turns)
+    while True:
+        if left and left[0][0] in text[read:]:
+            read = len(text)
+            os.write(terminal, left.pop(0)[1])
+        try:
+            text += os.read(terminal, 4096).decode(errors="replace")
+        except OSError:  # Linux says EIO when the other side has closed
+            break
+    _, status = os.waitpid(pid, 0)
+    os.close(terminal)
+    assert "Traceback" not in text
+    assert left == []
+    return Ran(os.waitstatus_to_exitcode(status), text, "")
+
+
+def test_from_environment_sh_to_a_rendered_configuration(folder: Path) -> None:
+    listed = fab(folder, "--list")
+    assert (listed.status, listed.err) == (0, "")
+    assert "Write a first hosts.toml" in listed.out
+    ran = fab(folder, "init", "--from", "environment.sh")
+    assert (ran.status, ran.err) == (0, "")
+    assert ran.out.startswith("hosts.toml: written\n  nodes       worker-1, worker-2\n")
+    assert "\n  fab build deploy  " in ran.out
+    found = load(folder / "hosts.toml")
+    assert found.nodes == (NodeSpec("worker-1", "10.0.0.11"), NodeSpec("worker-2", "10.0.0.12"))
+    assert found.apiservers == (Endpoint("10.0.0.11", 6443), Endpoint("10.0.0.12", 6443))
+    rendered = fab(folder, "render")
+    assert rendered.status == 0
+    assert "listen 127.0.0.1:9443;" in rendered.out
+
+
+def test_flags_answer_beforehand(folder: Path) -> None:
+    ran = fab(folder, "init", *FLAGS)
+    assert (ran.status, ran.err) == (0, "")
+    found = load(folder / "hosts.toml")
+    second = NodeSpec("10.0.0.12", "10.0.0.12", "root", 2222)
+    assert found.nodes == (NodeSpec("worker-1", "worker-1"), second)
+    assert found.apiservers == (Endpoint("10.0.0.1", 6443), Endpoint("10.0.0.2", 443))
+
+
+def test_flags_count_more_than_environment_sh(folder: Path) -> None:
+    (folder / "environment.sh").write_text(ENVIRONMENT.replace("(10.0.0.11 10.0.0.12)", "($IPS)"))
+    refused = fab(folder, "init", "--from", "environment.sh", *FLAGS[:2])
+    assert (refused.status, refused.out) == (2, "")
+    assert "environment.sh: line 1: NODE_IPS: only a shell knows its value" in refused.err
+    assert fab(folder, "init", "--from", "environment.sh", *FLAGS).status == 0
+    found = load(folder / "hosts.toml")
+    assert [node.name for node in found.nodes] == ["worker-1", "10.0.0.12"]
+    assert found.apiservers[0] == Endpoint("10.0.0.1", 6443)
+    assert found.proxy.listen == (Endpoint("127.0.0.1", 9443),)
+    assert "NODE_IPS" not in (folder / "hosts.toml").read_text()
+
+
+def test_nothing_is_overwritten(folder: Path) -> None:
+    (folder / "hosts.toml").write_text("mine")
+    ran = fab(folder, "init", *FLAGS)
+    assert (ran.status, ran.out) == (1, "")
+    assert ran.err == "hosts.toml is there and stays as it is; --to FILE writes another\n"
+    assert (folder / "hosts.toml").read_text() == "mine"
+
+
+def test_another_file_and_how_it_is_used(folder: Path) -> None:
+    (folder / "hosts.toml").write_text("mine")
+    ran = fab(folder, "init", *FLAGS, "--to", "my fleet.toml")
+    assert ran.status == 0
+    assert "\n  KUBE_NGINX_HOSTS='my fleet.toml' fab render  " in ran.out
+    assert fab(folder, "render", KUBE_NGINX_HOSTS="my fleet.toml").status == 0
+
+
+def test_it_is_written_where_the_other_tasks_look(folder: Path) -> None:
+    ran = fab(folder, "init", *FLAGS, KUBE_NGINX_HOSTS="named.toml")
+    assert ran.out.startswith("named.toml: written\n")
+    assert "\n  fab render  " in ran.out
+    fabfile = folder / "fabfile.py"
+    fabfile.write_text(f"{fabfile.read_text()}ns.configure({{'kube_nginx': {{'hosts_file': 'set.toml'}}}})\n")
+    ran = fab(folder, "init", *FLAGS)
+    assert ran.out.startswith("set.toml: written\n")
+    assert "\n  fab render  " in ran.out
+    assert not (folder / "hosts.toml").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "words"),
+    [
+        ([], 2, "say --nodes and --apiservers, or --from environment.sh"),
+        (["--nodes", "a"], 2, "say --apiservers, or"),
+        (["--nodes", "", "--apiservers", "b"], 2, "--nodes: nodes: must name at least one"),
+        (["--nodes", "a,10.0.0.256", "--apiservers", "b"], 2, "--nodes: nodes[1]: '10.0.0.256' not an IPv4"),
+        (["--nodes", "a", "--apiservers", "https://b"], 2, "--apiservers: apiservers[0]: 'https://b' write"),
+        (["--nodes", "a", "--apiservers", "127.0.0.1:8443"], 2, "own listener"),
+        (["--from", "none.sh"], 2, "--from none.sh: cannot be read: No such file"),
+        ([*FLAGS, "--to", "none/hosts.toml"], 1, "there is no folder none"),
+        ([*FLAGS, "--to", ""], 1, "is a folder"),
+    ],
+)
+def test_refused(folder: Path, arguments: list[str], status: int, words: str) -> None:
+    before = sorted(folder.iterdir())
+    ran = fab(folder, "init", *arguments)
+    assert (ran.status, ran.out) == (status, "")
+    assert words in ran.err
+    assert [path for path in sorted(folder.iterdir()) if path.name != "__pycache__"] == before
+
+
+@pytest.mark.parametrize("core", [["-H", "worker-1"], ["--dry"]])
+def test_flags_of_fab_that_mean_nothing_here(folder: Path, core: list[str]) -> None:
+    ran = fab(folder, *core, "init", *FLAGS)
+    assert (ran.status, ran.out) == (2, "")
+    assert "init takes no -H and no --dry" in ran.err
+    assert not (folder / "hosts.toml").exists()
+
+
+def test_without_a_stdin(folder: Path) -> None:
+    shell = shutil.which("sh") or "sh"
+    done = subprocess.run(
+        [shell, "-c", '"$0" -m fabric init <&-', sys.executable],
+        capture_output=True,
+        text=True,
+        cwd=folder,
+        env=surroundings(),
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("no terminal to ask on")
+
+
+def test_asked_until_it_is_right(folder: Path) -> None:
+    ran = talk(
+        folder,
+        ["init"],
+        (NODES, b"\n"),
+        (NODES, b"worker-1 10.0.0.256\n"),
+        (NODES, b"worker-1, worker-2\n"),
+        (APISERVERS, b"\xff\n"),
+        (APISERVERS, b"10.0.0.1\n"),
+    )
+    assert ran.status == 0
+    assert "nodes: must name at least one" in ran.out
+    assert "nodes[1]: '10.0.0.256' not an IPv4 address" in ran.out
+    assert "apiservers[0]: " in ran.out
+    assert ran.out.count("Such as: 10.0.0.11") == 3
+    found = load(folder / "hosts.toml")
+    assert [node.name for node in found.nodes] == ["worker-1", "worker-2"]
+    assert found.apiservers == (Endpoint("10.0.0.1", 6443),)
+
+
+def test_only_what_is_missing_is_asked(folder: Path) -> None:
+    ran = talk(folder, ["init", "--nodes", "worker-1"], (APISERVERS, b"10.0.0.1\n"))
+    assert ran.status == 0
+    assert "Which nodes" not in ran.out
+
+
+@pytest.mark.parametrize(("typed", "status"), [(b"\x03", 130), (b"\x04", 2)], ids=["Ctrl-C", "Ctrl-D"])
+def test_leaving_writes_nothing(folder: Path, typed: bytes, status: int) -> None:
+    ran = talk(folder, ["init"], (NODES, b"worker-1\n"), (APISERVERS, typed))
+    assert ran.status == status
+    assert "nothing was written" in ran.out
+    assert not (folder / "hosts.toml").exists()
+
+
+def test_nobody_is_asked_for_a_file_that_is_there(folder: Path) -> None:
+    (folder / "hosts.toml").symlink_to("nowhere")
+    ran = talk(folder, ["init"])
+    assert ran.status == 1
+    assert "hosts.toml is there and stays as it is" in ran.out
+    assert not (folder / "nowhere").exists()
+
+
+def test_the_checkouts_own_file_stays() -> None:
+    before = (ROOT / "hosts.toml").read_bytes()
+    ran = fab(ROOT, "init", *FLAGS)
+    assert (ran.status, ran.out) == (1, "")
+    assert "--to FILE writes another" in ran.err
+    assert (ROOT / "hosts.toml").read_bytes() == before
