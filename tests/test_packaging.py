@@ -21,14 +21,18 @@ SOURCES = ("pyproject.toml", "README.md", "LICENSE", "MANIFEST.in", "tasks", "te
 
 TASKS = {
     "build",
+    "check",
     "conf",
     "configure",
+    "connections",
     "daemon-reload",
     "deploy",
     "diff",
     "disable",
     "download",
+    "drill",
     "enable",
+    "init",
     "logs",
     "make-install",
     "mkdir",
@@ -190,7 +194,7 @@ def test_the_metadata_of_the_wheel(wheel: Path) -> None:
         assert [n.rpartition("/")[2] for n in archive.namelist() if n.endswith("/LICENSE")] == ["LICENSE"]
     assert {"Name: kube-nginx", "Requires-Python: >=3.11", "License-Expression: MIT"} <= set(lines)
     needs = {match[1] for line in lines if (match := re.fullmatch(r"Requires-Dist: (\w+)[^;]*", line))}
-    assert needs == {"fabric", "invoke", "jinja2", "rich"}
+    assert needs == {"cryptography", "fabric", "invoke", "jinja2", "rich"}
 
 
 def test_the_tasks_under_another_name(project: Project) -> None:

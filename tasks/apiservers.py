@@ -1,0 +1,85 @@
+"""What the nodes meet at the apiservers."""
+
+from __future__ import annotations
+
+import ssl
+from typing import Any
+
+from invoke import Context, task
+from rich.console import Console
+
+from .core import matrix, report
+from .core.certificate import trusting
+from .core.errors import UsageError
+from .core.node import Node
+from .core.report import Outcome
+from .core.run import FLEET_HELP, Run, run
+from .core.watch import Draw, seconds_of
+from .core.watch import watch as watching
+from .core.ways import Row, Ways
+
+_WATCH = "Look again every SECONDS (2), until Ctrl-C; the exit status is that of the last look."
+
+
+@task(help=FLEET_HELP | {"watch": _WATCH}, optional=["watch"])
+def check(c: Context, limit: str | None = None, json: bool = False, watch: Any = None) -> None:
+    """Show what each node meets at each apiserver and through its kube-nginx; exit 1 if one has no way."""
+    with run(c, "check", limit=limit, json=json) as r:
+        seconds = seconds_of(watch)
+        if json and seconds:
+            raise UsageError("--json is one document, and --watch many looks: give one of them")
+        ca = r.settings.check.ca
+        looker = _Looker(r, trusting(ca) if ca else None)
+        if seconds:
+            looker.again_and_again(seconds)
+        else:
+            looker.look()(r.console)
+
+
+class _Looker:
+    """Looks from all nodes of a run."""
+
+    def __init__(self, r: Run, trust: ssl.SSLContext | None) -> None:
+        self._run = r
+        self._trust = trust
+
+    def look(self) -> Draw:
+        """Looks once; gives what draws what was seen."""
+        r, rows = self._run, dict[str, Row]()
+
+        def work(node: Node) -> Outcome:
+            row = rows[node.label] = Ways(node, r.settings, self._trust).row()
+            error, data = row.failure, matrix.document(row)
+            return Outcome(row.state, error.message if error else matrix.summary(row), data, error)
+
+        r.step("check", work)
+        return lambda console: self._draw(console, rows)
+
+    def again_and_again(self, seconds: float) -> None:
+        """Looks until Ctrl-C; the run is then what the last look was."""
+        r = self._run
+        r.reporter = report.Silent()
+        last = (r.records, r.alive)
+
+        def look() -> Draw:
+            nonlocal last
+            r.records, r.alive = [], list(r.fleet)
+            for node in r.fleet:
+                node.forget()
+            draw = self.look()
+            last = (r.records, r.alive)
+            return draw
+
+        draw = watching(r.console, seconds, look)
+        r.interrupted = False
+        r.records, r.alive = last
+        if r.console.is_terminal:  # in its place is nothing now
+            draw(r.console)
+
+    def _draw(self, console: Console, rows: dict[str, Row]) -> None:
+        nodes = [node.label for node in self._run.fleet]
+        apiservers, painted = self._run.settings.apiservers, console.is_terminal
+        table = matrix.lines(nodes, rows, apiservers, painted)
+        report.table(console, matrix.columns(apiservers, painted), table)
+        for line in matrix.notes([rows[node] for node in nodes if node in rows]):
+            console.print(line, highlight=False, markup=False, soft_wrap=not painted)

@@ -1,0 +1,239 @@
+"""`fab check` without a node: the table, who fails, and what is refused."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from io import StringIO
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from tasks.core import matrix
+from tasks.core.drift import Drift
+from tasks.core.errors import UsageError
+from tasks.core.facts import Facts, Holder
+from tasks.core.probe import Cell, Seen
+from tasks.core.report import table
+from tasks.core.settings import Endpoint
+from tasks.core.watch import Draw, seconds_of, watch
+from tasks.core.ways import Row
+from tests.conftest import run_fab
+
+A, B = Endpoint("10.0.0.1", 6443), Endpoint("fd00::2", 7443)
+LISTENER = Endpoint("127.0.0.1", 8443)
+RUNS = Facts(unit={"LoadState": "loaded", "ActiveState": "active", "SubState": "running"})
+GOOD = Cell("ok", "ready 3 ms", "", True, Seen(True, connected=0.003, status=200, body="ok"))
+REFUSED = Cell("failed", "refused", "refused the connection", False, Seen(False, "refused"))
+OPEN = Cell("warning", "open (bash)", "who knows", None, Seen(None, "open", by="bash"))
+CLOCK = Cell("warning", "clock +9 s", "its clock is 9 s ahead of the node's", True, GOOD.seen)
+
+
+def row(a: Cell = GOOD, b: Cell = GOOD, through: Cell = GOOD, facts: Facts = RUNS, node: str = "n1") -> Row:
+    return Row(node, facts, {A: a, B: b}, {LISTENER: through})
+
+
+class TestVerdict:
+    """What is bad, and what is so bad that the node cannot work."""
+
+    @pytest.mark.parametrize(
+        ("seen", "state"),
+        [
+            (row(), "ok"),
+            (row(a=REFUSED), "warning"),
+            (row(a=CLOCK), "warning"),
+            (row(through=CLOCK), "warning"),
+            (row(REFUSED, REFUSED), "warning"),
+            (row(OPEN, OPEN, OPEN), "warning"),
+            (row(REFUSED, OPEN, OPEN), "warning"),
+            (row(REFUSED, REFUSED, OPEN), "failed"),
+            (row(through=REFUSED), "failed"),
+            (row(OPEN, OPEN, REFUSED), "failed"),
+            (row(REFUSED, REFUSED, REFUSED), "failed"),
+            (replace(row(), drift=(Drift("version", "x"),)), "warning"),
+        ],
+    )
+    def test_state(self, seen: Row, state: str) -> None:
+        assert seen.state == state
+        assert (seen.failure is not None) == (state == "failed")
+
+    def test_one_of_several_listeners_is_enough_to_fail(self) -> None:
+        other = Endpoint("127.0.0.2", 8443)
+        seen = Row("n1", RUNS, {A: GOOD}, {LISTENER: GOOD, other: REFUSED})
+        assert seen.worst == REFUSED
+        assert seen.failure is not None
+        assert seen.failure.message == (
+            "no ready apiserver answers through 127.0.0.2:8443: refused the connection"
+        )
+
+    @pytest.mark.parametrize(
+        ("seen", "message", "hint"),
+        [
+            (
+                row(REFUSED, REFUSED, REFUSED),
+                "no way to any ready apiserver, neither directly nor through 127.0.0.1:8443",
+                "do the apiservers run",
+            ),
+            (row(REFUSED, REFUSED, OPEN), "no way to any ready apiserver", "do the apiservers run"),
+            (
+                row(through=REFUSED),
+                "no ready apiserver answers through 127.0.0.1:8443: refused the connection",
+                "see why: fab status --limit {nodes}, fab logs",
+            ),
+            (row(through=REFUSED, facts=Facts()), "no ready apiserver", "fab deploy --limit {nodes}"),
+            (
+                row(through=REFUSED, facts=Facts(unit={"LoadState": "loaded", "ActiveState": "inactive"})),
+                "no ready apiserver",
+                "fab start --limit {nodes}",
+            ),
+            (
+                row(
+                    through=REFUSED, facts=replace(RUNS, listening={LISTENER: Holder(7, "", "/x", "haproxy")})
+                ),
+                "no ready apiserver",
+                "stop what holds the address",
+            ),
+        ],
+    )
+    def test_failure(self, seen: Row, message: str, hint: str) -> None:
+        assert seen.failure is not None
+        assert seen.failure.message.startswith(message)
+        assert seen.failure.hint.startswith(hint)
+
+
+class TestTable:
+    """What is shown."""
+
+    def test_columns(self) -> None:
+        heads = ["NODE", "10.0.0.1", "[fd00::2]:7443", "THROUGH KUBE-NGINX", "DRIFT"]
+        assert matrix.columns([A, B], painted=False) == heads
+
+    def test_lines(self) -> None:
+        drifted = replace(row(REFUSED), drift=(Drift("servers", "x"), Drift("version", "y")))
+        bare = replace(row(through=REFUSED, facts=Facts()), node="n2")
+        rows = {"n1": drifted, "n2": bare}
+        assert matrix.lines(["n1", "n2", "n3"], rows, [A, B], painted=False) == [
+            ["n1", "refused", "ready 3 ms", "ready 3 ms", "servers +1"],
+            ["n2", "ready 3 ms", "ready 3 ms", "refused", "-"],
+            ["n3", "not seen", "-", "-", "-"],
+        ]
+
+    def test_colours_go_with_words(self) -> None:
+        (line,) = matrix.lines(["n1"], {"n1": row(REFUSED, CLOCK)}, [A, B], painted=True)
+        expected = ["n1", "[red]refused[/]", "[yellow]clock +9 s[/]", "[green]ready 3 ms[/]"]
+        assert line == [*expected, "[green]none[/]"]
+
+    def test_three_apiservers_and_everything_bad_fit_80_columns(self) -> None:
+        apiservers = [Endpoint(f"10.100.20.{n}", 6443) for n in (11, 12, 13)]
+        cells = dict.fromkeys(apiservers, replace(CLOCK, word="expires 12 d"))
+        drifts = (Drift("servers", "x"), Drift("version", "y"))
+        seen = Row("worker-10", RUNS, cells, {LISTENER: replace(CLOCK, word="at try 4")}, drifts)
+        console = Console(file=StringIO(), width=80, force_terminal=True, color_system=None)
+        lines = matrix.lines(["worker-10"], {"worker-10": seen}, apiservers, painted=True)
+        table(console, matrix.columns(apiservers, painted=True), lines)
+        *_, line = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
+        words = "worker-10 expires 12 d expires 12 d expires 12 d at try 4 servers +1"
+        assert " ".join(line.split()) == words
+
+    def test_notes_tell_each_thing_once(self) -> None:
+        rows = [
+            row(REFUSED, REFUSED),
+            row(REFUSED, REFUSED, node="n2"),
+            replace(row(CLOCK, node="n3"), drift=(Drift("version", "nginx 1.22.1 is installed"),)),
+        ]
+        assert matrix.notes(rows) == [
+            "bad: n1, n2: 10.0.0.1:6443, [fd00::2]:7443: refused the connection",
+            "warning: n3: 10.0.0.1:6443: its clock is 9 s ahead of the node's",
+            "warning: n3: drift: nginx 1.22.1 is installed",
+            "to do: fab diff shows what has drifted, fab deploy brings it back",
+        ]
+
+    def test_what_all_have_is_told_of_all(self) -> None:
+        rows = [row(REFUSED), row(REFUSED, node="n2")]
+        assert matrix.notes(rows) == ["bad: all 2 nodes: 10.0.0.1:6443: refused the connection"]
+
+    @pytest.mark.parametrize(
+        ("seen", "way"),
+        [
+            (row(REFUSED, OPEN), True),
+            (row(REFUSED, OPEN, OPEN), None),
+            (row(REFUSED, REFUSED, REFUSED), False),
+        ],
+    )
+    def test_document(self, seen: Row, way: bool | None) -> None:
+        document = json.loads(json.dumps(matrix.document(seen)))
+        assert document["way"] is way
+        assert document["apiservers"]["10.0.0.1:6443"]["word"] == "refused"
+        assert set(document["through"]["listeners"]) == {"127.0.0.1:8443"}
+        assert document["drift"] == []
+
+
+class TestWatch:
+    """Looking again and again."""
+
+    @pytest.mark.parametrize(
+        ("given", "seconds"), [(None, None), (False, None), (True, 2.0), ("0.5", 0.5), (7, 7.0)]
+    )
+    def test_seconds(self, given: object, seconds: float | None) -> None:
+        assert seconds_of(given) == seconds
+
+    @pytest.mark.parametrize("given", ["0", "-1", "often", "3601", "nan", ""])
+    def test_no_seconds(self, given: str) -> None:
+        with pytest.raises(UsageError, match="seconds are wanted"):
+            seconds_of(given)
+
+    def test_until_it_is_interrupted(self, capsys: pytest.CaptureFixture[str]) -> None:
+        looks = iter("ab")
+
+        def look() -> Draw:
+            seen = next(looks, "")
+            if not seen:
+                raise KeyboardInterrupt
+            return lambda console: console.print(seen * 3)
+
+        watch(Console(), 0.1, look)(Console())
+        lines = capsys.readouterr().out.splitlines()
+        assert [line for line in lines if "until Ctrl-C" not in line] == ["aaa", "", "bbb", "", "bbb"]
+
+    def test_nothing_was_seen_yet(self) -> None:
+        def look() -> Draw:
+            raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            watch(Console(), 0.1, look)
+
+
+@pytest.mark.parametrize(
+    ("flags", "ca", "message"),
+    [
+        (["--json", "--watch"], "", "--json is one document, and --watch many looks"),
+        (["--watch=0"], "", "--watch 0: seconds are wanted"),
+        ([], "ca.crt", 'ca.crt": cannot be read: No such file or directory'),
+        ([], "hosts.toml", "holds no certificate in PEM"),
+    ],
+)
+def test_refused_before_any_connection(tmp_path: Path, flags: list[str], ca: str, message: str) -> None:
+    (tmp_path / "ssh_config").write_text("Host worker-1\n  ProxyCommand touch connected\n")
+    hosts = tmp_path / "hosts.toml"
+    check = f'[check]\nca = "{ca}"\n' if ca else ""
+    hosts.write_text(
+        f'nodes = ["worker-1"]\napiservers = ["10.0.0.1"]\n{check}[ssh]\nconfig = "ssh_config"\n'
+    )
+    ran = run_fab("check", *flags, hosts=hosts)
+    assert ran.status == 2
+    assert message in ran.err
+    if "--json" in flags:
+        assert message in ran.json["error"]
+
+
+def test_a_node_that_cannot_be_reached(tmp_path: Path) -> None:
+    (tmp_path / "ssh_config").write_text("Host worker-1\n  ProxyCommand false\n")
+    hosts = tmp_path / "hosts.toml"
+    hosts.write_text(
+        'nodes = ["worker-1"]\napiservers = ["10.0.0.1"]\n[ssh]\nconfig = "ssh_config"\nconnect_timeout = 1\n'
+    )
+    ran = run_fab("check", hosts=hosts)
+    assert ran.status == 1
+    assert "worker-1  not seen  -" in ran.out
+    assert "then again: fab check --limit worker-1" in ran.err

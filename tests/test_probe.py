@@ -1,0 +1,232 @@
+"""What a question to an apiserver meets, over a real SSH connection, and what is made of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from pathlib import Path
+
+import paramiko
+import pytest
+
+from tasks.core.address import Endpoint
+from tasks.core.certificate import Certificate, parse, trusting
+from tasks.core.errors import UsageError
+from tasks.core.probe import Cell, Seen, ahead, as_json, judge, look
+from tests.sshd import Sshd, listening
+from tests.tls import Identity, answer, https, identity
+
+PATIENT = 30  # seconds: a busy machine is no failure
+CA = identity("kubernetes")
+APISERVER = identity("apiserver", by=CA)
+READY = answer("200 OK", "ok")
+BAD_ETCD = "[+]ping ok\n[-]etcd failed: reason withheld\n[+]log ok\nreadyz check failed\n"
+
+
+@pytest.fixture
+def node() -> Iterator[paramiko.Transport]:
+    with Sshd().client() as transport:
+        yield transport
+
+
+@pytest.fixture
+def ca(tmp_path: Path) -> Path:
+    path = tmp_path / "ca.crt"
+    path.write_bytes(b"# the cluster's\n" + CA.pem)
+    return path
+
+
+class TestLook:
+    """Against servers that are there."""
+
+    def ask(
+        self,
+        node: paramiko.Transport,
+        folder: Path,
+        who: Identity = APISERVER,
+        said: bytes = READY,
+        ca: Path | None = None,
+        clock: float = 0,
+    ) -> Seen:
+        with listening(https(who.server(folder), said)) as port:
+            return look(node, Endpoint("127.0.0.1", port), PATIENT, trusting(ca) if ca else None, clock)
+
+    def test_ready(self, node: paramiko.Transport, tmp_path: Path) -> None:
+        seen = self.ask(node, tmp_path)
+        assert (seen.ok, seen.status, seen.body, seen.ready) == (True, 200, "ok", True)
+        assert seen.certificate == parse(APISERVER.der)
+        assert (seen.trusted, seen.clock) == (None, None)
+        assert seen.connected is not None
+        assert 0 < seen.connected < seen.seconds
+
+    def test_an_apiserver_of_the_cluster(self, node: paramiko.Transport, tmp_path: Path, ca: Path) -> None:
+        seen = self.ask(node, tmp_path, ca=ca)
+        assert (seen.ok, seen.trusted, seen.distrust) == (True, True, "")
+
+    def test_somebody_else_is_asked_all_the_same(
+        self, node: paramiko.Transport, tmp_path: Path, ca: Path
+    ) -> None:
+        seen = self.ask(node, tmp_path, identity("nginx"), ca=ca)
+        assert (seen.ok, seen.trusted, seen.ready) == (True, False, True)
+        assert seen.distrust == "its certificate does not verify: self-signed certificate"
+        assert seen.certificate is not None
+        assert seen.certificate.issuer == "CN=nginx"
+
+    def test_an_expired_one_is_told_by_its_date(
+        self, node: paramiko.Transport, tmp_path: Path, ca: Path
+    ) -> None:
+        seen = self.ask(node, tmp_path, identity("apiserver", by=CA, days=-2), ca=ca)
+        assert (seen.trusted, seen.distrust) == (False, "")
+        assert judge(seen).word == "expired"
+
+    def test_the_clock_is_compared_with_the_nodes(self, node: paramiko.Transport, tmp_path: Path) -> None:
+        date = format_datetime(datetime.now(UTC) + timedelta(seconds=500), usegmt=True)
+        seen = self.ask(node, tmp_path, said=answer("200 OK", "ok", date), clock=400)
+        assert seen.clock is not None
+        assert -PATIENT < seen.clock - 100 < 2
+
+    def test_what_is_known_before_it_fails_is_kept(self, node: paramiko.Transport, tmp_path: Path) -> None:
+        seen = self.ask(node, tmp_path, said=b"")
+        assert (seen.ok, seen.word) == (False, "closed")
+        assert seen.connected is not None
+        assert seen.certificate is not None
+
+    def test_a_port_that_is_closed(self, node: paramiko.Transport, ca: Path) -> None:
+        seen = look(node, Endpoint("10.0.0.1", 6443), PATIENT, trusting(ca))
+        assert (seen.ok, seen.word, seen.trusted, seen.connected) == (False, "refused", None, None)
+
+
+def certificate(days: float = 365, *names: str) -> Certificate:
+    ends = datetime.now(UTC) + timedelta(days=days, hours=1)
+    return Certificate("CN=apiserver", "CN=kubernetes", ends, names or ("127.0.0.1",))
+
+
+GOOD = Seen(True, connected=0.003, status=200, body="ok", certificate=certificate(), trusted=True, clock=0.4)
+
+
+@pytest.mark.parametrize(
+    ("seen", "state", "word", "detail"),
+    [
+        (GOOD, "ok", "ready 3 ms", ""),
+        (replace(GOOD, connected=0.0001), "ok", "ready 1 ms", ""),
+        (replace(GOOD, status=403, body="Forbidden"), "ok", "answers 3 ms", ""),
+        (replace(GOOD, status=401, body=""), "ok", "answers 3 ms", ""),
+        (
+            replace(GOOD, status=500, body=BAD_ETCD),
+            "failed",
+            "not ready",
+            "/readyz is answered with 500: '[-]etcd failed: reason withheld'",
+        ),
+        (
+            replace(GOOD, body="<html>\x1b[31m"),
+            "failed",
+            "not ready",
+            "/readyz is answered with 200: '<html>\\x1b[31m'",
+        ),
+        (replace(GOOD, status=404, body=""), "failed", "not ready", "/readyz is answered with 404"),
+        (
+            replace(GOOD, trusted=False, distrust="its certificate does not verify: unknown"),
+            "failed",
+            "untrusted",
+            "its certificate does not verify: unknown (issuer CN=kubernetes)",
+        ),
+        (replace(GOOD, certificate=certificate(-3)), "failed", "expired", "its certificate expired on {}"),
+        (
+            replace(GOOD, certificate=certificate(12)),
+            "warning",
+            "expires 12 d",
+            "its certificate expires on {}, in 12 days",
+        ),
+        (replace(GOOD, certificate=certificate(31)), "ok", "ready 3 ms", ""),
+        (replace(GOOD, clock=12.2), "warning", "clock +12 s", "its clock is 12 s ahead of the node's"),
+        (replace(GOOD, clock=-5.0), "warning", "clock -5 s", "its clock is 5 s behind the node's"),
+        (replace(GOOD, clock=4.9), "ok", "ready 3 ms", ""),
+        (Seen(False, "refused", "refused the connection"), "failed", "refused", "refused the connection"),
+        (Seen(None, "open", "who knows", by="bash"), "warning", "open (bash)", "who knows"),
+        (replace(GOOD, text="asked by curl", by="curl"), "ok", "ready (curl)", "asked by curl"),
+    ],
+)
+def test_judgement(seen: Seen, state: str, word: str, detail: str) -> None:
+    when = f"{seen.certificate.expires:%Y-%m-%d}" if seen.certificate else ""
+    cell = judge(seen)
+    assert (cell.state, cell.word, cell.detail) == (state, word, detail.format(when))
+    assert cell.way is (None if seen.ok is None else state != "failed")
+
+
+def test_the_worst_is_the_word_and_all_is_told() -> None:
+    cell = judge(replace(GOOD, status=500, body="", clock=-60, certificate=certificate(3)))
+    assert (cell.state, cell.word) == ("failed", "not ready")
+    assert cell.detail.startswith("its certificate expires on ")
+    assert cell.detail.endswith("/readyz is answered with 500; its clock is 60 s behind the node's")
+
+
+class TestThroughTheProxy:
+    """Where only that matters which keeps kubelet from being served."""
+
+    def test_the_certificate_must_hold_for_the_listener(self) -> None:
+        cell = judge(replace(GOOD, certificate=certificate(365, "api", "10.0.0.1")), "127.0.0.1")
+        assert (cell.state, cell.word, cell.way) == ("warning", "wrong name", True)
+        text = "its certificate holds for api, 10.0.0.1, not for 127.0.0.1: kubelet will refuse it"
+        assert cell.detail == text
+
+    def test_but_only_where_certificates_are_looked_at(self) -> None:
+        seen = replace(GOOD, certificate=certificate(365, "api"), trusted=None)
+        assert judge(seen, "127.0.0.1").state == "ok"
+
+    def test_what_the_apiserver_itself_is_told_for_is_not_told_again(self) -> None:
+        assert judge(replace(GOOD, clock=60, certificate=certificate(3)), "127.0.0.1").state == "ok"
+
+    def test_an_expired_one_serves_nobody(self) -> None:
+        assert judge(replace(GOOD, certificate=certificate(-3)), "127.0.0.1").way is False
+
+
+class TestCa:
+    """The file that [check] ca names."""
+
+    def test_not_there(self, tmp_path: Path) -> None:
+        with pytest.raises(UsageError, match=r"ca\.crt\": cannot be read: No such file or directory"):
+            trusting(tmp_path / "ca.crt")
+
+    @pytest.mark.parametrize(
+        "text", [b"", b"hello", "schön".encode(), b"-----BEGIN CERTIFICATE-----\nAAAA\n"]
+    )
+    def test_no_certificate(self, tmp_path: Path, text: bytes) -> None:
+        (tmp_path / "ca.crt").write_bytes(text)
+        with pytest.raises(UsageError, match="holds no certificate in PEM"):
+            trusting(tmp_path / "ca.crt")
+
+    def test_one_that_is_signed_by_another_is_trusted_by_itself(
+        self, node: paramiko.Transport, tmp_path: Path
+    ) -> None:
+        (tmp_path / "ca.crt").write_bytes(APISERVER.pem)
+        with listening(https(APISERVER.server(tmp_path), READY)) as port:
+            seen = look(node, Endpoint("127.0.0.1", port), PATIENT, trusting(tmp_path / "ca.crt"))
+        assert seen.trusted is True
+
+
+def test_a_certificate_is_read() -> None:
+    found = parse(identity("api\x1b[1m", by=CA, addresses=("10.0.0.1", "fd00::1")).der)
+    assert found is not None
+    assert (found.subject, found.issuer) == ("CN=api?[1m", "CN=kubernetes")
+    assert found.names == ("api?[1m", "10.0.0.1", "fd00::1")
+    assert 364 < found.days(datetime.now(UTC)) < 365
+    assert parse(b"nonsense") is None
+
+
+@pytest.mark.parametrize(
+    ("date", "seconds"),
+    [("Thu, 01 Jan 1970 00:01:40 GMT", 10.5), ("", None), ("tomorrow", None), ("Thu, 99 Jan 1970", None)],
+)
+def test_the_date_of_an_answer(date: str, seconds: float | None) -> None:
+    assert ahead(date, 90) == seconds
+
+
+def test_a_cell_for_programs() -> None:
+    cell = Cell("ok", "ready 3 ms", "", True, GOOD)
+    document = as_json(cell)
+    assert document["certificate"]["issuer"] == "CN=kubernetes"
+    assert (document["reachable"], document["ready"], document["by"]) == (True, True, "ssh")
+    assert document["connect_ms"] == 3.0
+    assert as_json(judge(Seen(None, "forbidden", "x")))["ready"] is None
