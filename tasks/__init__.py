@@ -6,21 +6,28 @@ from importlib.metadata import PackageNotFoundError, version
 
 from invoke import Collection
 
+from .apiservers import check
 from .compile import build, configure, download, make_install, verify
+from .hosts import init
 from .install import conf, mkdir, render, scp, unit
 from .rollout import deploy, diff, preflight, rollback, uninstall
 from .service import daemon_reload, disable, enable, logs, reload, restart, start, status, stop
+from .traffic import connections, drill
 
 __all__ = [
     "build",
+    "check",
     "conf",
     "configure",
+    "connections",
     "daemon_reload",
     "deploy",
     "diff",
     "disable",
     "download",
+    "drill",
     "enable",
+    "init",
     "logs",
     "make_install",
     "mkdir",
@@ -41,6 +48,7 @@ __all__ = [
 
 ns = Collection(
     "kube-nginx",
+    init,
     build,
     deploy,
     diff,
@@ -58,6 +66,9 @@ ns = Collection(
     enable,
     restart,
     status,
+    check,
+    connections,
+    drill,
     logs,
     start,
     stop,

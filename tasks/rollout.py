@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 from invoke import Context, Exit, task
 
 from .core import commands, recap
 from .core.activation import Activation, Order
+from .core.consent import ask
 from .core.deployment import Deployment
-from .core.errors import StepError, UsageError
+from .core.errors import StepError
 from .core.facts import CURRENT, PREVIOUS
 from .core.node import Node
 from .core.plan import returning
@@ -120,12 +120,8 @@ def uninstall(c: Context, yes: bool = False, limit: str | None = None, json: boo
 
 def _ask(r: Run) -> None:
     names = ", ".join(node.label for node in r.fleet)
-    if not sys.stdin.isatty():
-        raise UsageError(f"uninstall would stop kube-nginx on {names}: say --yes to do it unasked")
-    r.console.print(f"This stops kube-nginx and removes it from {names}.", markup=False)
-    r.console.print("Type yes to go on: ", end="")
-    if sys.stdin.readline().strip().lower() != "yes":
-        raise UsageError("nothing was done")
+    what = f"This stops kube-nginx and removes it from {names}."
+    ask(r.console, what, f"uninstall would stop kube-nginx on {names}: say --yes to do it unasked")
 
 
 def _uninstall(r: Run, node: Node) -> Outcome:

@@ -71,9 +71,16 @@ CHANGED = ("enabled", "reloaded", "upgraded", "restarted", "installed", "went ba
 
 
 def document(
-    task: str, records: Sequence[Record], hosts: Sequence[str], results: Mapping[str, str] | None = None
+    task: str,
+    records: Sequence[Record],
+    hosts: Sequence[str],
+    results: Mapping[str, str] | None = None,
+    summary: Mapping[str, Any] | None = None,
 ) -> str:
-    """The JSON document of a run; `results` says what became of each host, for tasks that say so."""
+    """The JSON document of a run; `results` says what became of each host, for tasks that say so.
+
+    `summary` is what a task says of all hosts together.
+    """
     results = results or {}
     nodes = []
     for host in hosts:
@@ -102,7 +109,7 @@ def document(
             }
         )
     ok = NOT_BEGUN not in results.values() and all(r.outcome.state != "failed" for r in records)
-    return json.dumps({"task": task, "ok": ok, "nodes": nodes}, indent=2)
+    return json.dumps({"task": task, "ok": ok, **(summary or {}), "nodes": nodes}, indent=2)
 
 
 def _is_changed(mine: Sequence[Record], result: str | None) -> bool:

@@ -43,6 +43,7 @@ class Run:
         self.reporter = report.reporter_for(self.console)
         self.left: list[str] = []
         self.why_left = ""
+        self.summary: dict[str, Any] = {}
         self.counting = False
         self.interrupted = False
         self.me = lock.holder(task)
@@ -149,7 +150,7 @@ class Run:
         """
         hosts = [host.label for host in self.fleet]
         if self.as_json:
-            report.write(recap.document(self.task, self.records, hosts, self._results()))
+            report.write(recap.document(self.task, self.records, hosts, self._results(), self.summary))
         if results := Counter(self._results().values()):
             counts = ", ".join(f"{count} {result}" for result, count in results.items())
             self.console.print(f"{self.task}: {counts}", highlight=False, markup=False)
@@ -181,8 +182,7 @@ class Run:
         if self.left:
             yield from self._done()
             yield f"not begun: {', '.join(self.left)}: {self.why_left}"
-        again = [host for host in order if host in {*self.failed, *self.left}]
-        names = shlex.quote(",".join(again))
+        names = shlex.quote(",".join(host for host in order if host in {*self.failed, *self.left}))
         yield f"then again: {self._again.format(task=self.task, names=names)}"
 
 

@@ -302,6 +302,7 @@ class Node(Host):
             "--link-journal=no",
             "--resolv-conf=off",
             "--timezone=off",
+            "--capability=CAP_NET_ADMIN",  # as root of a real node has, for a firewall of its own
             "--boot",
             *(() if cgroups.is_unified() else LEGACY),
         ]

@@ -1,0 +1,115 @@
+"""Which apiserver the nodes' sessions are on, and what becomes of them when it dies."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import fabric
+from invoke import Context, task
+
+from .core import chart, consent, damage, report
+from .core.cut import in_test_network
+from .core.drill import Drill, named
+from .core.errors import KubeNginxError, UsageError
+from .core.fleet import settings_of
+from .core.node import Node
+from .core.report import Outcome
+from .core.rolling import seconds as number
+from .core.run import FLEET_HELP, Run, run
+from .core.sessions import Sessions, look, together
+
+_SECONDS = range(5, 301)
+
+
+@task(help=FLEET_HELP)
+def connections(c: Context, limit: str | None = None, json: bool = False) -> None:
+    """Show which apiserver each node's sessions are on, and how even that is; changes nothing."""
+    with run(c, "connections", limit=limit, json=json) as r:
+        seen: dict[str, Sessions] = {}
+
+        def count(node: Node) -> Outcome:
+            _, sessions = look(node, r.settings)
+            seen[node.label] = sessions
+            return Outcome("ok", f"{sessions.total} sessions", _data(sessions))
+
+        r.step("connections", count)
+        if seen:
+            total = together(seen.values(), r.settings.apiservers)
+            r.summary |= _data(total)
+            chart.show(
+                r.console, {node.label: seen[node.label] for node in r.fleet if node.label in seen}, total
+            )
+
+
+def _data(sessions: Sessions) -> dict[str, Any]:
+    even = sessions.imbalance
+    return {
+        "sessions": {str(peer): count for peer, count in sessions.counts.items()},
+        "others": {str(peer): count for peer, count in sessions.others.items()},
+        "total": sessions.total,
+        "imbalance": None if even is None else round(even, 3),
+    }
+
+
+@task(
+    positional=[],
+    help=FLEET_HELP
+    | {
+        "apiserver": "The apiserver that dies, as hosts.toml names it.",
+        "limit": "The one node for which it dies [the first].",
+        "seconds": "For how long.",
+        "yes": "Do not ask, though the node is in no test network.",
+    },
+)
+def drill(
+    c: Context,
+    apiserver: str = "",
+    limit: str | None = None,
+    seconds: str = "20",
+    yes: bool = False,
+    json: bool = False,
+) -> None:
+    """See what happens when an apiserver dies: drops the packets to it on one node for some seconds."""
+    flags: dict[str, object] = {"apiserver": apiserver, "seconds": seconds, "yes": yes}
+    with run(c, "drill", limit=_one(c, limit), json=json, flags=flags) as r:
+        dying = named(r.settings, apiserver)
+        if number("--seconds", seconds) not in _SECONDS:
+            raise UsageError(f"--seconds {seconds}: from {_SECONDS[0]} to {_SECONDS[-1]}")
+        if len(r.fleet) != 1:
+            raise UsageError(f"a drill is for one node, and --limit {limit} names {len(r.fleet)}")
+        this = Drill(r, dying, int(seconds))
+        r.step("survey", this.survey)
+        for node in r.alive:
+            _ask(r, node, f"{dying} for {seconds} s", yes)
+        r.step("drill", this.carry_out, finish=True)
+        _show(r, this)
+
+
+def _one(c: Context, limit: str | None) -> str | None:
+    """The node that is meant when none is named; what is wrong with hosts.toml is for `run` to say."""
+    if limit is not None or isinstance(c, fabric.Connection):
+        return limit
+    try:
+        return settings_of(c).nodes[0].name
+    except KubeNginxError:
+        return None
+
+
+def _ask(r: Run, node: Node, what: str, yes: bool) -> None:
+    if yes or in_test_network(node):
+        return
+    would = f"cuts {node.label}, and all that runs on it, off from {what}"
+    consent.ask(
+        r.console, f"This {would}.", f"drill {would}, which is no test network: say --yes to do it unasked"
+    )
+
+
+def _show(r: Run, this: Drill) -> None:
+    if this.damage is None:
+        return
+    if this.leftover:
+        r.console.print("an earlier drill had left its rules there; they were removed first", markup=False)
+    report.table(r.console, ("NEW CONNECTIONS", "BEFORE", "FROM THE CUT ON"), damage.rows(this.damage))
+    lines = [f"sessions of the node that were on it: {this.on_it}", *damage.of_connections(this.damage)]
+    for line in (*lines, damage.means(this.damage, r.settings.proxy, this.on_it)):
+        r.console.print(line, markup=False, highlight=False, soft_wrap=not r.console.is_terminal)

@@ -1,0 +1,351 @@
+"""connections and drill on real hosts: what they see is there, and what they do is undone in any case."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import ROOT, Ran, run_fab, run_fab_on_terminal
+from tests.lab.hosts import Node
+from tests.lab.lab import Lab
+
+pytestmark = pytest.mark.lab
+
+Toml = Callable[..., Path]
+APISERVERS = ("lab-api-1:6443", "lab-api-2:6443", "lab-api-3:6443")
+HOLD = """
+import socket, sys
+held = [socket.create_connection(("127.0.0.1", 8443)) for _ in range(int(sys.argv[1]))]
+for one in held:
+    one.sendall(b"x")
+    one.recv(1)
+print("ready", flush=True)
+sys.stdin.read()
+"""
+RULES = {
+    "lab-node-1": "iptables -S; iptables -t nat -S; ip6tables -S",
+    "lab-node-3": "nft list ruleset",
+}
+SOMEBODYS = {
+    "lab-node-1": (
+        "iptables -N THEIRS; iptables -A THEIRS -s 192.0.2.1 -j ACCEPT; iptables -A OUTPUT -j THEIRS",
+        "iptables -D OUTPUT -j THEIRS; iptables -F THEIRS; iptables -X THEIRS",
+    ),
+    "lab-node-3": (
+        "nft add table inet theirs; nft add chain inet theirs out "
+        "'{ type filter hook output priority 0; }'; nft add rule inet theirs out ip daddr 192.0.2.1 accept",
+        "nft delete table inet theirs",
+    ),
+}
+UNITS = "systemctl list-units --all --no-legend --plain 'kube-nginx-drill*'"
+CUT = "{ nft list table inet kube-nginx-drill || iptables -S KUBE-NGINX-DRILL-OUT; } >/dev/null 2>&1"
+SESSIONS = "sshd.*: [r]oot@"  # what sshd calls the processes of a login
+
+
+def state(node: Node) -> str:
+    """All firewall rules, and the drill's units."""
+    return node.enter(f"{RULES[node.name]}; {UNITS}")
+
+
+def is_cut(node: Node) -> bool:
+    """Whether the drill's rules are there."""
+    return node.enter(f"{CUT} && echo yes || echo no") == "yes\n"
+
+
+def eventually(true: Callable[[], bool], seconds: float = 30) -> None:
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+@contextmanager
+def held(node: Node, count: int) -> Iterator[None]:
+    """Sessions through the node's proxy, that stay open."""
+    command = ["ip", "netns", "exec", node.netns, sys.executable, "-I", "-c", HOLD, str(count)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        try:
+            assert process.stdout.readline() == "ready\n"
+            yield
+        finally:
+            process.stdin.close()
+
+
+def by_ss(node: Node) -> dict[str, int]:
+    """The kernel's own list of connections to apiservers, in the words of ss."""
+    lines = node.enter("ss -Htn state established dport = :6443").splitlines()
+    peers = [line.split()[-1] for line in lines]
+    return {f"lab-api-{n}:6443": sum(p.endswith(f".{200 + n}:6443") for p in peers) for n in (1, 2, 3)}
+
+
+def nodes_of(ran: Ran) -> dict[str, Any]:
+    return {node["node"]: node for node in ran.json["nodes"]}
+
+
+@pytest.fixture(params=[0, 2], ids=["iptables", "nft"])
+def node(request: pytest.FixtureRequest, lab: Lab, deployed: Path) -> Iterator[Node]:
+    """A node on which somebody else has firewall rules, which must be the same after the test."""
+    node = lab.nodes[request.param]
+    add, remove = SOMEBODYS[node.name]
+    node.enter(add)
+    before = state(node)
+    assert "192.0.2.1" in before
+    yield node
+    after = state(node)
+    node.enter(remove)
+    assert after == before
+
+
+@contextmanager
+def drilling(node: Node, hosts: Path, seconds: int) -> Iterator[subprocess.Popen[str]]:
+    """A drill that has cut the node off."""
+    words = ["drill", "--apiserver", "lab-api-2", "--limit", node.name, "--seconds", str(seconds)]
+    with subprocess.Popen(
+        [sys.executable, "-m", "fabric", *words],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+        env={**os.environ, "KUBE_NGINX_HOSTS": str(hosts)},
+    ) as process:
+        try:
+            eventually(lambda: is_cut(node))
+            yield process
+        finally:
+            process.kill()
+
+
+def test_connections_are_those_that_the_kernel_has(lab: Lab, deployed: Path) -> None:
+    first, second, third = lab.nodes
+    with held(first, 300), held(third, 7):
+        ran = run_fab("connections", "--json", hosts=deployed)
+        assert ran.status == 0, ran.err
+        nodes = nodes_of(ran)
+        for node in (first, second, third):
+            assert nodes[node.name]["sessions"] == by_ss(node)
+        assert (nodes[first.name]["total"], nodes[third.name]["total"]) == (300, 7)
+    document = ran.json
+    assert document["total"] == 307
+    assert sum(document["sessions"].values()) == 307
+    assert document["imbalance"] == round(3 * max(document["sessions"].values()) / 307, 3)
+    assert document["others"] == {}
+
+
+def test_connections_of_workers_that_drain_count(lab: Lab, deployed: Path) -> None:
+    node = lab.nodes[1]
+    with held(node, 5):
+        assert run_fab("reload", "--limit", node.name, hosts=deployed).status == 0
+        ran = run_fab("connections", "--limit", node.name, hosts=deployed)
+        assert by_ss(node).keys() == set(APISERVERS)
+        assert sum(by_ss(node).values()) == 5
+    assert f"connections {node.name} ok" in ran.out
+    assert "5 sessions" in ran.out
+
+
+def test_apiservers_that_hosts_toml_has_lost_have_rows_of_their_own(
+    lab: Lab, deployed: Path, hosts_toml: Toml
+) -> None:
+    node = lab.nodes[0]
+    fewer = hosts_toml((', "lab-api-3:6443"]', "]"))
+    with held(node, 9):
+        ran = run_fab("connections", "--limit", node.name, hosts=fewer)
+        lost = by_ss(node)["lab-api-3:6443"]
+    assert lost > 0
+    assert ran.status == 0
+    row = next(line for line in ran.out.splitlines() if "not in hosts.toml" in line)
+    assert row.split()[0] == f"{lab.apiservers[2].address}:6443"
+    assert row.split()[-2] == str(lost)
+
+
+def test_a_node_without_the_service_says_so(lab: Lab, deployed: Path) -> None:
+    node = lab.nodes[1]
+    node.enter("systemctl stop kube-nginx")
+    try:
+        ran = run_fab("connections", "--json", hosts=deployed)
+    finally:
+        node.enter("systemctl start kube-nginx")
+    assert ran.status == 1
+    nodes = nodes_of(ran)
+    assert nodes[node.name]["error"]["message"] == "inactive (dead)"
+    assert nodes["lab-node-1"]["ok"]
+    assert "lab-node-2: connections: inactive (dead)" in ran.err
+
+
+def test_a_drill_measures_and_leaves_nothing(node: Node, deployed: Path) -> None:
+    words = ("drill", "--apiserver", "lab-api-2", "--limit", node.name, "--seconds", "8", "--json")
+    ran = run_fab(*words, hosts=deployed)
+    assert ran.status == 0, ran.err
+    (one,) = ran.json["nodes"]
+    seen = one["drill"]
+    assert (seen["apiserver"], seen["failed"], seen["ended_by"]) == ("lab-api-2:6443", 0, "drill")
+    assert seen["tool"] == ("iptables" if node.number == 1 else "nft")
+    assert seen["baseline"]["requests"] > 10
+    assert seen["requests"] > 50
+    assert seen["slowest_ms"] >= 1000  # connect_timeout: some met the dead one
+    assert seen["slow"] > 0 or seen["slow_from_ms"] > 1000  # on a busy machine that is nothing special
+    assert (seen["recovered_after"] or 0) < 20
+    fates = [session["fate"] for session in seen["sessions"]]
+    assert 0 < fates.count("hung") == seen["sessions_on_it"] < 6
+    assert fates.count("unharmed") == 6 - fates.count("hung")
+    assert "HTTP/2 ping" in seen["means"]
+    assert "last one over: recovered" in ran.err
+
+
+def test_a_leftover_of_an_earlier_drill_goes_first(lab: Lab, behind: Path) -> None:
+    node = lab.nodes[2]
+    node.enter("nft add table inet kube-nginx-drill")
+    words = ("drill", "--apiserver", "lab-api-1", "--limit", node.name, "--seconds", "5", "--yes")
+    ran = run_fab(*words, hosts=behind)
+    assert ran.status == 0, ran.err
+    assert "an earlier drill had left its rules there; they were removed first" in ran.out
+    assert not is_cut(node)
+
+
+def test_ctrl_c_undoes_it_at_once(node: Node, deployed: Path) -> None:
+    began = time.monotonic()
+    with drilling(node, deployed, 120) as process:
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+        assert process.returncode == 130, err
+    assert "then it was interrupted" in out
+    assert not is_cut(node)
+    assert time.monotonic() - began < 60
+
+
+def test_a_drill_that_is_killed_is_undone_by_the_node(node: Node, deployed: Path) -> None:
+    with drilling(node, deployed, 5) as process:
+        process.kill()
+        process.wait(10)
+    assert is_cut(node)
+    eventually(lambda: not is_cut(node), 20)
+    eventually(lambda: node.enter(UNITS) == "")
+
+
+def test_when_the_connection_breaks_it_is_undone_through_a_new_one(node: Node, deployed: Path) -> None:
+    with drilling(node, deployed, 120) as process:
+        node.enter(f"pkill -f '{SESSIONS}'")
+        _, err = process.communicate(timeout=60)
+        assert process.returncode == 1
+    assert "the SSH connection broke during the drill" in err
+    assert "the rules are gone" in err
+    assert "Traceback" not in err
+    assert not is_cut(node)
+
+
+def test_somebody_elses_lock_keeps_it_away(lab: Lab, deployed: Path) -> None:
+    node = lab.nodes[2]
+    with drilling(node, deployed, 120) as process:
+        second = run_fab("drill", "--apiserver", "lab-api-1", "--limit", node.name, hosts=deployed)
+        assert second.status == 1
+        assert "somebody else is at work there" in second.err
+        assert is_cut(node)
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=60)
+    assert not is_cut(node)
+
+
+def test_the_last_way_is_not_cut(lab: Lab, deployed: Path) -> None:
+    others = [lab.apiservers[0], lab.apiservers[2]]
+    words = ("drill", "--apiserver", "lab-api-2", "--limit", "lab-node-3")
+    for other in others:
+        other.stop()
+    try:
+        ran = run_fab(*words, hosts=deployed)
+    finally:
+        for other in others:
+            other.start()
+    assert ran.status == 1
+    assert "nothing was cut: lab-api-2:6443 is the last way of this node" in ran.err
+    assert not is_cut(lab.nodes[2])
+
+
+def test_what_is_dead_already_is_not_cut(lab: Lab, deployed: Path) -> None:
+    server = lab.apiservers[1]
+    server.stop()
+    try:
+        ran = run_fab("drill", "--apiserver", "lab-api-2", "--limit", "lab-node-3", hosts=deployed)
+    finally:
+        server.start()
+    assert ran.status == 1
+    assert (
+        "lab-api-2:6443 is dead for this node already: it has no address there, or refused the connection"
+        in ran.err
+    )
+
+
+def test_a_node_without_a_firewall_tool_says_what_to_install(lab: Lab, deployed: Path) -> None:
+    ran = run_fab("drill", "--apiserver", "lab-api-2", "--limit", "lab-node-2", hosts=deployed)
+    assert ran.status == 1
+    assert "no firewall tool that works" in ran.err
+    assert "install nftables" in ran.err
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (["--apiserver", "lab-api-9"], "not one of lab-api-1:6443, lab-api-2:6443, lab-api-3:6443"),
+        ([], "--apiserver names the one that is to die"),
+        (["--apiserver", "lab-api-1", "--limit", "lab-node-*"], "names 3"),
+        (["--apiserver", "lab-api-1", "--seconds", "4"], "from 5 to 300"),
+        (["--apiserver", "lab-api-1", "--seconds", "soon"], "must be a number of seconds"),
+    ],
+)
+def test_wrong_flags(deployed: Path, words: list[str], why: str) -> None:
+    ran = run_fab("drill", *words, hosts=deployed)
+    assert ran.status == 2
+    assert why in ran.err
+
+
+@pytest.fixture
+def behind(deployed: Path, hosts_toml: Toml) -> Path:
+    """The fleet behind a gateway, where nobody knows which network a node is in."""
+    return hosts_toml(("[ssh]", '[ssh]\ngateway = "lab-node-2"'))
+
+
+def test_outside_of_test_networks_nothing_is_done_unasked(lab: Lab, behind: Path) -> None:
+    ran = run_fab("drill", "--apiserver", "lab-api-2", "--limit", "lab-node-3", hosts=behind)
+    assert ran.status == 2
+    assert "drill cuts lab-node-3" in ran.err
+    assert "say --yes" in ran.err
+    assert not is_cut(lab.nodes[2])
+
+
+def test_an_answer_that_is_not_yes_ends_it(lab: Lab, behind: Path) -> None:
+    words = ["drill", "--apiserver", "lab-api-2", "--limit", "lab-node-3"]
+    ran = run_fab_on_terminal(words, "y", behind, question="Type yes")
+    assert ran.status == 2
+    assert "This cuts lab-node-3, and all that runs on it, off from lab-api-2:6443 for 20 s." in ran.out
+    assert "nothing was done" in ran.out
+    assert not is_cut(lab.nodes[2])
+
+
+def test_a_proxy_that_does_not_help_fails(lab: Lab, deployed: Path, hosts_toml: Toml) -> None:
+    """It waits longer for a dead apiserver than its clients wait for it."""
+    node = lab.nodes[2]
+    proxy = '[proxy]\nconnect_timeout = "30s"\nbalance = "round robin"\n'
+    patient = hosts_toml(("[build]", f"{proxy}\n[build]"))
+    assert run_fab("deploy", "--limit", node.name, hosts=patient).status == 0
+    words = ("drill", "--apiserver", "lab-api-2", "--limit", node.name, "--seconds", "10", "--json")
+    try:
+        ran = run_fab(*words, hosts=patient)
+    finally:
+        back = run_fab("deploy", "--limit", node.name, hosts=deployed)
+    assert back.status == 0, back.err
+    assert ran.status == 1
+    (one,) = ran.json["nodes"]
+    assert one["drill"]["failed"] > 0
+    assert one["error"]["message"].endswith("requests failed: did not answer within 5 s")
+    assert "failed though another apiserver lived" in one["drill"]["means"]
+    assert not is_cut(node)
