@@ -79,8 +79,8 @@ def test_diff_and_preflight_write_nothing(lab: Lab, quick: Path, hosts_toml: Tom
     assert "lab-node-1, lab-node-2, lab-node-3: reload: the configuration differs" in ran.out
     assert f"--- {CONF} (on the node)\n+++ {CONF} (from hosts.toml)\n" in ran.out
     server = f"server {lab.apiservers[0].address}:6443"
-    assert f"-        {server} max_fails=2 fail_timeout=3s;\n" in ran.out
-    assert f"+        {server} max_fails=5 fail_timeout=3s;\n" in ran.out
+    assert f"-        {server} max_fails=2 fail_timeout=2s;\n" in ran.out
+    assert f"+        {server} max_fails=5 fail_timeout=2s;\n" in ran.out
     assert "diff: 3 to be reloaded" in ran.out
     assert run_fab("diff", hosts=other).status == 0
     assert run_fab("diff", "--exit-code", hosts=quick).status == 0

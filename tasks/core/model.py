@@ -80,7 +80,7 @@ class Proxy:
     listen: tuple[Endpoint, ...] = (Endpoint("127.0.0.1", 8443),)
     balance: str = "random two least_conn"
     max_fails: int = 2
-    fail_timeout: str = "3s"
+    fail_timeout: str = "2s"
     connect_timeout: str = "1s"
     proxy_timeout: str = "10m"
     worker_processes: int = 1
