@@ -7,8 +7,10 @@ from dataclasses import dataclass
 APISERVER_PORT = 6443
 """Port of an apiserver that is written without one (kube-apiserver's --secure-port default)."""
 
-_WILDCARDS = ("0.0.0.0", "::")  # noqa: S104 - compared, not bound
-_SELVES = ("localhost", "127.0.0.1", "::1", *_WILDCARDS)
+REACHED_AT = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - nothing is bound here
+"""Where a listener on all addresses is reached from its own host."""
+
+_SELVES = ("localhost", *REACHED_AT, *REACHED_AT.values())
 _LABEL = r"[A-Za-z0-9_][A-Za-z0-9_-]{0,62}"
 _NAME = re.compile(rf"{_LABEL}(\.{_LABEL})*")
 _NUMBERS = re.compile(r"(0[xX][0-9A-Fa-f]+|[0-9]+)(\.(0[xX][0-9A-Fa-f]+|[0-9]*))*")
@@ -109,7 +111,7 @@ def loops(server: Endpoint, listener: Endpoint) -> bool:
     if server.port != listener.port:
         return False
     selves = server.host in _SELVES and listener.host in _SELVES
-    caught = listener.host in _WILDCARDS and server.host.startswith("127.")
+    caught = listener.host in REACHED_AT and server.host.startswith("127.")
     return server.host == listener.host or selves or caught
 
 

@@ -7,11 +7,11 @@ from base64 import b64decode
 from collections.abc import Iterator, Sequence
 from email import message_from_string
 
-from .address import Endpoint
+from .address import REACHED_AT, Endpoint
 from .commands import script
 from .node import Node
 from .probe import Seen, ahead
-from .tunnel import FORBIDDEN, REACHED_AT
+from .tunnel import FORBIDDEN
 
 _TIMED_OUT = 124  # coreutils' timeout
 _CURL = {

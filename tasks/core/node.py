@@ -14,13 +14,13 @@ import invoke
 import paramiko
 
 from . import commands, facts
+from .address import REACHED_AT
 from .errors import StepError, reason
 from .facts import Facts
 from .host import Ended, ended_as, failure, runner_options, too_late
 from .link import Link
 from .piped import Piped
 from .settings import Endpoint, Proxy
-from .tunnel import REACHED_AT
 
 
 class Node(Link):

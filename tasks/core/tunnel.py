@@ -16,11 +16,10 @@ from typing import Any, Self, TypeVar
 
 import paramiko
 
-from .address import Endpoint
+from .address import REACHED_AT, Endpoint
 
 R = TypeVar("R")
 
-REACHED_AT = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - nothing is bound here
 FORBIDDEN = "sshd there forbids forwarding"
 _CLOSED = "accepted the connection and closed it before TLS"
 _MOST = 1 << 20  # bytes of a body that are read: who answers may be anybody

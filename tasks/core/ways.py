@@ -7,13 +7,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from . import fallback, servers
+from .address import REACHED_AT
 from .drift import Drift, drift
 from .errors import StepError
 from .facts import Facts
 from .node import Node
 from .probe import FAILED, OK, STATES, WARNING, Cell, Seen, judge, look
 from .settings import Endpoint, Settings
-from .tunnel import REACHED_AT, each
+from .tunnel import each
 
 _REFUSES = (
     "see why: fab status --limit {nodes}, fab logs --limit {nodes}; when all apiservers were down, nginx "
