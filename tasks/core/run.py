@@ -148,11 +148,12 @@ class Run:
 
         Raises invoke.Exit: status 130 after Ctrl-C, 1 if a host failed or was left.
         """
-        hosts = [host.label for host in self.fleet]
+        hosts, results = [host.label for host in self.fleet], self._results()
         if self.as_json:
-            report.write(recap.document(self.task, self.records, hosts, self._results(), self.summary))
-        if results := Counter(self._results().values()):
-            counts = ", ".join(f"{count} {result}" for result, count in results.items())
+            report.write(recap.document(self.task, self.records, hosts, results, self.summary))
+        if results:
+            counted = Counter(results[host] for host in hosts if host in results)
+            counts = ", ".join(f"{count} {result}" for result, count in counted.items())
             self.console.print(f"{self.task}: {counts}", highlight=False, markup=False)
         if self.failed or self.left:
             raise invoke.Exit("\n".join(self._failures()), code=130 if self.interrupted else 1)
