@@ -8,15 +8,16 @@ from typing import Any
 from invoke import Context, task
 from rich.console import Console
 
-from .core import matrix, report
-from .core.certificate import trusting
+from .core import report
 from .core.errors import UsageError
-from .core.node import Node
+from .core.probes import matrix
+from .core.probes.certificate import trusting
+from .core.probes.watch import Draw, seconds_of
+from .core.probes.watch import watch as watching
+from .core.probes.ways import Row, Ways
+from .core.remote.node import Node
 from .core.report import Outcome
 from .core.run import FLEET_HELP, Run, run
-from .core.watch import Draw, seconds_of
-from .core.watch import watch as watching
-from .core.ways import Row, Ways
 
 _WATCH = "Look again every SECONDS (2), until Ctrl-C; the exit status is that of the last look."
 

@@ -7,14 +7,15 @@ from threading import Lock
 
 from invoke import Context, task
 
-from .core import commands, fetch, recipe, store
+from .core.config.settings import LOCAL, Settings
 from .core.errors import StepError
-from .core.fleet import settings_of, ssh_host
-from .core.host import Local
-from .core.node import Node
+from .core.nginx import fetch, recipe, store
+from .core.remote import commands
+from .core.remote.fleet import settings_of, ssh_host
+from .core.remote.host import Local
+from .core.remote.node import Node
 from .core.report import Outcome
 from .core.run import Run, run
-from .core.settings import LOCAL, Settings
 
 Builder = Local | Node
 _BUILD_SECONDS = 1800.0

@@ -12,14 +12,15 @@ from pathlib import Path
 import fabric
 from invoke import Context, Exit, task
 
-from .core import draft, environment, report
-from .core.address import Endpoint
-from .core.draft import Draft
-from .core.environment import Environment
+from .core import report
+from .core.config import draft, environment
+from .core.config.address import Endpoint
+from .core.config.draft import Draft
+from .core.config.environment import Environment
+from .core.config.model import Proxy, Settings, expanded
+from .core.config.settings import ENVIRONMENT, FILE_NAME, SettingsError, find
 from .core.errors import UsageError
-from .core.model import Proxy, Settings, expanded
 from .core.run import told
-from .core.settings import ENVIRONMENT, FILE_NAME, SettingsError, find
 
 _QUESTIONS = {
     "nodes": "Which nodes get kube-nginx? Such as: 10.0.0.11 root@10.0.0.12:2222 worker-3",

@@ -7,15 +7,18 @@ from typing import Any
 
 from invoke import Context, Exit, task
 
-from .core import commands, report, servers, store
-from .core import render as rendering
-from .core.deployment import Releases
-from .core.facts import Facts
-from .core.fleet import settings_of
-from .core.node import Node
-from .core.preflight import masked, refuse, unresolved
-from .core.release import BINARY
+from .core import report
+from .core.config import render as rendering
+from .core.config import servers
+from .core.nginx import store
+from .core.remote import commands
+from .core.remote.facts import Facts
+from .core.remote.fleet import settings_of
+from .core.remote.node import Node
 from .core.report import Outcome
+from .core.rollout.deployment import Releases
+from .core.rollout.preflight import masked, refuse, unresolved
+from .core.rollout.release import BINARY
 from .core.run import FLEET_HELP, Run, run, told
 
 

@@ -6,19 +6,20 @@ from typing import Any
 
 from invoke import Context, Exit, task
 
-from .core import commands, recap
-from .core.activation import Activation, Order
+from .core import recap
+from .core.config.settings import Rollout, Settings
 from .core.consent import ask
-from .core.deployment import Deployment
 from .core.errors import StepError
-from .core.facts import CURRENT, PREVIOUS
-from .core.node import Node
-from .core.plan import returning
-from .core.preflight import masked, refuse, taken
+from .core.remote import commands
+from .core.remote.facts import CURRENT, PREVIOUS
+from .core.remote.node import Node
 from .core.report import Outcome
-from .core.rolling import ROLLOUT_HELP, orderly, rolling
+from .core.rollout.activation import Activation, Order
+from .core.rollout.deployment import Deployment
+from .core.rollout.plan import returning
+from .core.rollout.preflight import masked, refuse, taken
+from .core.rollout.rolling import ROLLOUT_HELP, orderly, rolling
 from .core.run import FLEET_HELP, Run, run
-from .core.settings import Rollout, Settings
 
 
 @task(help=FLEET_HELP | ROLLOUT_HELP | {"force": "Restart also where nothing differs."})

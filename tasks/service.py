@@ -7,17 +7,18 @@ from typing import Any
 
 from invoke import Context, Exit, task
 
-from .core import commands, report
-from .core.activation import Activation, Order
+from .core import report
+from .core.config.settings import Rollout, Settings
 from .core.errors import StepError, last_lines
-from .core.facts import CURRENT, Facts
-from .core.node import Node
-from .core.preflight import masked, refuse, taken
-from .core.release import found, name_of
+from .core.remote import commands
+from .core.remote.facts import CURRENT, Facts
+from .core.remote.node import Node
 from .core.report import Outcome
-from .core.rolling import ROLLOUT_HELP, orderly, rolling
+from .core.rollout.activation import Activation, Order
+from .core.rollout.preflight import masked, refuse, taken
+from .core.rollout.release import found, name_of
+from .core.rollout.rolling import ROLLOUT_HELP, orderly, rolling
 from .core.run import FLEET_HELP, Run, run
-from .core.settings import Rollout, Settings
 
 _COLUMNS = ("NODE", "STATE", "SINCE", "RESTARTS", "VERSION", "RELEASE", "LISTENER")
 

@@ -7,16 +7,17 @@ from typing import Any
 import fabric
 from invoke import Context, task
 
-from .core import chart, consent, damage, report
-from .core.cut import in_test_network
-from .core.drill import Drill, named
+from .core import consent, report
 from .core.errors import KubeNginxError, UsageError
-from .core.fleet import settings_of
-from .core.node import Node
+from .core.remote.fleet import settings_of
+from .core.remote.node import Node
 from .core.report import Outcome
-from .core.rolling import seconds as number
+from .core.rollout.rolling import seconds as number
 from .core.run import FLEET_HELP, Run, run
-from .core.sessions import Sessions, look, together
+from .core.traffic import chart, damage
+from .core.traffic.cut import in_test_network
+from .core.traffic.drill import Drill, named
+from .core.traffic.sessions import Sessions, look, together
 
 _SECONDS = range(5, 301)
 

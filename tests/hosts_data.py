@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tasks.core.settings import SettingsError, parse
+from tasks.core.config.settings import SettingsError, parse
 
 FILE = Path("hosts.toml")
 SUM = "0123456789abcdef" * 4

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.core.address import Endpoint, NodeSpec, parse_endpoint, parse_node
+from tasks.core.config.address import Endpoint, NodeSpec, parse_endpoint, parse_node
 
 from .strategies import spoilt, thorough
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from tasks.core import apt
 from tasks.core.errors import StepError
+from tasks.core.nginx import apt
 
 _URL = "'http://mirror.example/debian/pool/main/n/nginx/nginx_1.26.3"
 _ORIG = f"{_URL}.orig.tar.gz' nginx_1.26.3.orig.tar.gz 1260179 SHA256:69ee2b237744036e61d24b836668aad3"

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.core.batches import batches, overridden
+from tasks.core.config.model import Rollout
+from tasks.core.config.settings import SettingsError, parse
 from tasks.core.errors import UsageError
-from tasks.core.model import Rollout
-from tasks.core.settings import SettingsError, parse
+from tasks.core.rollout.batches import batches, overridden
 
 from .hosts_data import FILE, with_keys
 from .strategies import spoilt, thorough

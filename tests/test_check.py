@@ -10,15 +10,15 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from tasks.core import matrix
-from tasks.core.drift import Drift
+from tasks.core.config.settings import Endpoint
 from tasks.core.errors import UsageError
-from tasks.core.facts import Facts, Holder
-from tasks.core.probe import Cell, Seen
+from tasks.core.probes import matrix
+from tasks.core.probes.drift import Drift
+from tasks.core.probes.probe import Cell, Seen
+from tasks.core.probes.watch import Draw, seconds_of, watch
+from tasks.core.probes.ways import Row
+from tasks.core.remote.facts import Facts, Holder
 from tasks.core.report import table
-from tasks.core.settings import Endpoint
-from tasks.core.watch import Draw, seconds_of, watch
-from tasks.core.ways import Row
 from tests.conftest import run_fab
 
 A, B = Endpoint("10.0.0.1", 6443), Endpoint("fd00::2", 7443)

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from tasks.core import commands
-from tasks.core.settings import Proxy
+from tasks.core.config.settings import Proxy
+from tasks.core.remote import commands
 
 PROXY = Proxy(prefix="/opt/k8s/kube-nginx")
 ROOT = Path(__file__).parent.parent

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from tasks.core import commands
-from tasks.core.cut import is_for_tests
-from tasks.core.drill import named
+from tasks.core.config.settings import Endpoint, NodeSpec, Settings
 from tasks.core.errors import UsageError
-from tasks.core.settings import Endpoint, NodeSpec, Settings
+from tasks.core.remote import commands
+from tasks.core.traffic.cut import is_for_tests
+from tasks.core.traffic.drill import named
 
 FLOWS = "4 10.0.0.1 6443\n6 fd00::1 6443"
 NFT = """

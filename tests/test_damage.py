@@ -6,10 +6,10 @@ import json
 
 import pytest
 
-from tasks.core import damage
-from tasks.core.clients import Request
-from tasks.core.damage import ENDED, HUNG, UNHARMED, Fate
-from tasks.core.settings import Proxy
+from tasks.core.config.settings import Proxy
+from tasks.core.traffic import damage
+from tasks.core.traffic.clients import Request
+from tasks.core.traffic.damage import ENDED, HUNG, UNHARMED, Fate
 
 CUT, HEALED = 1000.0, 1020.0
 

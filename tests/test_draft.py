@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.core import draft
-from tasks.core.address import Endpoint, NodeSpec
-from tasks.core.draft import Draft
+from tasks.core.config import draft
+from tasks.core.config.address import Endpoint, NodeSpec
+from tasks.core.config.draft import Draft
+from tasks.core.config.settings import SettingsError, load, parse
 from tasks.core.errors import KubeNginxError
-from tasks.core.settings import SettingsError, load, parse
 
 from .hosts_data import FILE
 from .strategies import thorough

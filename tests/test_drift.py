@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from tasks.core import render
-from tasks.core.commands import conf_path
-from tasks.core.drift import Drift, drift
-from tasks.core.facts import Facts, File, Process
-from tasks.core.settings import Settings, parse
+from tasks.core.config import render
+from tasks.core.config.settings import Settings, parse
+from tasks.core.probes.drift import Drift, drift
+from tasks.core.remote.commands import conf_path
+from tasks.core.remote.facts import Facts, File, Process
 
 DATA: dict[str, Any] = {
     "nodes": ["a"],

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tasks.core import environment
-from tasks.core.address import Endpoint, NodeSpec
-from tasks.core.environment import Environment
+from tasks.core.config import environment
+from tasks.core.config.address import Endpoint, NodeSpec
+from tasks.core.config.environment import Environment
 from tasks.core.errors import UsageError
 
 RUNBOOK = """\

@@ -19,9 +19,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.core import commands, facts
-from tasks.core.facts import Facts, File, Holder, Process
-from tasks.core.settings import Endpoint, Proxy
+from tasks.core.config.settings import Endpoint, Proxy
+from tasks.core.remote import commands, facts
+from tasks.core.remote.facts import Facts, File, Holder, Process
 
 from .strategies import thorough
 

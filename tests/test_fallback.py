@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from tasks.core import commands, fallback
-from tasks.core.address import Endpoint
-from tasks.core.probe import Seen, judge
+from tasks.core.config.address import Endpoint
+from tasks.core.probes import fallback
+from tasks.core.probes.probe import Seen, judge
+from tasks.core.remote import commands
 from tests.sshd import listening
 from tests.tls import answer, https, identity
 

@@ -16,9 +16,9 @@ from typing import Any
 
 import pytest
 
-from tasks.core import fetch
+from tasks.core.config.settings import Build
 from tasks.core.errors import StepError
-from tasks.core.settings import Build
+from tasks.core.nginx import fetch
 
 VERSION = "1.2.3"
 NAME = f"nginx-{VERSION}.tar.gz"

@@ -10,10 +10,10 @@ import pytest
 from fabric.exceptions import GroupException
 from invoke import Context
 
+from tasks.core.config.settings import NodeSpec
 from tasks.core.errors import UsageError
-from tasks.core.fleet import Fleet, close_all, fleet_of, select
-from tasks.core.pool import fan_out
-from tasks.core.settings import NodeSpec
+from tasks.core.remote.fleet import Fleet, close_all, fleet_of, select
+from tasks.core.remote.pool import fan_out
 
 NODES = [
     NodeSpec("worker-1", "10.0.0.1", None, None, ("workers", "rack-a")),

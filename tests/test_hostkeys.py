@@ -9,7 +9,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from tasks.core import hostkeys
+from tasks.core.remote import hostkeys
 
 
 def public_key() -> str:

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tasks.core.address import Endpoint, NodeSpec
-from tasks.core.settings import load
+from tasks.core.config.address import Endpoint, NodeSpec
+from tasks.core.config.settings import load
 from tests.conftest import ROOT, Ran
 
 ENVIRONMENT = """\

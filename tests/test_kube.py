@@ -14,8 +14,8 @@ import pytest
 
 from tests.conftest import run_fab, toml_of
 from tests.lab import kubernetes
-from tests.lab.hosts import Node
 from tests.lab.lab import Lab
+from tests.lab.nodes import Node
 from tests.lab.servers import Apiserver, kube_apiserver, kubectl
 from tests.lab.watches import Watches, peers
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT, run_fab, run_fab_on_terminal
-from tests.lab.hosts import Node
 from tests.lab.lab import Lab
+from tests.lab.nodes import Node
 
 pytestmark = pytest.mark.lab
 

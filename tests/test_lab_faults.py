@@ -15,9 +15,9 @@ import pytest
 
 from tests.conftest import ROOT
 from tests.lab import faults
-from tests.lab.hosts import Node
 from tests.lab.lab import Lab
 from tests.lab.machine import LabError, run
+from tests.lab.nodes import Node
 
 pytestmark = pytest.mark.lab
 

@@ -9,12 +9,12 @@ import fabric
 import paramiko
 import pytest
 
-from tasks.core import link
+from tasks.core.config.settings import NodeSpec, Settings, Ssh
 from tasks.core.errors import StepError
-from tasks.core.link import Link
-from tasks.core.pool import fan_out
-from tasks.core.settings import NodeSpec, Settings, Ssh
-from tasks.core.ssh import Session
+from tasks.core.remote import link
+from tasks.core.remote.link import Link
+from tasks.core.remote.pool import fan_out
+from tasks.core.remote.ssh import Session
 from tests.sshd import Sshd, listening
 
 BANNER = paramiko.SSHException("Error reading SSH protocol banner")

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab.hosts import Node
 from tests.lab.lab import Lab
 from tests.lab.load import SESSIONS, TICK, Load
+from tests.lab.nodes import Node
 
 pytestmark = pytest.mark.lab
 

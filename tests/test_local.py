@@ -10,7 +10,7 @@ from time import monotonic, sleep
 import pytest
 
 from tasks.core.errors import StepError
-from tasks.core.host import Ended, Lines, Local
+from tasks.core.remote.host import Ended, Lines, Local
 
 pytestmark = pytest.mark.skipif(platform.system() != "Linux", reason="builds on this machine need Linux")
 

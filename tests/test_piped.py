@@ -17,10 +17,10 @@ from typing import Any, cast
 import paramiko
 import pytest
 
-from tasks.core import commands, lock
 from tasks.core.errors import StepError
-from tasks.core.node import Node
-from tasks.core.piped import Piped
+from tasks.core.remote import commands, lock
+from tasks.core.remote.node import Node
+from tasks.core.remote.piped import Piped
 
 from .sshd import listening
 

@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.core.commands import UNIT_PATH
-from tasks.core.facts import Facts, File, Holder, Process
-from tasks.core.plan import (
+from tasks.core.config.settings import Endpoint, Proxy
+from tasks.core.remote.commands import UNIT_PATH
+from tasks.core.remote.facts import Facts, File, Holder, Process
+from tasks.core.rollout.plan import (
     ACTIONS,
     ENABLE,
     INSTALL,
@@ -26,8 +27,7 @@ from tasks.core.plan import (
     plan,
     returning,
 )
-from tasks.core.release import BINARY, CONF, MODES, NAMES, UNIT, paths
-from tasks.core.settings import Endpoint, Proxy
+from tasks.core.rollout.release import BINARY, CONF, MODES, NAMES, UNIT, paths
 
 from .strategies import thorough
 

@@ -9,11 +9,11 @@ from typing import Any, Literal
 
 import pytest
 
-from tasks.core.facts import Facts, Holder
-from tasks.core.plan import INSTALL, NOTHING, RESTART, Plan
-from tasks.core.preflight import obstacles, taken
-from tasks.core.release import BINARY, CONF, NAMES, UNIT, Release, release
-from tasks.core.settings import Endpoint, Proxy, Settings
+from tasks.core.config.settings import Endpoint, Proxy, Settings
+from tasks.core.remote.facts import Facts, Holder
+from tasks.core.rollout.plan import INSTALL, NOTHING, RESTART, Plan
+from tasks.core.rollout.preflight import obstacles, taken
+from tasks.core.rollout.release import BINARY, CONF, NAMES, UNIT, Release, release
 
 PROXY = Proxy()
 SETTINGS = Settings(None, "recommended", (), (Endpoint("api-1", 6443), Endpoint("10.0.0.1", 6443)))

@@ -11,10 +11,10 @@ from pathlib import Path
 import paramiko
 import pytest
 
-from tasks.core.address import Endpoint
-from tasks.core.certificate import Certificate, parse, trusting
+from tasks.core.config.address import Endpoint
 from tasks.core.errors import UsageError
-from tasks.core.probe import Cell, Seen, ahead, as_json, judge, look
+from tasks.core.probes.certificate import Certificate, parse, trusting
+from tasks.core.probes.probe import Cell, Seen, ahead, as_json, judge, look
 from tests.sshd import Sshd, listening
 from tests.tls import Identity, answer, https, identity
 

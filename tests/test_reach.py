@@ -12,8 +12,8 @@ from ipaddress import IPv4Address
 import paramiko
 import pytest
 
-from tasks.core.address import Endpoint
-from tasks.core.reach import handshake, proof
+from tasks.core.config.address import Endpoint
+from tasks.core.probes.reach import handshake, proof
 from tests.lab import keys
 from tests.sshd import Sshd, listening
 

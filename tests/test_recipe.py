@@ -17,9 +17,10 @@ from time import monotonic
 
 import pytest
 
-from tasks.core import commands, recipe
-from tasks.core.recipe import Inspected
-from tasks.core.settings import Build
+from tasks.core.config.settings import Build
+from tasks.core.nginx import recipe
+from tasks.core.nginx.recipe import Inspected
+from tasks.core.remote import commands
 
 VERSION = "1.2.3"
 NAME = f"nginx-{VERSION}.tar.gz"

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from tasks.core import release as releases
-from tasks.core.facts import Facts, File
-from tasks.core.release import BINARY, CONF, NAMES, UNIT, found, name_of, paths, release
-from tasks.core.settings import Proxy
+from tasks.core.config.settings import Proxy
+from tasks.core.remote.facts import Facts, File
+from tasks.core.rollout import release as releases
+from tasks.core.rollout.release import BINARY, CONF, NAMES, UNIT, found, name_of, paths, release
 from tests.test_scripts import Place, functions, place, shell
 
 __all__ = ["place", "shell"]

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from tasks.core import render, settings
-from tasks.core.settings import Settings
+from tasks.core.config import render, settings
+from tasks.core.config.settings import Settings
 
 GOLDEN = Path(__file__).parent / "golden"
 ROOT = Path(__file__).parent.parent
@@ -195,7 +195,7 @@ def test_templates_are_found_under_both_names(package: str, tmp_path: Path) -> N
     (home / "tasks").symlink_to(ROOT / "tasks")
     (home / "templates").symlink_to(ROOT / "templates")
     program = (
-        f"from pathlib import Path; from {package}.core import render, settings; "
+        f"from pathlib import Path; from {package}.core.config import render, settings; "
         'data = {"nodes": ["a"], "apiservers": ["10.0.0.1"]}; '
         'print(render.conf(settings.parse(data, Path("hosts.toml"))), end="")'
     )

@@ -10,8 +10,8 @@ from shlex import quote
 import pytest
 
 from tests.conftest import run_fab
-from tests.lab.hosts import Node
 from tests.lab.lab import Lab
+from tests.lab.nodes import Node
 
 from .test_rollout import CONF, PREFIX, changed, everything, main_pid, quick, results
 

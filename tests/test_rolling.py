@@ -11,16 +11,18 @@ import invoke
 import pytest
 
 from tasks import rollout as rollouts
-from tasks.core import lock, report, rolling
-from tasks.core.activation import Activation, Order
+from tasks.core import report
+from tasks.core.config.settings import Proxy, Rollout
 from tasks.core.errors import StepError, UsageError
-from tasks.core.facts import Facts, Holder
-from tasks.core.fleet import Fleet
-from tasks.core.piped import Piped
+from tasks.core.remote import lock
+from tasks.core.remote.facts import Facts, Holder
+from tasks.core.remote.fleet import Fleet
+from tasks.core.remote.piped import Piped
 from tasks.core.report import Outcome
-from tasks.core.rolling import seconds
+from tasks.core.rollout import rolling
+from tasks.core.rollout.activation import Activation, Order
+from tasks.core.rollout.rolling import seconds
 from tasks.core.run import run
-from tasks.core.settings import Proxy, Rollout
 
 from .test_run import OK, Held, Host, begun, context, doing, ended, failing, over
 

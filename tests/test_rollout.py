@@ -14,9 +14,9 @@ import pytest
 
 from tests.conftest import run_fab
 from tests.lab import faults
-from tests.lab.hosts import Node
 from tests.lab.lab import Lab
 from tests.lab.load import Load
+from tests.lab.nodes import Node
 
 pytestmark = pytest.mark.lab
 

@@ -1,8 +1,8 @@
 import pytest
 
-from tasks.core.address import Endpoint
-from tasks.core.rules import PINS, batch
-from tasks.core.settings import parse
+from tasks.core.config.address import Endpoint
+from tasks.core.config.rules import PINS, batch
+from tasks.core.config.settings import parse
 
 from .hosts_data import FILE, SUM, problems, with_keys
 

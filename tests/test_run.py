@@ -15,14 +15,15 @@ from typing import Any, cast
 import invoke
 import pytest
 
-from tasks.core import lock, report
+from tasks.core import report
 from tasks.core import run as running
+from tasks.core.config.settings import Settings
 from tasks.core.errors import KubeNginxError, StepError, UsageError
-from tasks.core.fleet import Fleet
-from tasks.core.piped import Piped
+from tasks.core.remote import lock
+from tasks.core.remote.fleet import Fleet
+from tasks.core.remote.piped import Piped
 from tasks.core.report import Outcome
 from tasks.core.run import Run, run
-from tasks.core.settings import Settings
 
 OK, CHANGED = Outcome("ok"), Outcome("changed")
 

@@ -20,13 +20,13 @@ from typing import Any, cast
 
 import pytest
 
-from tasks.core import commands
-from tasks.core.activation import stage
+from tasks.core.config.settings import Endpoint, Proxy, Settings
 from tasks.core.errors import StepError
-from tasks.core.facts import Facts, File, as_kernel
-from tasks.core.node import Node
-from tasks.core.release import BINARY, CONF, MODES, NAMES, UNIT, Release, name_of, paths, release
-from tasks.core.settings import Endpoint, Proxy, Settings
+from tasks.core.remote import commands
+from tasks.core.remote.facts import Facts, File, as_kernel
+from tasks.core.remote.node import Node
+from tasks.core.rollout.activation import stage
+from tasks.core.rollout.release import BINARY, CONF, MODES, NAMES, UNIT, Release, name_of, paths, release
 
 TEMPLATES = Path(__file__).parent.parent / "templates"
 SHELLS = [shell for shell in ("sh", "dash", "bash --posix", "busybox sh") if shutil.which(shell.split()[0])]

@@ -10,10 +10,11 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
-from tasks.core import chart, commands
-from tasks.core.facts import as_kernel
-from tasks.core.sessions import Sessions, assigned, at, peers, together
-from tasks.core.settings import Endpoint
+from tasks.core.config.settings import Endpoint
+from tasks.core.remote import commands
+from tasks.core.remote.facts import as_kernel
+from tasks.core.traffic import chart
+from tasks.core.traffic.sessions import Sessions, assigned, at, peers, together
 
 A, B, C = APISERVERS = [Endpoint("10.0.0.1", 6443), Endpoint("fd00::2", 6443), Endpoint("api-3", 6443)]
 ADDRESSES = {"api-3": ("10.0.0.3", "fd00::3")}

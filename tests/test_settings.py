@@ -4,11 +4,11 @@ from typing import Any
 
 import pytest
 
-from tasks.core import sections
-from tasks.core.address import NodeSpec
+from tasks.core.config import sections
+from tasks.core.config.address import NodeSpec
+from tasks.core.config.rules import PINS
+from tasks.core.config.settings import Build, Proxy, Rollout, SettingsError, Ssh, parse
 from tasks.core.errors import UsageError
-from tasks.core.rules import PINS
-from tasks.core.settings import Build, Proxy, Rollout, SettingsError, Ssh, parse
 
 from .hosts_data import FILE, SUM, problems, with_keys
 

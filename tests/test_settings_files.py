@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from tasks.core.address import NodeSpec
-from tasks.core.settings import SettingsError, find, load
+from tasks.core.config.address import NodeSpec
+from tasks.core.config.settings import SettingsError, find, load
 
 
 @pytest.mark.parametrize(

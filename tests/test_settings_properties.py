@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.core import render, sections
-from tasks.core.rules import PINS
-from tasks.core.settings import SettingsError, load, parse
+from tasks.core.config import render, sections
+from tasks.core.config.rules import PINS
+from tasks.core.config.settings import SettingsError, load, parse
 
 from .hosts_data import FILE, problems, with_keys
 from .strategies import spoilt, thorough

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tasks.core import recipe, store
-from tasks.core.recipe import Inspected
-from tasks.core.settings import Build, Settings
+from tasks.core.config.settings import Build, Settings
+from tasks.core.nginx import recipe, store
+from tasks.core.nginx.recipe import Inspected
 
 CONTENT = b"\x7fELF" + bytes(range(256)) * 40
 OTHER = b"\x7fELF another"

@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 
 from tests.conftest import ROOT, Ran, run_fab, run_fab_on_terminal
-from tests.lab.hosts import Node
 from tests.lab.lab import Lab
+from tests.lab.nodes import Node
 
 pytestmark = pytest.mark.lab
 

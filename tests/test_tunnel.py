@@ -11,8 +11,8 @@ from pathlib import Path
 import paramiko
 import pytest
 
-from tasks.core.address import Endpoint
-from tasks.core.tunnel import Tunnel, Unreached, Untrusted, each
+from tasks.core.config.address import Endpoint
+from tasks.core.probes.tunnel import Tunnel, Unreached, Untrusted, each
 from tests.sshd import Sshd, listening
 from tests.tls import OK, answer, https, identity
 

@@ -18,13 +18,14 @@ from typing import Any
 import fabric
 import invoke
 
-from . import lock, recap, report
+from . import recap, report
+from .config.settings import Settings
 from .errors import KubeNginxError, StepError, UsageError
-from .fleet import Fleet, fleet_of, settings_of, warnings_of
-from .node import Node
-from .piped import Piped
+from .remote import lock
+from .remote.fleet import Fleet, fleet_of, settings_of, warnings_of
+from .remote.node import Node
+from .remote.piped import Piped
 from .report import Outcome, Record
-from .settings import Settings
 
 
 class Run:

@@ -19,9 +19,9 @@ import pytest
 
 from tests.conftest import ROOT, Ran, run_fab
 from tests.faults.book import Row, note, steady
-from tests.lab.hosts import Node
 from tests.lab.lab import Lab
 from tests.lab.machine import run
+from tests.lab.nodes import Node
 
 PREFIX = "/opt/k8s/kube-nginx"
 NUMBERS = itertools.count(10)

@@ -10,7 +10,7 @@ import pytest
 from tests.conftest import Ran
 from tests.faults.conftest import PREFIX, Trial, answers, current, ended, until
 from tests.lab import faults
-from tests.lab.hosts import Node
+from tests.lab.nodes import Node
 
 pytestmark = pytest.mark.lab
 

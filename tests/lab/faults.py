@@ -13,8 +13,9 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from shlex import quote
 
-from tests.lab.hosts import POLL, Node
+from tests.lab.hosts import POLL
 from tests.lab.machine import LabError, run
+from tests.lab.nodes import Node
 
 Fault = AbstractContextManager[None]
 

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import TypeVar
 
 from tests.lab import cgroups, keys, kubernetes, machine, network, roots, servers
-from tests.lab.hosts import Host, Node
+from tests.lab.hosts import Host
 from tests.lab.machine import LabError
+from tests.lab.nodes import Node
 from tests.lab.progress import Progress
 from tests.lab.servers import APISERVERS, KINDS, MOST_NODES, Apiserver, Etcd, Server
 

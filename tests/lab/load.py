@@ -24,7 +24,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:  # the script has nothing but the standard library
-    from tests.lab.hosts import Node
+    from tests.lab.nodes import Node
 
 TICK = 0.002
 PATIENCE = 5.0

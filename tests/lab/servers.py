@@ -13,9 +13,10 @@ from ipaddress import IPv4Address
 from pathlib import Path
 
 from tests.lab import keys, kubernetes
-from tests.lab.hosts import Host, Node
+from tests.lab.hosts import Host
 from tests.lab.machine import run
 from tests.lab.network import subnet
+from tests.lab.nodes import Node
 
 APISERVERS = 3
 APISERVER_PORT = 6443

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Self
 
 from tests.lab import kubernetes
-from tests.lab.hosts import Node
+from tests.lab.nodes import Node
 
 AGAIN = 'while :; do "$@"; done'
 READY = 120.0

@@ -1,0 +1,1 @@
+"""hosts.toml: how it is read, checked and written, and the files that are rendered from it."""

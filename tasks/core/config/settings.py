@@ -1,0 +1,98 @@
+"""hosts.toml -> frozen dataclasses: find the file, read it, report all that is wrong in it."""
+
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+
+from ..errors import UsageError
+from . import sections
+from .address import Endpoint, NodeSpec, parse_endpoint, parse_node
+from .model import LOCAL, Build, Check, Proxy, Rollout, Settings, Ssh, expanded
+
+__all__ = [
+    "ENVIRONMENT",
+    "FILE_NAME",
+    "LOCAL",
+    "Build",
+    "Check",
+    "Endpoint",
+    "NodeSpec",
+    "Proxy",
+    "Rollout",
+    "Settings",
+    "SettingsError",
+    "Ssh",
+    "find",
+    "load",
+    "parse",
+    "parse_endpoint",
+    "parse_node",
+]
+
+ENVIRONMENT = "KUBE_NGINX_HOSTS"
+FILE_NAME = "hosts.toml"
+
+
+class SettingsError(UsageError):
+    """hosts.toml is missing or wrong; `problems` are its lines, `FILE: KEY: what, what instead`."""
+
+    def __init__(self, *problems: str) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+def find(configured: str | None = None, beside: Path | None = None) -> Path:
+    """The file to use: $KUBE_NGINX_HOSTS, else `configured`, else ./hosts.toml, else in `beside`.
+
+    `configured` is the value of the Invoke configuration key kube_nginx.hosts_file; a relative one
+    is looked for here, then in `beside`. `beside` is the folder of the fabfile, or the fabfile.
+    Raises SettingsError that says where it looked.
+    """
+    folder = beside.parent if beside is not None and beside.is_file() else beside
+    if named := os.environ.get(ENVIRONMENT, ""):
+        return _first(ENVIRONMENT, [expanded(named)])
+    if configured:
+        wanted = expanded(configured)
+        return _first("kube_nginx.hosts_file", [wanted, *([folder / wanted] if folder else [])])
+    return _first("", [Path(FILE_NAME), *([folder / FILE_NAME] if folder else [])])
+
+
+def load(path: Path) -> Settings:
+    """Read and check the file at `path`; raises SettingsError with all that is wrong in it."""
+    return parse(_read(path), path)
+
+
+def parse(data: Mapping[str, object], path: Path) -> Settings:
+    """Check `data`, what tomllib read from `path`; raises SettingsError with all that is wrong."""
+    problems: list[str] = []
+    settings = sections.read(data, path, problems)
+    if problems:
+        raise SettingsError(*(f"{path}: {problem}" for problem in problems))
+    return settings
+
+
+def _read(path: Path) -> Mapping[str, object]:
+    try:
+        return tomllib.loads(path.read_bytes().decode("utf-8-sig"))
+    except UnicodeDecodeError as error:
+        raise SettingsError(f"{path}: byte {error.start}: not UTF-8; save the file as UTF-8") from None
+    except OSError as error:
+        raise SettingsError(f"{path}: cannot be read: {error.strerror}") from None
+    except RecursionError:
+        raise SettingsError(f"{path}: not TOML: nested too deeply") from None
+    except ValueError as error:
+        raise SettingsError(f"{path}: not TOML: {error}") from None
+
+
+def _first(source: str, candidates: list[Path]) -> Path:
+    for candidate in candidates:
+        if os.path.exists(candidate):
+            return candidate
+    places = ", ".join(dict.fromkeys(os.path.abspath(candidate) for candidate in candidates))
+    if source:
+        raise SettingsError(f"{places}: not found, though {source} names it; correct or unset {source}")
+    raise SettingsError(
+        f"{FILE_NAME}: not found; looked for {places}. fab init writes one; or name it in the environment "
+        f"variable {ENVIRONMENT} or the Invoke configuration key kube_nginx.hosts_file"
+    )

@@ -1,0 +1,1 @@
+"""How nginx is fetched, compiled and kept."""

@@ -1,0 +1,133 @@
+"""The source tarball: from the first mirror that has it, and trusted only by its sha256."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import secrets
+import tarfile
+import urllib.error
+import urllib.request
+import zlib
+from collections.abc import Callable
+from hashlib import sha256
+from pathlib import Path, PurePosixPath
+
+from ..config.settings import Build
+from ..errors import StepError, reason
+from . import apt
+
+PATIENCE = 20.0  # seconds in which a mirror must send something
+_CHUNK = 64 * 1024
+
+Progress = Callable[[int, int | None], None]
+
+
+def tarball_path(build: Build, folder: Path) -> Path:
+    """Where the tarball is kept."""
+    return folder / f"nginx-{build.version}.tar.gz"
+
+
+def fetch(build: Build, folder: Path, progress: Progress, patience: float = PATIENCE) -> bool:
+    """Sees that the right tarball is in `folder`; true if it had to be transferred.
+
+    Raises StepError: no mirror has it (each one's reason is told), its sha256 is not the pinned one, or
+    an entry would leave its folder. A wrong or partial file is removed.
+    """
+    try:
+        return _fetch(build, folder, progress, patience)
+    except OSError as error:
+        raise StepError(
+            f"cannot keep nginx-{build.version}.tar.gz in {folder}: {error.strerror}",
+            hint="set build.work_dir to a folder that you may write to",
+        ) from None
+
+
+def _fetch(build: Build, folder: Path, progress: Progress, patience: float) -> bool:
+    final = tarball_path(build, folder)
+    if final.exists() and file_sha256(final) == build.sha256:
+        return False
+    final.unlink(missing_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    fresh = folder / f".{final.name}.{secrets.token_hex(4)}.part"
+    try:
+        mirror = _first_mirror(build, fresh, progress, patience)
+        _check(build, fresh, mirror)
+        os.replace(fresh, final)
+    finally:
+        fresh.unlink(missing_ok=True)
+    return True
+
+
+def file_sha256(path: Path) -> str:
+    """The sum of a file, in hexadecimal."""
+    return sum_of(path.read_bytes())
+
+
+def sum_of(content: bytes) -> str:
+    """The sha256 of bytes, in hexadecimal."""
+    return sha256(content).hexdigest()
+
+
+def _first_mirror(build: Build, fresh: Path, progress: Progress, patience: float) -> str:
+    refusals = []
+    for mirror in build.mirrors:
+        try:
+            if mirror.startswith("apt:"):
+                apt.download(mirror[4:], build.version, fresh, progress)
+            else:
+                _download(f"{mirror.rstrip('/')}/nginx-{build.version}.tar.gz", fresh, progress, patience)
+            return mirror
+        except StepError as error:
+            refusals.append(f"{mirror}: {error.message}")
+        except (OSError, http.client.HTTPException) as error:
+            refusals.append(f"{mirror}: {_reason(error)}")
+    raise StepError(
+        f"no mirror has nginx-{build.version}.tar.gz",
+        tail="\n".join(refusals),
+        hint="add a mirror that you reach to build.mirrors: a URL prefix, file:///folder/, or apt:SUITE",
+    )
+
+
+def _download(url: str, target: Path, progress: Progress, patience: float) -> None:
+    with urllib.request.urlopen(url, timeout=patience) as answer, target.open("wb") as file:
+        length = answer.headers.get("Content-Length")
+        total = int(length) if length and length.isdigit() else None
+        done = 0
+        while chunk := answer.read(_CHUNK):
+            file.write(chunk)
+            done += len(chunk)
+            progress(done, total)
+    if total is not None and done != total:
+        raise StepError(f"hung up after {done} of {total} bytes")
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, urllib.error.HTTPError):
+        return f"answered {error.code} {error.reason}"
+    inner = error.reason if isinstance(error, urllib.error.URLError) else error
+    if isinstance(inner, TimeoutError):
+        return "sent nothing in time"
+    return reason(inner) if isinstance(inner, BaseException) else str(inner)
+
+
+def _check(build: Build, file: Path, mirror: str) -> None:
+    seen = file_sha256(file)
+    if seen != build.sha256:
+        raise StepError(
+            f"nginx-{build.version}.tar.gz from {mirror} is not the pinned file; it was removed",
+            tail=f"sha256 expected {build.sha256}\nsha256 received {seen}",
+            hint="do not use that mirror, or correct build.sha256 if the pin is wrong",
+        )
+    try:
+        with tarfile.open(file, "r:gz") as archive:
+            strangers = [m.name for m in archive if not _stays_inside(m, f"nginx-{build.version}")]
+    except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
+        raise StepError(f"nginx-{build.version}.tar.gz is not a tarball: {error}") from None
+    if strangers:
+        raise StepError(f"nginx-{build.version}.tar.gz holds entries outside its folder: {strangers[0]}")
+
+
+def _stays_inside(member: tarfile.TarInfo, top: str) -> bool:
+    parts = PurePosixPath(member.name).parts
+    return bool(parts) and parts[0] == top and ".." not in parts and (member.isfile() or member.isdir())

@@ -1,0 +1,1 @@
+"""Which apiservers a node reaches, seen through SSH."""

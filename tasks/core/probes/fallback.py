@@ -1,0 +1,84 @@
+"""Where sshd forbids forwarding: what a program on the node meets instead."""
+
+from __future__ import annotations
+
+import re
+from base64 import b64decode
+from collections.abc import Iterator, Sequence
+from email import message_from_string
+
+from ..config.address import REACHED_AT, Endpoint
+from ..remote.commands import script
+from ..remote.node import Node
+from .probe import Seen, ahead
+from .tunnel import FORBIDDEN
+
+_TIMED_OUT = 124  # coreutils' timeout
+_CURL = {
+    6: ("no address", "does not resolve"),
+    7: ("refused", "could not be connected to"),
+    28: ("no answer", "did not answer in time"),
+    35: ("TLS failed", "did not finish the TLS handshake"),
+    52: ("closed", "closed the connection instead of answering"),
+    60: ("TLS failed", "did not finish the TLS handshake"),
+}
+_OPENSSL = re.compile(r"^([0-9A-F]+:error:|(read|write):errno=).*\n?", re.M)  # what it thinks of a plain end
+_NOTHING = (
+    f"{FORBIDDEN} (AllowTcpForwarding, PermitOpen), and the node has no curl, openssl or bash to try with"
+)
+
+
+def ask(node: Node, endpoints: Sequence[Endpoint], timeout: int) -> dict[Endpoint, Seen]:
+    """What a program on the node meets at each endpoint, `timeout` seconds for each. Raises StepError."""
+    ended = node.sh(command(endpoints, timeout), root=False, timeout=timeout + 30)
+    return parse(ended.stdout, endpoints)
+
+
+def command(endpoints: Sequence[Endpoint], timeout: int) -> str:
+    """The script that asks."""
+    targets = " ".join(f"{n},{REACHED_AT.get(e.host, e.host)},{e.port}" for n, e in enumerate(endpoints))
+    return script("check", targets=targets, seconds=timeout)
+
+
+def parse(text: str, endpoints: Sequence[Endpoint]) -> dict[Endpoint, Seen]:
+    """Reads the script's `kn.KEY=VALUE` lines."""
+    values = dict(line[3:].partition("=")[::2] for line in text.splitlines() if line.startswith("kn."))
+    tool = values.get("tool", "")
+    return {e: _seen(tool, values.get(f"cell.{n}", "").split()) for n, e in enumerate(endpoints)}
+
+
+def _seen(tool: str, fields: Sequence[str]) -> Seen:
+    if not tool or len(fields) < 2:
+        return Seen(None, "forbidden", _NOTHING)
+    status, now = int(fields[0]), float(fields[1])
+    text = b64decode("".join(fields[2:])).decode(errors="replace")
+    if answer := re.search(r"^HTTP/\S+ (\d{3}).*\n((?:.*\n)*)", text.replace("\r\n", "\n") + "\n", re.M):
+        told = message_from_string(answer[2])
+        note = f"{FORBIDDEN}: {tool} on the node asked, and the certificate was not looked at"
+        body, date = _OPENSSL.sub("", str(told.get_payload())), str(told.get("Date", ""))
+        return Seen(True, text=note, status=int(answer[1]), body=body, clock=ahead(date, now), by=tool)
+    if tool == "bash" and status == 0:
+        text = f"{FORBIDDEN}: bash on the node could connect, and what answers is not known"
+        return Seen(None, "open", text, by=tool)
+    word, why = _missed(tool, status, text)
+    return Seen(False, word, f"{why}; {FORBIDDEN}, so this is what {tool} on the node met", by=tool)
+
+
+def _missed(tool: str, status: int, text: str) -> tuple[str, str]:
+    """Why there was no answer: a word for the table, and more words."""
+    if tool == "curl" and status in _CURL:
+        return _CURL[status]
+    if status == _TIMED_OUT:
+        return _CURL[28]
+    for said, word, why in _said():
+        if said in text:
+            return word, why
+    return "no way", f"{tool} ended with status {status}"
+
+
+def _said() -> Iterator[tuple[str, str, str]]:
+    yield "Connection refused", "refused", "refused the connection"
+    for words in ("not known", "failure in name resolution", "No address associated"):
+        yield words, "no address", "does not resolve"
+    for words in ("No route to host", "Network is unreachable"):
+        yield words, "no route", f"cannot be reached: {words}"

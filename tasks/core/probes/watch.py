@@ -1,0 +1,87 @@
+"""Looking again and again, until Ctrl-C."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from io import StringIO
+from time import sleep
+
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
+
+from ..errors import UsageError
+
+EVERY = 2.0
+
+
+def seconds_of(watch: object) -> float | None:
+    """The pause between two looks that `--watch [SECONDS]` asks for; None: it was not given.
+
+    Raises UsageError.
+    """
+    if watch in (None, False):
+        return None
+    if watch is True:
+        return EVERY
+    try:
+        seconds = float(str(watch))
+    except ValueError:
+        seconds = 0.0
+    if not 0.1 <= seconds <= 3600:
+        raise UsageError(f"--watch {watch}: seconds are wanted, from 0.1 to 3600, such as --watch 5")
+    return seconds
+
+
+Draw = Callable[[Console], None]
+"""Draws what a look saw."""
+
+
+def watch(console: Console, seconds: float, look: Callable[[], Draw]) -> Draw:
+    """Looks and draws until Ctrl-C; in place on a terminal, else one picture below the other.
+
+    What draws the last look that was finished is returned; before the first one is, KeyboardInterrupt
+    goes on to the caller.
+    """
+    last = None
+    show, end = _in_place(console) if console.is_terminal else (lambda draw: draw(console), lambda: None)
+    try:
+        while True:
+            draw = last = look()
+            show(_headed(draw, seconds))
+            if getattr(console, "broken", False):  # nobody reads
+                return draw
+            sleep(seconds)
+    except KeyboardInterrupt:
+        if last is None:
+            raise
+        return last
+    finally:
+        end()
+
+
+def _headed(draw: Draw, seconds: float) -> Draw:
+    head = f"{datetime.now():%H:%M:%S}, every {seconds:g} s, until Ctrl-C"
+
+    def headed(console: Console) -> None:
+        console.print(head, highlight=False, markup=False)
+        draw(console)
+        if not console.is_terminal:
+            console.print()
+
+    return headed
+
+
+def _in_place(console: Console) -> tuple[Callable[[Draw], None], Callable[[], None]]:
+    """What shows a picture where the last one was, and what removes it."""
+    live = Live(Text("looking ..."), console=console, auto_refresh=False, transient=True)
+    live.start(refresh=True)
+
+    def show(draw: Draw) -> None:
+        # drawn elsewhere: what is printed on the console itself would come above the picture, and stay
+        paper = StringIO()
+        draw(Console(file=paper, force_terminal=True, width=console.width, no_color=console.no_color))
+        live.update(Text.from_ansi(paper.getvalue().rstrip("\n")), refresh=True)
+
+    return show, live.stop

@@ -1,0 +1,1 @@
+"""Hosts: connections, what is known of them, what is run there."""

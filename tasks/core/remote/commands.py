@@ -1,0 +1,151 @@
+"""Shell text for the nodes: pure functions, POSIX sh and coreutils, every value quoted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.resources import files
+from shlex import quote
+
+from ..config.render import TEMPLATES
+from ..config.settings import Proxy
+
+UNIT = "kube-nginx.service"
+UNIT_PATH = f"/etc/systemd/system/{UNIT}"
+
+_WHY = f"journalctl -u {UNIT} -n 8 --no-pager -o cat >&2"
+_PREAMBLE = "set -u; umask 022; LC_ALL=C; PATH=$PATH:/usr/sbin:/sbin; export LC_ALL PATH\n"
+_PROPERTIES = (
+    "LoadState,UnitFileState,ActiveState,SubState,Result,MainPID,NRestarts,"
+    "ActiveEnterTimestamp,ActiveEnterTimestampMonotonic,NeedDaemonReload,DropInPaths"
+)
+
+
+def binary_path(proxy: Proxy) -> str:
+    """Where the binary is on a node (runbook: "rename the binary to kube-nginx")."""
+    return f"{proxy.prefix}/sbin/kube-nginx"
+
+
+def conf_path(proxy: Proxy) -> str:
+    """Where the configuration is on a node."""
+    return f"{proxy.prefix}/conf/kube-nginx.conf"
+
+
+def shell(script: str) -> str:
+    """`script` as one command for whatever login shell the user has there."""
+    return f"sh -c {quote(_PREAMBLE + script)}"
+
+
+def detached(script: str) -> str:
+    """`script` so that it goes on to its end whatever becomes of the connection, and of sudo."""
+    return f"setsid sh -c {quote(script)} </dev/null & wait $!"
+
+
+def leashed(script: str) -> str:
+    """`script` in a process group that ends when our side of the connection does.
+
+    sshd leaves a command running when its channel closes; all that the command can notice is the
+    end of its standard input.
+    """
+    return (
+        f"exec 3<&0; setsid sh -c {quote(script)} </dev/null 3<&- & job=$!\n"
+        '( cat <&3 >/dev/null; kill -TERM "-$job" ) >/dev/null 2>&1 & watch=$!\n'
+        'wait "$job"; status=$?; kill "$watch" 2>/dev/null; exit "$status"'
+    )
+
+
+def script(*names: str, **given: object) -> str:
+    """Scripts of templates/, one after the other, with what they are given as shell variables before them."""
+    lines = [f"{key}={quote(str(value))}" for key, value in given.items()]
+    texts = [files(TEMPLATES).joinpath(f"{name}.sh").read_text(encoding="utf-8") for name in names]
+    return "\n".join([f"# {names[-1]}.sh", *lines, *texts])
+
+
+def on_node(proxy: Proxy, *names: str, **given: object) -> str:
+    """Scripts that need what all of them have in common (templates/common.sh)."""
+    return script("common", *names, prefix=proxy.prefix, unit=UNIT, unit_path=UNIT_PATH, **given)
+
+
+def survey(proxy: Proxy, names: Sequence[str] = ()) -> str:
+    """Everything later steps need to know of a node, as lines `kn.KEY=VALUE`; it resolves `names`, too."""
+    ports = " ".join(f"{address.port:04X}" for address in proxy.listen)
+    hosts = " ".join(names)
+    return on_node(proxy, "survey", user=proxy.user, ports=ports, hosts=hosts, properties=_PROPERTIES)
+
+
+def sessions(proxy: Proxy, names: Sequence[str]) -> str:
+    """The survey, and in lines `kn.peer.ADDRESS=COUNT` with whom the service has sessions."""
+    return f"{survey(proxy, names)}\n{script('sessions')}"
+
+
+def drill(action: str, flows: str, seconds: int = 0) -> str:
+    """Cuts the node off from the addresses in `flows`, or heals it: see templates/drill.sh."""
+    return script("drill", action=action, flows=flows, seconds=seconds)
+
+
+def mkdir(proxy: Proxy) -> str:
+    """The three directories, and the service's own user where there is one."""
+    return on_node(proxy, "prepare", user=proxy.user)
+
+
+def tidy(proxy: Proxy) -> str:
+    """Removes what a run that was cut off has left behind; only for whoever has the node's lock."""
+    return on_node(proxy, "tidy")
+
+
+def receive(destination: str, size: int, sha256: str, mode: str, owner: str = "0:0") -> str:
+    """Takes `size` bytes from standard input and renames them over `destination`; nothing is half written.
+
+    The temporary file is beside the destination, so that the rename is atomic and the file gets that
+    folder's SELinux label.
+    """
+    folder, name = destination.rsplit("/", 1)
+    chown = f'chown {owner} "$new"; ' if owner else ""
+    return (
+        f"new={quote(f'{folder}/.{name}.part')}; to={quote(destination)}\n"
+        f"[ -d {quote(folder)} ] || "
+        f"{{ echo {quote(f'{folder} does not exist; make it first: fab mkdir')} >&2; exit 66; }}\n"
+        f"trap 'rm -f \"$new\"' EXIT\n"
+        f'head -c {size} > "$new"\n'
+        'sum=$(sha256sum < "$new" | cut -c1-64)\n'
+        f'if [ "$sum" != {sha256} ]; then\n'
+        f'  echo "the upload of $to arrived with sha256 $sum, not {sha256}" >&2\n'
+        f"  df -hP {quote(folder)} >&2; exit 65\nfi\n"
+        f'set -e; chmod {mode} "$new"; {chown}mv -f "$new" "$to"'
+    )
+
+
+def systemctl(verb: str) -> str:
+    """`systemctl VERB kube-nginx`; when it fails, the end of the journal is on stderr."""
+    return f"systemctl {verb} {UNIT} && exit 0; status=$?\n{_WHY}; exit $status"
+
+
+def daemon_reload() -> str:
+    """Has systemd read the unit files; says whether ours had changed since it last did."""
+    return (
+        f"systemctl show -p NeedDaemonReload {UNIT} | grep -q =yes && changed=1 || changed=0\n"
+        f"systemctl show -p LoadState {UNIT} | grep -q not-found && [ -e {UNIT_PATH} ] && changed=1\n"
+        'systemctl daemon-reload && echo "kn.changed=$changed"'
+    )
+
+
+def journal(lines: int, follow: bool) -> str:
+    """The unit's journal: the last `lines` lines, and whatever comes then."""
+    command = f"journalctl -q -u {UNIT} -n {lines} --no-pager -o short-iso"
+    return leashed(f"{command} -f") if follow else command
+
+
+def uninstall(proxy: Proxy) -> str:
+    """Removes the unit and what was shipped; a file of somebody else's keeps its folder."""
+    prefix = quote(proxy.prefix)
+    return (
+        f"if [ ! -e {UNIT_PATH} ] && [ ! -d {prefix}/sbin ] && [ ! -d {prefix}/conf ]; then\n"
+        "  echo kn.changed=0; exit 0\nfi\n"
+        f"if [ -e {UNIT_PATH} ]; then\n"
+        f"  systemctl stop {UNIT} || exit; systemctl disable {UNIT} || exit\n"
+        f"  rm -f {UNIT_PATH} && systemctl daemon-reload || exit\n"
+        f"  systemctl reset-failed {UNIT} 2>/dev/null\nfi\n"
+        f"rm -f /etc/systemd/system/*.wants/{UNIT}\n"
+        f"rm -rf {prefix}/conf {prefix}/logs {prefix}/sbin {prefix}/releases || exit\n"
+        f"rmdir {prefix} 2>/dev/null || {{ [ ! -e {prefix} ] || echo kn.kept=1; }}\n"
+        "echo kn.changed=1"
+    )

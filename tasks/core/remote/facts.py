@@ -1,0 +1,284 @@
+"""What one survey of a node saw."""
+
+from __future__ import annotations
+
+from base64 import b64decode
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from ipaddress import ip_address
+from sys import byteorder
+
+from ..config.settings import Endpoint
+
+CURRENT, PREVIOUS = "current", "previous"
+_ANY = ("0.0.0.0", "::")  # noqa: S104 - a socket on :: takes the port for IPv4 too
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """A file on a node: `mode` in octal, `owner` a number, `changed` its ctime in seconds."""
+
+    sha256: str
+    mode: str = "644"
+    owner: str = "0"
+    changed: float = 0.0
+
+    def matches(self, sha256: str, mode: str) -> bool:
+        """Whether it has this content and mode, and is root's."""
+        return (self.sha256, self.mode, self.owner) == (sha256, mode, "0")
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """A process that is not the service's and has a listen address; `unit` is "" if unknown."""
+
+    pid: int
+    unit: str
+    executable: str
+    name: str
+
+    def __str__(self) -> str:
+        where = f", {self.unit}" if self.unit and self.unit != self.name else ""
+        return f"{self.name} (PID {self.pid}{where})" if self.pid else "a process that cannot be seen"
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """The service's main process. Times are in seconds since the epoch, of the node's clock.
+
+    `identity` tells it from every other process since the node was installed.
+    """
+
+    pid: int
+    executable: str
+    sha256: str
+    version: str
+    started: float
+    identity: str
+    workers: Mapping[int, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """One node at one moment.
+
+    `files` and `texts` are by path, `unit` is systemd's view, `listening` maps each address that somebody
+    listens on to None (the service itself) or, for the wanted ports, to who it is. `kept` holds the
+    sha256 of each file of the releases `current` and `previous`, `recorded` what was last seen to be
+    taken, `leftovers` the files of a run that was cut off, or is under way. `free` is in bytes, `mounts`
+    holds mount options. `installed` is nginx's version in the binary on disk, "" if there is none.
+    `addresses` holds, of each name that the survey was asked for, what the node resolves it to: IP
+    addresses, or () if it does not resolve there; `resolver` is whether the node has the means to.
+    `clock` is by how many seconds the node's clock is ahead of this machine's (behind: less than 0), at
+    the least: what the round trip of the survey can explain is taken off.
+    """
+
+    arch: str = ""
+    uid: int = -1
+    user_id: str = ""
+    systemd: bool = False
+    libc: str = ""
+    free: int = 0
+    mounts: Mapping[str, str] = field(default_factory=dict)
+    directories: Mapping[str, str] = field(default_factory=dict)
+    files: Mapping[str, File] = field(default_factory=dict)
+    texts: Mapping[str, str] = field(default_factory=dict)
+    releases: Mapping[str, str] = field(default_factory=dict)
+    kept: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    recorded: Mapping[str, str] = field(default_factory=dict)
+    leftovers: tuple[str, ...] = ()
+    unit: Mapping[str, str] = field(default_factory=dict)
+    process: Process | None = None
+    uptime: float = 0.0
+    installed: str = ""
+    addresses: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    resolver: bool = True
+    clock: float = 0.0
+    listening: Mapping[Endpoint, Holder | None] = field(default_factory=dict)
+
+    @property
+    def active(self) -> bool:
+        """Whether the unit is active (running)."""
+        return (self.unit.get("ActiveState"), self.unit.get("SubState")) == ("active", "running")
+
+    @property
+    def enabled(self) -> bool:
+        """Whether the service starts at boot."""
+        return self.unit.get("UnitFileState") == "enabled"
+
+    @property
+    def masked(self) -> bool:
+        """Whether somebody has forbidden the unit."""
+        return self.unit.get("LoadState") == "masked"
+
+    @property
+    def state(self) -> str:
+        """The unit's state as `systemctl status` words it."""
+        if self.unit.get("LoadState") in ("not-found", None):
+            return "not installed"
+        return f"{self.unit.get('ActiveState')} ({self.unit.get('SubState')})"
+
+    @property
+    def active_seconds(self) -> float | None:
+        """Seconds since the unit became active; None while it is not."""
+        entered = int(self.unit.get("ActiveEnterTimestampMonotonic") or 0) / 1e6
+        return max(0.0, self.uptime - entered) if self.active and entered else None
+
+    @property
+    def restarts(self) -> int | None:
+        """How often systemd restarted it by itself; None before systemd 235, which does not count."""
+        text = self.unit.get("NRestarts", "")
+        return int(text) if text.isdigit() else None
+
+    @property
+    def version(self) -> str:
+        """The version that runs; "" if none does."""
+        return self.process.version if self.process else ""
+
+    @property
+    def replaced(self) -> bool:
+        """Whether another binary runs than the one on disk."""
+        return self.process is not None and self.process.sha256 not in {f.sha256 for f in self.files.values()}
+
+    def listens(self, wanted: Endpoint) -> bool:
+        """Whether the service itself has the listen address `wanted`."""
+        return self.listening.get(wanted, self) is None
+
+    def holder(self, wanted: Endpoint) -> Holder | None:
+        """Who else has `wanted`, or an address that excludes it; None if nobody has."""
+        for there, holder in self.listening.items():
+            if holder is not None and there.port == wanted.port and _excludes(there.host, wanted.host):
+                return holder
+        return None
+
+    def took(self, path: str, what: str) -> bool:
+        """Whether the running process has read the file at `path` as it is now.
+
+        `what` is the file's name in the record that every action of ours leaves: exact. For what others
+        did, the times of the process and of the file decide.
+        """
+        file, process = self.files.get(path), self.process
+        if file is None or process is None:
+            return False
+        if self.recorded.get("main") == process.identity and self.recorded.get(what) == file.sha256:
+            return True
+        starts = [process.started] if what == "unit" else [*process.workers.values()]
+        return bool(starts) and min(starts) > file.changed
+
+
+def _excludes(there: str, wanted: str) -> bool:
+    """Whether a listener on one address keeps another from listening on the same port.
+
+    One on :: has IPv4 too, as a rule; nginx's own listener on :: has not (ipv6only).
+    """
+    same_family = (":" in there) == (":" in wanted)
+    return there in (wanted, "::") or (same_family and (there in _ANY or wanted in _ANY))
+
+
+def parse(text: str, asked: float = 0.0, answered: float = 0.0) -> Facts:
+    """Reads the survey's `kn.KEY=VALUE` lines; whatever a login shell printed around them is skipped.
+
+    `asked` and `answered` are this machine's time before and after the survey, in seconds since the epoch;
+    without them nothing is known of the node's clock.
+    """
+    lines = [line[3:].partition("=")[::2] for line in text.splitlines() if line.startswith("kn.")]
+    values = dict(lines)
+
+    def below(prefix: str) -> dict[str, str]:
+        return {k[len(prefix) :]: v for k, v in lines if k.startswith(prefix)}
+
+    # what was in use or went away during the survey gives half a line: as good as none
+    whole = [(path, text.split()) for path, text in below("file.").items()]
+    return Facts(
+        arch=values.get("arch", ""),
+        uid=int(values.get("uid") or -1),
+        user_id=values.get("user", ""),
+        systemd=values.get("systemd") == "1",
+        libc=values.get("libc", ""),
+        free=int(values.get("free") or 0) * 1024,
+        mounts=below("mount."),
+        directories=below("dir."),
+        files={path: File(v[0], v[1], v[2], float(v[3])) for path, v in whole if len(v) == 4},
+        texts={path: b64decode(v).decode(errors="replace") for path, v in below("text.").items()},
+        releases=below("release."),
+        kept={which: below(f"kept.{which}.") for which in below("release.")},
+        recorded=below("recorded."),
+        leftovers=tuple(below("leftover.")),
+        unit=below("unit."),
+        process=_process(values, below("worker.")) if values.get("pid") else None,
+        uptime=float(values.get("uptime") or 0),
+        installed=_version(values.get("installed", "")),
+        addresses={name: _addresses(found) for name, found in below("address.").items()},
+        resolver=values.get("resolver") != "missing",
+        clock=_ahead(values, asked, answered) if answered else 0.0,
+        listening={from_kernel(text): _holder(owner) for text, owner in below("listen.").items()},
+    )
+
+
+def _process(values: Mapping[str, str], workers: Mapping[str, str]) -> Process:
+    booted = float(values["now"]) - float(values["uptime"])
+
+    def wall(ticks: str) -> float:
+        return booted + int(ticks or 0) / int(values.get("ticks") or 100)
+
+    return Process(
+        pid=int(values["pid"]),
+        executable=values.get("exe", ""),
+        sha256=values.get("running_sum", ""),
+        version=_version(values.get("running", "")),
+        started=wall(values.get("started", "")),
+        identity=f"{values.get('boot', '')}:{values['pid']}:{values.get('started', '')}",
+        workers={int(pid): wall(ticks) for pid, ticks in workers.items() if ticks},
+    )
+
+
+def _version(text: str) -> str:
+    return text.rpartition("nginx/")[2]
+
+
+def _addresses(text: str) -> tuple[str, ...]:
+    """Those that nginx can connect to, IPv4 first; for a link-local one it would need a zone."""
+    found = {ip_address(word) for word in text.split() if _is_address(word)}
+    plain = {getattr(ip, "ipv4_mapped", None) or ip for ip in found}
+    usable = [ip for ip in plain if ip.version == 4 or not ip.is_link_local]
+    return tuple(map(str, sorted(usable, key=lambda ip: (ip.version, int(ip)))))
+
+
+def _is_address(word: str) -> bool:
+    try:
+        return "%" not in str(ip_address(word))
+    except ValueError:
+        return False
+
+
+def _ahead(values: Mapping[str, str], asked: float, answered: float) -> float:
+    """Of all differences of the clocks with which the survey lay between the two times, the smallest."""
+    began, ended = float(values.get("now") or asked), float(values.get("end") or answered)
+    return min(max(0.0, ended - answered), began - asked)
+
+
+def _holder(text: str) -> Holder | None:
+    if text == "ours":
+        return None
+    fields = text.split()
+    if len(fields) != 4 or not fields[0].isdecimal():
+        return Holder(0, "", "", "unknown")
+    pid, unit, executable, name = fields
+    return Holder(int(pid), "" if unit == "-" else unit, executable, name)
+
+
+def from_kernel(text: str) -> Endpoint:
+    """The address of a line of /proc/net/tcp or tcp6: hexadecimal, in words of the host's order."""
+    address, _, port = text.partition(":")
+    words = [bytes.fromhex(address[i : i + 8]) for i in range(0, len(address), 8)]
+    packed = b"".join(word[::-1] if byteorder == "little" else word for word in words)
+    host = ip_address(packed)
+    return Endpoint(str(getattr(host, "ipv4_mapped", None) or host), int(port, 16))
+
+
+def as_kernel(endpoint: Endpoint) -> str:
+    """The opposite of what the survey reads: a listen address as /proc/net/tcp writes it."""
+    packed = ip_address(endpoint.host).packed
+    words = [packed[i : i + 4] for i in range(0, len(packed), 4)]
+    swapped = b"".join(word[::-1] if byteorder == "little" else word for word in words)
+    return f"{swapped.hex().upper()}:{endpoint.port:04X}"

@@ -1,0 +1,123 @@
+"""What every host gives back, and this machine as a host for builds."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import invoke
+
+from ..errors import StepError, last_lines
+from . import commands
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A command that has ended: its exit status and what it wrote."""
+
+    status: int
+    stdout: str
+    stderr: str
+
+    @property
+    def changed(self) -> bool:
+        """What scripts that know whether they changed anything say of it."""
+        return "kn.changed=1" in self.stdout.split()
+
+
+class Lines:
+    """A file-like object that hands whole lines to a function."""
+
+    def __init__(self, each: Callable[[str], None]) -> None:
+        self._each = each
+        self._rest = ""
+
+    def write(self, text: str) -> None:
+        *lines, self._rest = (self._rest + text).split("\n")
+        for line in lines:
+            self._each(line)
+
+    def flush(self) -> None:
+        """Lines go out when they are whole."""
+
+
+def runner_options(timeout: float | None, each_line: Callable[[str], None] | None) -> dict[str, Any]:
+    """How every command is run, here and over SSH: silently, without standard input, never raising."""
+    options: dict[str, Any] = {"hide": True, "warn": True, "in_stream": False, "timeout": timeout}
+    return options | ({"hide": "stderr", "out_stream": Lines(each_line)} if each_line else {})
+
+
+def ended_as(result: Any) -> Ended:
+    """Invoke's result as ours."""
+    return Ended(result.return_code, result.stdout, result.stderr)
+
+
+def failure(script: str, ended: Ended, tail: int) -> StepError:
+    """A command that ended with another status than 0, and its last `tail` lines: of stderr, else stdout."""
+    return StepError(
+        f"ended with status {ended.status}",
+        command=script,
+        status=ended.status,
+        tail=_last_words(ended, tail),
+    )
+
+
+def too_late(script: str, error: invoke.exceptions.CommandTimedOut, tail: int) -> StepError:
+    """A command that did not end in time."""
+    words = _last_words(ended_as(error.result), tail)
+    return StepError(f"did not end within {error.timeout:g} s", command=script, tail=words)
+
+
+def _last_words(ended: Ended, count: int) -> str:
+    return last_lines(ended.stderr, count) or last_lines(ended.stdout, count)
+
+
+class _Leashed(invoke.runners.Local):
+    """Runs what `commands.leashed` made of a script; a timeout lets go of the leash.
+
+    Invoke's own kill ends only the outermost shell, and then waits for as long as any of its
+    children holds its output open.
+    """
+
+    def kill(self) -> None:
+        self.close_proc_stdin()
+
+
+class Local:
+    """This machine, for builds; it never becomes root by itself."""
+
+    label = "local"
+
+    def sh(
+        self,
+        script: str,
+        *,
+        root: bool = True,
+        timeout: float | None = 90,
+        each_line: Callable[[str], None] | None = None,
+        check: bool = True,
+        tail: int = 5,
+    ) -> Ended:
+        """Runs a POSIX sh script here. Raises StepError as `Node.sh` does."""
+        if platform.system() != "Linux":
+            raise StepError(
+                f"this machine runs {platform.system()}, the nodes run Linux",
+                hint='name a Linux host that you reach over SSH: build.hosts = ["build-1"]',
+            )
+        kwargs = runner_options(timeout, each_line)
+        try:
+            leashed = commands.shell(commands.leashed(f"set -u\n{script}"))
+            result: Any = _Leashed(invoke.Context()).run(leashed, shell="/bin/sh", **kwargs)
+        except invoke.exceptions.CommandTimedOut as error:
+            raise too_late(script, error, tail) from None
+        ended = ended_as(result)
+        if check and ended.status:
+            raise failure(script, ended, tail)
+        return ended
+
+    def fetch(self, path: str) -> bytes:
+        """A file's content."""
+        return Path(path).read_bytes()

@@ -1,0 +1,181 @@
+"""An SSH connection that checks host keys, shares gateways, and explains why it could not be made."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from random import uniform
+from time import monotonic, sleep
+from typing import Any
+
+import fabric
+import paramiko
+
+from ..config.settings import NodeSpec, parse_node
+from ..errors import StepError, UsageError, reason
+from .hostkeys import changed_key, lookup_name
+from .ssh import Session
+
+KEEPALIVE = 10  # seconds between questions to a host from which nothing has come
+GONE_AFTER = 15  # seconds without an acknowledgement, after which a host is taken for gone
+BACK_OFF = (0.2, 2.0)  # seconds: the longest pause before the second try, and before any
+REFUSED_FOR = 3.0  # seconds in which a rebooting sshd may begin to listen
+_AUTH_HINT = "set ssh.user or ssh.identity in hosts.toml, or IdentityFile in ssh_config"
+
+
+class Link(fabric.Connection):  # type: ignore[misc]
+    """A connection to one host. `label` is its name in reports; everything else is Fabric's."""
+
+    label: str = ""
+    session: Session
+    # Fabric's connections are equal when user, host and port are; two nodes behind two gateways may be so
+    __eq__ = object.__eq__
+    __hash__ = object.__hash__
+    _never_opened: StepError | None = None
+
+    def __init__(
+        self,
+        spec: NodeSpec,
+        session: Session,
+        gateway: fabric.Connection | str | bool | None = None,
+        connect_kwargs: dict[str, Any] | None = None,
+    ) -> None:
+        ssh = session.ssh
+        own = session.config.base_ssh_config.lookup(spec.host)
+        exclusive = own.get("identitiesonly", "no") == "yes"
+        kwargs: dict[str, Any] = {
+            "banner_timeout": ssh.connect_timeout,
+            "auth_timeout": ssh.connect_timeout,
+            "channel_timeout": ssh.connect_timeout,
+            "allow_agent": not exclusive,
+            "look_for_keys": not exclusive,
+            **(session.connect_kwargs if connect_kwargs is None else connect_kwargs),
+        }
+        if ssh.identity:
+            given = kwargs.get("key_filename") or []
+            given = [given] if isinstance(given, str) else list(given)
+            kwargs["key_filename"] = [*given, ssh.identity]
+        super().__init__(
+            spec.host,
+            user=spec.user or ssh.user or None,
+            port=spec.port or ssh.port or None,
+            config=session.config,
+            gateway=gateway if gateway is not None else (gateway_for(spec, session) or False),
+            connect_timeout=ssh.connect_timeout,
+            connect_kwargs=kwargs,
+        )
+        keys = self.connect_kwargs.get("key_filename", [])
+        # as OpenSSH does: an IdentityFile that is not there is passed over
+        self.connect_kwargs["key_filename"] = [key for key in keys if Path(key).expanduser().is_file()]
+        for name, value in (("label", spec.name), ("session", session)):
+            object.__setattr__(self, name, value)
+
+    def open(self) -> None:
+        """Connects, unless connected.
+
+        Raises StepError: unreachable, refused, a host key that is unknown or changed, or a login
+        that failed. What sshd drops because too many come at once (MaxStartups) is tried again until
+        ssh.connect_timeout seconds have passed, what is refused for 3 s at most.
+        """
+        if self.is_connected:
+            return
+        if isinstance(self.gateway, Link):
+            self.gateway.open_as_gateway()
+        if missing := self.session.missing_file():
+            raise StepError(f"{missing} does not exist", unreachable=True)
+        began = monotonic()
+        for pause in _pauses():
+            try:
+                self._connect()
+            except (paramiko.SSHException, OSError, EOFError, UnicodeError) as error:
+                left = began + self._patience(error) - monotonic()
+                if left <= 0:
+                    raise self._explain(error) from None
+            else:
+                return
+            sleep(min(pause, left))
+
+    def open_as_gateway(self) -> None:
+        """Connects once for all nodes behind it; if that fails, it fails for all of them at once."""
+        with self.session.gateways_lock:  # two threads must not open one connection
+            if self._never_opened:
+                raise self._never_opened
+            try:
+                self.open()
+            except StepError as error:
+                message = f"the gateway {self.label}: {error.message}"
+                failed = StepError(message, hint=error.hint, unreachable=True)
+                object.__setattr__(self, "_never_opened", failed)
+                raise failed from None
+
+    def _connect(self) -> None:
+        name = lookup_name(self.host, self.port)
+        self.session.known_hosts.prepare(self.client, name, self.ssh_config)
+        super().open()
+        transport = self.client.get_transport()
+        transport.set_keepalive(KEEPALIVE)
+        if isinstance(transport.sock, socket.socket):
+            transport.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux; elsewhere the timeouts of each step remain
+                transport.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, GONE_AFTER * 1000)
+
+    def _patience(self, error: BaseException) -> float:
+        """For how many seconds after the first try `error` may still be cured by another one."""
+        if isinstance(error, paramiko.ssh_exception.NoValidConnectionsError):
+            refused = any(isinstance(e, ConnectionRefusedError) for e in error.errors.values())
+            return min(REFUSED_FOR, self.connect_timeout) if refused else 0
+        dropped = isinstance(error, ConnectionResetError) or "SSH protocol banner" in str(error)
+        return float(self.connect_timeout) if dropped else 0
+
+    def _explain(self, error: Exception) -> StepError:
+        where = f"{self.host}:{self.port}"
+        if isinstance(error, paramiko.BadHostKeyException):
+            return changed_key(lookup_name(self.host, self.port), error.key, error.expected_key)
+        if isinstance(error, paramiko.AuthenticationException):
+            message = f"{self.user}@{where} refused the login: {error}"
+            return StepError(message, hint=_AUTH_HINT, unreachable=True)
+        if isinstance(error, socket.gaierror):
+            message = f"the name {self.host} cannot be resolved: {error.strerror}"
+            return StepError(message, unreachable=True)
+        if isinstance(error, paramiko.ssh_exception.NoValidConnectionsError):
+            error = next(iter(error.errors.values()))
+        return StepError(f"cannot connect to {where}: {reason(error)}", unreachable=True)
+
+
+def gateway_for(spec: NodeSpec, session: Session) -> Link | str | None:
+    """The jump host (or ProxyCommand) for a node; one connection serves all nodes behind it.
+
+    hosts.toml's ssh.gateway wins over ssh_config's ProxyJump and ProxyCommand.
+    """
+    own = session.config.base_ssh_config.lookup(spec.host)
+    jump = session.ssh.gateway or str(own.get("proxyjump", "none"))
+    if jump != "none":
+        return _gateway(jump, spec.host, session)
+    command = str(own.get("proxycommand", "none"))
+    return command if command != "none" else None
+
+
+def _gateway(jump: str, behind: str, session: Session) -> Link | None:
+    """The last hop of `jump` (ssh_config(5), ProxyJump), itself reached through the earlier ones."""
+    earlier, _, last = jump.rpartition(",")
+    try:
+        spec = parse_node(last.strip().removeprefix("ssh://"))
+    except ValueError as error:
+        raise UsageError(f"the gateway of {behind}: {last}: {error}") from None
+    if spec.host == behind:
+        return None
+    with session.gateways_lock:
+        if jump not in session.gateways:
+            via = _gateway(earlier, spec.host, session) if earlier else None
+            session.gateways[jump] = Link(spec, session, gateway=via or False)
+        gateway: Link = session.gateways[jump]
+        return gateway
+
+
+def _pauses() -> Iterator[float]:
+    """Seconds before each new try: random, or all that were dropped together would come back together."""
+    longest, limit = BACK_OFF
+    while True:
+        yield uniform(0, longest)  # noqa: S311 - nothing secret
+        longest = min(longest * 2, limit)

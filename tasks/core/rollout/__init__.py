@@ -1,0 +1,1 @@
+"""From what a node is to what it is to be: the release, the plan, the order of nodes."""

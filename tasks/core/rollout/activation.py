@@ -1,0 +1,234 @@
+"""One node changes over: what is brought there, the script that does it, the proof, the way back."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from ..config import rules
+from ..config.settings import Endpoint, Rollout, Settings
+from ..errors import StepError
+from ..probes import reach
+from ..remote import commands
+from ..remote.facts import PREVIOUS, Facts, as_kernel
+from ..remote.host import Ended
+from ..remote.lock import LOCK
+from ..remote.node import Node
+from ..report import Outcome
+from .plan import RESTART, STOP, UPGRADE
+from .release import MODES, Release, found
+
+ROLLED_BACK, FAILED = "rolled back", "failed"
+_UNKNOWN = (
+    "the node finishes by itself, with the new release or the old one; see which: fab status --limit {nodes}"
+)
+_LOST = "; and what was there before does not come back: "
+_BEFORE = {
+    "1": "",
+    "0": "; nothing ran there before, so it is stopped",
+    "trying": "; systemd goes on trying to start what was there before",
+}
+# a second upgrade would wait until the sessions of the first have ended, and this one leads nowhere
+_BACK_BY = {UPGRADE: RESTART}
+_UNSTAGED = {
+    65: (
+        "other bytes arrived there than were sent",
+        "nothing was changed; is the disk full, or the network bad?",
+    ),
+    67: ("nginx refuses the new release there", "nothing was changed; correct hosts.toml, or build again"),
+}
+"""By the exit status of templates/stage.sh: what is told, and what is to be done."""
+
+# nginx's lines without time and PID are the same on every node, and told once
+_STAMP = re.compile(r"\d{4}/\d\d/\d\d \d\d:\d\d:\d\d (?=\[)|(?<=\] )\d+#\d+: ")
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What a node is to do: `action` of the plan, `result` as the recap words it.
+
+    `release` is put in place first ("": the files stay as they are). `previous` is what `fab rollback`
+    goes to afterwards: "-" is what is there now, "" nothing. `boot` is "1" or "0" if it is to start at
+    boot, or not. `was` overrides what the node finds of itself, when it goes back. `listen` is None for the
+    addresses of hosts.toml, which another release may not have.
+    """
+
+    action: str
+    result: str
+    release: str = ""
+    previous: str = "-"
+    strays: tuple[int, ...] = ()
+    boot: str = ""
+    was: Mapping[str, str] = field(default_factory=dict)
+    listen: tuple[Endpoint, ...] | None = None
+
+
+def stage(node: Node, release: Release, settings: Settings, facts: Facts) -> None:
+    """Brings a release to the node, beside what runs there, and tests it there as the service's user.
+
+    Raises StepError: other bytes arrived, no room, or nginx refuses the configuration there.
+    """
+    proxy, there = settings.proxy, found(facts, settings.proxy)
+    kept = next((facts.kept[which] for which, name in facts.releases.items() if name == release.name), {})
+    needed = {
+        name: content
+        for name, content in release.contents.items()
+        if release.sums[name] not in (there.get(name), kept.get(name))
+    }
+    parts = [
+        f"{name} {MODES[name]} {release.sums[name]} {len(needed.get(name, b''))}" for name in release.contents
+    ]
+    newer = rules.number(release.version) >= rules.ERROR_LOG_OPTION_SINCE
+    script = commands.on_node(
+        proxy,
+        "prepare",
+        "tidy",
+        "stage",
+        user=proxy.user,
+        release=release.name,
+        parts="\n".join(parts),
+        options="-e stderr" if newer else "",
+    )
+    try:
+        node.feed(f"exec 3<&0\n{script}", b"".join(needed.values()))
+    except StepError as error:
+        message, hint = _UNSTAGED.get(error.status or 0, (error.message, error.hint))
+        tail = _STAMP.sub("", error.tail)
+        raise StepError(message, status=error.status, tail=tail, hint=hint) from None
+    finally:
+        node.forget()
+
+
+@dataclass(frozen=True, slots=True)
+class Activation:
+    """A node changes over. `me` is the holder of its lock."""
+
+    node: Node
+    settings: Settings
+    rollout: Rollout
+    me: str
+
+    def carry_out(self, order: Order) -> Outcome:
+        """Does what `order` says, and proves that an apiserver is reached through it, or goes back."""
+        facts = self.node.survey(self.settings.proxy)
+        ended = self._run(order, facts)
+        if _said(ended, "result") != "done":
+            return _went_back(order, ended, self.settings)
+        proof = self._prove(order)
+        if proof.state == "failed":
+            return self._go_back(order, facts, ended, proof.text) if order.release else _failed(proof.text)
+        state = "warning" if proof.state == "warning" else "changed"
+        return Outcome(state, f"{order.result}, {proof.text}", {"result": order.result})
+
+    def _prove(self, order: Order) -> reach.Proof:
+        proxy, apiservers = self.settings.proxy, self.settings.apiservers
+        listen = proxy.listen if order.listen is None else _own(self.node.survey(proxy))
+        proof = reach.proof(self.node.transport, listen, apiservers)
+        if proof.state == "ok":
+            return proof
+        connected = self.node.is_connected
+        self._still_there(order)
+        # what a broken connection kept from being seen is looked at again
+        return proof if connected else reach.proof(self.node.transport, listen, apiservers)
+
+    def _still_there(self, order: Order) -> None:
+        """A node that has gone away is not one that reaches no apiserver."""
+        try:
+            self.node.sh("true", timeout=10)
+        except StepError as error:
+            message = f"{order.result}, and then the node went away: {error.message}"
+            raise StepError(message, hint=_UNKNOWN, unreachable=error.unreachable) from None
+
+    def _run(self, order: Order, facts: Facts) -> Ended:
+        """Runs the script that does it; the node goes on with it when we are gone."""
+        proxy, seconds = self.settings.proxy, self.rollout.timeout
+        script = commands.on_node(
+            proxy,
+            "activate",
+            lock=LOCK,
+            holder=self.me,
+            release=order.release,
+            previous=order.previous,
+            action=order.action,
+            listen=_kernel(proxy.listen if order.listen is None else order.listen),
+            listened=_kernel(_own(facts)),
+            strays=" ".join(map(str, order.strays)),
+            boot=order.boot,
+            was_active=order.was.get("was_active", ""),
+            was_enabled=order.was.get("was_enabled", ""),
+            timeout=seconds * 100,
+            settle=self.rollout.settle * 100,
+            keep=self.rollout.keep,
+        )
+        try:
+            ended = self.node.sh(commands.detached(script), timeout=4 * seconds + 30, check=False, tail=8)
+        except StepError as error:
+            raise StepError(f"{order.action}: {error.message}", tail=error.tail, hint=_UNKNOWN) from None
+        finally:
+            self.node.forget()
+        if ended.status == 75:
+            said = f"nothing was begun: {ended.stderr.strip()}"
+            raise StepError(said, hint="again: fab deploy --limit {nodes}")
+        if not _said(ended, "result"):
+            said = f"{order.action}: ended with status {ended.status}"
+            raise StepError(said, tail=ended.stderr, hint=_UNKNOWN)
+        return ended
+
+    def _go_back(self, order: Order, facts: Facts, ended: Ended, why: str) -> Outcome:
+        """Puts back what was there before, after a proof that failed."""
+        was = {key: _said(ended, key) for key in ("was_active", "was_enabled")}
+        back = replace(
+            order,
+            action=_BACK_BY.get(order.action, order.action) if was["was_active"] == "1" else STOP,
+            release=_said(ended, "before"),
+            previous=facts.releases.get(PREVIOUS, ""),
+            boot=was["was_enabled"],
+            was=was,
+            listen=_own(facts),
+        )
+        log = self.node.sh(commands.journal(8, follow=False), check=False).stdout
+        again = self._run(back, facts)
+        if _said(again, "result") != "done":
+            return _failed(f"{why}{_LOST}{_said(again, 'why')}", FAILED, log)
+        return _failed(f"rolled back: {why}{_BEFORE[was['was_active']]}", ROLLED_BACK, log)
+
+
+def _own(facts: Facts) -> tuple[Endpoint, ...]:
+    return tuple(address for address in facts.listening if facts.listens(address))
+
+
+def _kernel(addresses: Sequence[Endpoint]) -> str:
+    return " ".join(map(as_kernel, addresses))
+
+
+def _said(ended: Ended, key: str) -> str:
+    return next(
+        (v for k, _, v in (x.partition("=") for x in ended.stdout.splitlines()) if k == f"kn.{key}"), ""
+    )
+
+
+def _went_back(order: Order, ended: Ended, settings: Settings) -> Outcome:
+    """What is told when the script on the node found that it does not work."""
+    why = _readable(_said(ended, "why"), settings.proxy.listen)
+    tails = {
+        "back": (ROLLED_BACK, f"rolled back: {why}"),
+        "0": (ROLLED_BACK, f"rolled back: {why}{_BEFORE['0']}"),
+        "trying": (ROLLED_BACK, f"rolled back: {why}{_BEFORE['trying']}"),
+        "lost": (FAILED, f"{why}{_LOST}{_said(ended, 'still')}"),
+        "failed": (FAILED, f"{why}: it is down" if order.action == RESTART else why),
+    }
+    result, message = tails[_said(ended, "result")]
+    return _failed(message, result, ended.stderr)
+
+
+def _failed(message: str, result: str = FAILED, tail: str = "") -> Outcome:
+    hint = "" if result == ROLLED_BACK else "see why: fab logs --limit {nodes}"
+    return Outcome("failed", message, {"result": result}, StepError(message, tail=tail.strip(), hint=hint))
+
+
+def _readable(why: str, listen: Sequence[Endpoint]) -> str:
+    """The addresses as people write them."""
+    for address in listen:
+        why = why.replace(as_kernel(address), str(address))
+    return why

@@ -1,0 +1,154 @@
+"""What `deploy` does to a node, in three steps: look and plan, stage, activate."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from ..config import render as rendering
+from ..config import servers
+from ..config.settings import Rollout, Settings
+from ..errors import KubeNginxError, StepError
+from ..nginx import store
+from ..remote import commands
+from ..remote.facts import Facts
+from ..remote.node import Node
+from ..report import Outcome
+from ..run import Run
+from . import preflight
+from .activation import Activation, Order, stage
+from .plan import NOTHING, Plan, diffs, plan
+from .release import Release, found, name_of, release
+
+
+class Releases:
+    """What the nodes are to run: by their architecture, and by what they resolve names to.
+
+    Raises KubeNginxError if no binary has been built for these settings.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._unit = rendering.unit(settings)
+        self._binaries = {binary.arch: (binary, binary.read()) for binary in store.kept(settings)}
+        self._made: dict[tuple[str, str], Release] = {}
+        if not self._binaries:
+            version = settings.build.version
+            raise KubeNginxError(
+                f"no binary of nginx {version} with these flags has been built: run fab build first"
+            )
+
+    def for_node(self, facts: Facts) -> Release:
+        """Raises StepError: none for the node's architecture."""
+        arch = facts.arch
+        if arch not in self._binaries:
+            raise StepError(
+                f"the node is {arch}, and the binaries are for {', '.join(sorted(self._binaries))}",
+                hint=f"add a build host that is {arch} to build.hosts, then fab build",
+            )
+        conf = rendering.conf(self._settings, facts.addresses)
+        if (arch, conf) not in self._made:
+            binary, content = self._binaries[arch]
+            self._made[arch, conf] = release(binary.version, binary.glibc, content, conf, self._unit)
+        return self._made[arch, conf]
+
+
+class Deployment:
+    """One deploy over a run's fleet, or, without `rollout`, a look at what it would do."""
+
+    def __init__(self, r: Run, rollout: Rollout | None = None, force: bool = False, wait: int = 0) -> None:
+        self._run = r
+        self._settings = r.settings
+        self._rollout = rollout or r.settings.rollout
+        self._only_looks = rollout is None
+        self._releases = Releases(r.settings)
+        self._force = force
+        self._wait = wait
+        self._plans: dict[str, Plan] = {}
+        self._addresses: dict[str, Mapping[str, tuple[str, ...]]] = {}
+
+    @property
+    def changing(self) -> list[Node]:
+        """The nodes that are not as they should be, and can be."""
+        return [n for n in self._run.alive if self._plans[n.label].action != NOTHING]
+
+    @property
+    def staging(self) -> list[Node]:
+        """Those, and the nodes on which a run that was cut off has left files behind."""
+        proxy = self._settings.proxy
+        return [n for n in self._run.alive if n in self.changing or n.survey(proxy).leftovers]
+
+    def survey(self, node: Node) -> Outcome:
+        """Looks at a node; what cannot work is found before anything is written there."""
+        plan, facts = self._look(node)
+        release = self._releases.for_node(facts)
+        data: dict[str, Any] = {
+            "action": plan.action,
+            "why": list(plan.why),
+            "release": release.name,
+            "edited": list(plan.edited),
+            "diffs": diffs(release.texts, facts, self._settings.proxy),
+        }
+        if plan.action == NOTHING:
+            return Outcome("ok", "unchanged", data | {"result": plan.result})
+        if drop_ins := facts.unit.get("DropInPaths"):
+            data["drop_ins"] = drop_ins.split()
+        if self._only_looks:
+            data["result"] = f"to be {plan.result}"
+        return Outcome("ok", f"{plan.action}: {'; '.join(plan.why)}", data)
+
+    def stage(self, node: Node) -> Outcome:
+        """Locks the node, looks again, brings what it lacks, and has it tested there."""
+        self._run.lock(node, self._wait)
+        node.forget()
+        plan, facts = self._look(node)
+        if not plan.files:
+            return self._tidied(node, plan, facts)
+        release = self._releases.for_node(facts)
+        stage(node, release, self._settings, facts)
+        if not plan.edited:
+            return Outcome("changed", f"release {release.name}, tested")
+        names = " and ".join(plan.edited)
+        where = f"{self._settings.proxy.prefix}/releases/{name_of(found(facts, self._settings.proxy))}"
+        kept = f"{names} had been edited there; it will be kept in {where}"
+        return Outcome("warning", kept, {"edited": list(plan.edited)})
+
+    def _tidied(self, node: Node, plan: Plan, facts: Facts) -> Outcome:
+        """For a node that has all files: what a run that was cut off has left there goes."""
+        if facts.leftovers:
+            node.sh(commands.tidy(self._settings.proxy))
+        detail = "nothing to bring" + (", leftovers removed" if facts.leftovers else "")
+        if plan.action != NOTHING:
+            return Outcome("ok", detail)
+        self._run.unlock(node)
+        return Outcome("ok", detail, {"result": plan.result})
+
+    def activate(self, node: Node) -> Outcome:
+        """Changes the node over to its release; goes back if that does not work."""
+        plan, facts = self._look(node)
+        if plan.action == NOTHING:
+            return Outcome("ok", plan.result, {"result": plan.result})
+        name = self._releases.for_node(facts).name if plan.files else ""
+        action = "restart" if plan.action == "install" else plan.action
+        order = Order(action, plan.result, name, strays=plan.strays, boot="1")
+        return Activation(node, self._settings, self._rollout, self._run.me).carry_out(order)
+
+    def _look(self, node: Node) -> tuple[Plan, Facts]:
+        facts = self._facts(node)
+        release = self._releases.for_node(facts)
+        made = plan(release.sums, facts, self._settings.proxy, self._force, release.version)
+        self._plans[node.label] = made
+        if errors := list(preflight.obstacles(release, made, facts, self._settings)):
+            message = "; ".join(error.message for error in errors)
+            raise StepError(message, hint="; ".join(dict.fromkeys(error.hint for error in errors)))
+        return made, facts
+
+    def _facts(self, node: Node) -> Facts:
+        """Names are resolved once: what DNS says later would be a release that nobody has tested."""
+        proxy, known = self._settings.proxy, self._addresses.get(node.label)
+        if known is not None:
+            return replace(node.survey(proxy), addresses=known)
+        facts = node.survey(proxy, servers.names(self._settings.apiservers))
+        self._addresses[node.label] = facts.addresses
+        return facts

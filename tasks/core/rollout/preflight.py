@@ -1,0 +1,152 @@
+"""What would go wrong on a node, found before anything is written there: pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from itertools import islice, product
+
+from ..config import servers
+from ..config.address import loops
+from ..config.settings import Endpoint, Proxy, Settings
+from ..errors import StepError
+from ..remote.facts import Facts, Holder
+from .plan import Plan
+from .release import BINARY, UNIT, Release
+
+_MACHINES = {"x86_64": 62, "aarch64": 183, "ppc64le": 21, "s390x": 22, "riscv64": 243}
+UNMASK = "somebody wanted it so; if that is over: systemctl unmask kube-nginx on the node"
+
+
+def obstacles(release: Release, plan: Plan, facts: Facts, settings: Settings) -> Iterator[StepError]:
+    """Each reason why `plan` cannot be carried out on a node, with what to do about it."""
+    proxy = settings.proxy
+    if not facts.systemd:
+        yield StepError("systemd is not PID 1 there", hint="kube-nginx runs under systemd only")
+    yield from masked(facts)
+    if plan.files:
+        yield from _room(release, plan, facts, proxy)
+    yield from _machine(release, facts)
+    yield from _libc(release, facts)
+    yield from taken(facts, proxy, plan.strays)
+    yield from unresolved(settings, facts)
+
+
+def _room(release: Release, plan: Plan, facts: Facts, proxy: Proxy) -> Iterator[StepError]:
+    """Twice what is shipped: as it arrives, and as it is put in place."""
+    need = 2 * release.size
+    if facts.free < need:
+        yield StepError(
+            f"{facts.free / 1e6:.1f} MB are free under {proxy.prefix}, {need / 1e6:.1f} MB are needed",
+            hint=f"make room; on the node: df -h {proxy.prefix}",
+        )
+    options = facts.mounts.get("prefix", "").split(",")
+    for option, word in (("ro", "read-only"), ("noexec", "noexec, so that nothing can be run from it")):
+        if option in options:
+            yield StepError(
+                f"{proxy.prefix} is on a file system that is mounted {word}",
+                hint=f"on the node: findmnt -T {proxy.prefix}; or choose another proxy.prefix",
+            )
+    if UNIT in plan.files and "ro" in facts.mounts.get("unit", "").split(","):
+        yield StepError(
+            "/etc/systemd/system is on a file system that is mounted read-only",
+            hint="on the node: findmnt -T /etc/systemd/system",
+        )
+
+
+def _machine(release: Release, facts: Facts) -> Iterator[StepError]:
+    """What the binary's own header says that it is for (ELF's e_machine)."""
+    header = release.contents[BINARY][:20]
+    if facts.arch in _MACHINES and header[:4] == b"\x7fELF":
+        machine = int.from_bytes(header[18:20], "big" if header[5] == 2 else "little")
+        if machine != _MACHINES[facts.arch]:
+            names = {number: arch for arch, number in _MACHINES.items()}
+            yield StepError(
+                f"the binary is for {names.get(machine, 'another architecture')}, the node is {facts.arch}",
+                hint="build it again: fab build --force",
+            )
+
+
+def _libc(release: Release, facts: Facts) -> Iterator[StepError]:
+    """What the binary needs of the node's libc; a static one needs nothing."""
+    there = re.fullmatch(r"glibc ([0-9.]+)", facts.libc)
+    if not release.glibc:
+        return
+    if there is None:
+        yield StepError(
+            f"the binary needs glibc {release.glibc}, and the node has none",
+            hint="build one that needs no libc: build.static = true, then fab build",
+        )
+    elif _numbers(there[1]) < _numbers(release.glibc):
+        yield StepError(
+            f"the binary needs glibc {release.glibc}, and the node has {there[1]}",
+            hint="build on the oldest distribution of the fleet (build.hosts), or build.static = true",
+        )
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(map(int, version.split(".")))
+
+
+def masked(facts: Facts) -> Iterator[StepError]:
+    """What nobody may start, nor put a unit over."""
+    if facts.masked:
+        yield StepError("the unit is masked", hint=UNMASK)
+
+
+def refuse(errors: Iterator[StepError]) -> None:
+    """Raises the first of `errors`, if there is one."""
+    for error in errors:
+        raise error
+
+
+def taken(facts: Facts, proxy: Proxy, strays: Sequence[int] = ()) -> Iterator[StepError]:
+    """Each listen address that a process other than the service and `strays` has."""
+    for address in proxy.listen:
+        holder = facts.holder(address)
+        if holder and holder.pid not in strays and not facts.listens(address):
+            yield _taken(address, holder)
+
+
+def _taken(address: Endpoint, holder: Holder) -> StepError:
+    message = f"{address} is held by {holder}"
+    if holder.name == "kube-apiserver":
+        hint = "the node is itself an apiserver; give that another --secure-port, or kube-nginx another "
+        return StepError(message, hint=f"{hint}proxy.listen")
+    if not holder.pid:
+        return StepError(message, hint="find out who it is; on the node: ss -ltnp")
+    end = f"systemctl stop {holder.unit}" if holder.unit.endswith(".service") else f"end PID {holder.pid}"
+    return StepError(message, hint=f"on the node: {end}; or choose another proxy.listen")
+
+
+def unresolved(settings: Settings, facts: Facts) -> Iterator[StepError]:
+    """Each name that the node does not resolve, or resolves to the proxy itself, with what to do about it."""
+    missing = [name for name in servers.names(settings.apiservers) if facts.addresses.get(name) == ()]
+    if missing and not facts.resolver:
+        yield StepError(
+            f"the node has no getent, so that {_listed(missing)} cannot be resolved there",
+            hint="install it there, or write addresses as apiservers in hosts.toml",
+        )
+    elif missing:
+        verb = "does" if len(missing) == 1 else "do"
+        yield StepError(
+            f"{_listed(missing)} {verb} not resolve on the node",
+            hint=f"on the node: getent ahosts {missing[0]}; correct apiservers in hosts.toml, "
+            "or the node's /etc/resolv.conf or /etc/hosts",
+        )
+    for server in settings.apiservers:
+        found = [Endpoint(host, server.port) for host in facts.addresses.get(server.host, ())]
+        for there, listener in islice(_looping(found, settings.proxy.listen), 1):
+            yield StepError(
+                f"{server} is {there} on the node: the proxy, which has {listener}, would connect to itself",
+                hint="name the apiserver's address in hosts.toml, or change proxy.listen",
+            )
+
+
+def _looping(found: Sequence[Endpoint], listen: Sequence[Endpoint]) -> Iterator[tuple[Endpoint, Endpoint]]:
+    return (pair for pair in product(found, listen) if loops(*pair))
+
+
+def _listed(names: Sequence[str]) -> str:
+    *rest, last = names
+    return f"{', '.join(rest)} and {last}" if rest else last

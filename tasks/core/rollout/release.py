@@ -1,0 +1,63 @@
+"""A release: the binary, the configuration and the unit that belong together on a node."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+
+from ..config.settings import Proxy
+from ..remote import commands
+from ..remote.facts import Facts
+
+BINARY, CONF, UNIT = NAMES = ("kube-nginx", "kube-nginx.conf", commands.UNIT)
+MODES = {BINARY: "755", CONF: "644", UNIT: "644"}
+
+
+def paths(proxy: Proxy) -> dict[str, str]:
+    """Where each file of a release is when it is in use."""
+    return {BINARY: commands.binary_path(proxy), CONF: commands.conf_path(proxy), UNIT: commands.UNIT_PATH}
+
+
+def name_of(sums: Mapping[str, str]) -> str:
+    """The name of a release, from the sha256 of its files: the same files, the same name."""
+    text = "".join(f"{name} {sums.get(name, '')}\n" for name in NAMES)
+    return sha256(text.encode()).hexdigest()[:10]
+
+
+@dataclass(frozen=True)
+class Release:
+    """What a node is to run. `version` is nginx's, `glibc` the newest symbol that the binary needs."""
+
+    version: str
+    glibc: str
+    contents: Mapping[str, bytes]
+    sums: Mapping[str, str]
+
+    @property
+    def name(self) -> str:
+        """Its folder under <prefix>/releases."""
+        return name_of(self.sums)
+
+    @property
+    def texts(self) -> dict[str, str]:
+        """Its files that are text."""
+        return {name: self.contents[name].decode() for name in (CONF, UNIT)}
+
+    @property
+    def size(self) -> int:
+        """Bytes of all its files."""
+        return sum(map(len, self.contents.values()))
+
+
+def release(version: str, glibc: str, binary: bytes, conf: str, unit: str) -> Release:
+    """A release of these files."""
+    contents = {BINARY: binary, CONF: conf.encode(), UNIT: unit.encode()}
+    sums = {name: sha256(content).hexdigest() for name, content in contents.items()}
+    return Release(version, glibc, contents, sums)
+
+
+def found(facts: Facts, proxy: Proxy) -> dict[str, str]:
+    """The sha256 of each file that is in use on a node; one that is missing is not in it."""
+    there = {name: facts.files.get(path) for name, path in paths(proxy).items()}
+    return {name: file.sha256 for name, file in there.items() if file}

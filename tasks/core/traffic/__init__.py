@@ -1,0 +1,1 @@
+"""The sessions that the proxies carry, and what becomes of them when an apiserver dies."""

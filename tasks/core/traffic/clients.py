@@ -1,0 +1,135 @@
+"""Clients of a node's own listener, as kubelet is one: new connections all the time, and lasting sessions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from threading import Event, Lock, Thread
+from time import monotonic
+from types import TracebackType
+from typing import Self
+
+import paramiko
+
+from ..config.settings import Endpoint
+from ..probes.tunnel import Tunnel, Unreached
+
+EVERY = 0.1  # seconds from one request to the next
+PATIENCE = 5.0  # seconds that a request on a new connection may take
+_LONG = 3600.0  # a session waits as long as the drill lasts
+_PATH = "/readyz"
+
+
+@dataclass(slots=True)
+class Request:
+    """One request. Times are those of `monotonic`; `ended` is None while it waits; `error` is why it failed.
+
+    `session` is the number of the kept-alive session that it was on, None for a connection of its own.
+    """
+
+    began: float
+    session: int | None = None
+    ended: float | None = None
+    error: str = ""
+
+    @property
+    def seconds(self) -> float:
+        """How long it took, or has taken until now."""
+        return (self.ended or monotonic()) - self.began
+
+
+class Clients:
+    """At work while its `with` block runs; a session that cannot be opened is left out."""
+
+    def __init__(self, transport: paramiko.Transport, listener: Endpoint, sessions: int) -> None:
+        self._transport = transport
+        self._listener = listener
+        self._sessions = sessions
+        self._requests: list[Request] = []
+        self._lock = Lock()
+        self._over = Event()
+        self._tunnels: list[Tunnel] = []
+
+    @property
+    def connected(self) -> bool:
+        """Whether the SSH connection lives, without which nothing is known of the proxy."""
+        return bool(self._transport.is_active())
+
+    def requests(self) -> list[Request]:
+        """All of them so far."""
+        with self._lock:
+            return list(self._requests)
+
+    def reopen(self) -> None:
+        """Gives up all sessions, and what was seen of them, and opens new ones."""
+        with self._lock:
+            self._requests = [request for request in self._requests if request.session is None]
+            given_up, self._tunnels = self._tunnels, []
+        for tunnel in given_up:
+            tunnel.close()
+        for number in range(self._sessions):
+            self._open_session(number)
+
+    def __enter__(self) -> Self:
+        self.reopen()
+        _start(self._come_and_go)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._over.set()
+        for tunnel in self._tunnels:
+            tunnel.close()
+
+    def _come_and_go(self) -> None:
+        """A new connection for each request, however long the earlier ones take."""
+        due = monotonic()
+        while not self._over.wait(max(0.0, due - monotonic())):
+            due = max(due + EVERY, monotonic())
+            _start(self._once)
+
+    def _once(self) -> None:
+        request = Request(monotonic())
+        with self._lock:
+            self._requests.append(request)
+        self._ask(request, self._fresh)
+
+    def _fresh(self) -> None:
+        deadline = monotonic() + PATIENCE
+        with Tunnel(self._transport, self._listener, PATIENCE) as tunnel:
+            tunnel.get(_PATH, max(round(deadline - monotonic(), 1), 0.1))
+
+    def _open_session(self, number: int) -> None:
+        try:
+            tunnel = Tunnel(self._transport, self._listener, PATIENCE)
+        except Unreached:
+            return
+        self._tunnels.append(tunnel)
+        _start(lambda: self._stay(tunnel, number))
+
+    def _stay(self, tunnel: Tunnel, number: int) -> None:
+        while not self._over.is_set():
+            request = Request(monotonic(), number)
+            with self._lock:
+                if tunnel not in self._tunnels:
+                    return
+                self._requests.append(request)
+            if not self._ask(request, lambda: tunnel.get(_PATH, _LONG)):
+                return
+            self._over.wait(max(0.0, request.began + EVERY - monotonic()))
+
+    def _ask(self, request: Request, work: Callable[[], object]) -> bool:
+        error = ""
+        try:
+            work()
+        except Unreached as unreached:
+            error = unreached.text
+        if self._over.is_set():  # what we broke off ourselves says nothing
+            return False
+        request.error, request.ended = error, monotonic()
+        return not error
+
+
+def _start(work: Callable[[], None]) -> None:
+    Thread(target=work, daemon=True).start()
