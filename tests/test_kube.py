@@ -199,7 +199,7 @@ def test_a_node_that_is_an_apiserver_host(cluster: Lab, fleet: Path, kube_toml: 
 def apiserver_on(node: Node, cluster: Lab) -> Iterator[None]:
     """A kube-apiserver on the node itself."""
     folder = cluster.state / "hosted"
-    argv = kube_apiserver(cluster.name, cluster.state, folder, node.name, [node.address, node.address6])
+    argv = kube_apiserver(cluster.name, cluster.state, folder, node.name, node.addresses)
     inside = ["setpriv", "--pdeathsig", "KILL", "--", "ip", "netns", "exec", node.netns, *argv]
     with (folder / "log").open("wb") as log, subprocess.Popen(inside, stdout=log, stderr=log) as process:
         try:

@@ -51,6 +51,11 @@ class Host(ABC):
         return str(self._addresses[1])
 
     @property
+    def addresses(self) -> tuple[str, str]:
+        """Both."""
+        return self.address, self.address6
+
+    @property
     def folder(self) -> Path:
         """The host's part of the lab's state."""
         return self.state / "hosts" / self.name

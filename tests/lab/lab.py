@@ -15,7 +15,7 @@ from tests.lab.hosts import Host
 from tests.lab.machine import LabError
 from tests.lab.nodes import Node
 from tests.lab.progress import Progress
-from tests.lab.servers import APISERVERS, KINDS, MOST_NODES, Apiserver, Etcd, Server
+from tests.lab.servers import APISERVERS, KINDS, Apiserver, Etcd, Server
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -23,6 +23,7 @@ STATES = Path("/run/kube-nginx-lab")
 # An interface name has 15 characters at most: kn-NAME.
 NAME = re.compile(r"[a-z][a-z0-9]{0,11}")
 NODES = 3
+MOST_NODES = 99
 SSH_CONFIG = """\
 Host {name}
     HostName {address}

@@ -7,7 +7,7 @@ import ssl
 import sys
 import time
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 from pathlib import Path
@@ -15,7 +15,6 @@ from pathlib import Path
 from tests.lab import keys, kubernetes
 from tests.lab.hosts import Host
 from tests.lab.machine import run
-from tests.lab.network import subnet
 from tests.lab.nodes import Node
 
 APISERVERS = 3
@@ -23,7 +22,6 @@ APISERVER_PORT = 6443
 ETCD_PORT = 2379
 ETCD_PEERS = 2380
 SERVICES = "10.96.0.0/16"
-MOST_NODES = 99
 KINDS = ("stand-in", "real")
 
 
@@ -148,29 +146,30 @@ def stand_in(server: Apiserver) -> list[str]:
 
 def real(server: Apiserver) -> list[str]:
     """Give the command of a kube-apiserver, with a certificate of the lab's authority."""
-    addresses = [server.address, server.address6]
-    return kube_apiserver(server.lab, server.state, server.folder, server.name, addresses)
+    return kube_apiserver(server.lab, server.state, server.folder, server.name, server.addresses)
 
 
-def kube_apiserver(lab: str, state: Path, folder: Path, name: str, addresses: list[str]) -> list[str]:
+def kube_apiserver(lab: str, state: Path, folder: Path, name: str, addresses: Sequence[str]) -> list[str]:
     """Give the command of a kube-apiserver on all addresses of wherever it runs, the first of which is told.
 
     folder is for its files. Its certificate holds for 127.0.0.1 and ::1, for its own addresses and for
-    those of all nodes that the lab may have.
+    those of the lab's nodes, of which the lab has recorded how many there are.
     """
     pki = authority(state)
     etcd = Etcd(lab, 1, state)
-    nodes = [str(address) for number in range(MOST_NODES) for address in subnet(lab)[11 + number]]
-    holds = ["127.0.0.1", "::1", *addresses, *nodes]
-    pki.issue(folder / "serving", name, addresses=holds, names=[name, "kubernetes.default.svc"])
+    count = int((state / "nodes").read_text())
+    nodes = [address for number in range(count) for address in Node(lab, number + 1, state).addresses]
+    serving = folder / f"serving-{count}"
+    holds = dict.fromkeys(["127.0.0.1", "::1", *addresses, *nodes])
+    pki.issue(serving, name, addresses=[*holds], names=[name, "kubernetes.default.svc"])
     return [
         str(kubernetes.folder() / "kube-apiserver"),
         f"--etcd-servers=http://{etcd.address}:{ETCD_PORT}",
         "--bind-address=::",
         f"--advertise-address={addresses[0]}",
         f"--secure-port={APISERVER_PORT}",
-        f"--tls-cert-file={folder}/serving.crt",
-        f"--tls-private-key-file={folder}/serving.key",
+        f"--tls-cert-file={serving}.crt",
+        f"--tls-private-key-file={serving}.key",
         f"--client-ca-file={pki.certificate}",
         "--service-account-issuer=https://kubernetes.default.svc",
         f"--service-account-signing-key-file={pki.service_accounts}",
