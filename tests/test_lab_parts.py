@@ -6,6 +6,7 @@ import base64
 import io
 import json
 import ssl
+import time
 from ipaddress import ip_address
 from pathlib import Path
 
@@ -13,10 +14,9 @@ import pytest
 from cryptography import x509
 from rich.console import Console
 
-from tests.lab import keys, kubernetes, network
+from tests.lab import keys, kubernetes, network, progress
 from tests.lab.lab import Lab
 from tests.lab.machine import LabError
-from tests.lab.progress import Progress
 
 
 def test_a_lab_has_apiservers_of_a_known_kind() -> None:
@@ -62,12 +62,15 @@ def test_a_kubeconfig_carries_its_certificates(tmp_path: Path) -> None:
     assert base64.b64decode(data) == (tmp_path / "client.crt").read_bytes()
 
 
-def test_a_step_says_how_far_it_is() -> None:
-    console = Console(file=io.StringIO(), force_terminal=True, width=80)
-    with Progress(console).step("building") as show:
+def test_a_step_says_how_far_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress, "HEARTBEAT", 0.01)
+    paper = io.StringIO()
+    with progress.Progress(Console(file=paper, width=80)).step("building") as show:
         show("building: 3 of 5")
-    assert isinstance(console.file, io.StringIO)
-    assert "building: 0.0 s" in console.file.getvalue()
+        deadline = time.monotonic() + 10
+        while "building: 3 of 5 ... 0 s" not in paper.getvalue() and time.monotonic() < deadline:
+            time.sleep(0.01)
+    assert "building: 3 of 5 ... 0 s" in paper.getvalue()
 
 
 def test_another_recipe_is_another_build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
