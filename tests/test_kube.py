@@ -7,7 +7,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -15,6 +15,7 @@ import pytest
 from tests.conftest import run_fab, toml_of
 from tests.lab import kubernetes
 from tests.lab.lab import Lab
+from tests.lab.machine import LabError
 from tests.lab.nodes import Node
 from tests.lab.servers import Apiserver, kube_apiserver, kubectl
 from tests.lab.watches import Watches, peers
@@ -185,29 +186,45 @@ def test_an_apiserver_is_added_and_another_removed(cluster: Lab, fleet: Path, ku
 
 def test_a_node_that_is_an_apiserver_host(cluster: Lab, fleet: Path, kube_toml: Toml) -> None:
     host = cluster.nodes[1]
+    line = f'apiservers = ["lab-api-1:6443", "{host.address}:6443"]'
+    path = kube_toml((ALL, line), ("[build]", f'[check]\nca = "{cluster.state}/pki/ca.crt"\n\n[build]'))
     with apiserver_on(host, cluster):
-        line = f'apiservers = ["lab-api-1:6443", "{host.address}:6443"]'
-        assert run_fab("deploy", hosts=kube_toml((ALL, line))).status == 0
+        assert run_fab("deploy", hosts=path).status == 0
         cluster.apiservers[0].stop()
         for node in cluster.nodes:
             assert "configmap/first" in kubectl(node, "get", "configmaps", "-o", "name")
-        document = run_fab("check", "--json", hosts=kube_toml((ALL, line))).json
-        assert [node["ok"] for node in document["nodes"]] == [True, True, True]
+        ran = run_fab("check", "--json", hosts=path)
+        assert ran.status == 0, ran.err
+        for document in ran.json["nodes"]:
+            cell = document["apiservers"][f"{host.address}:6443"]
+            assert (cell["status"], cell["state"]) == (401, "ok")
+            assert document["apiservers"]["lab-api-1:6443"]["state"] == "failed"
+            assert document["through"]["state"] == "ok"
 
 
 @contextmanager
 def apiserver_on(node: Node, cluster: Lab) -> Iterator[None]:
-    """A kube-apiserver on the node itself."""
+    """A kube-apiserver on the node itself; it answers /readyz to those only whom it knows."""
     folder = cluster.state / "hosted"
     argv = kube_apiserver(cluster.name, cluster.state, folder, node.name, node.addresses)
     inside = ["setpriv", "--pdeathsig", "KILL", "--", "ip", "netns", "exec", node.netns, *argv]
-    with (folder / "log").open("wb") as log, subprocess.Popen(inside, stdout=log, stderr=log) as process:
+    with (
+        (folder / "log").open("wb") as log,
+        subprocess.Popen([*inside, "--anonymous-auth=false"], stdout=log, stderr=log) as process,
+    ):
         try:
-            ready = ["curl", "-skf", f"https://{node.address}:6443/readyz"]
-            until(lambda: node.exec(ready).returncode == 0)
+            ready = ["get", "--raw=/readyz", f"--server=https://{node.address}:6443"]
+            until(lambda: answers(node, ready))
             yield
         finally:
             process.kill()
+
+
+def answers(node: Node, request: list[str]) -> bool:
+    """Whether kubectl has a good answer."""
+    with suppress(LabError):
+        return bool(kubectl(node, *request))
+    return False
 
 
 def test_ipv6(cluster: Lab, fleet: Path, kube_toml: Toml) -> None:
