@@ -9,7 +9,7 @@ from invoke import Context, task
 from rich.console import Console
 
 from .core import report
-from .core.errors import UsageError
+from .core.errors import StepError, UsageError
 from .core.probes import matrix
 from .core.probes.certificate import trusting
 from .core.probes.watch import Draw, seconds_of
@@ -49,7 +49,10 @@ class _Looker:
         r, rows = self._run, dict[str, Row]()
 
         def work(node: Node) -> Outcome:
-            row = rows[node.label] = Ways(node, r.settings, self._trust).row()
+            try:
+                row = rows[node.label] = Ways(node, r.settings, self._trust).row()
+            except StepError as broken:
+                return Outcome("failed", broken.message, {**matrix.UNSEEN}, broken)
             error, data = row.failure, matrix.document(row)
             return Outcome(row.state, error.message if error else matrix.summary(row), data, error)
 
@@ -79,8 +82,7 @@ class _Looker:
 
     def _draw(self, console: Console, rows: dict[str, Row]) -> None:
         nodes = [node.label for node in self._run.fleet]
-        apiservers, painted = self._run.settings.apiservers, console.is_terminal
-        table = matrix.lines(nodes, rows, apiservers, painted)
-        report.table(console, matrix.columns(apiservers, painted), table)
+        apiservers = self._run.settings.apiservers
+        report.table(console, matrix.columns(apiservers), matrix.lines(nodes, rows, apiservers))
         for line in matrix.notes([rows[node] for node in nodes if node in rows]):
-            console.print(line, highlight=False, markup=False, soft_wrap=not painted)
+            console.print(line, highlight=False, markup=False, soft_wrap=not console.is_terminal)

@@ -12,10 +12,10 @@ from .core.errors import KubeNginxError, UsageError
 from .core.remote.fleet import settings_of
 from .core.remote.node import Node
 from .core.report import Outcome
+from .core.rollout.rolling import ROLLOUT_HELP, as_given
 from .core.rollout.rolling import seconds as number
 from .core.run import FLEET_HELP, Run, run
 from .core.traffic import chart, damage
-from .core.traffic.cut import in_test_network
 from .core.traffic.drill import Drill, named
 from .core.traffic.sessions import Sessions, look, together
 
@@ -59,7 +59,8 @@ def _data(sessions: Sessions) -> dict[str, Any]:
         "apiserver": "The apiserver that dies, as hosts.toml names it.",
         "limit": "The one node for which it dies [the first].",
         "seconds": "For how long.",
-        "yes": "Do not ask, though the node is in no test network.",
+        "wait": ROLLOUT_HELP["wait"],
+        "yes": "Do not ask, though the node is not in a test network for certain.",
     },
 )
 def drill(
@@ -67,21 +68,24 @@ def drill(
     apiserver: str = "",
     limit: str | None = None,
     seconds: str = "20",
+    wait: str = "0",
     yes: bool = False,
     json: bool = False,
 ) -> None:
     """See what happens when an apiserver dies: drops the packets to it on one node for some seconds."""
-    flags: dict[str, object] = {"apiserver": apiserver, "seconds": seconds, "yes": yes}
+    flags = {"apiserver": apiserver, "seconds": seconds, "yes": yes} | as_given(None, None, None, wait)
     with run(c, "drill", limit=_one(c, limit), json=json, flags=flags) as r:
         dying = named(r.settings, apiserver)
-        if number("--seconds", seconds) not in _SECONDS:
+        duration, patience = number("--seconds", seconds), number("--wait", wait)
+        if duration not in _SECONDS:
             raise UsageError(f"--seconds {seconds}: from {_SECONDS[0]} to {_SECONDS[-1]}")
         if len(r.fleet) != 1:
             raise UsageError(f"a drill is for one node, and --limit {limit} names {len(r.fleet)}")
-        this = Drill(r, dying, int(seconds))
+        this = Drill(r, dying, duration, patience)
         r.step("survey", this.survey)
         for node in r.alive:
-            _ask(r, node, f"{dying} for {seconds} s", yes)
+            if not (yes or this.for_tests):
+                _ask(r, node, f"{dying} for {duration} s")
         r.step("drill", this.carry_out, finish=True)
         _show(r, this)
 
@@ -96,20 +100,15 @@ def _one(c: Context, limit: str | None) -> str | None:
         return None
 
 
-def _ask(r: Run, node: Node, what: str, yes: bool) -> None:
-    if yes or in_test_network(node):
-        return
-    would = f"cuts {node.label}, and all that runs on it, off from {what}"
-    consent.ask(
-        r.console, f"This {would}.", f"drill {would}, which is no test network: say --yes to do it unasked"
-    )
+def _ask(r: Run, node: Node, what: str) -> None:
+    would = f"cuts {node.label}, and all that uses its host network, off from {what}"
+    unasked = f"drill {would}, and that is not in a test network for certain: say --yes to do it unasked"
+    consent.ask(r.console, f"This {would}.", unasked)
 
 
 def _show(r: Run, this: Drill) -> None:
     if this.damage is None:
         return
-    if this.leftover:
-        r.console.print("an earlier drill had left its rules there; they were removed first", markup=False)
     report.table(r.console, ("NEW CONNECTIONS", "BEFORE", "FROM THE CUT ON"), damage.rows(this.damage))
     lines = [f"sessions of the node that were on it: {this.on_it}", *damage.of_connections(this.damage)]
     for line in (*lines, damage.means(this.damage, r.settings.proxy, this.on_it)):

@@ -1,64 +1,79 @@
 # Has the packets between this node and one apiserver vanish, and nobody else's. Each action is a run of its own:
-#   look   sees which tool can do it, and removes what an earlier drill has left
+#   look   sees which tools can do it, and removes what an earlier drill has left
 #   cut    arms a timer that heals the node by itself, then cuts
 #   heal   removes everything, and looks that it is gone
-# Given: action, flows (lines of IP version, address, port), seconds (until the timer).
+# Given: action, flows (lines of IP version, address, port), tools (what look said), seconds (until the timer),
+# record (a file: which tools have made rules since all was last seen to be clean).
 name=kube-nginx-drill into=KUBE-NGINX-DRILL-IN outof=KUBE-NGINX-DRILL-OUT
 say() { printf 'kn.%s=%s\n' "$1" "$2"; }
 
 # replies come in, and requests go out: whoever else talks to an apiserver on this very node is left alone
 of_nft() {
-  echo "add table inet $name"
+  echo "add table inet $1"
   for hook in input output; do
-    echo "add chain inet $name $hook { type filter hook $hook priority 0; policy accept; }"
+    echo "add chain inet $1 $hook { type filter hook $hook priority 0; policy accept; }"
   done
   printf '%s\n' "$flows" | while read -r version address port; do
     ip=ip; [ "$version" = 4 ] || ip=ip6
-    echo "add rule inet $name input $ip saddr $address tcp sport $port drop"
-    echo "add rule inet $name output $ip daddr $address tcp dport $port drop"
+    echo "add rule inet $1 input $ip saddr $address tcp sport $port drop"
+    echo "add rule inet $1 output $ip daddr $address tcp dport $port drop"
   done
 }
-cut_with_iptables() {
-  for iptables in $tools; do
-    "$iptables" -w -N "$into" && "$iptables" -w -N "$outof" || return
-  done
+of_iptables() {
+  for tool in $tools; do echo "$tool -w -N $into; $tool -w -N $outof"; done
   printf '%s\n' "$flows" | while read -r version address port; do
-    iptables=$(tool_for "$version")
-    "$iptables" -w -A "$into" -p tcp -s "$address" --sport "$port" -j DROP &&
-      "$iptables" -w -A "$outof" -p tcp -d "$address" --dport "$port" -j DROP || exit
-  done || return
-  for iptables in $tools; do
-    "$iptables" -w -I INPUT 1 -j "$into" && "$iptables" -w -I OUTPUT 1 -j "$outof" || return
+    tool=$(tool_for "$version")
+    echo "$tool -w -A $into -p tcp -s $address --sport $port -j DROP"
+    echo "$tool -w -A $outof -p tcp -d $address --dport $port -j DROP"
   done
+  for tool in $tools; do echo "$tool -w -I INPUT 1 -j $into; $tool -w -I OUTPUT 1 -j $outof"; done
 }
 tool_for() { if [ "$1" = 4 ]; then command -v iptables; else command -v ip6tables; fi; }
 
+# nft first, and then iptables is not touched: it may make tables, and load modules, when it is but asked
 choose() {
-  undo='' tools=''
-  if tool=$(command -v nft); then
-    tools=$tool undo="$tool delete table inet $name" kind=nft
-    there || { of_nft; echo "delete table inet $name"; } | "$tool" -f /dev/stdin && return
+  if tool=$(command -v nft) &&
+    { of_nft "$name-trial"; echo "delete table inet $name-trial"; } | soon "$tool" -f /dev/stdin; then
+    tools=$tool
+    return
   fi
-  kind=iptables undo='' tools=''
   for version in $(printf '%s\n' "$flows" | cut -d' ' -f1 | sort -u); do
-    tool=$(tool_for "$version") && "$tool" -w -S OUTPUT >/dev/null || return
-    tools="$tools $tool"
-    undo="$undo$tool -w -D INPUT -j $into; $tool -w -D OUTPUT -j $outof; "
-    undo="$undo$tool -w -F $into; $tool -w -F $outof; $tool -w -X $into; $tool -w -X $outof; "
+    tool=$(tool_for "$version") && soon "$tool" -w -S OUTPUT >/dev/null || { tools=''; return; }
+    tools="${tools:+$tools }$tool"
   done
-  undo=${undo%; }
 }
+# iptables waits for others without limit, and rules that come after the timer would stay
+soon() { timeout -k 1 4 "$@"; }
+make() {
+  case $tools in
+    */nft) of_nft "$name" | soon "$tools" -f /dev/stdin ;;
+    *) soon sh -ec "$(of_iptables)" ;;
+  esac
+}
+undo_all() {
+  for tool in $all; do
+    case $tool in
+      */nft) printf '%s; ' "$tool delete table inet $name" ;;
+      *) printf "$tool -w %s; " "-D INPUT -j $into" "-D OUTPUT -j $outof" "-F $into" "-F $outof" "-X $into" "-X $outof" ;;
+    esac
+  done
+}
+# what cannot be listed may be there
 there() {
-  if [ "$kind" = nft ]; then
-    "$tool" list table inet "$name" >/dev/null 2>&1
-  else
-    for iptables in $tools; do "$iptables" -w -S | grep -q -e "$into" -e "$outof" && return; done
-    return 1
-  fi
+  for tool in $all; do
+    case $tool in
+      */nft) listed=$(soon "$tool" list tables) ;;
+      *) listed=$(soon "$tool" -w -S) ;;
+    esac || return 0
+    printf '%s\n' "$listed" | grep -q -e "inet $name\$" -e "$into" -e "$outof" && return
+  done
+  return 1
 }
+# only when all is seen to be clean: nothing else would heal the node
 disarm() {
   systemctl stop "$name.timer" "$name.service" 2>/dev/null
   systemctl reset-failed "$name.timer" "$name.service" 2>/dev/null
+  : > "$record"
 }
 heal() {
   sh -c "$undo" 2>/dev/null
@@ -66,10 +81,10 @@ heal() {
     sh -c "$undo"; echo "the rules are still there" >&2
     exit 71
   fi
+  say healed 1
   disarm
 }
 arm() {
-  disarm
   # systemd would look for variables and percents of its own: there are none in it
   told=$(systemd-run --unit="$name" --on-active="$seconds" --timer-property=AccuracySec=100ms \
     /bin/sh -c "$undo; exit 0" 2>&1) && systemctl is-active "$name.timer" >/dev/null && return
@@ -78,20 +93,28 @@ arm() {
   exit 72
 }
 
-choose || exit 70
+exec 9<>"$record"
+if ! flock -w 15 9; then
+  echo 'an earlier action of a drill is not over there yet' >&2
+  exit 75
+fi
+[ "$action" != look ] || choose
+all=$(printf '%s\n' $(cat "$record") $tools | sort -u)
+undo=$(undo_all) undo=${undo%; }
 say undo "$undo"
 case $action in
   look)
-    say tool "$kind"
-    if there; then heal; say leftover 1; fi ;;
+    ! there || heal
+    say tools "$tools"
+    [ -n "$tools" ] || exit 70 ;;
   cut)
-    there && heal
+    if there; then heal; else disarm; fi
+    printf '%s\n' $tools > "$record"
     arm
-    if [ "$kind" = nft ]; then of_nft | "$tool" -f /dev/stdin; else cut_with_iptables; fi || { heal; exit 73; }
+    make || { heal; exit 73; }
     say cut 1
     there || { heal; exit 73; } ;;
   heal)
-    there && say healed 1
-    heal ;;
+    if there; then heal; else disarm; fi ;;
 esac
 :

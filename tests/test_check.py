@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from rich.console import Console
+from rich.text import Text
 
 from tasks.core.config.settings import Endpoint
 from tasks.core.errors import UsageError
@@ -21,12 +22,15 @@ from tasks.core.remote.facts import Facts, Holder
 from tasks.core.report import table
 from tests.conftest import run_fab
 
+ADDRESS = "fd00:a:b::1"  # rich takes :a: and :b: for emojis
 A, B = Endpoint("10.0.0.1", 6443), Endpoint("fd00::2", 7443)
 LISTENER = Endpoint("127.0.0.1", 8443)
 RUNS = Facts(unit={"LoadState": "loaded", "ActiveState": "active", "SubState": "running"})
 GOOD = Cell("ok", "ready 3 ms", "", True, Seen(True, connected=0.003, status=200, body="ok"))
 REFUSED = Cell("failed", "refused", "refused the connection", False, Seen(False, "refused"))
 OPEN = Cell("warning", "open (bash)", "who knows", None, Seen(None, "open", by="bash"))
+UNTRUSTED = replace(GOOD.seen, trusted=False, distrust="its certificate does not verify")
+STRANGE = Cell("failed", "untrusted", "its certificate does not verify", False, UNTRUSTED)
 CLOCK = Cell("warning", "clock +9 s", "its clock is 9 s ahead of the node's", True, GOOD.seen)
 
 
@@ -76,6 +80,8 @@ class TestVerdict:
                 "do the apiservers run",
             ),
             (row(REFUSED, REFUSED, OPEN), "no way to any ready apiserver", "do the apiservers run"),
+            (row(STRANGE, STRANGE, STRANGE), "no way to any ready apiserver", "is [check] ca in hosts.toml"),
+            (row(STRANGE, REFUSED, STRANGE), "no way to any ready apiserver", "do the apiservers run"),
             (
                 row(through=REFUSED),
                 "no ready apiserver answers through 127.0.0.1:8443: refused the connection",
@@ -107,22 +113,24 @@ class TestTable:
 
     def test_columns(self) -> None:
         heads = ["NODE", "10.0.0.1", "[fd00::2]:7443", "THROUGH KUBE-NGINX", "DRIFT"]
-        assert matrix.columns([A, B], painted=False) == heads
+        assert matrix.columns([A, B]) == heads
 
     def test_lines(self) -> None:
         drifted = replace(row(REFUSED), drift=(Drift("servers", "x"), Drift("version", "y")))
         bare = replace(row(through=REFUSED, facts=Facts()), node="n2")
         rows = {"n1": drifted, "n2": bare}
-        assert matrix.lines(["n1", "n2", "n3"], rows, [A, B], painted=False) == [
+        lines = matrix.lines(["n1", "n2", "n3"], rows, [A, B])
+        assert [list(map(str, line)) for line in lines] == [
             ["n1", "refused", "ready 3 ms", "ready 3 ms", "servers +1"],
             ["n2", "ready 3 ms", "ready 3 ms", "refused", "-"],
             ["n3", "not seen", "-", "-", "-"],
         ]
 
     def test_colours_go_with_words(self) -> None:
-        (line,) = matrix.lines(["n1"], {"n1": row(REFUSED, CLOCK)}, [A, B], painted=True)
-        expected = ["n1", "[red]refused[/]", "[yellow]clock +9 s[/]", "[green]ready 3 ms[/]"]
-        assert line == [*expected, "[green]none[/]"]
+        (line,) = matrix.lines(["n1"], {"n1": row(REFUSED, CLOCK)}, [A, B])
+        told = [(str(cell), str(cell.style)) for cell in line if isinstance(cell, Text)]
+        expected = [("refused", "red"), ("clock +9 s", "yellow"), ("ready 3 ms", "green"), ("none", "green")]
+        assert told == expected
 
     def test_three_apiservers_and_everything_bad_fit_80_columns(self) -> None:
         apiservers = [Endpoint(f"10.100.20.{n}", 6443) for n in (11, 12, 13)]
@@ -130,8 +138,8 @@ class TestTable:
         drifts = (Drift("servers", "x"), Drift("version", "y"))
         seen = Row("worker-10", RUNS, cells, {LISTENER: replace(CLOCK, word="at try 4")}, drifts)
         console = Console(file=StringIO(), width=80, force_terminal=True, color_system=None)
-        lines = matrix.lines(["worker-10"], {"worker-10": seen}, apiservers, painted=True)
-        table(console, matrix.columns(apiservers, painted=True), lines)
+        lines = matrix.lines(["worker-10"], {"worker-10": seen}, apiservers)
+        table(console, matrix.columns(apiservers), lines)
         *_, line = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
         words = "worker-10 expires 12 d expires 12 d expires 12 d at try 4 servers +1"
         assert " ".join(line.split()) == words
@@ -168,6 +176,16 @@ class TestTable:
         assert set(document["through"]["listeners"]) == {"127.0.0.1:8443"}
         assert document["drift"] == []
 
+    def test_summary(self) -> None:
+        strange = replace(GOOD, word="answers 3 ms", seen=replace(GOOD.seen, status=403))
+        assert matrix.summary(row()) == "all ready, the proxy too"
+        assert matrix.summary(row(b=strange)) == "all answer, the proxy too"
+        assert matrix.summary(row(REFUSED, strange)) == "10.0.0.1:6443 refused"
+
+    def test_a_node_that_was_not_seen_has_the_same_keys(self) -> None:
+        assert matrix.UNSEEN.keys() == matrix.document(row()).keys()
+        assert not any(matrix.UNSEEN.values())
+
 
 class TestWatch:
     """Looking again and again."""
@@ -203,6 +221,19 @@ class TestWatch:
         with pytest.raises(KeyboardInterrupt):
             watch(Console(), 0.1, look)
 
+    def test_addresses_stay_what_they_are(self) -> None:
+        looks = iter([f"{ADDRESS} [{ADDRESS}]:6443"])
+
+        def look() -> Draw:
+            seen = next(looks, "")
+            if not seen:
+                raise KeyboardInterrupt
+            return lambda console: console.print(seen, markup=False, highlight=False)
+
+        paper = StringIO()
+        watch(Console(file=paper, width=80, force_terminal=True, color_system=None), 0.1, look)
+        assert f"{ADDRESS} [{ADDRESS}]:6443" in paper.getvalue()
+
 
 @pytest.mark.parametrize(
     ("flags", "ca", "message"),
@@ -237,3 +268,6 @@ def test_a_node_that_cannot_be_reached(tmp_path: Path) -> None:
     assert ran.status == 1
     assert "worker-1  not seen  -" in ran.out
     assert "then again: fab check --limit worker-1" in ran.err
+    (node,) = run_fab("check", "--json", hosts=hosts).json["nodes"]
+    assert node["error"]["step"] == "check"
+    assert (node["apiservers"], node["through"], node["drift"]) == ({}, None, None)

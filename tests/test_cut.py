@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import subprocess
 from dataclasses import dataclass
+from fcntl import LOCK_EX, flock
 from pathlib import Path
+from time import monotonic
 
 import pytest
 
@@ -15,12 +17,15 @@ from tasks.core.remote import commands
 from tasks.core.traffic.cut import is_for_tests
 from tasks.core.traffic.drill import named
 
+BOTH = "iptables ip6tables"
 FLOWS = "4 10.0.0.1 6443\n6 fd00::1 6443"
 NFT = """
 case "$1" in
-  list) [ -e {root}/table ] ;;
+  list) [ ! -e {root}/unlisted ] || {{ echo 'Resource temporarily unavailable' >&2; exit 1; }}
+      [ ! -e {root}/table ] || echo 'table inet kube-nginx-drill' ;;
   -f) text=$(cat)
-      case $text in *delete*) exit 0 ;; esac
+      case $text in *trial*) exit 0 ;; esac
+      [ ! -e {root}/slow ] || sleep 30
       [ ! -e {root}/refuse ] || {{ echo 'No such file or directory' >&2; exit 1; }}
       printf '%s\\n' "$text" > {root}/table; echo 'nft rules' >> {root}/did ;;
   delete) [ ! -e {root}/stuck ] || {{ echo 'Device or resource busy' >&2; exit 1; }}
@@ -29,6 +34,7 @@ esac
 """
 IPTABLES = """
 echo "{name} $*" >> {root}/did
+[ ! -e {root}/slow ] || case "$2" in -N) sleep 30 ;; esac
 case "$2" in
   -S) cat {root}/rules.{name} 2>/dev/null; exit 0 ;;
   -D | -F) exit 0 ;;
@@ -59,12 +65,19 @@ class Place:
         path.write_text("#!/bin/sh\n" + text.format(root=self.root, name=name))
         path.chmod(0o755)
 
-    def run(self, action: str, flows: str = FLOWS) -> subprocess.CompletedProcess[str]:
-        script = f"set -u\n{commands.drill(action, flows, 25)}"
-        environment = {"PATH": f"{self.root}/bin"}
-        return subprocess.run(
-            ["/bin/sh", "-c", script], capture_output=True, text=True, check=False, env=environment
-        )
+    def words(self, action: str, flows: str = FLOWS, tools: str = "") -> list[str]:
+        """What runs an action of the script; `tools` as `look` would say them."""
+        given = "" if action == "look" else " ".join(f"{self.root}/bin/{tool}" for tool in tools.split())
+        script = commands.drill(action, flows, f"{self.root}/record", given, 25)
+        return ["/bin/sh", "-c", f"set -u; PATH={self.root}/bin\n{script}"]
+
+    def run(self, action: str, flows: str = FLOWS, tools: str = "nft") -> subprocess.CompletedProcess[str]:
+        words = self.words(action, flows, tools)
+        return subprocess.run(words, capture_output=True, text=True, check=False)
+
+    def kinds(self) -> set[str]:
+        """The names of the tools that were called."""
+        return {line.split()[0] for line in self.did()}
 
     def has(self, name: str) -> bool:
         return (self.root / name).exists()
@@ -81,7 +94,7 @@ def place(tmp_path: Path) -> Place:
     """A node with nft; of this machine's own tools only harmless ones are to be found."""
     place = Place(tmp_path)
     (tmp_path / "bin").mkdir()
-    for name in ("sh", "cat", "rm", "touch", "cut", "sort", "grep"):
+    for name in ("sh", "cat", "rm", "touch", "cut", "sort", "grep", "flock", "timeout", "sleep"):
         found = next(folder for folder in ("/usr/bin", "/bin") if os.path.exists(f"{folder}/{name}"))
         (tmp_path / "bin" / name).symlink_to(f"{found}/{name}")
     place.tool("nft", NFT)
@@ -150,11 +163,11 @@ def test_rules_that_stay_keep_their_timer(place: Place) -> None:
 
 
 def test_a_leftover_is_removed_and_told(place: Place) -> None:
-    assert "kn.leftover=1" not in place.run("look").stdout
+    assert "kn.healed=1" not in place.run("look").stdout
     place.run("cut")
     place.did()
     done = place.run("look")
-    assert {"kn.leftover=1", "kn.tool=nft"} <= set(done.stdout.split())
+    assert {"kn.healed=1", f"kn.tools={place.root}/bin/nft"} <= set(done.stdout.split())
     assert not place.has("table")
     assert place.did() == ["nft delete", "no timer"]
 
@@ -169,9 +182,10 @@ def test_when_the_timer_was_first_it_is_said(place: Place) -> None:
 
 
 def test_iptables_where_there_is_no_nft(older: Place) -> None:
-    assert older.run("look").stdout.endswith("kn.tool=iptables\n")
+    tools = f"{older.root}/bin/iptables {older.root}/bin/ip6tables"
+    assert older.run("look").stdout.endswith(f"kn.tools={tools}\n")
     older.did()
-    done = older.run("cut")
+    done = older.run("cut", tools=BOTH)
     assert (done.returncode, done.stderr) == (0, "")
     did = [line for line in older.did() if " -S" not in line]
     assert did[0] == "timer --on-active=25"
@@ -185,7 +199,7 @@ def test_iptables_where_there_is_no_nft(older: Place) -> None:
         "ip6tables -w -I INPUT 1 -j KUBE-NGINX-DRILL-IN",
         "ip6tables -w -I OUTPUT 1 -j KUBE-NGINX-DRILL-OUT",
     ]
-    assert older.run("heal").returncode == 0
+    assert older.run("heal", tools=BOTH).returncode == 0
     undone = older.did()
     for tool in ("iptables", "ip6tables"):
         assert f"{tool} -w -D OUTPUT -j KUBE-NGINX-DRILL-OUT" in undone
@@ -201,19 +215,104 @@ def test_without_ip6tables_only_ipv4_can_be_cut(older: Place) -> None:
 
 def test_an_nft_that_the_kernel_refuses_gives_way(older: Place) -> None:
     older.tool("nft", "exit 1")
-    assert older.run("look").stdout.endswith("kn.tool=iptables\n")
+    assert older.run("look").stdout.endswith("/bin/iptables " + f"{older.root}/bin/ip6tables\n")
 
 
 def test_no_tool_at_all(older: Place) -> None:
     for name in ("iptables", "ip6tables"):
         (older.root / "bin" / name).unlink()
-    assert older.run("cut").returncode == 70
+    assert older.run("look").returncode == 70
     assert older.did() == []
+
+
+def test_iptables_is_not_touched_where_nft_is_used(older: Place) -> None:
+    older.tool("nft", NFT)
+    for action in ("look", "cut", "heal"):
+        assert older.run(action).returncode == 0
+    assert older.kinds() == {"timer", "nft", "no"}
+
+
+def test_what_another_tool_has_left_is_removed_by_it(older: Place) -> None:
+    assert older.run("cut", tools=BOTH).returncode == 0
+    older.tool("nft", NFT)
+    done = older.run("look")
+    assert "kn.healed=1" in done.stdout.split()
+    assert done.stdout.endswith("/bin/nft\n")
+    assert not older.has("rules.iptables")
+    assert not older.has("rules.ip6tables")
+    assert not older.has("timer")
+
+
+def test_what_was_left_for_another_ip_version_is_removed(older: Place) -> None:
+    assert older.run("cut", tools=BOTH).returncode == 0
+    assert older.run("cut", "4 10.0.0.1 6443", "iptables").returncode == 0
+    assert not older.has("rules.ip6tables")
+    assert older.has("rules.iptables")
+    assert older.has("timer")
+
+
+def test_a_tool_that_cannot_list_its_rules_leaves_the_timer(place: Place) -> None:
+    place.run("cut")
+    (place.root / "unlisted").touch()
+    (place.root / "stuck").touch()
+    done = place.run("heal")
+    assert done.returncode == 71
+    assert "Resource temporarily unavailable" in done.stderr
+    assert place.has("timer")
+
+
+def test_an_nft_that_fails_once_does_not_hide_its_rules(older: Place) -> None:
+    older.tool("nft", NFT)
+    older.run("cut")
+    older.tool("nft", "exit 1")
+    for action, tools in (("look", ""), ("cut", BOTH), ("heal", BOTH)):
+        done = older.run(action, tools=tools)
+        assert (action, done.returncode) == (action, 71)
+        assert older.has("timer")
+    assert not older.has("rules.iptables")
+
+
+@pytest.mark.parametrize("tools", ["nft", BOTH])
+def test_rules_that_take_too_long_are_given_up(older: Place, tools: str) -> None:
+    older.tool("nft", NFT)
+    (older.root / "slow").touch()
+    began = monotonic()
+    done = older.run("cut", tools=tools)
+    assert monotonic() - began < 10
+    assert done.returncode == 73
+    assert "kn.cut=1" not in done.stdout
+    assert not older.has("table")
+    assert not older.has("timer")
+
+
+def test_healing_waits_for_a_cut_that_is_under_way(place: Place) -> None:
+    (place.root / "slow").touch()
+    place.tool("systemd-run", SYSTEMD_RUN + "echo armed")
+    with subprocess.Popen(place.words("cut", tools="nft"), stdout=subprocess.PIPE, text=True) as cutting:
+        while not place.has("timer"):
+            assert cutting.poll() is None
+        began = monotonic()
+        assert place.run("heal").returncode == 0
+        assert monotonic() - began > 2
+        assert cutting.wait(5) == 73
+    assert not place.has("table")
+
+
+def test_healing_does_not_wait_for_ever(place: Place) -> None:
+    place.run("cut")
+    with (place.root / "record").open() as held:
+        flock(held, LOCK_EX)
+        done = place.run("heal")
+    assert (done.returncode, done.stderr) == (75, "an earlier action of a drill is not over there yet\n")
+    assert place.has("timer")
+    assert place.run("heal").returncode == 0
 
 
 @pytest.mark.parametrize(
     ("address", "test"),
     [
+        ("", False),
+        ("api-1", False),
         ("198.18.0.0", True),
         ("198.19.255.255", True),
         ("::ffff:198.18.3.4", True),

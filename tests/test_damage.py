@@ -22,9 +22,9 @@ def ask(at: float, took: float | None = 0.03, error: str = "", session: int | No
 BEFORE = [ask(-3), ask(-2, 0.05), ask(-1)]
 
 
-def assessed(*more: Request) -> damage.Damage:
+def assessed(*more: Request, calm: bool = True) -> damage.Damage:
     requests = [*BEFORE, *more]
-    return damage.assess(requests, damage.slow_from(requests, CUT), CUT, HEALED)
+    return damage.assess(requests, damage.slow_from(requests, CUT), CUT, HEALED, calm)
 
 
 def test_slow_is_what_takes_100_ms_longer_than_all_before() -> None:
@@ -56,6 +56,13 @@ def test_first_and_last() -> None:
     assert (nothing.first, nothing.last, nothing.error) == (None, None, "")
 
 
+def test_who_did_not_become_calm_did_not_recover() -> None:
+    seen = assessed(ask(1, 1.0), ask(34, 1.0), calm=False)
+    assert damage.as_data(seen)["recovered_after"] is None
+    assert not damage.as_data(seen)["as_before"]
+    assert damage.rows(seen)[-1] == ("as before the cut", "", "not while it was looked at")
+
+
 @pytest.mark.parametrize(
     ("last", "fate"),
     [
@@ -72,7 +79,7 @@ def test_the_fate_of_a_session(last: Request, fate: Fate) -> None:
 
 def test_a_session_that_still_waits_hangs() -> None:
     waits = Request(0.0, 0)  # since long ago
-    fate = damage.assess([waits], 0.1, 0.0, 20.0).fates[0]
+    fate = damage.assess([waits], 0.1, 0.0, 20.0, True).fates[0]
     assert (fate.what, fate.back) == (HUNG, None)
 
 
@@ -88,19 +95,24 @@ def test_what_programs_read() -> None:
         "slowest_ms": 1000,
         "first_after": 1.0,
         "recovered_after": 2.0,
+        "as_before": True,
         "sessions": [{"fate": "hung", "after": 0.2, "back_after": 10.2}],
     }
 
 
 def test_what_people_read() -> None:
     hit = assessed(ask(1, 1.0), ask(0.2, 30, session=1), ask(1, session=2))
-    assert damage.rows(hit)[-1] == ("last one over: recovered", "", "after 2.0 s")
+    assert damage.rows(hit)[-2:] == [("last one over", "", "after 2.0 s"), ("as before the cut", "", "yes")]
     first, second = damage.of_connections(hit)
     assert first == (
         "1 of 2 kept-alive sessions hung for the whole cut, from 0.2 s after its beginning on: "
         "a client notices by its own time limit; 1 of them answered again 10.2 s after its end"
     )
     assert second == "1 of 2 kept-alive sessions noticed nothing"
+    ended = assessed(ask(4, 0.5, "closed", session=0), ask(5, 0.5, "closed", session=1))
+    assert damage.of_connections(ended) == [
+        "2 of 2 kept-alive sessions ended 4.5 s after the cut: a client notices at once"
+    ]
     text = damage.means(hit, Proxy(connect_timeout="2s"), on_it=0)
     assert "1 of 1 only after nginx had tried the dead one (connect_timeout 2s" in text
     assert "sessions that are on the dead one hang" in text

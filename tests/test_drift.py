@@ -11,7 +11,7 @@ import pytest
 from tasks.core.config import render
 from tasks.core.config.settings import Settings, parse
 from tasks.core.probes.drift import Drift, drift
-from tasks.core.remote.commands import conf_path
+from tasks.core.remote.commands import UNIT_PATH, conf_path
 from tasks.core.remote.facts import Facts, File, Process
 
 DATA: dict[str, Any] = {
@@ -62,6 +62,27 @@ def test_servers(apiservers: list[str], text: str) -> None:
     assert drift(wanted(*apiservers), AS_IT_SHOULD_BE) == (expected,)
 
 
+@pytest.mark.parametrize("old", ["max_fails=2", "proxy_connect_timeout 1s", "worker_connections 4096"])
+def test_other_settings(old: str) -> None:
+    text = AS_IT_SHOULD_BE.texts[CONF].replace(old, f"{old}9")
+    (found,) = drift(SETTINGS, replace(AS_IT_SHOULD_BE, texts={CONF: text}))
+    assert found == Drift("conf", "its kube-nginx.conf has other settings than hosts.toml")
+
+
+def test_a_comment_is_no_setting() -> None:
+    text = f"# mine\n{AS_IT_SHOULD_BE.texts[CONF]}"
+    assert drift(SETTINGS, replace(AS_IT_SHOULD_BE, texts={CONF: text})) == ()
+
+
+def test_the_unit() -> None:
+    unit = render.unit(SETTINGS)
+    texts = {**AS_IT_SHOULD_BE.texts, UNIT_PATH: unit}
+    assert drift(SETTINGS, replace(AS_IT_SHOULD_BE, texts=texts)) == ()
+    texts[UNIT_PATH] = unit.replace("RestartSec=5", "RestartSec=50")
+    (found,) = drift(SETTINGS, replace(AS_IT_SHOULD_BE, texts=texts))
+    assert found == Drift("unit", "its kube-nginx.service is not the one of hosts.toml")
+
+
 def test_the_order_of_servers_is_nothing() -> None:
     assert drift(wanted("api-3:7443", "fd00::2", "10.0.0.1"), AS_IT_SHOULD_BE) == ()
 
@@ -78,13 +99,17 @@ def test_a_name_that_stands_in_the_file_is_what_it_resolves_to() -> None:
 
 def test_a_name_that_does_not_resolve_cannot_be_compared() -> None:
     (found,) = drift(SETTINGS, replace(AS_IT_SHOULD_BE, addresses={"api-3": ()}))
-    assert found == Drift("servers", "api-3: does not resolve there, so servers cannot be compared")
+    assert found == Drift(
+        "servers?", "api-3: does not resolve there, so servers cannot be compared", known=False
+    )
 
 
 def test_servers_as_others_write_them() -> None:
     text = "upstream b {\n\tserver 10.0.0.1:6443;\n # server 10.0.0.7:1;\n server [fd00::2]:6443 weight=2;\n"
     text += "server api-3:7443 backup;server unix:/run/x;\n}\nserver {\n listen 127.0.0.1:8443;\n}\n"
-    (found,) = drift(SETTINGS, replace(AS_IT_SHOULD_BE, texts={CONF: text.replace(";server", ";\nserver")}))
+    facts = replace(AS_IT_SHOULD_BE, texts={CONF: text.replace(";server", ";\nserver")})
+    found, others = drift(SETTINGS, facts)
+    assert others.word == "conf"
     assert found.text == "its kube-nginx.conf has unix:/run/x, which hosts.toml does not name"
 
 

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import paramiko
 import pytest
+from cryptography import x509
+from cryptography.x509.oid import ExtensionOID
 
 from tasks.core.config.address import Endpoint
 from tasks.core.errors import UsageError
@@ -19,8 +21,10 @@ from tests.sshd import Sshd, listening
 from tests.tls import Identity, answer, https, identity
 
 PATIENT = 30  # seconds: a busy machine is no failure
+X400 = b"\x30\x02\xa3\x00"  # a name of a kind that cryptography does not know
 CA = identity("kubernetes")
 APISERVER = identity("apiserver", by=CA)
+ODD = identity("odd", names=x509.UnrecognizedExtension(ExtensionOID.SUBJECT_ALTERNATIVE_NAME, X400))
 READY = answer("200 OK", "ok")
 BAD_ETCD = "[+]ping ok\n[-]etcd failed: reason withheld\n[+]log ok\nreadyz check failed\n"
 
@@ -80,6 +84,26 @@ class TestLook:
         seen = self.ask(node, tmp_path, identity("apiserver", by=CA, days=-2), ca=ca)
         assert (seen.trusted, seen.distrust) == (False, "")
         assert judge(seen).word == "expired"
+        assert as_json(judge(seen))["state"] == "failed"
+
+    @pytest.mark.parametrize("through", ["", "127.0.0.1"])
+    def test_a_ca_that_has_expired_is_not_the_apiservers_own_date(
+        self, node: paramiko.Transport, tmp_path: Path, through: str
+    ) -> None:
+        ended = identity("kubernetes", days=-2)
+        (tmp_path / "ca.crt").write_bytes(ended.pem)
+        seen = self.ask(node, tmp_path, identity("apiserver", by=ended), ca=tmp_path / "ca.crt")
+        assert seen.trusted is False
+        cell = judge(seen, through)
+        assert (cell.state, cell.word, cell.way) == ("failed", "untrusted", False)
+        text = "its certificate does not verify: certificate has expired: its CA's, not its own"
+        assert cell.detail == f"{text} (issuer CN=kubernetes)"
+
+    def test_an_odd_certificate_is_none_that_can_be_read(
+        self, node: paramiko.Transport, tmp_path: Path
+    ) -> None:
+        seen = self.ask(node, tmp_path, ODD)
+        assert (seen.ready, seen.certificate) == (True, None)
 
     def test_the_clock_is_compared_with_the_nodes(self, node: paramiko.Transport, tmp_path: Path) -> None:
         date = format_datetime(datetime.now(UTC) + timedelta(seconds=500), usegmt=True)
@@ -212,7 +236,15 @@ def test_a_certificate_is_read() -> None:
     assert (found.subject, found.issuer) == ("CN=api?[1m", "CN=kubernetes")
     assert found.names == ("api?[1m", "10.0.0.1", "fd00::1")
     assert 364 < found.days(datetime.now(UTC)) < 365
-    assert parse(b"nonsense") is None
+
+
+@pytest.mark.parametrize(
+    "der",
+    [b"nonsense", ODD.der, APISERVER.der.replace(b"\xa0\x03\x02\x01\x02", b"\xa0\x03\x02\x01\x05", 1)],
+    ids=["no certificate", "an X.400 address", "version 6"],
+)
+def test_a_certificate_that_cannot_be_read(der: bytes) -> None:
+    assert parse(der) is None
 
 
 @pytest.mark.parametrize(
@@ -229,4 +261,19 @@ def test_a_cell_for_programs() -> None:
     assert document["certificate"]["issuer"] == "CN=kubernetes"
     assert (document["reachable"], document["ready"], document["by"]) == (True, True, "ssh")
     assert document["connect_ms"] == 3.0
-    assert as_json(judge(Seen(None, "forbidden", "x")))["ready"] is None
+
+
+@pytest.mark.parametrize(
+    ("seen", "ready"),
+    [
+        (GOOD, True),
+        (replace(GOOD, status=401, body=""), None),
+        (replace(GOOD, status=403, body="Forbidden"), None),
+        (replace(GOOD, status=500, body=BAD_ETCD), False),
+        (replace(GOOD, body="<html>"), False),
+        (Seen(False, "refused", "x"), False),
+        (Seen(None, "forbidden", "x"), None),
+    ],
+)
+def test_only_what_says_so_is_ready_for_programs(seen: Seen, ready: bool | None) -> None:
+    assert as_json(judge(seen))["ready"] is ready

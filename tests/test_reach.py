@@ -221,7 +221,7 @@ class TestProof:
         self, sshd: Sshd, node: paramiko.Transport, endpoints: Endpoints
     ) -> None:
         (listener,) = endpoints(closes)
-        proof(node, [listener], unreachable(2), PATIENT)
+        proof(node, [listener], unreachable(1), PATIENT, behind=2)  # a name with two addresses
         assert sshd.asked.count((listener.host, listener.port)) == 3
 
     def test_no_apiserver_anywhere_is_a_warning(self, node: paramiko.Transport, endpoints: Endpoints) -> None:
@@ -250,6 +250,21 @@ class TestProof:
             f"no apiserver answers through {listener} (accepted the connection and closed it before TLS), "
             f"though {up} does directly",
         )
+
+    def test_where_one_hangs_more_tries_are_given(
+        self, sshd: Sshd, node: paramiko.Transport, apiserver: Serve, endpoints: Endpoints
+    ) -> None:
+        """Balancing is a matter of luck, and going back for bad luck would do harm."""
+        listener, hung, up = endpoints(in_turn(*[hangs] * 5, apiserver), hangs, apiserver)
+        assert proof(node, [listener], [hung, up], 0.5).state == "ok"
+        assert sshd.asked.count((listener.host, listener.port)) == 6
+
+    def test_but_not_without_end(
+        self, sshd: Sshd, node: paramiko.Transport, apiserver: Serve, endpoints: Endpoints
+    ) -> None:
+        listener, hung, up = endpoints(hangs, hangs, apiserver)
+        assert proof(node, [listener], [hung, up], 0.3).state == "failed"
+        assert sshd.asked.count((listener.host, listener.port)) == 3 + 9
 
     def test_so_does_another_listener(
         self, node: paramiko.Transport, apiserver: Serve, endpoints: Endpoints

@@ -6,6 +6,7 @@ from io import StringIO
 
 import pytest
 from rich.console import Console
+from rich.text import Text
 
 from tasks.core import report
 from tasks.core.errors import StepError, last_lines
@@ -79,6 +80,40 @@ def test_a_table_in_a_pipe_has_no_lines_and_no_trailing_blanks() -> None:
     stream, console = text_of(10, terminal=False)
     report.table(console, ("NODE", "STATE"), [("long-name", "x"), ("b", "[y]")])
     assert stream.getvalue() == "NODE       STATE\nlong-name  x\nb          [y]\n"
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_a_table_shows_heads_and_cells_as_they_are(terminal: bool) -> None:
+    stream = StringIO()
+    console = Console(file=stream, width=80, force_terminal=terminal, color_system=None)
+    address = "fd00:a:b::1"
+    report.table(console, ("NODE", f"[{address}]:6443"), [(address, "[b]x[/]"), ("n", Text("[y]", "red"))])
+    head, *rows = (line.split() for line in stream.getvalue().splitlines())
+    assert head == ["NODE", f"[{address}]:6443"]
+    assert rows == [[address, "[b]x[/]"], ["n", "[y]"]]
+
+
+def test_a_table_on_a_terminal_has_the_colours_of_its_cells() -> None:
+    stream, console = text_of(80, terminal=True)
+    report.table(console, ("NODE",), [(Text("bad", "red"),)])
+    assert "\x1b[31mbad" in stream.getvalue()
+
+
+def test_addresses_are_no_emojis(capsys: pytest.CaptureFixture[str]) -> None:
+    report.console_for(as_json=False).print("[red]fd00:a:b::1[/]", "fd00:b:1")
+    report.Plain(report.console_for(as_json=True))._print("fd00:a:b::1")
+    assert capsys.readouterr() == ("fd00:a:b::1 fd00:b:1\n", "fd00:a:b::1\n")
+
+
+def test_nor_are_they_in_the_bar() -> None:
+    stream, console = text_of(120, terminal=True)
+    live = report.Live(console)
+    live.step_begins("check", ["[fd00:a:b::1]"])
+    live.progress("fd00:a:b::2", "[bold]half[/]", 1, 2)
+    live.done(Record("[fd00:a:b::1]", "check", Outcome("ok"), 0.1))
+    live.step_ends()
+    assert "[fd00:a:b::1]" in stream.getvalue()
+    assert "fd00:a:b::2: [bold]half[/]" in stream.getvalue()
 
 
 def test_last_lines_skips_blank_ones() -> None:

@@ -206,6 +206,17 @@ def test_a_terminal_gets_bars_that_fit() -> None:
     assert lines[2].endswith("    1   0%")
 
 
+def test_a_terminal_gets_all_of_the_heads() -> None:
+    a, b = Endpoint("fd00:a:b::1", 6443), Endpoint("fd00::2", 7443)
+    stream = StringIO()
+    console = Console(file=stream, width=80, force_terminal=True, color_system=None)
+    sessions = Sessions({a: 3, b: 1}, {})
+    chart.show(console, {"[one]": sessions}, sessions)
+    *_, head, line = (line.split() for line in stream.getvalue().splitlines())
+    assert head == ["NODE", "[fd00:a:b::1]:6443", "[fd00::2]:7443"]
+    assert line == ["[one]", "3", "1"]
+
+
 def test_long_names_leave_room_for_bars() -> None:
     long = Endpoint(f"{'a' * 60}.example", 6443)
     stream = StringIO()

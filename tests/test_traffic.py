@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -17,6 +18,7 @@ import pytest
 from tests.conftest import ROOT, Ran, run_fab, run_fab_on_terminal
 from tests.lab.lab import Lab
 from tests.lab.nodes import Node
+from tests.test_resolving import hosts
 
 pytestmark = pytest.mark.lab
 
@@ -46,8 +48,15 @@ SOMEBODYS = {
         "nft delete table inet theirs",
     ),
 }
+HEAL = {
+    "lab-node-1": "; ".join(
+        f"iptables -D {base} -j {ours}; iptables -F {ours}; iptables -X {ours}"
+        for base, ours in (("INPUT", "KUBE-NGINX-DRILL-IN"), ("OUTPUT", "KUBE-NGINX-DRILL-OUT"))
+    ),
+    "lab-node-3": "nft delete table inet kube-nginx-drill",
+}
 UNITS = "systemctl list-units --all --no-legend --plain 'kube-nginx-drill*'"
-CUT = "{ nft list table inet kube-nginx-drill || iptables -S KUBE-NGINX-DRILL-OUT; } >/dev/null 2>&1"
+CUT = "nft list table inet kube-nginx-drill || iptables -w -C OUTPUT -j KUBE-NGINX-DRILL-OUT"
 SESSIONS = "sshd.*: [r]oot@"  # what sshd calls the processes of a login
 
 
@@ -58,7 +67,7 @@ def state(node: Node) -> str:
 
 def is_cut(node: Node) -> bool:
     """Whether the drill's rules are there."""
-    return node.enter(f"{CUT} && echo yes || echo no") == "yes\n"
+    return node.enter(f"{{ {CUT}; }} >/dev/null 2>&1 && echo yes || echo no") == "yes\n"
 
 
 def eventually(true: Callable[[], bool], seconds: float = 30) -> None:
@@ -108,9 +117,9 @@ def node(request: pytest.FixtureRequest, lab: Lab, deployed: Path) -> Iterator[N
 
 
 @contextmanager
-def drilling(node: Node, hosts: Path, seconds: int) -> Iterator[subprocess.Popen[str]]:
+def drilling(node: Node, settings: Path, seconds: int, *more: str) -> Iterator[subprocess.Popen[str]]:
     """A drill that has cut the node off."""
-    words = ["drill", "--apiserver", "lab-api-2", "--limit", node.name, "--seconds", str(seconds)]
+    words = ["drill", "--apiserver", "lab-api-2", "--limit", node.name, "--seconds", str(seconds), *more]
     with subprocess.Popen(
         [sys.executable, "-m", "fabric", *words],
         stdin=subprocess.DEVNULL,
@@ -118,7 +127,7 @@ def drilling(node: Node, hosts: Path, seconds: int) -> Iterator[subprocess.Popen
         stderr=subprocess.PIPE,
         text=True,
         cwd=ROOT,
-        env={**os.environ, "KUBE_NGINX_HOSTS": str(hosts)},
+        env={**os.environ, "KUBE_NGINX_HOSTS": str(settings)},
     ) as process:
         try:
             eventually(lambda: is_cut(node))
@@ -200,7 +209,8 @@ def test_a_drill_measures_and_leaves_nothing(node: Node, deployed: Path) -> None
     assert 0 < fates.count("hung") == seen["sessions_on_it"] < 6
     assert fates.count("unharmed") == 6 - fates.count("hung")
     assert "HTTP/2 ping" in seen["means"]
-    assert "last one over: recovered" in ran.err
+    assert seen["as_before"]
+    assert "last one over" in ran.err
 
 
 def test_a_leftover_of_an_earlier_drill_goes_first(lab: Lab, behind: Path) -> None:
@@ -233,6 +243,29 @@ def test_a_drill_that_is_killed_is_undone_by_the_node(node: Node, deployed: Path
     eventually(lambda: node.enter(UNITS) == "")
 
 
+def test_rules_that_somebody_else_removed_are_told(node: Node, deployed: Path) -> None:
+    with drilling(node, deployed, 5, "--json") as process:
+        node.enter(HEAL[node.name])
+        out, err = process.communicate(timeout=60)
+        assert process.returncode == 0, err
+    (one,) = json.loads(out)["nodes"]
+    assert one["drill"]["ended_by"] == "other"
+    assert "the rules were gone already when we came to remove them" in err
+
+
+def test_ctrl_c_before_the_cut_is_told_as_that(lab: Lab, deployed: Path) -> None:
+    node = lab.nodes[2]
+    node.enter("nft add table inet kube-nginx-drill")
+    with drilling(node, deployed, 60) as process:
+        eventually(lambda: not is_cut(node))
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+        assert process.returncode == 130, err
+    assert "they were removed first" in out
+    assert "interrupted; nothing was cut" in err
+    assert not is_cut(node)
+
+
 def test_when_the_connection_breaks_it_is_undone_through_a_new_one(node: Node, deployed: Path) -> None:
     with drilling(node, deployed, 120) as process:
         node.enter(f"pkill -f '{SESSIONS}'")
@@ -250,8 +283,12 @@ def test_somebody_elses_lock_keeps_it_away(lab: Lab, deployed: Path) -> None:
         second = run_fab("drill", "--apiserver", "lab-api-1", "--limit", node.name, hosts=deployed)
         assert second.status == 1
         assert "somebody else is at work there" in second.err
+        assert "or give --wait SECONDS" in second.err
         assert is_cut(node)
         process.send_signal(signal.SIGINT)
+        words = ("drill", "--apiserver", "lab-api-1", "--limit", node.name, "--seconds", "5", "--wait", "60")
+        third = run_fab(*words, hosts=deployed)
+        assert third.status == 0, third.err
         process.communicate(timeout=60)
     assert not is_cut(node)
 
@@ -299,6 +336,7 @@ def test_a_node_without_a_firewall_tool_says_what_to_install(lab: Lab, deployed:
         ([], "--apiserver names the one that is to die"),
         (["--apiserver", "lab-api-1", "--limit", "lab-node-*"], "names 3"),
         (["--apiserver", "lab-api-1", "--seconds", "4"], "from 5 to 300"),
+        (["--apiserver", "lab-api-1", "--wait", "long"], "must be a number of seconds"),
         (["--apiserver", "lab-api-1", "--seconds", "soon"], "must be a number of seconds"),
     ],
 )
@@ -322,11 +360,23 @@ def test_outside_of_test_networks_nothing_is_done_unasked(lab: Lab, behind: Path
     assert not is_cut(lab.nodes[2])
 
 
+def test_an_apiserver_in_another_network_is_not_cut_unasked(lab: Lab, deployed: Path) -> None:
+    node = lab.nodes[2]
+    with hosts(node, "$a 127.0.0.9 lab-api-2"):
+        ran = run_fab("drill", "--apiserver", "lab-api-2", "--limit", node.name, hosts=deployed)
+    assert ran.status == 2
+    assert "say --yes" in ran.err
+    assert not is_cut(node)
+
+
 def test_an_answer_that_is_not_yes_ends_it(lab: Lab, behind: Path) -> None:
     words = ["drill", "--apiserver", "lab-api-2", "--limit", "lab-node-3"]
     ran = run_fab_on_terminal(words, "y", behind, question="Type yes")
     assert ran.status == 2
-    assert "This cuts lab-node-3, and all that runs on it, off from lab-api-2:6443 for 20 s." in ran.out
+    assert (
+        "This cuts lab-node-3, and all that uses its host network, off from lab-api-2:6443 for 20 s."
+        in ran.out
+    )
     assert "nothing was done" in ran.out
     assert not is_cut(lab.nodes[2])
 

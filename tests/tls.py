@@ -47,19 +47,26 @@ class Identity:
 
 
 def identity(
-    name: str, by: Identity | None = None, days: float = 365, addresses: Sequence[str] = ("127.0.0.1",)
+    name: str,
+    by: Identity | None = None,
+    days: float = 365,
+    addresses: Sequence[str] = ("127.0.0.1",),
+    names: x509.ExtensionType | None = None,
 ) -> Identity:
-    """A certificate that ends in so many days; signed by `by`, else by itself."""
+    """A certificate that ends in so many days; signed by `by`, else by itself.
+
+    It holds for `name` and `addresses`, or else for `names`.
+    """
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    names = [x509.DNSName(name), *(x509.IPAddress(ip_address(a)) for a in addresses)]
+    own = [x509.DNSName(name), *(x509.IPAddress(ip_address(a)) for a in addresses)]
     ends = datetime.now(UTC) + timedelta(days=days)
     built = (
         x509.CertificateBuilder(by.certificate.subject if by else subject, subject, key.public_key())
         .serial_number(x509.random_serial_number())
         .not_valid_before(ends - timedelta(days=1000))
         .not_valid_after(ends)
-        .add_extension(x509.SubjectAlternativeName(names), False)
+        .add_extension(names or x509.SubjectAlternativeName(own), False)
         .add_extension(x509.BasicConstraints(ca=by is None, path_length=None), True)
         .sign(by.key if by else key, hashes.SHA256())
     )

@@ -21,6 +21,7 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 from rich.table import Table
+from rich.text import Text
 
 from .errors import StepError
 
@@ -110,17 +111,23 @@ class Live:
         self._step, self._began = title or step, monotonic()
         self._records: list[Record] = []
         self._hosts = len(hosts)
-        columns = (SpinnerColumn(), TextColumn("{task.description:<14}"), BarColumn(bar_width=20))
-        more = (MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("[dim]{task.fields[text]}"))
-        self._bar = Progress(*columns, *more, console=self._console, transient=True)
+        columns = (
+            SpinnerColumn(),
+            TextColumn("{task.description:<14}", markup=False),
+            BarColumn(bar_width=20),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("{task.fields[text]}", style="dim", markup=False),
+        )
+        self._bar = Progress(*columns, console=self._console, transient=True)
         self._bar.start()
-        self._task = self._bar.add_task(self._step, total=len(hosts), text=escape(", ".join(hosts[:3])))
+        self._task = self._bar.add_task(self._step, total=len(hosts), text=", ".join(hosts[:3]))
 
     def progress(self, host: str, text: str, done: int = 0, total: int | None = None) -> None:
         """What a host is doing; with `total`, how much of it, which the bar then shows."""
         if self._bar:
             room = max(8, self._console.width - 60)
-            self._bar.update(self._task, text=escape(f"{host}: {text}"[:room]))
+            self._bar.update(self._task, text=f"{host}: {text}"[:room])
             if total:
                 self._bar.update(self._task, completed=done / total * self._hosts)
 
@@ -167,20 +174,24 @@ def _in_common(details: Mapping[str, str]) -> str:
     return "; ".join(f"{', '.join(h) if len(h) <= 2 else len(h)} {head}" for head, h in heads.items())
 
 
-def table(console: Console, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Prints a table that fits the terminal; in a pipe, the same columns without lines."""
+def table(console: Console, columns: Sequence[str], rows: Sequence[Sequence[str | Text]]) -> None:
+    """Prints a table that fits the terminal; in a pipe, the same columns without lines and colours.
+
+    What is no Text is shown as it is: brackets and colons mean nothing to rich there.
+    """
     if console.is_terminal:
         drawn = Table(box=None, header_style="bold", pad_edge=False)
         for column in columns:
-            drawn.add_column(column, overflow="fold")
+            drawn.add_column(Text(column), overflow="fold")
         for row in rows:
-            drawn.add_row(*row)
+            drawn.add_row(*(cell if isinstance(cell, Text) else Text(cell) for cell in row))
         console.print(drawn, highlight=False)
         return
-    widths = [max(map(len, column)) for column in zip(columns, *rows, strict=True)]
-    for row in (columns, *rows):
-        line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        console.print(line.rstrip(), markup=False, highlight=False, soft_wrap=True)
+    plain = [[str(cell) for cell in row] for row in (columns, *rows)]
+    widths = [max(map(len, column)) for column in zip(*plain, strict=True)]
+    for cells in plain:
+        line = "  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True))
+        console.print(line.rstrip(), markup=False, emoji=False, highlight=False, soft_wrap=True)
 
 
 class Output(Console):
@@ -206,7 +217,7 @@ def _to_nobody() -> None:
 
 def console_for(as_json: bool) -> Output:
     """Where people read: stdout, or stderr when stdout belongs to a JSON document."""
-    return Output(stderr=as_json)
+    return Output(stderr=as_json, emoji=False)  # fd00:a:b::1 is an address
 
 
 def reporter_for(console: Console) -> Reporter:

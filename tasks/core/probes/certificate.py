@@ -29,7 +29,7 @@ class Certificate:
 
 def parse(der: bytes) -> Certificate | None:
     """Reads a certificate; None if it cannot be read."""
-    with suppress(ValueError):
+    with suppress(ValueError, x509.InvalidVersion, x509.UnsupportedGeneralNameType):
         found = x509.load_der_x509_certificate(der)
         return Certificate(
             subject=_printable(found.subject.rfc4514_string()),

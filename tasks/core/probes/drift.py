@@ -6,10 +6,10 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ..config import servers
+from ..config import render, servers
 from ..config.address import parse_endpoint
 from ..config.settings import Endpoint, Settings
-from ..remote.commands import conf_path
+from ..remote.commands import UNIT_PATH, conf_path
 from ..remote.facts import Facts
 
 _SERVER = re.compile(r"^[ \t]*server[ \t]+([^\s;{}]+)[^;{}]*;", re.M)
@@ -18,17 +18,26 @@ _NGINX_PORT = 80  # of a server that is written without one
 
 @dataclass(frozen=True, slots=True)
 class Drift:
-    """One difference: in a word for a table, and in a sentence."""
+    """One difference, in a word for a table and in a sentence; or, not `known`, that it cannot be seen."""
 
     word: str
     text: str
+    known: bool = True
 
 
 def drift(settings: Settings, facts: Facts) -> tuple[Drift, ...]:
     """All differences; none where nothing is installed, which is told elsewhere."""
     if facts.state == "not installed" and not facts.installed:
         return ()
-    return (*_servers(settings, facts), *_version(settings, facts), *_running(settings, facts))
+    found = (_servers, _files, _version, _running)
+    return tuple(difference for look in found for difference in look(settings, facts))
+
+
+def servers_of(conf: str) -> tuple[list[Endpoint], list[str]]:
+    """The servers in the text of a kube-nginx.conf: those with an address or a name, and all others."""
+    words = _SERVER.findall(conf)
+    found = [server for server in map(_endpoint, words) if server]
+    return found, [word for word in words if not _endpoint(word)]
 
 
 def _servers(settings: Settings, facts: Facts) -> Iterator[Drift]:
@@ -36,13 +45,12 @@ def _servers(settings: Settings, facts: Facts) -> Iterator[Drift]:
     if text is None:
         yield Drift("servers", f"there is no {conf_path(settings.proxy)}")
         return
-    words = _SERVER.findall(text)
-    written = [server for server in map(_endpoint, words) if server]
+    written, others = servers_of(text)
     unknown = [n for n in servers.names(settings.apiservers) if not facts.addresses.get(n)]
     if [name for name in unknown if name not in {server.host for server in written}]:
-        yield Drift("servers", f"{', '.join(unknown)}: does not resolve there, so servers cannot be compared")
+        text = f"{', '.join(unknown)}: does not resolve there, so servers cannot be compared"
+        yield Drift("servers?", text, known=False)
         return
-    others = [word for word in words if not _endpoint(word)]
     there = [*map(str, servers.resolved(written, facts.addresses)), *others]
     wanted = [*map(str, servers.resolved(settings.apiservers, facts.addresses))]
     missing = ", ".join(server for server in wanted if server not in there)
@@ -51,6 +59,21 @@ def _servers(settings: Settings, facts: Facts) -> Iterator[Drift]:
     has = f"has {surplus}, which hosts.toml does not name" if surplus else ""
     if lacks or has:
         yield Drift("servers", f"its kube-nginx.conf {' and '.join(filter(None, (lacks, has)))}")
+
+
+def _files(settings: Settings, facts: Facts) -> Iterator[Drift]:
+    """What is different in them apart from the servers."""
+    conf, unit = facts.texts.get(conf_path(settings.proxy)), facts.texts.get(UNIT_PATH)
+    if conf is not None and _directives(conf) != _directives(render.conf(settings, facts.addresses)):
+        yield Drift("conf", "its kube-nginx.conf has other settings than hosts.toml")
+    if unit is not None and unit != render.unit(settings):
+        yield Drift("unit", "its kube-nginx.service is not the one of hosts.toml")
+
+
+def _directives(conf: str) -> set[str]:
+    """Its lines, without comments and without the addresses of servers."""
+    lines = (line.strip() for line in conf.splitlines())
+    return {re.sub(r"^server\s+[^\s{]+", "server", line) for line in lines if line and line[0] != "#"}
 
 
 def _endpoint(word: str) -> Endpoint | None:

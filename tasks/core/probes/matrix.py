@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from rich.markup import escape
+from rich.text import Text
 
 from ..config.address import APISERVER_PORT
 from ..config.settings import Endpoint
-from .probe import FAILED, OK, WARNING, Cell, as_json
+from .probe import FAILED, OK, SILENT, WARNING, Cell, as_json
 from .ways import Row
 
 _COLOURS = {OK: "green", WARNING: "yellow", FAILED: "red"}
@@ -17,28 +17,29 @@ _KINDS = {OK: "note", WARNING: "warning", FAILED: "bad"}
 THROUGH = "THROUGH KUBE-NGINX"
 
 
-def columns(apiservers: Sequence[Endpoint], painted: bool) -> list[str]:
+def columns(apiservers: Sequence[Endpoint]) -> list[str]:
     """The heads; an apiserver's port is left out where it is the usual one."""
     names = [a.host if a.port == APISERVER_PORT else str(a) for a in apiservers]
-    return ["NODE", *(escape(name) if painted else name for name in names), THROUGH, "DRIFT"]
+    return ["NODE", *names, THROUGH, "DRIFT"]
 
 
 def lines(
-    nodes: Sequence[str], rows: Mapping[str, Row], apiservers: Sequence[Endpoint], painted: bool
-) -> list[list[str]]:
-    """One line a node, with colours if `painted`; of a node that failed before, that it was not seen."""
+    nodes: Sequence[str], rows: Mapping[str, Row], apiservers: Sequence[Endpoint]
+) -> list[list[str | Text]]:
+    """One line a node; of a node that failed before, that it was not seen."""
 
-    def paint(state: str, word: str) -> str:
-        return f"[{_COLOURS[state]}]{escape(word)}[/]" if painted else word
-
-    def line(node: str) -> list[str]:
+    def line(node: str) -> list[str | Text]:
         row = rows.get(node)
         if row is None:
-            return [node, paint(FAILED, "not seen"), *["-"] * (len(apiservers) + 1)]
+            return [node, _painted(FAILED, "not seen"), *["-"] * (len(apiservers) + 1)]
         cells = [*(row.direct[a] for a in apiservers), row.worst]
-        return [node, *(paint(cell.state, cell.word) for cell in cells), paint(*_drifted(row))]
+        return [node, *(_painted(cell.state, cell.word) for cell in cells), _painted(*_drifted(row))]
 
     return [line(node) for node in nodes]
+
+
+def _painted(state: str, word: str) -> Text:
+    return Text(word, _COLOURS[state])
 
 
 def _drifted(row: Row) -> tuple[str, str]:
@@ -62,7 +63,7 @@ def notes(rows: Sequence[Row]) -> list[str]:
         f"{kind}: {who}: {', '.join(places)}: {text}"
         for (kind, who, text), places in sorted(places.items(), key=lambda group: order.index(group[0][0]))
     ]
-    if any(row.drift for row in rows):
+    if any(drift.known for row in rows for drift in row.drift):
         told.append("to do: fab diff shows what has drifted, fab deploy brings it back")
     return told
 
@@ -88,7 +89,18 @@ def summary(row: Row) -> str:
     met += [(f"through {listener}", cell) for listener, cell in row.through.items()]
     bad = [f"{what} {cell.word}" for what, cell in met if cell.state != OK]
     bad += [f"drift: {drift.word}" for drift in row.drift]
-    return "; ".join(bad) or "all ready, the proxy too"
+    silent = any(cell.seen.status in SILENT for _, cell in met)
+    return "; ".join(bad) or f"all {'answer' if silent else 'ready'}, the proxy too"
+
+
+UNSEEN: Mapping[str, Any] = {
+    "way": None,
+    "clock_seconds": None,
+    "apiservers": {},
+    "through": None,
+    "drift": None,
+}
+"""The row for programs, of a node that failed before anything was seen."""
 
 
 def document(row: Row) -> dict[str, Any]:

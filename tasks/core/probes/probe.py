@@ -20,7 +20,7 @@ PATH = "/readyz"
 CLOCK_WARNING = 5.0  # seconds
 EXPIRY_WARNING = 30.0  # days
 SILENT = (401, 403)  # an apiserver that tells strangers nothing
-_EXPIRED = 10  # X509_V_ERR_CERT_HAS_EXPIRED
+_EXPIRED = 10  # X509_V_ERR_CERT_HAS_EXPIRED, of any certificate up to the CA's
 
 OK, WARNING, FAILED = STATES = ("ok", "warning", "failed")
 
@@ -82,14 +82,18 @@ def look(
     """
     began = monotonic()
     seen = Seen(None, trusted=None if trust is None else True)
+    refusal: Untrusted | None = None
     try:
         try:
             tunnel = Tunnel(transport, endpoint, timeout, trust)
         except Untrusted as error:
-            seen = replace(seen, trusted=False, distrust=_distrust(error))
+            refusal = error
             tunnel = Tunnel(transport, endpoint, timeout)
         with tunnel:
-            seen = replace(seen, connected=tunnel.seconds, certificate=parse(tunnel.certificate))
+            found = parse(tunnel.certificate)
+            seen = replace(seen, connected=tunnel.seconds, certificate=found)
+            if refusal:
+                seen = replace(seen, trusted=False, distrust=_distrust(refusal, found))
             answer = tunnel.get(PATH, timeout)
     except Unreached as error:
         if seen.connected is None:
@@ -106,9 +110,11 @@ def look(
     )
 
 
-def _distrust(error: Untrusted) -> str:
-    """Why; "" for one that has but expired, which is told from its own date."""
-    return "" if error.code == _EXPIRED else error.text
+def _distrust(error: Untrusted, found: Certificate | None) -> str:
+    """Why; "" for one that has but expired itself, which is told from its own date."""
+    if error.code != _EXPIRED or not found:
+        return error.text
+    return "" if found.days(datetime.now(UTC)) < 0 else f"{error.text}: its CA's, not its own"
 
 
 def ahead(date: str, now: float) -> float | None:
@@ -195,7 +201,7 @@ def as_json(cell: Cell) -> dict[str, Any]:
         "word": cell.word,
         "detail": cell.detail,
         "reachable": seen.ok,
-        "ready": seen.ready if seen.ok else seen.ok,
+        "ready": None if seen.ok and seen.status in SILENT else seen.ok and seen.ready,
         "status": seen.status,
         "connect_ms": None if seen.connected is None else round(seen.connected * 1000, 1),
         "total_ms": round(seen.seconds * 1000, 1),

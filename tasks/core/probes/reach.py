@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from time import monotonic
 
@@ -10,6 +10,8 @@ import paramiko
 
 from ..config.address import Endpoint
 from .tunnel import FORBIDDEN, Tunnel, Unreached, each
+
+_MORE = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,26 +51,44 @@ def proof(
     listeners: Sequence[Endpoint],
     apiservers: Sequence[Endpoint],
     timeout: float = 3,
+    behind: int | None = None,
 ) -> Proof:
     """Tries from the node whether each of `listeners` leads to an apiserver.
 
-    A try takes at most `timeout` seconds; a listener gets one more of them than there are apiservers.
+    A try takes at most `timeout` seconds; a listener gets one more of them than there are servers `behind`
+    it (None: as many as `apiservers`, of which a name may have several addresses), and three times as many
+    again where one apiserver answers directly and another hangs.
     "failed" is what only the proxy can be blamed for. Where no apiserver answers directly either it is
     a "warning", since a cluster may be built in that order; so it is where sshd forbids trying.
     """
     if not listeners:
         return Proof("failed", "it listens nowhere")
-    met = {listener: _through(transport, listener, len(apiservers) + 1, timeout) for listener in listeners}
-    missed = [f"{listener} ({reached.text})" for listener, reached in met.items() if reached.ok is False]
-    if not missed:
-        if any(reached.ok is None for reached in met.values()):
-            return Proof("warning", f"not tried: {FORBIDDEN} (AllowTcpForwarding)")
-        return Proof("ok", f"an apiserver answers through {' and '.join(map(str, listeners))}")
-    through = " and ".join(missed)
-    for listener, reached in met.items():
-        if reached.ok:
-            return _failed(through, f", though one does through {listener}")
-    return _compared(transport, through, _directly(transport, apiservers, timeout))
+    tries = (behind or len(apiservers)) + 1
+    met = {listener: _through(transport, listener, tries, timeout) for listener in listeners}
+    if not (missed := _missed(met)):
+        return _reached(met)
+    direct = _directly(transport, apiservers, timeout)
+    if any(reached.ok for reached in direct.values()) and _hung(direct, timeout):
+        # with one of two hung, four tries in vain are no rarity, and going back for them would do harm
+        met |= {listener: _through(transport, listener, _MORE * tries, timeout) for listener in missed}
+        if not (missed := _missed(met)):
+            return _reached(met)
+    return _compared(transport, missed, met if any(reached.ok for reached in met.values()) else direct)
+
+
+def _missed(met: Mapping[Endpoint, Reached]) -> dict[Endpoint, Reached]:
+    return {listener: reached for listener, reached in met.items() if reached.ok is False}
+
+
+def _hung(direct: Mapping[Endpoint, Reached], timeout: float) -> bool:
+    """Whether some apiserver was silent for all of the time that it had."""
+    return any(reached.ok is False and reached.seconds >= timeout for reached in direct.values())
+
+
+def _reached(met: Mapping[Endpoint, Reached]) -> Proof:
+    if any(reached.ok is None for reached in met.values()):
+        return Proof("warning", f"not tried: {FORBIDDEN} (AllowTcpForwarding)")
+    return Proof("ok", f"an apiserver answers through {' and '.join(map(str, met))}")
 
 
 def _through(transport: paramiko.Transport, listener: Endpoint, tries: int, timeout: float) -> Reached:
@@ -89,14 +109,19 @@ def _directly(
     return each(apiservers, ask, lambda reached: reached.ok is not True and reached.seconds < timeout)
 
 
-def _compared(transport: paramiko.Transport, through: str, direct: dict[Endpoint, Reached]) -> Proof:
-    for apiserver, reached in direct.items():
+def _compared(
+    transport: paramiko.Transport, missed: Mapping[Endpoint, Reached], others: Mapping[Endpoint, Reached]
+) -> Proof:
+    """What it means that nothing answers through `missed`, seeing what the other ways met."""
+    through = " and ".join(f"{listener} ({reached.text})" for listener, reached in missed.items())
+    for way, reached in others.items():
         if reached.ok:
-            return _failed(through, f", though {apiserver} does directly")
+            how = f"one does through {way}" if missed.keys() & others.keys() else f"{way} does directly"
+            return _failed(through, f", though {how}")
     if not transport.is_active():
         return _failed(through)
-    tried = "; ".join(f"{apiserver} {reached.text}" for apiserver, reached in direct.items())
-    if any(reached.ok is None for reached in direct.values()):
+    tried = "; ".join(f"{apiserver} {reached.text}" for apiserver, reached in others.items())
+    if any(reached.ok is None for reached in others.values()):
         unknown = f"not known whether one does directly: {FORBIDDEN} (PermitOpen)"
         return Proof("warning", f"no apiserver answers through {through}; {unknown}")
     return Proof("warning", f"no apiserver answers, neither through {through} nor directly ({tried})")

@@ -81,7 +81,15 @@ def _in_place(console: Console) -> tuple[Callable[[Draw], None], Callable[[], No
     def show(draw: Draw) -> None:
         # drawn elsewhere: what is printed on the console itself would come above the picture, and stay
         paper = StringIO()
-        draw(Console(file=paper, force_terminal=True, width=console.width, no_color=console.no_color))
+        draw(
+            Console(
+                file=paper,
+                force_terminal=True,
+                width=console.width,
+                no_color=console.no_color,
+                emoji=False,  # as of `report.console_for`
+            )
+        )
         live.update(Text.from_ansi(paper.getvalue().rstrip("\n")), refresh=True)
 
     return show, live.stop

@@ -21,6 +21,7 @@ _REFUSES = (
     "see why: fab status --limit {nodes}, fab logs --limit {nodes}; when all apiservers were down, nginx "
     "refuses clients until proxy.fail_timeout has passed"
 )
+_STRANGERS = "is [check] ca in hosts.toml that of this cluster, and is it still valid?"
 _FIREWALL = "do the apiservers run, and does a firewall stand between them and the node?"
 
 
@@ -54,7 +55,9 @@ class Row:
         silent = {listener: cell for listener, cell in self.through.items() if cell.way is False}
         if direct == {False} and not any(cell.way for cell in self.through.values()):
             neither = f", neither directly nor through {_listed(silent)}" if silent else ""
-            return StepError(f"no way to any ready apiserver{neither}", hint=self._hint() or _FIREWALL)
+            strangers = all(cell.seen.distrust for cell in self.direct.values())
+            hint = self._hint() or (_STRANGERS if strangers else _FIREWALL)
+            return StepError(f"no way to any ready apiserver{neither}", hint=hint)
         if not silent:
             return None
         told = "; ".join(dict.fromkeys(cell.detail for cell in silent.values()))
@@ -89,7 +92,7 @@ class Ways:
         direct = {a: judge(self._named(a, seen)) for a, seen in self._ask(settings.apiservers).items()}
         # a hung apiserver accepts, which is all that the proxy looks at, so it may swallow a try or two
         hopeless = all(cell.way is False for cell in direct.values())
-        tries = 1 if hopeless else len(direct) + 1
+        tries = 1 if hopeless else len(servers.resolved(settings.apiservers, facts.addresses)) + 1
         # one after the other, and after the direct ones: paramiko keeps one error a connection
         through = {listener: self._through(listener, tries) for listener in settings.proxy.listen}
         return Row(self._node.label, facts, direct, through, drift(settings, facts))

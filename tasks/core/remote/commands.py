@@ -67,9 +67,12 @@ def on_node(proxy: Proxy, *names: str, **given: object) -> str:
 
 def survey(proxy: Proxy, names: Sequence[str] = ()) -> str:
     """Everything later steps need to know of a node, as lines `kn.KEY=VALUE`; it resolves `names`, too."""
-    ports = " ".join(f"{address.port:04X}" for address in proxy.listen)
     hosts = " ".join(names)
-    return on_node(proxy, "survey", user=proxy.user, ports=ports, hosts=hosts, properties=_PROPERTIES)
+    return on_node(proxy, "survey", user=proxy.user, ports=_ports(proxy), hosts=hosts, properties=_PROPERTIES)
+
+
+def _ports(proxy: Proxy) -> str:
+    return " ".join(f"{address.port:04X}" for address in proxy.listen)
 
 
 def sessions(proxy: Proxy, names: Sequence[str]) -> str:
@@ -77,9 +80,14 @@ def sessions(proxy: Proxy, names: Sequence[str]) -> str:
     return f"{survey(proxy, names)}\n{script('sessions')}"
 
 
-def drill(action: str, flows: str, seconds: int = 0) -> str:
+def peers(proxy: Proxy) -> str:
+    """What `sessions` says, without the survey."""
+    return on_node(proxy, "sessions", ports=_ports(proxy))
+
+
+def drill(action: str, flows: str, record: str, tools: str = "", seconds: int = 0) -> str:
     """Cuts the node off from the addresses in `flows`, or heals it: see templates/drill.sh."""
-    return script("drill", action=action, flows=flows, seconds=seconds)
+    return script("drill", action=action, flows=flows, record=record, tools=tools, seconds=seconds)
 
 
 def mkdir(proxy: Proxy) -> str:

@@ -27,6 +27,11 @@ class Ended:
         """What scripts that know whether they changed anything say of it."""
         return "kn.changed=1" in self.stdout.split()
 
+    def said(self, key: str) -> str:
+        """The value of its first line `kn.KEY=VALUE`; "" if there is none."""
+        lines = (line.partition("=") for line in self.stdout.splitlines())
+        return next((value for name, _, value in lines if name == f"kn.{key}"), "")
+
 
 class Lines:
     """A file-like object that hands whole lines to a function."""

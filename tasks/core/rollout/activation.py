@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from ..config import rules
+from ..config import rules, servers
 from ..config.settings import Endpoint, Rollout, Settings
 from ..errors import StepError
 from ..probes import reach
@@ -102,18 +102,19 @@ def stage(node: Node, release: Release, settings: Settings, facts: Facts) -> Non
 
 @dataclass(frozen=True, slots=True)
 class Activation:
-    """A node changes over. `me` is the holder of its lock."""
+    """A node changes over. `me` is the holder of its lock; `addresses` what names resolved to, if known."""
 
     node: Node
     settings: Settings
     rollout: Rollout
     me: str
+    addresses: servers.Addresses = field(default_factory=dict)
 
     def carry_out(self, order: Order) -> Outcome:
         """Does what `order` says, and proves that an apiserver is reached through it, or goes back."""
         facts = self.node.survey(self.settings.proxy)
         ended = self._run(order, facts)
-        if _said(ended, "result") != "done":
+        if ended.said("result") != "done":
             return _went_back(order, ended, self.settings)
         proof = self._prove(order)
         if proof.state == "failed":
@@ -123,14 +124,15 @@ class Activation:
 
     def _prove(self, order: Order) -> reach.Proof:
         proxy, apiservers = self.settings.proxy, self.settings.apiservers
+        behind = len(servers.resolved(apiservers, self.addresses))
         listen = proxy.listen if order.listen is None else _own(self.node.survey(proxy))
-        proof = reach.proof(self.node.transport, listen, apiservers)
+        proof = reach.proof(self.node.transport, listen, apiservers, behind=behind)
         if proof.state == "ok":
             return proof
         connected = self.node.is_connected
         self._still_there(order)
         # what a broken connection kept from being seen is looked at again
-        return proof if connected else reach.proof(self.node.transport, listen, apiservers)
+        return proof if connected else reach.proof(self.node.transport, listen, apiservers, behind=behind)
 
     def _still_there(self, order: Order) -> None:
         """A node that has gone away is not one that reaches no apiserver."""
@@ -170,18 +172,18 @@ class Activation:
         if ended.status == 75:
             said = f"nothing was begun: {ended.stderr.strip()}"
             raise StepError(said, hint="again: fab deploy --limit {nodes}")
-        if not _said(ended, "result"):
+        if not ended.said("result"):
             said = f"{order.action}: ended with status {ended.status}"
             raise StepError(said, tail=ended.stderr, hint=_UNKNOWN)
         return ended
 
     def _go_back(self, order: Order, facts: Facts, ended: Ended, why: str) -> Outcome:
         """Puts back what was there before, after a proof that failed."""
-        was = {key: _said(ended, key) for key in ("was_active", "was_enabled")}
+        was = {key: ended.said(key) for key in ("was_active", "was_enabled")}
         back = replace(
             order,
             action=_BACK_BY.get(order.action, order.action) if was["was_active"] == "1" else STOP,
-            release=_said(ended, "before"),
+            release=ended.said("before"),
             previous=facts.releases.get(PREVIOUS, ""),
             boot=was["was_enabled"],
             was=was,
@@ -189,8 +191,8 @@ class Activation:
         )
         log = self.node.sh(commands.journal(8, follow=False), check=False).stdout
         again = self._run(back, facts)
-        if _said(again, "result") != "done":
-            return _failed(f"{why}{_LOST}{_said(again, 'why')}", FAILED, log)
+        if again.said("result") != "done":
+            return _failed(f"{why}{_LOST}{again.said('why')}", FAILED, log)
         return _failed(f"rolled back: {why}{_BEFORE[was['was_active']]}", ROLLED_BACK, log)
 
 
@@ -202,23 +204,17 @@ def _kernel(addresses: Sequence[Endpoint]) -> str:
     return " ".join(map(as_kernel, addresses))
 
 
-def _said(ended: Ended, key: str) -> str:
-    return next(
-        (v for k, _, v in (x.partition("=") for x in ended.stdout.splitlines()) if k == f"kn.{key}"), ""
-    )
-
-
 def _went_back(order: Order, ended: Ended, settings: Settings) -> Outcome:
     """What is told when the script on the node found that it does not work."""
-    why = _readable(_said(ended, "why"), settings.proxy.listen)
+    why = _readable(ended.said("why"), settings.proxy.listen)
     tails = {
         "back": (ROLLED_BACK, f"rolled back: {why}"),
         "0": (ROLLED_BACK, f"rolled back: {why}{_BEFORE['0']}"),
         "trying": (ROLLED_BACK, f"rolled back: {why}{_BEFORE['trying']}"),
-        "lost": (FAILED, f"{why}{_LOST}{_said(ended, 'still')}"),
+        "lost": (FAILED, f"{why}{_LOST}{ended.said('still')}"),
         "failed": (FAILED, f"{why}: it is down" if order.action == RESTART else why),
     }
-    result, message = tails[_said(ended, "result")]
+    result, message = tails[ended.said("result")]
     return _failed(message, result, ended.stderr)
 
 

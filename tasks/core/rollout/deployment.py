@@ -132,7 +132,8 @@ class Deployment:
         name = self._releases.for_node(facts).name if plan.files else ""
         action = "restart" if plan.action == "install" else plan.action
         order = Order(action, plan.result, name, strays=plan.strays, boot="1")
-        return Activation(node, self._settings, self._rollout, self._run.me).carry_out(order)
+        rollout, me = self._rollout, self._run.me
+        return Activation(node, self._settings, rollout, me, facts.addresses).carry_out(order)
 
     def _look(self, node: Node) -> tuple[Plan, Facts]:
         facts = self._facts(node)

@@ -98,7 +98,7 @@ class Clients:
     def _fresh(self) -> None:
         deadline = monotonic() + PATIENCE
         with Tunnel(self._transport, self._listener, PATIENCE) as tunnel:
-            tunnel.get(_PATH, max(round(deadline - monotonic(), 1), 0.1))
+            _get(tunnel, max(round(deadline - monotonic(), 1), 0.1))
 
     def _open_session(self, number: int) -> None:
         try:
@@ -115,7 +115,7 @@ class Clients:
                 if tunnel not in self._tunnels:
                     return
                 self._requests.append(request)
-            if not self._ask(request, lambda: tunnel.get(_PATH, _LONG)):
+            if not self._ask(request, lambda: _get(tunnel, _LONG)):
                 return
             self._over.wait(max(0.0, request.began + EVERY - monotonic()))
 
@@ -129,6 +129,12 @@ class Clients:
             return False
         request.error, request.ended = error, monotonic()
         return not error
+
+
+def _get(tunnel: Tunnel, timeout: float) -> None:
+    status = tunnel.get(_PATH, timeout).status
+    if status >= 500:
+        raise Unreached(False, f"was answered with {status}", "not ready")
 
 
 def _start(work: Callable[[], None]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from ipaddress import ip_address, ip_network
 from socket import socket
@@ -12,6 +12,7 @@ from ..config.settings import Endpoint
 from ..errors import StepError
 from ..remote import commands
 from ..remote.host import Ended
+from ..remote.lock import LOCK
 from ..remote.node import Node
 
 _LATER = 5  # seconds after its end that a cut is undone by the node's own timer
@@ -24,11 +25,17 @@ class Cut:
     """The packets between `node` and the addresses `servers`; for whoever has the node's lock."""
 
     def __init__(self, node: Node, servers: Sequence[Endpoint]) -> None:
-        self.tool = ""
         self._node = node
         self._flows = "\n".join(f"{ip_address(a.host).version} {a.host} {a.port}" for a in servers)
+        self._tools = ""
         self._undo = ""
         self._timer = ""
+        self._healed: list[float] = []
+
+    @property
+    def tool(self) -> str:
+        """The firewall tool that `look` found to work."""
+        return "nft" if self._tools.endswith("/nft") else "iptables"
 
     def look(self) -> bool:
         """Sees whether it can be done, and removes what an earlier drill has left: true if there was any.
@@ -36,12 +43,14 @@ class Cut:
         Raises StepError: there is no tool for it.
         """
         ended = self._run("look")
+        self._tools, self._undo = ended.said("tools"), ended.said("undo")
         if ended.status == 70:
             hint = "install nftables there, or iptables"
             raise StepError(_NO_TOOL, status=70, tail=ended.stderr, hint=hint)
-        self._check(ended, "what an earlier drill left cannot be removed")
-        self.tool, self._undo = _said(ended, "tool"), _said(ended, "undo")
-        return bool(_said(ended, "leftover"))
+        if ended.status:
+            what = "what an earlier drill left cannot be removed"
+            raise StepError(what, status=ended.status, tail=ended.stderr, hint=self._by_hand())
+        return bool(ended.said("healed"))
 
     def begin(self, seconds: float) -> float:
         """Cuts, for `seconds` unless `end` is called before; gives the time (`monotonic`) at which it did.
@@ -49,22 +58,19 @@ class Cut:
         A timer on the node that ends it, whatever becomes of us, is armed first. Raises StepError.
         """
         at: list[float] = []
-
-        def hear(line: str) -> None:
-            if line.startswith("kn.cut="):
-                at.append(monotonic())
-
         whole = round(seconds + _LATER)
         self._timer = f"the node's own timer removes them at {_clock(whole)}; if not: "
-        script = commands.drill("cut", self._flows, whole)
-        ended = self._node.sh(script, timeout=30, check=False, each_line=hear)
-        self._check(ended, "the cut could not be made, and nothing is left of it")
+        ended = self._run("cut", whole, _at("cut", at))
+        if ended.status:
+            what = "the cut could not be made, and nothing is left of it"  # or `end`, which follows, says so
+            raise StepError(what, status=ended.status, tail=ended.stderr)
         return at[0] if at else monotonic()
 
-    def end(self) -> bool:
-        """Removes the rules and the timer, and looks that they are gone; false if the timer had come first.
+    def end(self) -> float | None:
+        """Removes the rules and the timer, and looks that they are gone.
 
-        Raises StepError that says how to do it by hand, if they are still there or cannot be looked at.
+        Gives the time (`monotonic`) at which they were, None if they were gone already. Raises StepError
+        that says how to do it by hand, if they are still there or cannot be looked at.
         """
         for _ in range(_TRIES - 1):
             try:
@@ -74,52 +80,66 @@ class Cut:
                     raise
         return self._end()
 
-    def _end(self) -> bool:
+    def _end(self) -> float | None:
         try:
-            ended = self._run("heal")
+            ended = self._run("heal", each_line=_at("healed", self._healed))
         except StepError as error:
             raise self._left_behind(f"could not be looked at again: {error.message}") from None
         if ended.status:
-            raise self._left_behind("are still there", ended)
-        return bool(_said(ended, "healed"))
+            raise self._left_behind("are still there, or were not looked at", ended)
+        return self._healed[0] if self._healed else None
 
     def _left_behind(self, what: str, ended: Ended | None = None) -> StepError:
         return StepError(
             f"the firewall rules of the drill {what}",
             status=ended.status if ended else None,
             tail=ended.stderr if ended else "",
-            hint=f"{self._timer}by hand, as root there: {self._undo}",
+            hint=self._by_hand(),
         )
 
-    def _run(self, action: str) -> Ended:
-        return self._node.sh(commands.drill(action, self._flows), timeout=30, check=False)
+    def _by_hand(self) -> str:
+        return f"{self._timer}by hand, as root there: {self._undo}" if self._undo else ""
 
-    def _check(self, ended: Ended, what: str) -> None:
-        if ended.status:
-            raise StepError(what, status=ended.status, tail=ended.stderr)
+    def _run(self, action: str, seconds: int = 0, each_line: Callable[[str], None] | None = None) -> Ended:
+        script = commands.drill(action, self._flows, f"{LOCK}.drill", self._tools, seconds)
+        return self._node.sh(script, timeout=30, check=False, each_line=each_line)
 
 
-def in_test_network(node: Node) -> bool:
-    """Whether the SSH connection to an open `node` goes straight to a network that only tests use.
+def in_test_network(node: Node, servers: Sequence[Endpoint]) -> bool:
+    """Whether the SSH connection goes straight to a network that only tests use, and `servers` are in one.
 
-    These are 198.18.0.0/15 (RFC 2544) and 2001:2::/48 (RFC 5180). Behind a gateway nobody knows.
+    These are 198.18.0.0/15 (RFC 2544) and 2001:2::/48 (RFC 5180). Behind a gateway nobody knows. Some
+    proxies answer names here with such addresses: so the node is asked, too, at which one it was reached.
+    Raises StepError.
     """
     sock = node.transport.sock
-    return isinstance(sock, socket) and is_for_tests(str(sock.getpeername()[0]))
+    here = str(sock.getpeername()[0]) if isinstance(sock, socket) else ""
+    if not all(map(is_for_tests, [here, *(server.host for server in servers)])):
+        return False
+    told = node.sh('echo "kn.ssh=${SSH_CONNECTION-}"', root=False, timeout=30).said("ssh").split()
+    return len(told) == 4 and is_for_tests(told[2])
 
 
 def is_for_tests(address: str) -> bool:
     """Whether an IP address is of a network that only tests use."""
-    found = ip_address(address.partition("%")[0])
+    try:
+        found = ip_address(address.partition("%")[0])
+    except ValueError:
+        return False
     found = getattr(found, "ipv4_mapped", None) or found
     return any(found in network for network in _TEST_NETWORKS)
+
+
+def _at(key: str, times: list[float]) -> Callable[[str], None]:
+    """What notes the time at which a line `kn.KEY=` comes."""
+
+    def hear(line: str) -> None:
+        if line.startswith(f"kn.{key}="):
+            times.append(monotonic())
+
+    return hear
 
 
 def _clock(seconds: float) -> str:
     """The time of day, `seconds` from now."""
     return (datetime.now() + timedelta(seconds=seconds)).strftime("%H:%M:%S")
-
-
-def _said(ended: Ended, key: str) -> str:
-    lines = (line.partition("=") for line in ended.stdout.splitlines())
-    return next((value for name, _, value in lines if name == f"kn.{key}"), "")

@@ -12,11 +12,6 @@ from .clients import Request
 _SLOWER = 0.1  # seconds over the slowest request before the cut, from which on one is slow
 _HANGS = 1.0  # seconds without an answer, from which on a session hung
 HUNG, ENDED, UNHARMED = "hung", "ended", "unharmed"
-_WORDS = {
-    HUNG: "hung for the whole cut{}: a client notices by its own time limit",
-    ENDED: "ended{}: a client notices at once",
-    UNHARMED: "noticed nothing",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +39,7 @@ class Fate:
 
 @dataclass(frozen=True, slots=True)
 class Damage:
-    """All that was seen; times in seconds.
+    """All that was seen; times in seconds. `calm`: whether requests were seen to become as before the cut.
 
     `limit`: what takes longer is slow. `first` and `last`: from the cut to the beginning of the first request
     that was slow or failed, and to the end of the last one; `error` is why the first one failed.
@@ -60,6 +55,12 @@ class Damage:
     caught: int
     fates: tuple[Fate, ...]
     error: str
+    calm: bool
+
+    @property
+    def recovered(self) -> float | None:
+        """From the cut to the end of the last bad request; None without one, and where others may follow."""
+        return self.last if self.calm else None
 
     def count(self, what: str) -> int:
         """How many sessions have this fate."""
@@ -76,7 +77,7 @@ def is_bad(request: Request, limit: float) -> bool:
     return bool(request.error) or request.seconds > limit
 
 
-def assess(requests: Sequence[Request], limit: float, cut: float, healed: float) -> Damage:
+def assess(requests: Sequence[Request], limit: float, cut: float, healed: float, calm: bool) -> Damage:
     """Sorts the requests by the times of `monotonic` at which the cut began and ended."""
     new = _new(requests)
     before = _before(requests, cut)
@@ -96,6 +97,7 @@ def assess(requests: Sequence[Request], limit: float, cut: float, healed: float)
             for number in numbers
         ),
         next((r.error for r in after if r.error), ""),
+        calm,
     )
 
 
@@ -141,7 +143,8 @@ def as_data(damage: Damage) -> dict[str, Any]:
         "slow_from_ms": _ms(damage.limit),
         "slowest_ms": _ms(damage.after.slowest),
         "first_after": _rounded(damage.first),
-        "recovered_after": _rounded(damage.last),
+        "recovered_after": _rounded(damage.recovered),
+        "as_before": damage.calm,
         "sessions": [
             {"fate": fate.what, "after": _rounded(fate.after), "back_after": _rounded(fate.back)}
             for fate in damage.fates
@@ -158,7 +161,8 @@ def rows(damage: Damage) -> list[tuple[str, str, str]]:
         (f"slow (over {_ms(damage.limit)} ms)", str(before.slow), str(after.slow)),
         ("slowest", f"{_ms(before.slowest)} ms", f"{_ms(after.slowest)} ms"),
         ("first slow or failed", "", _moment(damage.first)),
-        ("last one over: recovered", "", _moment(damage.last)),
+        ("last one over", "", _moment(damage.last)),
+        ("as before the cut", "", ("yes" if damage.calm else "not while it was looked at")),
     ]
 
 
@@ -169,17 +173,27 @@ def of_connections(damage: Damage) -> list[str]:
         lines.append(
             f"requests under way at the cut that failed or were slow, as is to be expected: {damage.caught}"
         )
-    for what, words in _WORDS.items():
+    for what, words in ((HUNG, _hung), (ENDED, _ended), (UNHARMED, lambda _: "noticed nothing")):
         if found := [fate for fate in damage.fates if fate.what == what]:
-            times = sorted(fate.after for fate in found if fate.after is not None)
-            since = f", from {times[0]:.1f} s after its beginning on" if what == HUNG else ""
-            since = f" {times[0]:.1f} s after the cut" if what == ENDED else since
-            back = [fate.back for fate in found if fate.back is not None]
-            again = f"; {len(back)} of them answered again {max(back):.1f} s after its end" if back else ""
-            lines.append(
-                f"{len(found)} of {len(damage.fates)} kept-alive sessions {words.format(since)}{again}"
-            )
+            lines.append(f"{len(found)} of {len(damage.fates)} kept-alive sessions {words(found)}")
     return lines
+
+
+def _hung(found: Sequence[Fate]) -> str:
+    back = [fate.back for fate in found if fate.back is not None]
+    again = f"; {len(back)} of them answered again {max(back):.1f} s after its end" if back else ""
+    return (
+        f"hung for the whole cut, from {_first(found):.1f} s after its beginning on: "
+        f"a client notices by its own time limit{again}"
+    )
+
+
+def _ended(found: Sequence[Fate]) -> str:
+    return f"ended {_first(found):.1f} s after the cut: a client notices at once"
+
+
+def _first(found: Sequence[Fate]) -> float:
+    return min(fate.after for fate in found if fate.after is not None)
 
 
 def means(damage: Damage, proxy: Proxy, on_it: int) -> str:

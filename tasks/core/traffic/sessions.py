@@ -51,6 +51,12 @@ def look(node: Node, settings: Settings) -> tuple[Facts, Sessions]:
     return seen, assigned(peers(told), settings.apiservers, seen.addresses)
 
 
+def count(node: Node, settings: Settings, addresses: servers.Addresses) -> Sessions:
+    """The sessions alone, where the `addresses` of the apiservers' names are known. Raises StepError."""
+    told = node.sh(commands.peers(settings.proxy), timeout=30).stdout
+    return assigned(peers(told), settings.apiservers, addresses)
+
+
 def peers(text: str) -> dict[Endpoint, int]:
     """The lines `kn.peer.ADDRESS=COUNT` of the look at a node."""
     lines = (line[8:].partition("=") for line in text.splitlines() if line.startswith("kn.peer."))
