@@ -58,7 +58,7 @@ def _data(sessions: Sessions) -> dict[str, Any]:
     | {
         "apiserver": "The apiserver that dies, as hosts.toml names it.",
         "limit": "The one node for which it dies [the first].",
-        "seconds": "For how long.",
+        "seconds": "For how many seconds, 5 to 300 [20].",
         "wait": ROLLOUT_HELP["wait"],
         "yes": "Do not ask, though the node is not in a test network for certain.",
     },
@@ -110,6 +110,6 @@ def _show(r: Run, this: Drill) -> None:
     if this.damage is None:
         return
     report.table(r.console, ("NEW CONNECTIONS", "BEFORE", "FROM THE CUT ON"), damage.rows(this.damage))
-    lines = [f"sessions of the node that were on it: {this.on_it}", *damage.of_connections(this.damage)]
+    lines = [f"sessions of the node's own that were on it: {this.on_it}", *damage.of_connections(this.damage)]
     for line in (*lines, damage.means(this.damage, r.settings.proxy, this.on_it)):
         r.console.print(line, markup=False, highlight=False, soft_wrap=not r.console.is_terminal)

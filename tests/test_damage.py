@@ -102,7 +102,10 @@ def test_what_programs_read() -> None:
 
 def test_what_people_read() -> None:
     hit = assessed(ask(1, 1.0), ask(0.2, 30, session=1), ask(1, session=2))
-    assert damage.rows(hit)[-2:] == [("last one over", "", "after 2.0 s"), ("as before the cut", "", "yes")]
+    assert damage.rows(hit)[-2:] == [
+        ("last slow or failed", "", "after 2.0 s"),
+        ("as before the cut", "", "yes"),
+    ]
     first, second = damage.of_connections(hit)
     assert first == (
         "1 of 2 kept-alive sessions hung for the whole cut, from 0.2 s after its beginning on: "

@@ -206,11 +206,12 @@ def test_a_drill_measures_and_leaves_nothing(node: Node, deployed: Path) -> None
     assert seen["slow"] > 0 or seen["slow_from_ms"] > 1000  # on a busy machine that is nothing special
     assert (seen["recovered_after"] or 0) < 20
     fates = [session["fate"] for session in seen["sessions"]]
-    assert 0 < fates.count("hung") == seen["sessions_on_it"] < 6
+    assert seen["sessions_on_it"] == 0  # the node's own
+    assert 0 < fates.count("hung") < 6
     assert fates.count("unharmed") == 6 - fates.count("hung")
     assert "HTTP/2 ping" in seen["means"]
     assert seen["as_before"]
-    assert "last one over" in ran.err
+    assert "last slow or failed" in ran.err
 
 
 def test_a_leftover_of_an_earlier_drill_goes_first(lab: Lab, behind: Path) -> None:

@@ -161,7 +161,7 @@ def rows(damage: Damage) -> list[tuple[str, str, str]]:
         (f"slow (over {_ms(damage.limit)} ms)", str(before.slow), str(after.slow)),
         ("slowest", f"{_ms(before.slowest)} ms", f"{_ms(after.slowest)} ms"),
         ("first slow or failed", "", _moment(damage.first)),
-        ("last one over", "", _moment(damage.last)),
+        ("last slow or failed", "", _moment(damage.last)),
         ("as before the cut", "", ("yes" if damage.calm else "not while it was looked at")),
     ]
 

@@ -110,7 +110,8 @@ class Drill:
             what = f"{self._apiserver} is not in the node's kube-nginx.conf"
             raise StepError(what, hint="fab deploy --limit {nodes}")
         self.for_tests = in_test_network(node, self._servers)
-        return Outcome("ok", f"{seen.counts[self._apiserver]} of {seen.total} sessions are on it")
+        self.on_it = seen.counts[self._apiserver]  # before the drill has sessions of its own there
+        return Outcome("ok", f"{self.on_it} of {seen.total} sessions are on it")
 
     def carry_out(self, node: Node) -> Outcome:
         """Cuts, measures, heals; whatever happens, the node is healed before this ends, or by itself.
@@ -127,7 +128,6 @@ class Drill:
         with Clients(node.transport, self._proxy.listen[0], self._wanted()) as clients:
             self._place(node, clients)
             self._baseline(node, clients)
-            self.on_it, _ = self._counts(node)
             began, ended, by_us = self._cut(node, cut, clients)
             limit = damage.slow_from(clients.requests(), began)
             calm = self._until_calm(node, clients, ended, limit)
