@@ -75,8 +75,15 @@ def trusting(lab: Lab, deployed: Path, hosts_toml: Toml, tmp_path: Path) -> Path
 
 
 @pytest.fixture(autouse=True)
-def healthy(deployed: Path) -> None:
-    """After all apiservers were down, nginx refuses clients until fail_timeout has passed."""
+def healthy(deployed: Path) -> Iterator[None]:
+    """A fleet on which all is well, which it must be again for the next test, of other files, too."""
+    forgiven(deployed)
+    yield
+    forgiven(deployed)
+
+
+def forgiven(deployed: Path) -> None:
+    """Waits: after all apiservers were down, nginx refuses clients until fail_timeout has passed."""
     deadline = monotonic() + 60
     while (ran := run_fab("check", hosts=deployed)).status:
         assert monotonic() < deadline, ran.out + ran.err

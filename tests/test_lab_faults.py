@@ -63,9 +63,6 @@ def sftp(node: Node, command: str) -> int:
 def node(request: pytest.FixtureRequest, lab: Lab, deployed: Path) -> Iterator[Node]:
     """A node with a kube-nginx that answers; it must be the same after the test."""
     node = lab.nodes[request.param]
-    deadline = time.monotonic() + 10
-    while not answers(node):  # after a test that had no apiserver up, nginx refuses for fail_timeout
-        assert time.monotonic() < deadline
     before = node.enter(STATE)
     yield node
     assert node.enter(STATE) == before

@@ -272,8 +272,8 @@ def test_when_the_connection_breaks_it_is_undone_through_a_new_one(node: Node, d
         node.enter(f"pkill -f '{SESSIONS}'")
         _, err = process.communicate(timeout=60)
         assert process.returncode == 1
-    assert "the SSH connection broke during the drill" in err
-    assert "the rules are gone" in err
+    assert "connection broke" in err
+    assert "the rules are gone" in err or "nothing is left of it" in err  # it may break in the cut itself
     assert "Traceback" not in err
     assert not is_cut(node)
 

@@ -60,9 +60,13 @@ class Cut:
         at: list[float] = []
         whole = round(seconds + _LATER)
         self._timer = f"the node's own timer removes them at {_clock(whole)}; if not: "
-        ended = self._run("cut", whole, _at("cut", at))
+        nothing = "and nothing is left of it"  # or `end`, which follows, says so
+        try:
+            ended = self._run("cut", whole, _at("cut", at))
+        except StepError as error:
+            raise StepError(f"the cut was not seen to be made, {nothing}: {error.message}") from None
         if ended.status:
-            what = "the cut could not be made, and nothing is left of it"  # or `end`, which follows, says so
+            what = f"the cut could not be made, {nothing}"
             raise StepError(what, status=ended.status, tail=ended.stderr)
         return at[0] if at else monotonic()
 
