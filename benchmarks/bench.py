@@ -12,9 +12,10 @@ from pathlib import Path
 
 from benchmarks import configurations
 from benchmarks.clients import Address, call, get, tls
-from benchmarks.configurations import APISERVER_PORT, Configuration
+from benchmarks.configurations import Configuration
 from benchmarks.proxies import PORT, Proxy
 from benchmarks.watches import PATH
+from tasks.core.config.address import APISERVER_PORT
 from tests.lab import kubernetes, servers
 from tests.lab.lab import Lab
 from tests.lab.machine import LabError, run

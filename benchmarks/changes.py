@@ -12,9 +12,9 @@ from typing import Any
 from benchmarks import netns
 from benchmarks.bench import PROXY, Bench
 from benchmarks.clients import fresh
-from benchmarks.configurations import APISERVER_PORT
 from benchmarks.proxies import Proxy
 from benchmarks.watches import Kubectl, Plain
+from tasks.core.config.address import APISERVER_PORT
 
 WATCHES = 200
 KUBECTLS = 40

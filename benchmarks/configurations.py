@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from tasks.core.config import model, render
+from tasks.core.config.address import APISERVER_PORT
 from tasks.core.config.settings import Settings, parse
 
-APISERVER_PORT = 6443
 HOSTS = Path(__file__).parents[1] / "hosts.toml"
 OURS = "recommended"
 PEERS = ("runbook", "kubeasz", "kubespray")

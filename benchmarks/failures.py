@@ -13,9 +13,9 @@ from typing import Any
 from benchmarks import netns, stats
 from benchmarks.bench import FAULTS, PROXY, Bench, close_port, open_port
 from benchmarks.clients import LIMIT, Request, Stream, fresh
-from benchmarks.configurations import APISERVER_PORT
 from benchmarks.kept import Client
 from benchmarks.watches import Kubectl
+from tasks.core.config.address import APISERVER_PORT
 from tests.lab.machine import LabError
 from tests.lab.servers import Apiserver
 

@@ -19,8 +19,9 @@ from typing import Any
 from benchmarks import plain, stats
 from benchmarks.bench import PROXY, Bench
 from benchmarks.clients import Address
-from benchmarks.configurations import APISERVER_PORT, OURS, Configuration
+from benchmarks.configurations import OURS, Configuration
 from benchmarks.proxies import Proxy
+from tasks.core.config.address import APISERVER_PORT
 
 PLAIN_PORT = 7000
 MESSAGE = bytes(100)

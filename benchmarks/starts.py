@@ -10,7 +10,7 @@ from typing import Any
 
 from benchmarks import netns
 from benchmarks.bench import PROXY, Bench
-from benchmarks.configurations import APISERVER_PORT
+from tasks.core.config.address import APISERVER_PORT
 
 STARTS = 300
 SESSIONS = 300

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from email import message_from_string
 
 from ..config.address import REACHED_AT, Endpoint
-from ..remote.commands import script
+from ..remote.commands import script, told
 from ..remote.node import Node
 from .probe import Seen, ahead
 from .tunnel import FORBIDDEN
@@ -42,7 +42,7 @@ def command(endpoints: Sequence[Endpoint], timeout: int) -> str:
 
 def parse(text: str, endpoints: Sequence[Endpoint]) -> dict[Endpoint, Seen]:
     """Reads the script's `kn.KEY=VALUE` lines."""
-    values = dict(line[3:].partition("=")[::2] for line in text.splitlines() if line.startswith("kn."))
+    values = dict(told(text))
     tool = values.get("tool", "")
     return {e: _seen(tool, values.get(f"cell.{n}", "").split()) for n, e in enumerate(endpoints)}
 

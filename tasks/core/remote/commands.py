@@ -30,6 +30,12 @@ def conf_path(proxy: Proxy) -> str:
     return f"{proxy.prefix}/conf/kube-nginx.conf"
 
 
+def told(text: str) -> list[tuple[str, str]]:
+    """The lines `kn.KEY=VALUE` that scripts print, in order; what a login shell printed is left out."""
+    lines = (line[3:].partition("=") for line in text.splitlines() if line.startswith("kn."))
+    return [(key, value) for key, _, value in lines]
+
+
 def shell(script: str) -> str:
     """`script` as one command for whatever login shell the user has there."""
     return f"sh -c {quote(_PREAMBLE + script)}"

@@ -9,6 +9,7 @@ from ipaddress import ip_address
 from sys import byteorder
 
 from ..config.settings import Endpoint
+from .commands import told
 
 CURRENT, PREVIOUS = "current", "previous"
 _ANY = ("0.0.0.0", "::")  # noqa: S104 - a socket on :: takes the port for IPv4 too
@@ -176,12 +177,12 @@ def _excludes(there: str, wanted: str) -> bool:
 
 
 def parse(text: str, asked: float = 0.0, answered: float = 0.0) -> Facts:
-    """Reads the survey's `kn.KEY=VALUE` lines; whatever a login shell printed around them is skipped.
+    """Reads what the survey told.
 
     `asked` and `answered` are this machine's time before and after the survey, in seconds since the epoch;
     without them nothing is known of the node's clock.
     """
-    lines = [line[3:].partition("=")[::2] for line in text.splitlines() if line.startswith("kn.")]
+    lines = told(text)
     values = dict(lines)
 
     def below(prefix: str) -> dict[str, str]:

@@ -29,8 +29,7 @@ class Ended:
 
     def said(self, key: str) -> str:
         """The value of its first line `kn.KEY=VALUE`; "" if there is none."""
-        lines = (line.partition("=") for line in self.stdout.splitlines())
-        return next((value for name, _, value in lines if name == f"kn.{key}"), "")
+        return next((value for name, value in commands.told(self.stdout) if name == key), "")
 
 
 class Lines:

@@ -99,13 +99,17 @@ class Node(Link):
             asked = time()
             told = self.sh(commands.survey(proxy, names), timeout=30).stdout
             seen = facts.parse(told, asked, time())
-            if seen.uid != 0:
-                raise StepError(
-                    f"logged in as {self.user}, who is not root",
-                    hint='set ssh.user = "root", or ssh.sudo = true, in hosts.toml',
-                )
+            self.refuse_others_than_root(seen)
             object.__setattr__(self, "_facts", seen)
         return seen
+
+    def refuse_others_than_root(self, seen: Facts) -> None:
+        """Raises StepError when the survey was not made as root."""
+        if seen.uid != 0:
+            raise StepError(
+                f"logged in as {self.user}, who is not root",
+                hint='set ssh.user = "root", or ssh.sudo = true, in hosts.toml',
+            )
 
     def forget(self) -> None:
         """What was known may have changed: the next `survey` looks again."""

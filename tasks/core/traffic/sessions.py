@@ -44,8 +44,7 @@ def look(node: Node, settings: Settings) -> tuple[Facts, Sessions]:
     names = servers.names(settings.apiservers)
     told = node.sh(commands.sessions(settings.proxy, names), timeout=30).stdout
     seen = facts.parse(told)
-    if seen.uid != 0:
-        node.survey(settings.proxy)  # knows what to say of that
+    node.refuse_others_than_root(seen)
     if not seen.active:
         raise StepError(seen.state, hint="see why: fab status --limit {nodes}")
     return seen, assigned(peers(told), settings.apiservers, seen.addresses)
@@ -59,10 +58,10 @@ def count(node: Node, settings: Settings, addresses: servers.Addresses) -> Sessi
 
 def peers(text: str) -> dict[Endpoint, int]:
     """The lines `kn.peer.ADDRESS=COUNT` of the look at a node."""
-    lines = (line[8:].partition("=") for line in text.splitlines() if line.startswith("kn.peer."))
     found: Counter[Endpoint] = Counter()
-    for address, _, count in lines:
-        found[facts.from_kernel(address)] += int(count)
+    for key, count in commands.told(text):
+        if key.startswith("peer."):
+            found[facts.from_kernel(key.removeprefix("peer."))] += int(count)
     return dict(found)
 
 
