@@ -1,6 +1,6 @@
 """The tables of hosts.toml, each read with its checks, and the rules that join several keys."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import fields, replace
 from pathlib import Path, PurePosixPath
 from typing import cast
@@ -48,12 +48,19 @@ def read(data: Mapping[str, object], path: Path, problems: list[str]) -> Setting
         proxy=_proxy(proxy_table, RUNBOOK_PROXY if runbook else Proxy()),
         rollout=_rollout(top.table("rollout")),
         check=_check(top.table("check"), path.parent),
+        given=frozenset(_given(data)),
     )
     top.finish(KEYS)
     endpoints.check(settings, top, proxy_table)
     _check_version(settings, build_table, proxy_table)
     _check_folders(settings, build_table, proxy_table)
     return settings
+
+
+def _given(data: Mapping[str, object]) -> Iterator[str]:
+    for name in SECTIONS:
+        if isinstance(table := data.get(name), Mapping):
+            yield from (f"{name}.{key}" for key in table)
 
 
 def _ssh(table: Table, folder: Path) -> Ssh:
