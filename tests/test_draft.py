@@ -86,6 +86,9 @@ def test_the_whole_text() -> None:
         (Endpoint("fd00::2", 6443),),
         (Endpoint("127.0.0.1", 9443),),
         assumed=True,
+        prefix="/srv/kube-nginx",
+        labels=("master-1",),
+        notes=("a note " * 20,),
     )
     lines = [line for line in fleet.text().splitlines() if line and not line.startswith("#")]
     assert lines == [
@@ -94,9 +97,10 @@ def test_the_whole_text() -> None:
         '  "root@[fd00::1]:2222",',
         "]",
         "apiservers = [",
-        '  "[fd00::2]:6443",',
+        '  "[fd00::2]:6443",  # master-1',
         "]",
         "[proxy]",
+        'prefix = "/srv/kube-nginx"',
         'listen = ["127.0.0.1:9443"]',
     ]
     assert "please check" in fleet.text()

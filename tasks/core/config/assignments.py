@@ -20,6 +20,7 @@ _TOKEN = re.compile(
 )
 _PIECE = re.compile(r"""'([^']*)' | "((?:[^"\\]|\\.)*)" | \\(.) | (.)""", re.X | re.S)
 _ASSIGNED = re.compile(r"([A-Za-z_]\w*)(\[[^\]]*\])?(\+?)=")
+_KEY = re.compile(r"\[[^\]]*\]\+?=")
 _DECLARING = {"declare", "export", "local", "readonly", "typeset"}
 _BEFORE_COMMANDS = {"!", "{", "do", "elif", "else", "if", "then", "until", "while"}
 
@@ -29,7 +30,7 @@ class Assignment:
     """`NAME=WORD` or `NAME=(WORD ...)`, and the line where it begins, from 1 on.
 
     `shell`: only a shell knows the value, as it holds $, `command`, {a,b}, a pattern, or is a part of
-    an array. `closed`: its quotes and brackets are.
+    an array. `closed`: its quotes and brackets are. `keyed`: it is an array with keys (declare -A).
     """
 
     name: str
@@ -37,6 +38,7 @@ class Assignment:
     words: tuple[str, ...]
     shell: bool
     closed: bool
+    keyed: bool = False
 
 
 def assignments(text: str, wanted: Collection[str]) -> list[Assignment]:
@@ -52,6 +54,8 @@ class _Reader:
         self._text = text
         self._at = 0
         self._marks: list[tuple[str, str]] = []
+        self._associative = False  # while `declare -A` is read
+        self._keyed: set[str] = set()
 
     def read(self) -> Iterator[Assignment]:
         command, declaring = True, False
@@ -60,11 +64,20 @@ class _Reader:
             if raw is None:
                 command, declaring = command or not token["blank"], declaring and bool(token["blank"])
             elif (command or declaring) and (assigned := _ASSIGNED.match(raw)):
-                yield self._assignment(token, assigned)
+                yield self._assignment(token, assigned, declaring)
             elif raw in _DECLARING and command:
-                declaring = True
+                declaring, self._associative = True, False
             else:
                 command = raw in _BEFORE_COMMANDS
+                if declaring:
+                    self._declare(raw)
+
+    def _declare(self, raw: str) -> None:
+        """An option or a bare name behind `declare`."""
+        if raw.startswith("-"):
+            self._associative = self._associative or "A" in raw
+        elif self._associative:
+            self._keyed.add(raw)
 
     def _next(self) -> re.Match[str] | None:
         token = _TOKEN.match(self._text, self._at)
@@ -84,7 +97,7 @@ class _Reader:
             self._at = end.end() if end else self._at
         self._marks = []
 
-    def _assignment(self, token: re.Match[str], assigned: re.Match[str]) -> Assignment:
+    def _assignment(self, token: re.Match[str], assigned: re.Match[str], declaring: bool) -> Assignment:
         line = self._text.count("\n", 0, token.start()) + 1
         value = token["word"][assigned.end() :]
         following = self._text[self._at : self._at + 1]
@@ -94,7 +107,9 @@ class _Reader:
             words, closed, nested = [value], following not in ("'", '"', "`"), following == "("
         read = [_unquoted(word) for word in words]
         shell = nested or any(shell for _, shell in read) or bool(assigned[2] or assigned[3])
-        return Assignment(assigned[1], line, tuple(text for text, _ in read), shell, closed)
+        keyed = bool(assigned[2]) or assigned[1] in self._keyed or (declaring and self._associative)
+        keyed = keyed or any(_KEY.match(word) for word in words)
+        return Assignment(assigned[1], line, tuple(text for text, _ in read), shell, closed, keyed)
 
     def _array(self) -> tuple[list[str], bool, bool]:
         """The words of an array, whether it is closed, and whether there are brackets in it."""
