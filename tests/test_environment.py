@@ -76,6 +76,7 @@ def test_listeners(tmp_path: Path, given: str, listen: Endpoint) -> None:
         ("http://127.0.0.1:8080", "not https://ADDRESS:PORT"),
         ("'https://127.0.0.1:8443 # x'", "not https://ADDRESS:PORT"),
         ("https://127.0.0.1:443", "only root may listen below port 1024"),
+        ("https://127.0.0.1:${PORT}", "only a shell knows its value"),
     ],
 )
 def test_no_listeners(tmp_path: Path, given: str, words: str) -> None:
@@ -146,6 +147,11 @@ def test_no_apiservers(tmp_path: Path, text: str, words: str) -> None:
     with pytest.raises(UsageError) as caught:
         read(tmp_path, text).apiservers()
     assert words in str(caught.value)
+
+
+def test_nodes_need_no_masters(tmp_path: Path) -> None:
+    found = read(tmp_path, "NODE_IPS=(10.0.0.3)\nMASTER_IPS=(${NODE_IPS[@]:0:3})")
+    assert found.nodes() == (NodeSpec("10.0.0.3", "10.0.0.3"),)
 
 
 def test_names_that_do_not_fit_the_masters(tmp_path: Path) -> None:

@@ -218,6 +218,16 @@ def test_other_settings_open_other_connections(folder: Path) -> None:
     assert ports == [2201, 2202]
 
 
+def test_settings_are_obeyed_beside_what_a_caller_gave(folder: Path) -> None:
+    settings = {"user": "ops", "port": 2222, "authentication": {"identities": ["key"]}, "gateway": "nc %h %p"}
+    config = fabric.Config(overrides=settings)
+    (node,) = fleet_of(fabric.Connection("worker-1", config=config, connect_kwargs={"key_filename": "other"}))
+    assert (node.user, node.port, node.gateway) == ("ops", 2222, "nc %h %p")
+    assert node.connect_kwargs["key_filename"] == ["key", "other"]
+    (node,) = fleet_of(fabric.Connection("worker-1", user="me", port=22, config=config, gateway=False))
+    assert (node.user, node.port, node.gateway) == ("me", 22, False)
+
+
 def test_what_a_caller_gave_its_connection(folder: Path) -> None:
     given = fabric.Connection("worker-1", connect_timeout=4, forward_agent=True)
     (node,) = fleet_of(given)

@@ -106,6 +106,11 @@ def test_every_key_of_a_section_is_read(key: str) -> None:
             "nodes[0]",
             "has the host of nodes[1] for its name, 'A'; give it another: { host = \"b\", ",
         ),
+        (
+            with_keys(nodes=[{"host": "a:1", "name": "b"}, "a:2"]),
+            "nodes[1]",
+            "the host of nodes[0] for its name",
+        ),
         (with_keys(nodes=["a", {"host": "b", "groups": ["A"]}]), "nodes[0]", "name of a group of nodes[1]"),
         (with_keys(nodes=[{"host": "a", "groups": ["a"]}]), "nodes[0]", "name of a group of nodes[0]"),
         (with_keys(nodes=[{"name": "a"}]), "nodes[0].host", "missing"),

@@ -48,8 +48,7 @@ class Environment:
         """NODE_IPS, else WORKER_IPS, else MASTER_IPS, with their names. Raises UsageError."""
         source = self._source()
         addresses, names = self._machines(source)
-        if not names and self._words(MASTER_IPS):
-            masters = dict(zip(*self._machines(MASTER_IPS), strict=False))
+        if not names and (masters := self._masters()):
             names = [masters.get(address, address) for address in addresses]
         return self._named(source, addresses, names)
 
@@ -78,6 +77,13 @@ class Environment:
         """MASTER_NAMES, for the entries of MASTER_IPS. Raises UsageError."""
         addresses, names = self._machines(MASTER_IPS)
         return tuple(node.name for node in self._named(MASTER_IPS, addresses, names)) if names else ()
+
+    def _masters(self) -> dict[str, str]:
+        """The names of MASTER_IPS as far as they can be read: for nodes they are not needed."""
+        try:
+            return dict(zip(*self._machines(MASTER_IPS), strict=False))
+        except UsageError:
+            return {}
 
     def _named(self, source: str, addresses: list[str], names: list[str]) -> tuple[NodeSpec, ...]:
         named = [{"host": address, "name": name} for address, name in zip(addresses, names, strict=False)]
@@ -139,7 +145,10 @@ class Environment:
         )
 
     def _apiserver(self) -> str:
-        return " ".join(self._words(KUBE_APISERVER, shell=True))
+        """KUBE_APISERVER as it is written; if it is the proxy's own address, its port must be known, too."""
+        given = " ".join(self._words(KUBE_APISERVER, shell=True))
+        own = re.match(r"(https?://)?(127\.|\[::1\]|localhost\b)", given)
+        return " ".join(self._words(KUBE_APISERVER)) if own else given
 
     def _source(self) -> str:
         """The list that names the nodes. Raises UsageError: there is none."""

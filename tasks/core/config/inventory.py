@@ -27,33 +27,41 @@ def nodes(top: Table, problems: list[str], default_port: int) -> tuple[NodeSpec,
         node = _node(top, place, value, problems)
         if node is not None:
             found[place] = node
-    for place, problem in _twins(found, default_port):
+    for place, problem in _twins(found, default_port).items():
         top.problem(place, problem)
     if "nodes" not in top:
         top.problem("nodes", 'missing; name them: nodes = ["root@10.0.0.11", "worker-2"]')
     return tuple(found.values())
 
 
-def _twins(found: Mapping[str, NodeSpec], default_port: int) -> Iterator[tuple[str, str]]:
+def _twins(found: Mapping[str, NodeSpec], default_port: int) -> dict[str, str]:
     """What two nodes must not share, as --limit and -H would not know which is meant."""
     places: dict[tuple[str, int], str] = {}
-    hosts: dict[str, str] = {}
     names: dict[str, str] = {}
+    problems = {}
+    for place, node in found.items():
+        first = places.setdefault((node.host.lower(), node.port or default_port), place)
+        named = names.setdefault(node.name.lower(), place)
+        if first != place:
+            problems[place] = f"is the host and port of {first} again ({shown(node.host)}); remove one"
+        elif named != place:
+            problems[place] = f"has the name of {named}, {_another(node)}"
+    return problems | dict(_borrowed({place: found[place] for place in found if place not in problems}))
+
+
+def _borrowed(found: Mapping[str, NodeSpec]) -> Iterator[tuple[str, str]]:
+    """Names that are another node's host, or a group."""
+    hosts: dict[str, list[str]] = {}
+    for place, node in found.items():
+        hosts.setdefault(node.host.lower(), []).append(place)
     groups = {group.lower(): place for place, node in found.items() for group in node.groups}
     for place, node in found.items():
-        hosts.setdefault(node.host.lower(), place)
-    for place, node in found.items():
-        host, name = node.host.lower(), node.name.lower()
-        first = places.setdefault((host, node.port or default_port), place)
-        named = names.setdefault(name, place)
-        if first != place:
-            yield place, f"is the host and port of {first} again ({shown(node.host)}); remove one"
-        elif named != place:
-            yield place, f"has the name of {named}, {_another(node)}"
-        elif name != host and (other := hosts.get(name)):
-            yield place, f"has the host of {other} for its name, {_another(node)}"
-        elif member := groups.get(name):
-            yield place, f"has the name of a group of {member}, {_another(node)}"
+        name = node.name.lower()
+        others = [other for other in hosts.get(name, ()) if other != place]
+        if others:
+            yield place, f"has the host of {others[0]} for its name, {_another(node)}"
+        elif name in groups:
+            yield place, f"has the name of a group of {groups[name]}, {_another(node)}"
 
 
 def _another(node: NodeSpec) -> str:

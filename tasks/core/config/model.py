@@ -26,7 +26,7 @@ def expanded(text: str) -> Path:
 
 @dataclass(frozen=True, slots=True)
 class Ssh:
-    """How to log in. "" and 0 mean "not set": ssh_config decides, else root and 22.
+    """How to log in. "" and 0 mean "not set": ssh_config decides, else Fabric's settings, else root and 22.
 
     `config` and `identity` are paths with ~ expanded, relative ones from the folder of hosts.toml;
     they need not exist yet. `config` is None if no ssh_config is to be read (`config = ""`).

@@ -68,14 +68,14 @@ _SHARE = re.compile(r"(?:[1-9][0-9]?|100)%")
 # What a sandboxed unit cannot see (PrivateTmp, PrivateDevices, ProtectHome), what is gone after a
 # boot, and what belongs to the system or to other programs: no folder there can be the proxy's own.
 _OTHERS = (
-    "cilium|cni|containerd|containers|crio|docker|dockershim|etcd|k0s|k3s|kubelet|kube-proxy|lxc|lxd"
-    "|microk8s|minikube|podman|rancher|rke2?"
+    "calico|cilium|cni|containerd|containers|crio|docker|dockershim|etcd|flannel|k0s|k3s|kubelet|kube-proxy"
+    "|kube-router|lxc|lxd|microk8s|minikube|podman|rancher|rke2?|weave"
 )
 _CLOSED = re.compile(
     r"(/(bin|boot|dev|etc|home|lib\w*|lost\+found|proc|root|run|sbin|snap|sys|tmp)"
     r"|/usr/(?!local(/|$))[^/]+|/usr/local/(s?bin|etc|games|include|lib\w*|man|share|src)"
     r"|/var/(backups|cache|crash|lock|log|mail|run|spool|tmp)"
-    rf"|/var/lib/({_OTHERS}|apt|calico|ceph|dbus|dhcp|dpkg|kubernetes|longhorn|nfs|rook|rpm|snapd|systemd)"
+    rf"|/var/lib/({_OTHERS}|apt|ceph|dbus|dhcp|dpkg|kubernetes|longhorn|nfs|rook|rpm|snapd|systemd)"
     rf"|/(opt|(data|srv)(/k8s)?)/({_OTHERS})"
     r"|/opt/(bin|google|kube/bin|kubernetes/(bin|cfg|conf|logs|ssl)|k8s/(bin|cert|work))"
     r"|/data/k8s/k8s)(/.*)?"

@@ -19,7 +19,7 @@ from fabric.group import GroupResult
 from ..config.settings import NodeSpec, Settings, find, load, parse_node
 from ..errors import UsageError
 from .node import Node
-from .options import Options, flag, options_of, unfit
+from .options import Options, flag, key_files, options_of, unfit
 from .pool import fan_out
 from .ssh import Session
 
@@ -54,7 +54,7 @@ class _Open:
 
     def node(self, spec: NodeSpec, caller: fabric.Connection | None = None) -> Node:
         """The one connection to a host; `caller` is the Connection whose keys and gateway it takes over."""
-        own = {} if caller is None else _own(caller)
+        own = {} if caller is None else _own(caller, self.options)
         key = (spec, repr(sorted(own.items(), key=str)))
         if key not in self.nodes:
             self.nodes[key] = Node(spec, self.session, **own)
@@ -129,11 +129,14 @@ def ssh_host(c: invoke.Context, text: str) -> Node:
     return _open(c).node(parse_node(text))
 
 
-def _own(c: fabric.Connection) -> dict[str, Any]:
+def _own(c: fabric.Connection, options: Options) -> dict[str, Any]:
     """What a caller gave its Connection; what Fabric found in its settings and ssh_config is ours to read."""
     kwargs = dict(c.connect_kwargs)
     if problems := "\n".join(unfit({name: value for name, value in kwargs.items() if name != "timeout"})):
         raise UsageError(problems)
+    kwargs["key_filename"] = [
+        *key_files(options.connect_kwargs.get("key_filename"), kwargs.get("key_filename"))
+    ]
     timeouts = [c.connect_timeout, kwargs.pop("timeout", None)]
     known = {
         c.config.timeouts.connect,

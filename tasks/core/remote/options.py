@@ -145,7 +145,7 @@ def options_of(config: invoke.Config) -> Options:
     except ValueError as error:
         problems.append(f"-t/--connect-timeout (connect_kwargs.timeout): {shown(timeout)} {error}")
     kwargs["key_filename"] = list(
-        _keys(kwargs.get("key_filename"), settings.get("authentication.identities"))
+        key_files(kwargs.get("key_filename"), settings.get("authentication.identities"))
     )
     problems += [*unfit(kwargs), *_missing(kwargs["key_filename"])]
     if problems:
@@ -181,7 +181,7 @@ def _missing(keys: Sequence[str]) -> Iterator[str]:
             yield f"-i/--identity (connect_kwargs.key_filename): {key}: no such file"
 
 
-def _keys(*given: Any) -> Iterator[str]:
+def key_files(*given: Any) -> Iterator[str]:
     """The names of key files, each once."""
     seen: dict[str, None] = {}
     for names in given:
