@@ -134,10 +134,7 @@ def test_the_apiservers_are_the_masters(tmp_path: Path, text: str, nodes: dict[s
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        (
-            "NODE_IPS=(10.0.0.3)\nMASTER_IPS=(${NODE_IPS[@]:0:3})",
-            "line 2: MASTER_IPS: only a shell knows its",
-        ),
+        ("NODE_IPS=(10.0.0.3)\nMASTER_IPS=(${OTHER[@]:0:3})", "line 2: MASTER_IPS: only a shell knows its"),
         ("NODE_IPS=(10.0.0.3)\nMASTER_IPS=(10.0.0.256)", "MASTER_IPS[0]: '10.0.0.256' not an IPv4"),
         ("NODE_IPS=(10.0.0.3)\nMASTER_IPS=(0.0.0.0)", "apiservers are taken from MASTER_IPS; --apiservers"),
         ("WORKER_IPS=(10.0.0.3)", "no MASTER_IPS, and WORKER_IPS are not the apiservers; give --apiservers"),
@@ -149,8 +146,22 @@ def test_no_apiservers(tmp_path: Path, text: str, words: str) -> None:
     assert words in str(caught.value)
 
 
+def test_what_is_made_of_variables_above(tmp_path: Path) -> None:
+    found = read(
+        tmp_path,
+        "WORKERS=(10.0.0.3 10.0.0.4)\nA=10.0.0.1; B=10.0.0.2\nK8S_DIR=/data/k8s\nVIP=10.0.0.9\n"
+        'MASTER_IPS=($A "${B}")\nNODE_IPS=(${MASTER_IPS[@]} "${WORKERS[@]}")\n'
+        'KUBE_NGINX_DIR="$K8S_DIR/kube-nginx"\n'
+        'KUBE_APISERVER="https://${VIP}:8443"\n',
+    )
+    assert [node.host for node in found.nodes()] == ["10.0.0.1", "10.0.0.2", "10.0.0.3", "10.0.0.4"]
+    assert [server.host for server in found.apiservers()] == ["10.0.0.1", "10.0.0.2"]
+    assert found.prefix() == "/data/k8s/kube-nginx"
+    assert "'https://10.0.0.9:8443'" in found.note()
+
+
 def test_nodes_need_no_masters(tmp_path: Path) -> None:
-    found = read(tmp_path, "NODE_IPS=(10.0.0.3)\nMASTER_IPS=(${NODE_IPS[@]:0:3})")
+    found = read(tmp_path, "NODE_IPS=(10.0.0.3)\nMASTER_IPS=(${OTHER[@]:0:3})")
     assert found.nodes() == (NodeSpec("10.0.0.3", "10.0.0.3"),)
 
 

@@ -20,6 +20,16 @@ _TOKEN = re.compile(
 )
 _PIECE = re.compile(r"""'([^']*)' | "((?:[^"\\]|\\.)*)" | \\(.) | (.)""", re.X | re.S)
 _ASSIGNED = re.compile(r"([A-Za-z_]\w*)(\[[^\]]*\])?(\+?)=")
+_REFERENCE = re.compile(
+    r"""
+    \$ (?: (?P<bare> [A-Za-z_]\w* )
+      | \{ (?P<name> [A-Za-z_]\w* )
+        (?: \[ (?P<index> [0-9]{1,4} ) \]
+          | (?P<all> \[[@*]\] ) (?: : (?P<start> [0-9]{1,4} ) (?: : (?P<count> [0-9]{1,4} ) )? )? )? \} )
+    """,
+    re.X,
+)
+_PLAIN = re.compile(r"[A-Za-z0-9_./:%@,-]*")
 _KEY = re.compile(r"\[[^\]]*\]\+?=")
 _DECLARING = {"declare", "export", "local", "readonly", "typeset"}
 _BEFORE_COMMANDS = {"!", "{", "do", "elif", "else", "if", "then", "until", "while"}
@@ -56,6 +66,7 @@ class _Reader:
         self._marks: list[tuple[str, str]] = []
         self._associative = False  # while `declare -A` is read
         self._keyed: set[str] = set()
+        self._known: dict[str, tuple[bool, tuple[str, ...]] | None] = {}  # is it an array? its words
 
     def read(self) -> Iterator[Assignment]:
         command, declaring = True, False
@@ -105,11 +116,51 @@ class _Reader:
             words, closed, nested = self._array()
         else:
             words, closed, nested = [value], following not in ("'", '"', "`"), following == "("
-        read = [_unquoted(word) for word in words]
+        array = not value and following == "("
+        expanded = [word for raw in words for word in self._expanded(raw)]
+        read = [_unquoted(word) for word in (expanded if array else [" ".join(expanded)])]
         shell = nested or any(shell for _, shell in read) or bool(assigned[2] or assigned[3])
         keyed = bool(assigned[2]) or assigned[1] in self._keyed or (declaring and self._associative)
         keyed = keyed or any(_KEY.match(word) for word in words)
-        return Assignment(assigned[1], line, tuple(text for text, _ in read), shell, closed, keyed)
+        found = Assignment(assigned[1], line, tuple(text for text, _ in read), shell, closed, keyed)
+        self._remember(found, array)
+        return found
+
+    def _remember(self, found: Assignment, array: bool) -> None:
+        """What a later $NAME is; nothing that has two values, or that only a shell knows."""
+        plain = found.closed and not found.shell and not found.keyed
+        value = (array, found.words) if plain else None
+        self._known[found.name] = value if self._known.get(found.name, value) == value else None
+
+    def _expanded(self, raw: str) -> list[str]:
+        """The words that `raw` stands for, with variables of which the text above says what they are."""
+        if "$" not in raw or "'" in raw or "\\" in raw:
+            return [raw]
+        if whole := _REFERENCE.fullmatch(raw.removeprefix('"').removesuffix('"')):
+            words = self._value(whole)
+            if words is None or (raw[0] == '"' and whole["all"] != "[@]" and len(words) != 1):
+                return [raw]  # one word with blanks in it, or an empty one
+            return words
+
+        def one(match: re.Match[str]) -> str:
+            words = self._value(match)
+            return words[0] if words and len(words) == 1 else match[0]
+
+        return [_REFERENCE.sub(one, raw)]
+
+    def _value(self, match: re.Match[str]) -> list[str] | None:
+        """The words of $X, ${X}, ${X[0]}, ${X[@]} or ${X[@]:0:3}; None if they are not known."""
+        known = self._known.get(match["bare"] or match["name"])
+        if known is None:
+            return None
+        array, words = known
+        if match["all"]:
+            first = int(match["start"] or 0)
+            words = words[first : first + int(match["count"])] if match["count"] else words[first:]
+        elif array or match["index"]:
+            words = words[int(match["index"] or 0) :][:1]
+        found = [word for text in words for word in text.split()]
+        return found if all(_PLAIN.fullmatch(word) for word in found) else None
 
     def _array(self) -> tuple[list[str], bool, bool]:
         """The words of an array, whether it is closed, and whether there are brackets in it."""
