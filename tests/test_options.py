@@ -139,6 +139,7 @@ def test_a_setting_that_means_nothing_here(name: str) -> None:
             fabric.Connection("jump"),
             "gateway (Fabric's setting): must be the text of a ProxyCommand;",
         ),
+        ("ssh_config_path", "/none", "ssh_config_path (Fabric's setting): '/none' is no file"),
         ("port", 70000, "port (Fabric's setting): 70000 must be from 1 to 65535"),
         ("user", "-oX", "user (Fabric's setting): '-oX' a user is"),
         ("timeouts.connect", -1, "timeouts.connect (Fabric's setting): -1 must be from 1 to 600"),
@@ -146,7 +147,7 @@ def test_a_setting_that_means_nothing_here(name: str) -> None:
 )
 def test_a_value_that_cannot_be_obeyed(name: str, value: object, words: str) -> None:
     with pytest.raises(UsageError) as caught:
-        options_of(fabric.Config(overrides=nested(name, value)))
+        options_of(fabric.Config(overrides=nested(name, value), lazy=True))
     assert words in str(caught.value)
 
 

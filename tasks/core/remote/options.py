@@ -27,6 +27,12 @@ def _number(value: object) -> object:
     return int(value) if isinstance(value, str) and value.isdecimal() and len(value) < 6 else value
 
 
+def _file(value: object) -> str:
+    if not expanded(name := string(value)).is_file():
+        raise ValueError("is no file")
+    return name
+
+
 def _command(value: object) -> str:
     if not isinstance(value, str):
         raise ValueError("must be the text of a ProxyCommand; for a jump host set ssh.gateway in hosts.toml")
@@ -40,7 +46,7 @@ OBEYED: Mapping[str, Check[Any]] = {
     "gateway": _command,
     "load_ssh_configs": bool,
     "port": lambda value: integer(1, 65535)(_number(value)),
-    "ssh_config_path": parsed(string),
+    "ssh_config_path": _file,
     "sudo.password": lambda value: value,
     "sudo.prompt": parsed(str),
     "timeouts.connect": lambda value: integer(1, 600, " (seconds)")(_number(value)),
