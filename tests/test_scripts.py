@@ -1051,9 +1051,7 @@ class TestThereAndBack:
         assert (status, said["result"], said["why"], did) == (1, "failed", "no", ["restart"])
 
     @pytest.mark.parametrize("action", ["reload", "upgrade", "restart"])
-    def test_what_nginx_refuses_is_not_begun(
-        self, place: Place, names: tuple[str, str], action: str
-    ) -> None:
+    def test_what_nginx_refuses_is_not_begun(self, place: Place, names: tuple[str, str], action: str) -> None:
         stubs = "passes() { false; }; passes_live() { false; }"
         for release in (names[1], ""):
             status, said, did = self.run(place, stubs, release=release, action=action)

@@ -252,7 +252,7 @@ def parse(text: str, asked: float = 0.0, answered: float = 0.0) -> Facts:
         libc=values.get("libc", ""),
         free=int(values.get("free") or 0) * 1024,
         mounts=below("mount."),
-        directories={path: Folder(v[0], v[1][-3:]) for path, v in _pairs(below("dir."))},
+        directories={path: Folder(v[0], v[1][-3:].rjust(3, "0")) for path, v in _pairs(below("dir."))},
         instead=below("instead."),
         journal=values.get("journal", ""),
         files={path: File(v[0], v[1], v[2], float(v[3])) for path, v in whole if len(v) == 4},

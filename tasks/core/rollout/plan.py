@@ -85,7 +85,7 @@ def plan(
         ENABLE: [] if facts.enabled else ["it does not start at boot"],
         MODE: [*_around(files, facts, proxy), *([] if kept or files else ["its release is not kept there"])],
     }
-    if wants[UPGRADE] and (why_not := _no_upgrade(facts)):
+    if wants[UPGRADE] and (why_not := _no_upgrade(facts, proxy)):
         wants[RESTART] += [f"{reason} ({why_not})" for reason in wants.pop(UPGRADE)]
     action = next((action for action in reversed(ACTIONS) if wants.get(action)), NOTHING)
     why = tuple(reason for reasons in wants.values() for reason in reasons)
@@ -101,6 +101,8 @@ def _kept(sums: Mapping[str, str], facts: Facts) -> bool:
 def _around(files: tuple[str, ...], facts: Facts, proxy: Proxy) -> list[str]:
     """What is not right beside the content of the files, and can be put right unnoticed by clients."""
     why = [f"the user {proxy.user} is missing"] if proxy.user and not facts.user_id else []
+    if proxy.prefix not in facts.directories:
+        return [*why, f"{proxy.prefix} is missing"]
     for path, owner in folders(proxy, facts.user_id).items():
         folder = facts.directories.get(path)
         if folder is None:
@@ -115,7 +117,7 @@ def _around(files: tuple[str, ...], facts: Facts, proxy: Proxy) -> list[str]:
             continue
         wrong = f"mode {file.mode}, not {MODES[name]}" if file.owner == "0" else f"owner {file.owner}, not 0"
         why.append(f"{name} has {wrong}")
-    if facts.process and not facts.process.named:
+    if facts.process and not facts.process.named and _runs_ours(facts, proxy):
         why.append("nginx.pid does not name its main process")
     if UNIT not in files and (facts.unit.get("NeedDaemonReload") == "yes" or not facts.loaded_unit):
         why.append("systemd has not read the unit as it is now")
@@ -134,7 +136,7 @@ def _restart(files: tuple[str, ...], facts: Facts, proxy: Proxy, force: bool, si
         why.append(f"it runs as user {process.owner}, and {proxy.user} is {facts.user_id}")
     if facts.active and process is None:
         why.append("its main process cannot be seen")
-    if process and process.executable.removesuffix(" (deleted)") != paths(proxy)[BINARY]:
+    if process and not _runs_ours(facts, proxy):
         why.append(f"it runs {process.executable}")
     for pid in _strays(facts, proxy):
         why.append(f"a kube-nginx outside of the unit has the port (PID {pid})")
@@ -164,11 +166,16 @@ def _upgrade(files: tuple[str, ...], sums: Mapping[str, str], facts: Facts, vers
     return []
 
 
-def _no_upgrade(facts: Facts) -> str:
+def _runs_ours(facts: Facts, proxy: Proxy) -> bool:
+    runs = facts.process.executable if facts.process else ""
+    return runs.removesuffix(" (deleted)") == paths(proxy)[BINARY]
+
+
+def _no_upgrade(facts: Facts, proxy: Proxy) -> str:
     """Why a new binary cannot take over from the running one; "" if it can."""
     if "PIDFile=" not in facts.texts.get(UNIT_PATH, ""):
         return "without PIDFile in the unit systemd would lose its main process"
-    if facts.process and facts.process.detached:
+    if facts.process and facts.process.detached and _runs_ours(facts, proxy):
         return "the service cannot write to logs, which was removed under it"
     return ""
 
@@ -227,5 +234,5 @@ def returning(facts: Facts, proxy: Proxy) -> str:
         return RESTART
     running = facts.process.sha256 if facts.process else ""
     if kept.get(BINARY) not in (there.get(BINARY), running) or there.get(BINARY) != running:
-        return RESTART if _no_upgrade(facts) else UPGRADE
+        return RESTART if _no_upgrade(facts, proxy) else UPGRADE
     return RELOAD
