@@ -14,11 +14,12 @@ from .core.nginx import store
 from .core.remote import commands
 from .core.remote.facts import Facts, Folder
 from .core.remote.fleet import settings_of
+from .core.remote.layout import folders
 from .core.remote.node import Node
 from .core.report import Outcome
 from .core.rollout.deployment import Releases
 from .core.rollout.preflight import in_the_way, masked, refuse, unresolved
-from .core.rollout.release import BINARY, folders
+from .core.rollout.release import BINARY
 from .core.run import FLEET_HELP, Run, run, told
 
 
