@@ -105,7 +105,10 @@ UNSEEN: Mapping[str, Any] = {
 
 def document(row: Row) -> dict[str, Any]:
     """The row for programs."""
-    listeners = {str(listener): as_json(cell) for listener, cell in row.through.items()}
+    listeners = {
+        str(listener): as_json(cell) | {"led_to": [*map(str, cell.led)]}
+        for listener, cell in row.through.items()
+    }
     return {
         "way": _way([*row.direct.values(), *row.through.values()]),
         "clock_seconds": round(row.facts.clock, 1),
