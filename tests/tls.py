@@ -39,11 +39,16 @@ class Identity:
         """The certificate as a file has it."""
         return self.certificate.public_bytes(serialization.Encoding.PEM)
 
+    @property
+    def private(self) -> bytes:
+        """The key as a file has it."""
+        form = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        return self.key.private_bytes(*form)
+
     def server(self, folder: Path, *above: Identity) -> ssl.SSLContext:
         """TLS of a server that is this, and sends those `above` it too; it writes into `folder`."""
-        form = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         path = folder / f"{self.certificate.serial_number}.pem"
-        path.write_bytes(b"".join(i.pem for i in (self, *above)) + self.key.private_bytes(*form))
+        path.write_bytes(b"".join(i.pem for i in (self, *above)) + self.private)
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(path)
         return context
