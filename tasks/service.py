@@ -134,7 +134,7 @@ def reload(
 
 @task(help=FLEET_HELP)
 def status(c: Context, limit: str | None = None, json: bool = False) -> None:
-    """12. Show each node's service; exit 1 unless all are active (running) and listening."""
+    """12. Show each node's service; exit 1 unless all are active, and an apiserver answers through each."""
     with run(c, "status", limit=limit, json=json) as r:
         r.step("status", lambda node: _status(r.settings, node))
         seen = {record.host: record.outcome.data for record in r.records if record.step == "status"}

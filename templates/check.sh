@@ -14,7 +14,7 @@ ask() {
       { said=$(curl -gvski --noproxy '*' --max-time "$seconds" "https://$at/readyz" 2>&1 >&3); } 3>&1
       curled=$?
       # why it could not connect, or not in TLS: without -v it does not say
-      case $curled in 7 | 35) printf '%s' "$said" ;; esac
+      case $curled in 7 | 35) printf '%s' "${said##*Connected to}" ;; esac
       return "$curled"
       ;;
     openssl)

@@ -142,8 +142,8 @@ class Ways:
     def _rounds(self, direct: Mapping[Endpoint, Cell]) -> Sequence[int]:
         """How many tries are made at once, and then again.
 
-        One of three is missed by all 13 of them once in 200 times. A hung apiserver accepts, which is
-        all that the proxy looks at, so it may swallow any of them.
+        Of three, a given one is missed by all 13 of them once in 200 times. A hung apiserver accepts,
+        which is all that the proxy looks at, so it may swallow any of them.
         """
         if all(cell.way is False for cell in direct.values()):
             return (1,)
@@ -157,28 +157,28 @@ class Ways:
     def _summed(self, met: Sequence[Cell], direct: Mapping[Endpoint, Cell]) -> Cell:
         """All tries as one cell: the worst of those that led to an apiserver, if any did."""
         good = [cell for cell in met if cell.way is not False]
-        worst = max(good or met, key=lambda cell: STATES.index(cell.state))
-        told = "; ".join(dict.fromkeys(_told(cell, direct) for cell in met if cell.detail))
-        peers = [cell.seen.peer for cell in met]
-        led = tuple(apiserver for apiserver, cell in direct.items() if cell.seen.peer in {*peers} - {""})
-        cell = replace(worst, detail=told, led=led)
+        bad = [cell for cell in met if cell.way is False]
+        worst = max(good or bad, key=lambda cell: STATES.index(cell.state))
+        peers = {cell.seen.peer for cell in met} - {""}
+        led = tuple(apiserver for apiserver, cell in direct.items() if cell.seen.peer in peers)
+        cell = replace(worst, detail=_told(good or bad, direct), led=led)
         if not good:
             return self._without_service(cell)
-        if len(good) < len(met):
-            text = f"an apiserver answers at {len(good)} of {len(met)} tries only; else: {told}"
-            return replace(cell, state=WARNING, word=f"{len(good)} of {len(met)} tries", detail=text)
-        missed = [str(a) for a, cell in direct.items() if cell.seen.peer and a not in led]
-        if not missed or not any(peers):
+        if bad:
+            share = f"{len(good)} of {len(met)} tries"
+            text = f"an apiserver answers at {share} only; else: {_told(bad, direct)}"
+            return _with(replace(cell, state=WARNING, word=share), text)
+        missed = [str(a) for a, there in direct.items() if there.seen.peer and a not in led]
+        if not missed or not peers:
             return cell
-        some = " and ".join(map(str, led)) or "none of them"
-        text = f"{len(met)} tries led to {some}, not to {' and '.join(missed)}"
-        return replace(cell, detail="; ".join(filter(None, (told, text))))
+        some = " and ".join(map(str, led)) or "others"
+        return _with(cell, f"{len(met)} tries led to {some}, not to {' and '.join(missed)}")
 
     def _foreign(self, listener: Endpoint, why: str) -> Cell:
         (cell,) = self._tried(listener, 1, 0.0)
-        detail = "; ".join(filter(None, (why, cell.detail)))
         word = cell.word if cell.word == "untrusted" else "not ours"
-        return replace(cell, state=FAILED, way=False, word=word, detail=detail)
+        foreign = replace(cell, state=FAILED, way=False, word=word, detail=why)
+        return _with(foreign, cell.detail)
 
     def _without_service(self, cell: Cell) -> Cell:
         facts = self._facts
@@ -194,10 +194,19 @@ def _reached_at(listener: Endpoint) -> str:
     return REACHED_AT.get(listener.host, listener.host)
 
 
-def _told(cell: Cell, direct: Mapping[Endpoint, Cell]) -> str:
-    """What is told of a try, and of which apiserver."""
-    who = [str(a) for a, there in direct.items() if cell.seen.peer and there.seen.peer == cell.seen.peer]
-    return f"{' or '.join(who)}: {cell.detail}" if who else cell.detail
+def _with(cell: Cell, text: str) -> Cell:
+    return replace(cell, detail="; ".join(filter(None, (cell.detail, text))))
+
+
+def _told(met: Sequence[Cell], direct: Mapping[Endpoint, Cell]) -> str:
+    """What is told of the tries, each thing once, and of which apiserver."""
+
+    def told(cell: Cell) -> str:
+        peer = cell.seen.peer
+        who = [str(a) for a, there in direct.items() if peer and there.seen.peer == peer]
+        return f"{' or '.join(who)}: {cell.detail}" if who else cell.detail
+
+    return "; ".join(dict.fromkeys(told(cell) for cell in met if cell.detail))
 
 
 def answering(node: Node, settings: Settings, listener: Endpoint) -> tuple[str, str]:
@@ -205,7 +214,7 @@ def answering(node: Node, settings: Settings, listener: Endpoint) -> tuple[str, 
 
     Where sshd forbids trying, what the kernel lists.
     """
-    facts, tries = node.survey(settings.proxy), len(settings.apiservers)
+    facts, tries = node.survey(settings.proxy), 2 * len(settings.apiservers)
     if holder := facts.holder(listener):
         return f"is held by {holder}", ""
 
