@@ -207,12 +207,12 @@ class _Reader(io.RawIOBase):
         return len(data)
 
 
-def _chain(tls: ssl.SSLObject) -> tuple[bytes, ...]:
+def _chain(tls: Any) -> tuple[bytes, ...]:
     """The certificates that the server sent, its own first, in DER."""
     if sys.version_info >= (3, 13):
         return tuple(tls.get_unverified_chain())
     # 3.11 and 3.12, which change no more, have it without a public name
-    found = tls._sslobj.get_unverified_chain()  # type: ignore[attr-defined]
+    found = tls._sslobj.get_unverified_chain()
     return tuple(certificate.public_bytes(_ssl.ENCODING_DER) for certificate in found or ())
 
 
