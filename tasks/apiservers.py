@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ssl
 from typing import Any
 
 from invoke import Context, task
@@ -11,7 +10,7 @@ from rich.console import Console
 from .core import report
 from .core.errors import StepError, UsageError
 from .core.probes import matrix
-from .core.probes.certificate import trusting
+from .core.probes.certificate import Trust, trusting
 from .core.probes.watch import Draw, seconds_of
 from .core.probes.watch import watch as watching
 from .core.probes.ways import Row, Ways
@@ -40,7 +39,7 @@ def check(c: Context, limit: str | None = None, json: bool = False, watch: Any =
 class _Looker:
     """Looks from all nodes of a run."""
 
-    def __init__(self, r: Run, trust: ssl.SSLContext | None) -> None:
+    def __init__(self, r: Run, trust: Trust | None) -> None:
         self._run = r
         self._trust = trust
 

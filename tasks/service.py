@@ -10,6 +10,7 @@ from invoke import Context, Exit, task
 from .core import report
 from .core.config.settings import Rollout, Settings
 from .core.errors import StepError, last_lines
+from .core.probes.ways import answering
 from .core.remote import commands
 from .core.remote.facts import CURRENT, Facts
 from .core.remote.node import Node
@@ -135,7 +136,7 @@ def reload(
 
 @task(help=FLEET_HELP)
 def status(c: Context, limit: str | None = None, json: bool = False) -> None:
-    """12. Show each node's service; exit 1 unless all are active (running) and listening."""
+    """12. Show each node's service; exit 1 unless all are active, and an apiserver answers through each."""
     with run(c, "status", limit=limit, json=json) as r:
         r.step("status", lambda node: _status(r.settings, node))
         seen = {record.host: record.outcome.data for record in r.records if record.step == "status"}
@@ -146,7 +147,7 @@ def status(c: Context, limit: str | None = None, json: bool = False) -> None:
 
 def _status(settings: Settings, node: Node) -> Outcome:
     facts = node.survey(settings.proxy)
-    listeners = {str(a): _listener(node, facts, a) for a in settings.proxy.listen}
+    met = {str(a): answering(node, settings, a) for a in settings.proxy.listen}
     data = {
         "state": facts.unit.get("ActiveState", ""),
         "substate": facts.unit.get("SubState", ""),
@@ -158,25 +159,21 @@ def _status(settings: Settings, node: Node) -> Outcome:
         "release": facts.releases.get(CURRENT, ""),
         "edited": _edited(facts, settings),
         "replaced": facts.replaced,
-        "listeners": listeners,
+        "listeners": {address: state for address, (state, _) in met.items()},
     }
-    silent = [address for address, met in listeners.items() if met not in ("answers", "listens")]
+    silent = [(address, *seen) for address, seen in met.items() if seen[0] not in ("answers", "listens")]
     if facts.active and not silent:
         return Outcome("ok", f"{facts.state}, nginx {facts.version}", data)
-    why = facts.state if not facts.active else f"active, but {silent[0]}: {listeners[silent[0]]}"
+    why, then = facts.state, _start(facts)
+    if facts.active:
+        address, state, text = silent[0]
+        why = f"active, but {address}: {state}" + (
+            f", no apiserver answers through it: {text}" if text else ""
+        )
+        then = "fab check --limit {nodes}" if state == "accepts" else then
     log = node.sh(commands.journal(5, follow=False), check=False).stdout
-    hint = f"see why: fab logs --limit {{nodes}}; then {_start(facts)}"
+    hint = f"see why: fab logs --limit {{nodes}}; then {then}"
     return Outcome("failed", why, data, StepError(why, tail=last_lines(log), hint=hint))
-
-
-def _listener(node: Node, facts: Facts, address: Any) -> str:
-    """What a connection to the listener meets; where sshd forbids trying, what the kernel lists."""
-    if holder := facts.holder(address):
-        return f"is held by {holder}"
-    answer = node.answers(address)
-    if answer is None:
-        return "listens" if facts.listens(address) else "nobody listens"
-    return "answers" if answer else "refuses"
 
 
 def _start(facts: Facts) -> str:

@@ -139,7 +139,9 @@ def test_one_apiserver_is_gone(
     with faulty([lab.apiservers[1]], inject, undo):
         ran, plain = run_fab("check", "--json", hosts=deployed), run_fab("check", hosts=deployed)
     assert (ran.status, plain.status) == (0, 0)
-    assert states(ran) == [["ok", "failed", "ok", "ok"]] * 3
+    # nginx may have to find out first, which takes proxy.connect_timeout
+    assert [row[:3] for row in states(ran)] == [["ok", "failed", "ok"]] * 3
+    assert {row[3] for row in states(ran)} <= {"ok", "warning"}
     assert words(ran, NAMES[1]) == [word] * 3
     assert [node["steps"][0]["state"] for node in ran.json["nodes"]] == ["warning"] * 3
     assert f"bad: all 3 nodes: {NAMES[1]}: {why}" in plain.out

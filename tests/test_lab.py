@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
@@ -380,10 +381,15 @@ def test_a_dead_upstream_is_told_from_a_dead_proxy(lab: Lab, deployed: Path) -> 
     for server in lab.apiservers:
         server.stop()
     try:
-        assert run_fab("status", hosts=deployed).status == 0
+        ran = run_fab("status", "--json", hosts=deployed)
     finally:
         for server in lab.apiservers:
             server.start()
+    assert ran.status == 1
+    assert [node["listeners"] for node in ran.json["nodes"]] == [{"127.0.0.1:8443": "accepts"}] * 3
+    deadline = time.monotonic() + 60
+    while run_fab("status", hosts=deployed).status:  # nginx refuses clients until fail_timeout has passed
+        assert time.monotonic() < deadline
 
 
 def test_a_listener_of_another_process_is_not_taken_for_ours(lab: Lab, deployed: Path) -> None:

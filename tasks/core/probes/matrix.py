@@ -105,14 +105,18 @@ UNSEEN: Mapping[str, Any] = {
 
 def document(row: Row) -> dict[str, Any]:
     """The row for programs."""
-    listeners = {str(listener): as_json(cell) for listener, cell in row.through.items()}
+    listeners = {str(listener): _listener(cell) for listener, cell in row.through.items()}
     return {
         "way": _way([*row.direct.values(), *row.through.values()]),
         "clock_seconds": round(row.facts.clock, 1),
         "apiservers": {str(apiserver): as_json(cell) for apiserver, cell in row.direct.items()},
-        "through": {**as_json(row.worst), "listeners": listeners},
+        "through": {**_listener(row.worst), "listeners": listeners},
         "drift": [{"what": drift.word, "detail": drift.text} for drift in row.drift],
     }
+
+
+def _listener(cell: Cell) -> dict[str, Any]:
+    return {**as_json(cell), "led_to": [*map(str, cell.led)]}
 
 
 def _way(cells: Sequence[Cell]) -> bool | None:

@@ -117,10 +117,7 @@ def _through(transport: paramiko.Transport, listener: Endpoint, tries: int, time
 def _directly(
     transport: paramiko.Transport, apiservers: Sequence[Endpoint], timeout: float
 ) -> dict[Endpoint, Reached]:
-    def ask(apiserver: Endpoint) -> Reached:
-        return handshake(transport, apiserver, timeout)
-
-    return each(apiservers, ask, lambda reached: reached.ok is not True and reached.seconds < timeout)
+    return each(apiservers, lambda apiserver: handshake(transport, apiserver, timeout))
 
 
 def _compared(

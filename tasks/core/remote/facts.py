@@ -176,7 +176,12 @@ class Facts:
         return self.listening.get(wanted, self) is None
 
     def holder(self, wanted: Endpoint) -> Holder | None:
-        """Who else has `wanted`, or an address that excludes it; None if nobody has."""
+        """Who else has `wanted`, or an address that excludes it; None if nobody has.
+
+        What the service itself listens on nobody excludes, be it with a socket on [::] that has no IPv4.
+        """
+        if self.listens(wanted):
+            return None
         for there, holder in self.listening.items():
             if holder is not None and there.port == wanted.port and _excludes(there.host, wanted.host):
                 return holder

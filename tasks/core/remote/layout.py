@@ -76,3 +76,21 @@ def processes(facts: Facts) -> Iterator[str]:
         yield f"another process of it accepts connections, too (PID {pid})"
     for pid in facts.process.stopped:
         yield f"a process of it is stopped (PID {pid})"
+
+
+def notes(facts: Facts, proxy: Proxy) -> Iterator[str]:
+    """What works, and is worth knowing: told beside the plan."""
+    limits = [facts.unit.get(name, "") for name in ("LimitNOFILE", "LimitNOFILESoft")]
+    limit = min((int(text) for text in limits if text.isdecimal()), default=proxy.worker_connections)
+    if facts.loaded_unit and limit < proxy.worker_connections:
+        yield (
+            f"the unit allows {limit} open files (LimitNOFILE), fewer than proxy.worker_connections, "
+            f"{proxy.worker_connections}{_by_drop_ins(facts)}"
+        )
+    if facts.journal == "none":
+        yield "journald stores nothing there (Storage=none), so that fab logs stays empty"
+
+
+def _by_drop_ins(facts: Facts) -> str:
+    paths = facts.unit.get("DropInPaths", "")
+    return f"; see {paths}" if paths else ""
