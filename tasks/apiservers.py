@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from invoke import Context, task
@@ -12,11 +13,11 @@ from .core import report
 from .core.errors import StepError, UsageError
 from .core.probes import matrix
 from .core.probes.certificate import trusting
-from .core.probes.watch import Draw, seconds_of
+from .core.probes.watch import Draw, Patience, seconds_of
 from .core.probes.watch import watch as watching
 from .core.probes.ways import Row, Ways
 from .core.remote.node import Node
-from .core.report import Outcome
+from .core.report import Outcome, Record
 from .core.run import FLEET_HELP, Run, run
 
 _WATCH = "Look again every SECONDS (2), until Ctrl-C; the exit status is that of the last look."
@@ -44,13 +45,13 @@ class _Looker:
         self._run = r
         self._trust = trust
 
-    def look(self) -> Draw:
-        """Looks once; gives what draws what was seen."""
+    def look(self, ways: Callable[[Node], Ways] | None = None) -> Draw:
+        """Looks once; gives what draws what was seen. `ways` is what finds a node's ways."""
         r, rows = self._run, dict[str, Row]()
 
         def work(node: Node) -> Outcome:
             try:
-                row = rows[node.label] = Ways(node, r.settings, self._trust).row()
+                row = rows[node.label] = (ways or self._ways)(node).row()
             except StepError as broken:
                 return Outcome("failed", broken.message, {**matrix.UNSEEN}, broken)
             error, data = row.failure, matrix.document(row)
@@ -59,20 +60,22 @@ class _Looker:
         r.step("check", work)
         return lambda console: self._draw(console, rows)
 
+    def _ways(self, node: Node) -> Ways:
+        return Ways(node, self._run.settings, self._trust)
+
     def again_and_again(self, seconds: float) -> None:
         """Looks until Ctrl-C; the run is then what the last look was."""
         r = self._run
         r.reporter = report.Silent()
         last = (r.records, r.alive)
+        patience = Patience(self._anew, r.settings.check.timeout)
 
         def look() -> Draw:
             nonlocal last
             r.records, r.alive = [], list(r.fleet)
-            for node in r.fleet:
-                node.forget()
-            draw = self.look()
+            draw = self.look(patience.answer)
             last = (r.records, r.alive)
-            return draw
+            return self._with_reasons(draw, r.records)
 
         draw = watching(r.console, seconds, look)
         r.interrupted = False
@@ -80,9 +83,27 @@ class _Looker:
         if r.console.is_terminal:  # in its place is nothing now
             draw(r.console)
 
+    def _anew(self, node: Node) -> Ways:
+        node.forget()
+        return self._ways(node)
+
+    def _with_reasons(self, draw: Draw, records: Sequence[Record]) -> Draw:
+        """The table, and below it why nodes are not in it: no recap comes after each look."""
+        failures = {r.host: r.error for r in records if r.error and r.outcome.data == matrix.UNSEEN}
+
+        def drawn(console: Console) -> None:
+            draw(console)
+            _tell(console, matrix.unseen(failures))
+
+        return drawn
+
     def _draw(self, console: Console, rows: dict[str, Row]) -> None:
         nodes = [node.label for node in self._run.fleet]
         apiservers = self._run.settings.apiservers
         report.table(console, matrix.columns(apiservers), matrix.lines(nodes, rows, apiservers))
-        for line in matrix.notes([rows[node] for node in nodes if node in rows]):
-            console.print(line, highlight=False, markup=False, soft_wrap=not console.is_terminal)
+        _tell(console, matrix.notes([rows[node] for node in nodes if node in rows]))
+
+
+def _tell(console: Console, lines: Sequence[str]) -> None:
+    for line in lines:
+        console.print(line, highlight=False, markup=False, soft_wrap=not console.is_terminal)

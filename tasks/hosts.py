@@ -13,6 +13,7 @@ import fabric
 from invoke import Context, Exit, task
 
 from .core import report
+from .core.called import named
 from .core.config import draft, environment
 from .core.config.address import Endpoint
 from .core.config.draft import Draft
@@ -63,7 +64,7 @@ def init(
         given = None if from_ is None else environment.read(expanded(from_))
         planned = _draft(given, nodes, apiservers)
         settings = draft.create(planned, path)
-    report.write(_summary(settings, planned.assumed, _prefix(c, path)))
+    report.write(named(_summary(settings, planned.assumed, _prefix(c, path))))
 
 
 @contextmanager

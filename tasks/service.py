@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import os
+from itertools import chain
 from typing import Any
 
 from invoke import Context, Exit, task
 
 from .core import report
-from .core.config.settings import Rollout, Settings
+from .core.config.settings import Proxy, Rollout, Settings
 from .core.errors import StepError, last_lines
 from .core.remote import commands
 from .core.remote.facts import CURRENT, Facts
 from .core.remote.node import Node
+from .core.remote.remedy import brings_up
 from .core.report import Outcome
 from .core.rollout.activation import Activation, Order
-from .core.rollout.preflight import masked, refuse, taken
+from .core.rollout.preflight import installed, masked, refuse, startable
 from .core.rollout.release import found, name_of
 from .core.rollout.rolling import ROLLOUT_HELP, orderly, rolling
 from .core.run import FLEET_HELP, Run, run
@@ -27,10 +29,10 @@ def _systemctl(r: Run, verb: str, current: Any = lambda facts: False) -> None:
     """The step `systemctl VERB`; a node whose facts are `current` already is left alone."""
 
     def work(node: Node) -> Outcome:
-        facts = node.survey(r.settings.proxy)
+        facts, proxy = node.survey(r.settings.proxy), r.settings.proxy
         if current(facts):
             return Outcome("ok", "already")
-        refuse(masked(facts))
+        refuse(chain(installed(facts), startable(facts, proxy)) if verb == "start" else masked(facts))
         r.lock(node)
         try:
             node.sh(commands.systemctl(verb), tail=10)
@@ -41,14 +43,14 @@ def _systemctl(r: Run, verb: str, current: Any = lambda facts: False) -> None:
             node.forget()
         return Outcome("changed")
 
-    r.step(verb, work)
+    r.step(verb, work, finish=True)
 
 
 @task(help=FLEET_HELP)
 def daemon_reload(c: Context, limit: str | None = None, json: bool = False) -> None:
     """9. Have systemd read its unit files again."""
     with run(c, "daemon-reload", limit=limit, json=json) as r:
-        r.step("daemon-reload", lambda node: _daemon_reload(r, node))
+        r.step("daemon-reload", lambda node: _daemon_reload(r, node), finish=True)
 
 
 def _daemon_reload(r: Run, node: Node) -> Outcome:
@@ -90,15 +92,23 @@ def restart(
 
 
 def _over_the_fleet(r: Run, action: str, rollout: Rollout, wait: int) -> None:
+    """Surveys the fleet, and goes over those on which `action` can work; the others do it no harm."""
+
     def work(node: Node) -> Outcome:
-        facts = node.survey(r.settings.proxy)
-        refuse(masked(facts))
-        refuse(taken(facts, r.settings.proxy))
-        if action == "reload" and not facts.active:
-            raise StepError(f"the service is {facts.state}, nothing to reload", hint=_start(facts))
+        _able(r.settings.proxy, node, action)
         return Activation(node, r.settings, rollout, r.me).carry_out(Order(action, f"{action}ed"))
 
+    r.step("survey", lambda node: _able(r.settings.proxy, node, action))
     rolling(r, action, work, r.alive, rollout, wait)
+
+
+def _able(proxy: Proxy, node: Node, action: str) -> Outcome:
+    """Raises StepError where `action` cannot work."""
+    facts = node.survey(proxy)
+    refuse(chain(installed(facts), startable(facts, proxy)))
+    if action == "reload" and not facts.active:
+        raise StepError(f"the service is {facts.state}, nothing to reload", hint=brings_up(facts, proxy))
+    return Outcome("ok", facts.state)
 
 
 @task(help=FLEET_HELP)
@@ -148,7 +158,7 @@ def _status(settings: Settings, node: Node) -> Outcome:
     data = {
         "state": facts.unit.get("ActiveState", ""),
         "substate": facts.unit.get("SubState", ""),
-        "since": facts.unit.get("ActiveEnterTimestamp", ""),
+        "since": facts.unit.get("ActiveEnterTimestamp") if facts.active else None,
         "since_seconds": None if facts.active_seconds is None else round(facts.active_seconds, 1),
         "restarts": facts.restarts,
         "enabled": facts.enabled,
@@ -163,7 +173,8 @@ def _status(settings: Settings, node: Node) -> Outcome:
         return Outcome("ok", f"{facts.state}, nginx {facts.version}", data)
     why = facts.state if not facts.active else f"active, but {silent[0]}: {listeners[silent[0]]}"
     log = node.sh(commands.journal(5, follow=False), check=False).stdout
-    hint = f"see why: fab logs --limit {{nodes}}; then {_start(facts)}"
+    remedy = brings_up(facts, settings.proxy)
+    hint = "see why: fab logs --limit {nodes}" + (f"; then {remedy}" if remedy else "")
     return Outcome("failed", why, data, StepError(why, tail=last_lines(log), hint=hint))
 
 
@@ -175,12 +186,6 @@ def _listener(node: Node, facts: Facts, address: Any) -> str:
     if answer is None:
         return "listens" if facts.listens(address) else "nobody listens"
     return "answers" if answer else "refuses"
-
-
-def _start(facts: Facts) -> str:
-    """What brings the service up."""
-    task = "deploy" if facts.state == "not installed" else "restart" if facts.active else "start"
-    return f"fab {task} --limit {{nodes}}"
 
 
 def _row(host: str, data: dict[str, Any]) -> tuple[str, ...]:

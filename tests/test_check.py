@@ -87,18 +87,15 @@ class TestVerdict:
                 "no ready apiserver answers through 127.0.0.1:8443: refused the connection",
                 "see why: fab status --limit {nodes}, fab logs",
             ),
-            (row(through=REFUSED, facts=Facts()), "no ready apiserver", "fab deploy --limit {nodes}"),
             (
-                row(through=REFUSED, facts=Facts(unit={"LoadState": "loaded", "ActiveState": "inactive"})),
+                replace(row(through=REFUSED), remedy="fab start --limit {nodes}"),
                 "no ready apiserver",
                 "fab start --limit {nodes}",
             ),
             (
-                row(
-                    through=REFUSED, facts=replace(RUNS, listening={LISTENER: Holder(7, "", "/x", "haproxy")})
-                ),
-                "no ready apiserver",
-                "stop what holds the address",
+                replace(row(STRANGE, STRANGE, STRANGE), remedy="fab start --limit {nodes}"),
+                "no way to any ready apiserver",
+                "fab start --limit {nodes}",
             ),
         ],
     )

@@ -37,6 +37,9 @@ class Host:
     def forget(self) -> None:
         """Nothing is known of it."""
 
+    def survey(self, proxy: object) -> object:
+        """Nothing is to be known of it."""
+
 
 def begun(*names: str, as_json: bool = False, parallel: int = 32, hint: str = "") -> Run:
     """A run of `deploy` over hosts of these names, which shows nothing while it runs."""
@@ -492,7 +495,7 @@ class TestLocks:
         """What `acquire` gave, by host."""
         given: dict[str, Held] = {}
 
-        def acquire(node: Host, me: str, wait: int) -> Piped:
+        def acquire(node: Host, me: str, wait: int, given_up: object) -> Piped:
             assert node.label not in given
             given[node.label] = Held()
             return cast(Piped, given[node.label])

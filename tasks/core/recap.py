@@ -9,6 +9,7 @@ from typing import Any
 
 from rich.console import Console
 
+from .called import named
 from .errors import StepError
 from .report import Record
 
@@ -51,7 +52,7 @@ def explain(error: StepError, step: str, hosts: Sequence[str]) -> str:
 
 def _hint(error: StepError, hosts: Sequence[str]) -> str:
     """What to do next, for these hosts."""
-    return error.hint.replace("{nodes}", shlex.quote(",".join(hosts)))
+    return named(error.hint).replace("{nodes}", shlex.quote(",".join(hosts)))
 
 
 def grouped(records: Sequence[Record]) -> list[str]:
