@@ -55,7 +55,7 @@ def init(
     It connects to nothing and never overwrites a file. With --from, --nodes and
     --apiservers count more than what the file says.
     """
-    with told(), _nothing_written():
+    with told("init"), _nothing_written():
         if isinstance(c, fabric.Connection) or c.config.run.dry:
             raise UsageError("init takes no -H and no --dry; --nodes names the nodes, --to another file")
         path = _place(c, to)

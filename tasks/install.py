@@ -95,7 +95,7 @@ def _ship_text(r: Run, node: Node, facts: Facts, path: str, text: str) -> Outcom
 @task(help={"to": "Write kube-nginx.conf and kube-nginx.service into this folder."})
 def render(c: Context, to: str = "") -> None:
     """Show the configuration and the unit, or write them to a folder; no connection."""
-    with told():
+    with told("render"):
         settings = settings_of(c)
         files: dict[str, Any] = {
             "kube-nginx.conf": rendering.conf(settings),

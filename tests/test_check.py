@@ -18,7 +18,7 @@ from tasks.core.probes.drift import Drift
 from tasks.core.probes.probe import Cell, Seen
 from tasks.core.probes.watch import Draw, seconds_of, watch
 from tasks.core.probes.ways import Row
-from tasks.core.remote.facts import Facts, Holder
+from tasks.core.remote.facts import Facts
 from tasks.core.report import table
 from tests.conftest import run_fab
 

@@ -28,8 +28,11 @@ _COMMAND = re.compile(
 )
 _FUNCTION = re.compile(r"^([a-z_]+)\(\)", re.M)
 _BUILTINS = set(
-    "break case cd command continue do done echo elif else esac eval exec exit export fi for if in kill printf "
-    "read return set shift test then trap true false umask unset until wait while".split()
+    re.findall(
+        r"\w+",
+        "break case cd command continue do done echo elif else esac eval exec exit export fi for if in kill "
+        "printf read return set shift test then trap true false umask unset until wait while",
+    )
 )
 
 

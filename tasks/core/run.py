@@ -252,9 +252,7 @@ def run(
             raise invoke.Exit(code=130)
         this.recap()
     except KubeNginxError as error:
-        if json or called.asks_for_json():
-            report.write(recap.refusal(task, called.named(str(error))))
-        raise invoke.Exit(called.named(str(error)), code=error.exit_code) from None
+        raise _refused(task, error, json) from None
 
 
 def _begun(
@@ -305,11 +303,19 @@ def _interruptible(this: Run) -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
+def _refused(task: str, error: KubeNginxError, json: bool = False) -> invoke.Exit:
+    """The message and the exit status of what could not begin; for --json also its document."""
+    message = called.named(str(error))
+    if json or called.asks_for_json():
+        report.write(recap.refusal(task, message))
+    return invoke.Exit(message, code=error.exit_code)
+
+
 @contextmanager
-def told() -> Iterator[None]:
+def told(task: str) -> Iterator[None]:
     """Turns an error of ours into a message and an exit status, for tasks that need no fleet."""
     try:
         called.refuse_two_documents()
         yield
     except KubeNginxError as error:
-        raise invoke.Exit(called.named(str(error)), code=error.exit_code) from None
+        raise _refused(task, error) from None
