@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from ipaddress import IPv4Address
 from pathlib import Path
@@ -268,6 +268,54 @@ def test_watching_until_ctrl_c(lab: Lab, deployed: Path) -> None:
     assert watching.returncode == 1
     assert "no way to any ready apiserver" in err
     assert "Traceback" not in err
+
+
+def test_watching_a_fleet_with_a_node_that_is_off(lab: Lab, deployed: Path, hosts_toml: Toml) -> None:
+    off = lab.nodes[2]
+    slow = hosts_toml(("[ssh]", "[ssh]\nconnect_timeout = 12"))
+    seen: list[list[str]] = []
+    off.stop()
+    try:
+        with watching_of(slow) as pictures:
+            for picture in pictures:
+                seen.append(picture)
+                if "timed out" in picture[-1]:
+                    break
+    finally:
+        off.start()
+    first, *_, last = seen
+    # the others were looked at again and again while it was tried once
+    assert len(seen) > 2
+    for picture in seen:
+        assert [row.split()[:2] for row in picture[2:5]] == [
+            ["lab-node-1", "ready"],
+            ["lab-node-2", "ready"],
+            ["lab-node-3", "not"],
+        ]
+    assert first[-1] == "bad: lab-node-3: has not answered within 3 s; still trying"
+    assert last[-1] == f"bad: lab-node-3: cannot connect to {off.address}:22: timed out"
+
+
+@contextmanager
+def watching_of(hosts: Path) -> Iterator[Iterator[list[str]]]:
+    """The pictures of `fab check --watch`, as they come."""
+    command = ["env", f"KUBE_NGINX_HOSTS={hosts}", sys.executable, "-m", "fabric", "check", "--watch=0.5"]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as watching:
+        assert watching.stdout is not None
+        try:
+            yield _pictures(watching.stdout)
+        finally:
+            watching.kill()
+
+
+def _pictures(lines: Iterable[str]) -> Iterator[list[str]]:
+    picture: list[str] = []
+    for line in lines:
+        if line.strip():
+            picture.append(line.rstrip())
+        else:
+            yield picture
+            picture = []
 
 
 def until(lines: Any, text: str) -> None:

@@ -33,7 +33,8 @@ HAPROXY = {LISTEN: Holder(7, "haproxy.service", "/usr/sbin/haproxy", "haproxy")}
     [
         ({}, ""),
         ({"unit": STOPPED}, START),
-        ({"unit": FAILED}, DEPLOY),  # systemd may refuse a start that comes too soon after others
+        ({"unit": FAILED}, DEPLOY),
+        ({"unit": STOPPED | {"ActiveState": "activating", "SubState": "auto-restart"}}, DEPLOY),
         ({"listening": {}}, RESTART),
         # what the node has does not listen there, whoever starts it
         ({"listening": {}, "texts": {CONF: "listen 127.0.0.1:84430;"}}, DEPLOY),

@@ -29,8 +29,9 @@ def _task(facts: Facts, proxy: Proxy) -> str:
     """The gentlest task that can work: `start` and `restart` only run what is there."""
     conf = facts.texts.get(conf_path(proxy), "")
     there = {binary_path(proxy), conf_path(proxy), UNIT_PATH} <= set(facts.files)
-    loaded = facts.unit.get("LoadState") == "loaded" and facts.unit.get("ActiveState") != "failed"
-    if not there or not loaded or not all(_configured(conf, address) for address in proxy.listen):
+    loaded = facts.unit.get("LoadState") == "loaded"
+    fails = not facts.active and facts.unit.get("ActiveState") != "inactive"  # as it is, it does not come up
+    if not there or not loaded or fails or not all(_configured(conf, address) for address in proxy.listen):
         return "deploy"
     if not facts.active:
         return "start"
