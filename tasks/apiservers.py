@@ -17,7 +17,7 @@ from .core.probes.watch import Draw, Patience, seconds_of
 from .core.probes.watch import watch as watching
 from .core.probes.ways import Row, Ways
 from .core.remote.node import Node
-from .core.report import Outcome, Record
+from .core.report import Outcome
 from .core.run import FLEET_HELP, Run, run
 
 _WATCH = "Look again every SECONDS (2), until Ctrl-C; the exit status is that of the last look."
@@ -46,7 +46,11 @@ class _Looker:
         self._trust = trust
 
     def look(self, ways: Callable[[Node], Ways] | None = None) -> Draw:
-        """Looks once; gives what draws what was seen. `ways` is what finds a node's ways."""
+        """Looks once; gives what draws what was seen.
+
+        `ways` finds a node's ways in one of many looks: no recap comes after each, so the picture says why a
+        node is not in it.
+        """
         r, rows = self._run, dict[str, Row]()
 
         def work(node: Node) -> Outcome:
@@ -58,7 +62,10 @@ class _Looker:
             return Outcome(row.state, error.message if error else matrix.summary(row), data, error)
 
         r.step("check", work)
-        return lambda console: self._draw(console, rows)
+        unseen = {
+            record.host: record.error for record in r.records if record.error and record.host not in rows
+        }
+        return lambda console: self._draw(console, rows, matrix.unseen(unseen) if ways else [])
 
     def _ways(self, node: Node) -> Ways:
         return Ways(node, self._run.settings, self._trust)
@@ -75,7 +82,7 @@ class _Looker:
             r.records, r.alive = [], list(r.fleet)
             draw = self.look(patience.answer)
             last = (r.records, r.alive)
-            return self._with_reasons(draw, r.records)
+            return draw
 
         draw = watching(r.console, seconds, look)
         r.interrupted = False
@@ -87,23 +94,9 @@ class _Looker:
         node.forget()
         return self._ways(node)
 
-    def _with_reasons(self, draw: Draw, records: Sequence[Record]) -> Draw:
-        """The table, and below it why nodes are not in it: no recap comes after each look."""
-        failures = {r.host: r.error for r in records if r.error and r.outcome.data == matrix.UNSEEN}
-
-        def drawn(console: Console) -> None:
-            draw(console)
-            _tell(console, matrix.unseen(failures))
-
-        return drawn
-
-    def _draw(self, console: Console, rows: dict[str, Row]) -> None:
+    def _draw(self, console: Console, rows: dict[str, Row], unseen: Sequence[str]) -> None:
         nodes = [node.label for node in self._run.fleet]
         apiservers = self._run.settings.apiservers
         report.table(console, matrix.columns(apiservers), matrix.lines(nodes, rows, apiservers))
-        _tell(console, matrix.notes([rows[node] for node in nodes if node in rows]))
-
-
-def _tell(console: Console, lines: Sequence[str]) -> None:
-    for line in lines:
-        console.print(line, highlight=False, markup=False, soft_wrap=not console.is_terminal)
+        for line in [*unseen, *matrix.notes([rows[node] for node in nodes if node in rows])]:
+            console.print(line, highlight=False, markup=False, soft_wrap=not console.is_terminal)

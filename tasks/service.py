@@ -9,7 +9,7 @@ from typing import Any
 from invoke import Context, Exit, task
 
 from .core import report
-from .core.config.settings import Proxy, Rollout, Settings
+from .core.config.settings import Rollout, Settings
 from .core.errors import StepError, last_lines
 from .core.remote import commands
 from .core.remote.facts import CURRENT, Facts
@@ -32,7 +32,8 @@ def _systemctl(r: Run, verb: str, current: Any = lambda facts: False) -> None:
         facts, proxy = node.survey(r.settings.proxy), r.settings.proxy
         if current(facts):
             return Outcome("ok", "already")
-        refuse(chain(installed(facts), startable(facts, proxy)) if verb == "start" else masked(facts))
+        refuse(() if verb == "stop" else installed(facts))
+        refuse(startable(facts, proxy) if verb == "start" else masked(facts))
         r.lock(node)
         try:
             node.sh(commands.systemctl(verb), tail=10)
@@ -94,21 +95,19 @@ def restart(
 def _over_the_fleet(r: Run, action: str, rollout: Rollout, wait: int) -> None:
     """Surveys the fleet, and goes over those on which `action` can work; the others do it no harm."""
 
+    def look(node: Node) -> Outcome:
+        facts, proxy = node.survey(r.settings.proxy), r.settings.proxy
+        refuse(chain(installed(facts), startable(facts, proxy)))
+        if action == "reload" and not facts.active:
+            raise StepError(f"the service is {facts.state}, nothing to reload", hint=brings_up(facts, proxy))
+        return Outcome("ok", facts.state)
+
     def work(node: Node) -> Outcome:
-        _able(r.settings.proxy, node, action)
+        look(node)
         return Activation(node, r.settings, rollout, r.me).carry_out(Order(action, f"{action}ed"))
 
-    r.step("survey", lambda node: _able(r.settings.proxy, node, action))
+    r.step("survey", look)
     rolling(r, action, work, r.alive, rollout, wait)
-
-
-def _able(proxy: Proxy, node: Node, action: str) -> Outcome:
-    """Raises StepError where `action` cannot work."""
-    facts = node.survey(proxy)
-    refuse(chain(installed(facts), startable(facts, proxy)))
-    if action == "reload" and not facts.active:
-        raise StepError(f"the service is {facts.state}, nothing to reload", hint=brings_up(facts, proxy))
-    return Outcome("ok", facts.state)
 
 
 @task(help=FLEET_HELP)

@@ -71,6 +71,15 @@ def test_tasks_are_named_as_they_are_typed(folder: Path, fabfile: str, typed: li
             assert f" {word.rstrip(',')}" in names  # it is there
 
 
+def test_advice_for_a_host_of_the_command_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may be in no hosts.toml, and then --limit cannot name it."""
+    hint = "see why: fab logs --limit {nodes}; then fab start --limit {nodes}; fab diff"
+    said = "see why: fab logs --limit a,b; then fab start --limit a,b; fab diff"
+    assert called.advice(hint, ["a", "b"]) == said
+    monkeypatch.setattr(called, "_hosts", lambda program: "a,b")
+    assert called.advice(hint, ["a", "b"]) == "see why: fab -H a,b logs; then fab -H a,b start; fab diff"
+
+
 def test_where_a_fleet_begins(folder: Path) -> None:
     (folder / "hosts.toml").unlink()
     assert "fab kube-nginx.init writes one" in fab(folder, BELOW, "kube-nginx.status").err

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
+import shlex
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from .errors import UsageError
 
 _OURS = (__package__ or "").rpartition(".")[0]
+_LIMITED = re.compile(r"\bfab ([\w.-]+) --limit \{nodes\}")
 _COMMAND = re.compile(r"\bfab (?:--help )?[a-z][a-z-]*(?: [a-z][a-z-]*)*")
 
 
@@ -25,6 +27,14 @@ def named(text: str) -> str:
         return " ".join(words)
 
     return _COMMAND.sub(typed, text) if known else text
+
+
+def advice(hint: str, hosts: Sequence[str]) -> str:
+    """`hint` as it has to be typed for these hosts, its `{nodes}`: after -H with -H again."""
+    typed = named(hint)
+    if _hosts(_program()):
+        typed = _LIMITED.sub(r"fab -H {nodes} \1", typed)
+    return typed.replace("{nodes}", shlex.quote(",".join(hosts)))
 
 
 def name_of(task: str) -> str:
@@ -43,7 +53,7 @@ def refuse_two_documents() -> None:
             f"--json is one document, and {', '.join(tasks)} would write {len(tasks)} things: "
             "give each a command line of its own"
         )
-    hosts = str(program.args["hosts"].value or "") if "hosts" in program.args else ""
+    hosts = _hosts(program)
     if "," in hosts:
         raise UsageError(
             f"--json is one document, and -H {hosts} runs {tasks[0]} once for each host: "
@@ -66,6 +76,11 @@ def _program() -> Any:
         if hasattr(program, "collection") and hasattr(program, "tasks"):
             return program
     return None
+
+
+def _hosts(program: Any) -> str:
+    """What -H was given."""
+    return str(program.args["hosts"].value or "") if program and "hosts" in program.args else ""
 
 
 def _contexts(program: Any) -> Iterator[Any]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import pytest
+from rich.text import Text
 
-from tests.conftest import run_fab
+from tests.conftest import run_fab, run_fab_on_terminal
 from tests.faults.conftest import Binaries, Trial, answers, current, ended, until
 from tests.faults.test_power import is_free
 from tests.lab import faults
@@ -100,3 +101,14 @@ def test_a_node_without_flock(trial: Trial) -> None:
     )
     assert (stopped.status, pid(node)) == (1, before)
     assert "lab-node-2: stop: the node lacks flock" in stopped.err
+
+
+def test_an_interrupted_step_has_no_green_tick(trial: Trial, slow_upload: Callable[[Node], None]) -> None:
+    slow_upload(trial.lab.nodes[0])
+    ran = run_fab_on_terminal(["deploy"], "\x03", trial.changed, question="stage")
+    shown = Text.from_ansi(ran.out).plain
+    assert ran.status == 130
+    assert "✔ survey" in shown
+    assert "✔ stage" not in shown
+    assert "! stage" in shown
+    assert " not done" in shown

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice, product
 
 from ..config import servers
 from ..config.address import loops
 from ..config.settings import Endpoint, Proxy, Settings
 from ..errors import StepError
+from ..remote.commands import UNIT_PATH
 from ..remote.facts import Facts
 from ..remote.remedy import UNMASK, frees
 from ..remote.tools import lacking
@@ -105,7 +106,7 @@ def lacks(facts: Facts) -> Iterator[StepError]:
 
 def installed(facts: Facts) -> Iterator[StepError]:
     """That there is nothing yet that could be started."""
-    if facts.state == "not installed":
+    if facts.state == "not installed" and UNIT_PATH not in facts.files:
         yield StepError("kube-nginx is not installed there", hint="fab deploy --limit {nodes}")
 
 
@@ -115,7 +116,7 @@ def masked(facts: Facts) -> Iterator[StepError]:
         yield StepError("the unit is masked", hint=UNMASK)
 
 
-def refuse(errors: Iterator[StepError]) -> None:
+def refuse(errors: Iterable[StepError]) -> None:
     """Raises the first of `errors`, if there is one."""
     for error in errors:
         raise error
