@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from ipaddress import IPv4Address
+from itertools import islice
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -294,6 +295,18 @@ def test_watching_a_fleet_with_a_node_that_is_off(lab: Lab, deployed: Path, host
         ]
     assert first[5] == "bad: lab-node-3: has not answered within 3 s; still trying"
     assert last[5] == f"bad: lab-node-3: cannot connect to {off.address}:22: timed out"
+
+
+def test_watching_through_a_gateway_that_comes_back(lab: Lab, deployed: Path, hosts_toml: Toml) -> None:
+    gateway = lab.nodes[0]
+    gateway.stop()
+    with watching_of(hosts_toml(("[ssh]", '[ssh]\ngateway = "lab-node-1"\nconnect_timeout = 1'))) as pictures:
+        looks = islice(pictures, 200)
+        try:
+            assert any("the gateway lab-node-1: cannot connect" in line for look in looks for line in look)
+        finally:
+            gateway.start()
+        assert any(line.startswith("lab-node-3  ready") for look in looks for line in look)
 
 
 @contextmanager
