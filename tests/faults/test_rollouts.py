@@ -112,3 +112,18 @@ def test_an_interrupted_step_has_no_green_tick(trial: Trial, slow_upload: Callab
     assert "✔ stage" not in shown
     assert "! stage" in shown
     assert " not done" in shown
+
+
+@pytest.mark.parametrize(
+    ("program", "package"), [("grep", "grep"), ("cut", "coreutils"), ("findmnt", "util-linux")]
+)
+def test_a_node_without_another_program(trial: Trial, program: str, package: str) -> None:
+    """The survey itself is made with the first two."""
+    node = trial.lab.nodes[1]
+    with faults.without(node, program):
+        for task in ("preflight", "deploy", "restart"):
+            ran = run_fab(task, "--limit", node.name, hosts=trial.changed)
+            step = "preflight" if task == "preflight" else "survey"
+            assert f"lab-node-2: {step}: the node lacks {program}" in ran.err
+            assert f"  to do: install there: {package}" in ran.err
+            assert ran.status == 1
