@@ -14,6 +14,7 @@ import fabric
 from invoke import Context, Exit, task
 
 from .core import consent, report
+from .core.called import named
 from .core.config import draft, environment
 from .core.config.address import Endpoint
 from .core.config.draft import Draft
@@ -59,7 +60,7 @@ def init(
     --apiservers count more than what the file says. It asks, or wants --yes, when
     all nodes of the file would be apiservers, too.
     """
-    with told(), _nothing_written():
+    with told("init"), _nothing_written():
         if isinstance(c, fabric.Connection) or c.config.run.dry:
             raise UsageError("init takes no -H and no --dry; --nodes names the nodes, --to another file")
         path = _place(c, to)
@@ -70,7 +71,7 @@ def init(
         if given and apiservers is None and planned.all_are_apiservers() and not yes:
             _confirm(planned, given)
         settings = draft.create(planned, path)
-    report.write(_summary(settings, planned, _prefix(c, path)))
+    report.write(named(_summary(settings, planned, _prefix(c, path))))
 
 
 @contextmanager

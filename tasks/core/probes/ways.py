@@ -12,6 +12,7 @@ from ..config.settings import Endpoint, Settings
 from ..errors import StepError
 from ..remote.facts import Facts
 from ..remote.node import Node
+from ..remote.remedy import brings_up
 from . import fallback
 from .certificate import Trust
 from .drift import Drift, drift
@@ -28,13 +29,17 @@ _FIREWALL = "do the apiservers run, and does a firewall stand between them and t
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """What one node met: at each apiserver, through each listener of its proxy, and what has drifted."""
+    """What one node met: at each apiserver, through each listener of its proxy, and what has drifted.
+
+    `remedy` is what to do where it is the service that is missing.
+    """
 
     node: str
     facts: Facts
     direct: Mapping[Endpoint, Cell]
     through: Mapping[Endpoint, Cell]
     drift: tuple[Drift, ...] = ()
+    remedy: str = ""
 
     @property
     def worst(self) -> Cell:
@@ -57,21 +62,13 @@ class Row:
         if direct == {False} and not any(cell.way for cell in self.through.values()):
             neither = f", neither directly nor through {_listed(silent)}" if silent else ""
             strangers = all(cell.seen.distrust for cell in self.direct.values())
-            hint = self._hint() or (_STRANGERS if strangers else _FIREWALL)
+            hint = self.remedy or (_STRANGERS if strangers else _FIREWALL)
             return StepError(f"no way to any ready apiserver{neither}", hint=hint)
         if not silent:
             return None
         told = "; ".join(dict.fromkeys(cell.detail for cell in silent.values()))
-        hint = self._hint() or _REFUSES
+        hint = self.remedy or _REFUSES
         return StepError(f"no ready apiserver answers through {_listed(silent)}: {told}", hint=hint)
-
-    def _hint(self) -> str:
-        """What to do where it is the service that is missing."""
-        if any(self.facts.holder(listener) for listener in self.through):
-            return "stop what holds the address, or choose another proxy.listen"
-        if self.facts.state == "not installed":
-            return "fab deploy --limit {nodes}"
-        return "" if self.facts.active else "fab start --limit {nodes}"
 
 
 def _listed(listeners: Mapping[Endpoint, Cell]) -> str:
@@ -96,7 +93,8 @@ class Ways:
         names = list(dict.fromkeys(map(_reached_at, settings.proxy.listen)))
         direct = {apiserver: judge(met, names, usual=usual) for apiserver, met in seen.items()}
         through = {listener: self._through(listener, direct, usual) for listener in settings.proxy.listen}
-        return Row(self._node.label, facts, direct, through, drift(settings, facts))
+        remedy = brings_up(facts, settings.proxy)
+        return Row(self._node.label, facts, direct, through, drift(settings, facts), remedy)
 
     def _ask(self, endpoints: Sequence[Endpoint]) -> list[Seen]:
         """What is met at each, all at once."""

@@ -94,3 +94,20 @@ def notes(facts: Facts, proxy: Proxy) -> Iterator[str]:
 def _by_drop_ins(facts: Facts) -> str:
     paths = facts.unit.get("DropInPaths", "")
     return f"; see {paths}" if paths else ""
+
+
+UNSUPERVISED = ("masked", "no unit")
+
+
+def unit_state(facts: Facts) -> Iterator[str]:
+    """What is wrong with the unit, or has been added to it, in a word or two each."""
+    if facts.masked:
+        yield "masked"
+    elif facts.state == "not installed" and commands.UNIT_PATH not in facts.files:
+        return
+    elif commands.UNIT_PATH not in facts.files:
+        yield "no unit"
+    elif facts.unit.get("NeedDaemonReload") == "yes" or not facts.loaded_unit:
+        yield "unit not read"
+    if facts.unit.get("DropInPaths"):
+        yield "drop-in"

@@ -32,7 +32,7 @@ class Link(fabric.Connection):  # type: ignore[misc]
     # Fabric's connections are equal when user, host and port are; two nodes behind two gateways may be so
     __eq__ = object.__eq__
     __hash__ = object.__hash__
-    _never_opened: StepError | None = None
+    _not_opened: tuple[float, StepError] | None = None
 
     def __init__(
         self,
@@ -101,16 +101,16 @@ class Link(fabric.Connection):  # type: ignore[misc]
             sleep(min(pause, left))
 
     def open_as_gateway(self) -> None:
-        """Connects once for all nodes behind it; if that fails, it fails for all of them at once."""
+        """Connects once for all nodes behind it; if that fails, it fails for all that ask soon after."""
         with self.session.gateways_lock:  # two threads must not open one connection
-            if self._never_opened:
-                raise self._never_opened
+            if self._not_opened and monotonic() - self._not_opened[0] < self.connect_timeout:
+                raise self._not_opened[1].with_traceback(None)
             try:
                 self.open()
             except StepError as error:
                 message = f"the gateway {self.label}: {error.message}"
                 failed = StepError(message, hint=error.hint, unreachable=True)
-                object.__setattr__(self, "_never_opened", failed)
+                object.__setattr__(self, "_not_opened", (monotonic(), failed))
                 raise failed from None
 
     def _connect(self) -> None:

@@ -134,9 +134,13 @@ class Node(Link):
         Raises StepError: the folder is missing, not writable or full, or other bytes arrived.
         """
         digest = sha256(content).hexdigest()
-        self.feed(
-            commands.receive(path, len(content), digest, mode, "0:0" if root else ""), content, root=root
-        )
+        script = commands.receive(path, len(content), digest, mode, "0:0" if root else "")
+        try:
+            self.feed(script, content, root=root)
+        except StepError as error:
+            if error.status == commands.NO_FOLDER:
+                error.hint = "make it first: fab mkdir --limit {nodes}"
+            raise
 
     def feed(
         self, script: str, content: bytes, *, root: bool = True, timeout: float = 30, tail: int = 5
