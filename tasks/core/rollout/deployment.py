@@ -12,7 +12,7 @@ from ..config import rules, servers
 from ..config.settings import Rollout, Settings
 from ..errors import KubeNginxError, StepError
 from ..nginx import store
-from ..probes import reach
+from ..probes import proving
 from ..remote import commands, layout
 from ..remote.facts import Facts
 from ..remote.node import Node
@@ -165,7 +165,7 @@ class Deployment:
         # after an outage of all of them, nginx refuses clients for as long as this
         deadline = monotonic() + min(_FORGIVES, rules.seconds(proxy.fail_timeout) + 1)
         while True:
-            proof = reach.proof(node.transport, proxy.listen, behind)
+            proof = proving.prove(node, proxy.listen, behind)
             if proof.state != "failed" or monotonic() >= deadline:
                 break
             sleep(0.2)
