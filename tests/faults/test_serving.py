@@ -13,6 +13,7 @@ from tests.lab.nodes import Node
 
 pytestmark = pytest.mark.lab
 
+RELEASES = f"{PREFIX}/releases"
 CONF, UNIT = f"{PREFIX}/conf/kube-nginx.conf", "/etc/systemd/system/kube-nginx.service"
 PID = f"{PREFIX}/logs/nginx.pid"
 OTHER_USER = ("[build]", '[proxy]\nuser = "other"\n\n[build]')
@@ -182,7 +183,7 @@ def test_another_prefix_that_fails(trial: Trial, binaries: Binaries, monkeypatch
         (f"chmod 777 {PREFIX}/sbin/kube-nginx", "kube-nginx has mode 777, not 755"),
         (f"chmod 600 {CONF}", "kube-nginx.conf has mode 600, not 644"),
         (f"rm {PREFIX}/releases/current", "its release is not kept there"),
-        (f"cd {PREFIX}/releases; cp -rL current c; rm current; mv c current", "its release is not kept there"),
+        (f"cd {RELEASES}; cp -rL current c; rm current; mv c current", "its release is not kept there"),
         (f"rm -rf {PREFIX}/releases", f"{PREFIX}/releases is missing"),
         (f"rm {PID}", "nginx.pid does not name its main process"),
         (f"cp {UNIT} /tmp/u; rm {UNIT}; systemctl daemon-reload; mv /tmp/u {UNIT}",
@@ -338,9 +339,10 @@ def test_an_empty_folder_in_place_of_a_file(trial: Trial, path: str) -> None:
 @pytest.mark.parametrize(
     ("damage", "undo", "line"),
     [
-        (f"rm {CONF}; mkdir {CONF}; touch {CONF}/x", f"rm -r {CONF}", f"{CONF} is a folder that is not empty"),
-        (f"mv {PREFIX}/releases /tmp/r; touch {PREFIX}/releases", f"rm {PREFIX}/releases; mv /tmp/r {PREFIX}/releases",
-         f"{PREFIX}/releases is no folder"),
+        (f"rm {CONF}; mkdir {CONF}; touch {CONF}/x", f"rm -r {CONF}",
+         f"{CONF} is a folder that is not empty"),
+        (f"mv {RELEASES} /tmp/r; touch {RELEASES}", f"rm {RELEASES}; mv /tmp/r {RELEASES}",
+         f"{RELEASES} is no folder"),
     ],
 )  # fmt: skip
 def test_something_else_is_in_the_way(trial: Trial, damage: str, undo: str, line: str) -> None:
@@ -400,9 +402,8 @@ def test_a_folder_in_place_of_the_lock(trial: Trial) -> None:
 
 def test_a_limit_below_what_is_asked_for(trial: Trial) -> None:
     node = trial.lab.nodes[0]
-    node.enter(
-        f"mkdir -p {UNIT}.d; printf '[Service]\\nLimitNOFILE=1000\\n' > {UNIT}.d/x.conf; systemctl daemon-reload"
-    )
+    drop_in = f"mkdir -p {UNIT}.d; printf '[Service]\\nLimitNOFILE=1000\\n' > {UNIT}.d/x.conf"
+    node.enter(f"{drop_in}; systemctl daemon-reload")
     try:
         for task in ("diff", "preflight"):
             ran = run_fab(task, "--limit", node.name, hosts=trial.plain)

@@ -43,4 +43,4 @@ def answered(node: Node, listeners: Sequence[Endpoint], apiservers: Sequence[End
 
 def _asked(node: Node, endpoints: Sequence[Endpoint]) -> dict[Endpoint, Reached]:
     seen = fallback.ask(node, list(dict.fromkeys(endpoints)), _SECONDS)
-    return {endpoint: Reached(met.ok, met.text, met.seconds) for endpoint, met in seen.items()}
+    return {endpoint: Reached(met.ok, met.text, met.seconds or 0.0) for endpoint, met in seen.items()}
