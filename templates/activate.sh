@@ -89,11 +89,11 @@ point() {
 now() { read -r up _ < /proc/uptime; echo "${up%.*}${up#*.}"; }
 refresh() { [ "$(of_systemd NeedDaemonReload)$(of_systemd LoadState)" = noloaded ] || systemctl daemon-reload; }
 
-# whether the service does what it should; if not, $why says what is missing. The four are its arguments:
-# addresses that it must have, what its main process must not be, workers that do not count, and whether
-# processes of before may still accept connections
-expected= unlike= stale= beside=
-anew() { unlike=none stale= beside=; }
+# whether the service does what it should; if not, $why says what is missing. The five are its arguments:
+# addresses that it must have, what its main process must not be, workers that do not count, whether processes of
+# before may still accept connections, and what its binary must be, if not the one on disk
+expected= unlike= stale= beside= image=
+anew() { unlike=none stale= beside= image=; }
 anew
 holds() {
   why="the service is $(of_systemd ActiveState) ($(of_systemd SubState))"
@@ -103,7 +103,7 @@ holds() {
   [ "$pid" != "$unlike" ] || return 1
   runs=$(program "$unit_path")
   why="it runs another file than $runs: $(readlink "/proc/$pid/exe" | clean)"
-  [ "$(sum "/proc/$pid/exe")" = "$(sum "$runs")" ] || return 1
+  [ "$(sum "/proc/$pid/exe")" = "${image:-$(sum "$runs")}" ] || return 1
   why='nginx did not take the new configuration: no new worker has come'
   news=
   for worker in $(workers "$pid"); do
@@ -154,13 +154,13 @@ boots() {
 }
 # by a signal: nginx's own `-s reload` would believe its pid file, which others may have removed
 reload() {
-  unlike=none stale=$(list "$(workers "$(main)")") beside=
+  unlike=none stale=$(list "$(workers "$(main)")") beside= image=$(sum "/proc/$(main)/exe")
   kill -HUP "$(main)" 2>/dev/null || { why='the service does not run'; return 1; }
   until_it_holds "$1"
 }
 # the new master is seen to live before the old one is sent away; if it dies, the old one has gone on
 upgrade() {
-  old=$(main) unlike=$old stale= beside=may
+  old=$(main) unlike=$old stale= beside=may image=
   [ "${old:-0}" -gt 0 ] || { why='the service does not run'; return 1; }
   # while the master before it still lives, for the sessions that it had, nginx ignores USR2
   until ! in_unit "$(parent "$old")"; do
@@ -202,7 +202,7 @@ send_away() {
   done
 }
 restart() {
-  unlike=$(main) stale= beside=
+  unlike=$(main) stale= beside= image=
   refresh
   systemctl reset-failed "$unit" 2>/dev/null
   for pid in $strays; do

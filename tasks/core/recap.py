@@ -61,7 +61,7 @@ def grouped(records: Sequence[Record]) -> list[str]:
 
 
 NOT_BEGUN = "not begun"
-CHANGED = ("enabled", "reloaded", "upgraded", "restarted", "installed", "went back")
+CHANGED = ("corrected", "enabled", "reloaded", "upgraded", "restarted", "installed", "went back")
 """The results after which a host is not what it was."""
 
 

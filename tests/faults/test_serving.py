@@ -201,7 +201,7 @@ def test_what_is_around_is_put_right(trial: Trial, damage: str, why: str) -> Non
     ran = trial.deploy("--json", "--limit", node.name, hosts=trial.plain)
     assert ran.status == 0, ran.err
     (seen,) = ran.json["nodes"]
-    assert (seen["result"], seen["why"][0][: len(why)]) == ("mode set", why)
+    assert (seen["result"], seen["why"][0][: len(why)]) == ("corrected", why)
     assert main(node) == before
     assert answers(node)
     assert run_fab("diff", "--exit-code", "--limit", node.name, hosts=trial.plain).status == 0
@@ -217,7 +217,7 @@ def test_the_row_of_what_is_put_right(trial: Trial) -> None:
         node.enter(damage)
     ran = trial.deploy(hosts=trial.plain)
     fault = "folders removed or closed to the service's user, or its user deleted"
-    trial.saw(34, fault, "put right; the service goes on", ran, "deploy: 3 mode set", status=0)
+    trial.saw(34, fault, "put right; the service goes on", ran, "deploy: 3 corrected", status=0)
     assert all(restarts_well(node) for node in trial.lab.nodes)
 
 

@@ -13,6 +13,7 @@ from ..config.settings import Rollout, Settings
 from ..errors import KubeNginxError, StepError
 from ..nginx import store
 from ..probes import proving
+from ..probes.reach import handshake
 from ..remote import commands, layout
 from ..remote.facts import Facts
 from ..remote.node import Node
@@ -161,6 +162,9 @@ class Deployment:
     def _silent(self, node: Node, facts: Facts) -> str:
         """Why a service that would go on as it is does not serve; "" if it does, or is not to blame."""
         proxy = self._settings.proxy
+        self._unproven[node.label] = ()
+        if all(handshake(node.transport, listener).ok for listener in proxy.listen):
+            return ""
         behind = servers.resolved(self._settings.apiservers, facts.addresses)
         # after an outage of all of them, nginx refuses clients for as long as this
         deadline = monotonic() + min(_FORGIVES, rules.seconds(proxy.fail_timeout) + 1)

@@ -28,7 +28,7 @@ STOP = "stop"
 
 RESULTS = {
     NOTHING: "unchanged",
-    MODE: "mode set",
+    MODE: "corrected",
     ENABLE: "enabled",
     RELOAD: "reloaded",
     UPGRADE: "upgraded",
