@@ -57,6 +57,8 @@ STAT = f"""case $2:$3 in
   *) exec {shutil.which("stat")} "$@" ;;
 esac"""
 
+GIVE = 'case $2 in */logs/) echo "${1%:*}" >'
+
 
 class TestMkdir:
     """The runbook's directories, those of root, and logs, which is the service's own user's."""
@@ -69,7 +71,7 @@ class TestMkdir:
             "id": '[ "$2" = there ]',
             "getent": f'[ "$2" = "$(cat {tmp_path}/taken)" ]',
             "useradd": f'echo "useradd $*" >> {tmp_path}/did',
-            "chown": f'echo "chown $*" >> {tmp_path}/did\ncase $2 in */logs/) echo "${{1%:*}}" > {tmp_path}/logs; esac',
+            "chown": f'echo "chown $*" >> {tmp_path}/did\n{GIVE} {tmp_path}/logs; esac',
             "find": FIND,
             "stat": STAT,
             "systemctl": f'[ "$3" != MainPID ] || echo "MainPID=$(cat {tmp_path}/main)"',
