@@ -695,12 +695,12 @@ def test_the_survey_of_the_journal(machine: Machine, texts: dict[str, str], stor
     for name, text in texts.items():
         (machine.folder / name).parent.mkdir(exist_ok=True)
         (machine.folder / name).write_text(text)
-    places = [
-        ("/usr/lib/systemd/journald.conf.d/", f"{machine.folder}/usr.d/"),
-        ("/etc/systemd/journald.conf ", f"{machine.folder}/etc "),
-        ("/etc/systemd/journald.conf.d/", f"{machine.folder}/etc.d/"),
-    ]
-    assert machine.survey(**dict(zip("abc", places, strict=True))).journal == storage
+    seen = machine.survey(
+        usr_d=("/usr/lib/systemd/journald.conf.d/", f"{machine.folder}/usr.d/"),
+        etc=("/etc/systemd/journald.conf ", f"{machine.folder}/etc "),
+        etc_d=("/etc/systemd/journald.conf.d/", f"{machine.folder}/etc.d/"),
+    )
+    assert seen.journal == storage
 
 
 def test_the_survey_of_a_process(machine: Machine) -> None:

@@ -223,7 +223,7 @@ def test_each_place_that_is_taken() -> None:
 class TestNotes:
     """What works, and is worth knowing."""
 
-    def told(self, journal: str = "", connections: int = 4096, **unit: str) -> list[str]:
+    def told(self, unit: dict[str, str], journal: str = "", connections: int = 4096) -> list[str]:
         facts = replace(HEALTHY, unit={"LoadState": "loaded"} | unit, journal=journal)
         return list(notes(facts, replace(PROXY, worker_connections=connections)))
 
@@ -238,8 +238,8 @@ class TestNotes:
     )
     def test_too_few_open_files(self, unit: dict[str, str], limit: str) -> None:
         told = f"the unit allows {limit} open files (LimitNOFILE), fewer than proxy.worker_connections, 4096"
-        assert self.told(**unit) == [told]
-        assert self.told(**unit, DropInPaths="/etc/x.conf /run/y.conf") == [
+        assert self.told(unit) == [told]
+        assert self.told(unit | {"DropInPaths": "/etc/x.conf /run/y.conf"}) == [
             f"{told}; see /etc/x.conf /run/y.conf"
         ]
 
@@ -255,11 +255,11 @@ class TestNotes:
         ],
     )
     def test_enough_of_them_or_nobody_knows(self, unit: dict[str, str]) -> None:
-        assert self.told(**unit) == []
+        assert self.told(unit) == []
 
     def test_fewer_connections_need_fewer(self) -> None:
-        assert self.told(connections=1024, LimitNOFILE="1024") == []
-        assert len(self.told(connections=1025, LimitNOFILE="1024")) == 1
+        assert self.told({"LimitNOFILE": "1024"}, connections=1024) == []
+        assert len(self.told({"LimitNOFILE": "1024"}, connections=1025)) == 1
 
     @pytest.mark.parametrize(
         ("storage", "is_told"),
@@ -267,10 +267,10 @@ class TestNotes:
     )
     def test_a_journal_that_keeps_nothing(self, storage: str, is_told: bool) -> None:
         text = "journald stores nothing there (Storage=none), so that fab logs stays empty"
-        assert self.told(journal=storage) == ([text] if is_told else [])
+        assert self.told({}, journal=storage) == ([text] if is_told else [])
 
     def test_both(self) -> None:
-        assert len(self.told(journal="none", LimitNOFILE="1024")) == 2
+        assert len(self.told({"LimitNOFILE": "1024"}, journal="none")) == 2
 
 
 def test_a_holder_that_cannot_be_seen() -> None:
