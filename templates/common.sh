@@ -54,9 +54,10 @@ workers() {
     is_worker "$child" && ! grep -q 'shutting down' "/proc/$child/cmdline" && echo "$child"
   done
 }
-# whether it runs the file at $binary, or what that was before it was replaced, by whatever way that is written
+# whether it runs the file at $binary, or what that was before it was replaced, by whatever way that is written;
+# what a link in its place leads to may be anybody's
 is_ours() {
-  [ "/proc/$1/exe" -ef "$binary" ] && return
+  [ ! -L "$binary" ] && [ "/proc/$1/exe" -ef "$binary" ] && return
   [ "$(readlink "/proc/$1/exe")" = "$(readlink -f "$prefix/sbin")/kube-nginx (deleted)" ]
 }
 

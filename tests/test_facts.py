@@ -956,6 +956,21 @@ def test_the_survey_knows_the_binary_by_whatever_way(machine: Machine, link: str
     assert (stray.pid, stray.executable) == (process.pid, str(binary))
 
 
+def test_what_a_link_in_place_of_the_binary_leads_to_is_somebody_elses(machine: Machine) -> None:
+    """Were it ours, a restart would end whatever else runs it and has the port."""
+    program = copied("sleep", machine.folder / "nginx")
+    binary = Path(commands.binary_path(machine.proxy))
+    binary.parent.mkdir(parents=True)
+    binary.symlink_to(program)
+    with listening() as (listener, address), running(binary, "600", keeps=listener) as process:
+        machine.proxy = replace(machine.proxy, listen=(address,))
+        holder, seen = machine.survey().holder(address), machine.survey(process.pid).process
+    assert seen is not None
+    assert seen.executable == str(program)
+    assert holder is not None
+    assert holder.executable == str(program)
+
+
 def test_a_copy_of_the_binary_is_another(machine: Machine) -> None:
     binary = copied("sleep", Path(commands.binary_path(machine.proxy)))
     copy = copied("sleep", binary.with_name("kube-nginx-2"))
