@@ -20,11 +20,12 @@ list() { echo $*; } # on one line
 # --- systemd and the processes of the unit ---
 
 of_systemd() { systemctl show -p "$1" "$unit" 2>/dev/null | cut -d= -f2-; }
-# this systemd's: a container may have a unit of the same name
+# this systemd's: a container may have a unit of the same name. Of one that does not run systemd names none, and
+# where it is in a container without a namespace of its own, all names begin with where that is
 group=$(of_systemd ControlGroup)
 first=$(sed -n '/:name=systemd:\|^0::/s/^[^:]*:[^:]*://p' /proc/1/cgroup | head -n 1)
 first=${first%/init.scope}
-group=:${first%/}${group:-/system.slice/$unit}
+group=$(printf ':%s' "${group:-${first%/}/system.slice/$unit}" | sed 's/[].[\*^$]/\\&/g')
 in_unit() { grep -q "$group\$" "/proc/$1/cgroup" 2>/dev/null; }
 of_unit() { grep -ls "$group\$" /proc/[0-9]*/cgroup | cut -d/ -f3; }
 is_master() { in_unit "$1" && grep -q 'master process' "/proc/$1/cmdline" 2>/dev/null; }
@@ -53,9 +54,10 @@ workers() {
     is_worker "$child" && ! grep -q 'shutting down' "/proc/$child/cmdline" && echo "$child"
   done
 }
-# whether it runs the file at $binary, or what that was before it was replaced, by whatever way that is written
+# whether it runs the file at $binary, or what that was before it was replaced, by whatever way that is written;
+# what a link in its place leads to may be anybody's
 is_ours() {
-  [ "/proc/$1/exe" -ef "$binary" ] && return
+  [ ! -L "$binary" ] && [ "/proc/$1/exe" -ef "$binary" ] && return
   [ "$(readlink "/proc/$1/exe")" = "$(readlink -f "$prefix/sbin")/kube-nginx (deleted)" ]
 }
 

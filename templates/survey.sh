@@ -14,7 +14,7 @@ while [ ! -d "$place" ]; do place=${place%/*}; place=${place:-/}; done
 say free "$(df -Pk "$place" | tail -n 1 | tr -s ' ' | cut -d' ' -f4)"
 say mount.prefix "$(findmnt -n -o OPTIONS -T "$place")"
 say mount.unit "$(findmnt -n -o OPTIONS -T "${unit_path%/*}")"
-say journal "$(cat /usr/lib/systemd/journald.conf.d/*.conf /etc/systemd/journald.conf /etc/systemd/journald.conf.d/*.conf \
+say journal "$(cat /etc/systemd/journald.conf /usr/lib/systemd/journald.conf.d/*.conf /etc/systemd/journald.conf.d/*.conf \
   2>/dev/null | sed -n 's/^[[:space:]]*Storage[[:space:]]*=[[:space:]]*//p' | tail -n 1)"
 
 # read, not run: whoever is the service's user may have put another program there

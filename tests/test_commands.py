@@ -48,56 +48,164 @@ done
 exec {shutil.which("find")} "$@\""""
 
 
+# all is root's that was given to nobody; `service` and `number` say as whom the main process runs
+STAT = f"""case $2:$3 in
+  %u:/proc/*) cat "${{0%/*}}/../number" ;;
+  %U:/proc/*) cat "${{0%/*}}/../service" ;;
+  %U:*) cat "${{0%/*}}/../logs" 2>/dev/null || echo root ;;
+  %u:%a:*) echo "0:$({shutil.which("stat")} -Lc %a "$3")" ;;
+  *) exec {shutil.which("stat")} "$@" ;;
+esac"""
+
+GIVE = 'case $2 in */logs/) echo "${1%:*}" >'
+
+
 class TestMkdir:
-    """The runbook's directories, and the service's own user."""
+    """The runbook's directories, those of root, and logs, which is the service's own user's."""
 
     @pytest.fixture(autouse=True)
     def users(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        """This machine has the user `there`; what is asked of useradd and chown is noted."""
+        """This machine has the user `there`, and nobody else; what is asked of useradd and chown is noted."""
         (tmp_path / "bin").mkdir()
         programs = {
             "id": '[ "$2" = there ]',
+            "getent": f'[ "$2" = "$(cat {tmp_path}/taken)" ]',
             "useradd": f'echo "useradd $*" >> {tmp_path}/did',
-            "chown": f'echo "chown $*" >> {tmp_path}/did',
+            "chown": f'echo "chown $*" >> {tmp_path}/did\n{GIVE} {tmp_path}/logs; esac',
             "find": FIND,
+            "stat": STAT,
+            "systemctl": f'[ "$3" != MainPID ] || echo "MainPID=$(cat {tmp_path}/main)"',
         }
         for name, text in programs.items():
             (tmp_path / "bin" / name).write_text(f"#!/bin/sh\n{text}\n")
             (tmp_path / "bin" / name).chmod(0o755)
+        (tmp_path / "taken").write_text("1000")
+        self.serves(tmp_path, "", "", main=0)
         monkeypatch.setenv("PATH", f"{tmp_path}/bin:{os.environ['PATH']}")
+
+    def serves(self, tmp_path: Path, user: str, number: str, main: int) -> None:
+        """A service runs as that user, or, with `main` 0, none does."""
+        for name, text in (("main", str(main)), ("service", user), ("number", number)):
+            (tmp_path / name).write_text(text)
+
+    def prefix(self, tmp_path: Path) -> Path:
+        return tmp_path / "it's" / "kube-nginx"
 
     def made(self, tmp_path: Path, user: str) -> list[str]:
         """What is done beside making the directories, which are there afterwards."""
-        prefix = tmp_path / "it's" / "kube-nginx"
+        prefix = self.prefix(tmp_path)
         done = sh(commands.mkdir(replace(PROXY, prefix=str(prefix), user=user)))
         assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
-        assert sorted(os.listdir(prefix)) == ["conf", "logs", "sbin"]
+        assert sorted(os.listdir(prefix)) == ["conf", "logs", "releases", "sbin"]
+        for folder in (prefix, *prefix.iterdir()):
+            assert folder.stat().st_mode & 0o777 == 0o755
+        return self.did(tmp_path)
+
+    def did(self, tmp_path: Path) -> list[str]:
         did = tmp_path / "did"
-        return did.read_text().replace(str(prefix), "PREFIX").splitlines() if did.exists() else []
+        return (
+            did.read_text().replace(str(self.prefix(tmp_path)), "PREFIX").splitlines() if did.exists() else []
+        )
 
     def test_without_a_user_it_is_the_runbooks(self, tmp_path: Path) -> None:
         assert self.made(tmp_path, "") == []
 
     def test_a_user_that_is_there_is_not_made(self, tmp_path: Path) -> None:
-        assert self.made(tmp_path, "there") == ["chown there:there PREFIX/logs"]
+        assert self.made(tmp_path, "there") == ["chown there:there PREFIX/logs/"]
 
     def test_a_user_that_is_missing_is_made(self, tmp_path: Path) -> None:
         assert self.made(tmp_path, "new") == [
             "useradd --system --user-group --no-create-home "
             "--home-dir /nonexistent --shell /usr/sbin/nologin new",
-            "chown new:new PREFIX/logs",
+            "chown new:new PREFIX/logs/",
+        ]
+
+    @pytest.mark.parametrize(
+        ("number", "uid"),
+        [("998", "--uid 998 "), ("1000", ""), ("0", "")],
+        ids=["free", "somebody's meanwhile", "root's"],
+    )
+    def test_a_user_that_was_deleted_under_the_service_is_made_again_with_its_number(
+        self, tmp_path: Path, number: str, uid: str
+    ) -> None:
+        """It goes on to write to its logs by that."""
+        self.serves(tmp_path, "new", number, main=os.getpid())
+        assert self.made(tmp_path, "new") == [
+            f"useradd --system --user-group {uid}--no-create-home "
+            "--home-dir /nonexistent --shell /usr/sbin/nologin new",
+            "chown new:new PREFIX/logs/",
         ]
 
     def test_what_an_earlier_service_left_in_its_logs_is_its(self, tmp_path: Path) -> None:
-        logs = tmp_path / "it's" / "kube-nginx" / "logs"
+        logs = self.prefix(tmp_path) / "logs"
         logs.mkdir(parents=True)
         (logs / "nginx.pid").touch()
         (logs / "linked").hardlink_to(tmp_path / "bin" / "id")
         (logs / "pointing").symlink_to("/etc/passwd")
         assert self.made(tmp_path, "there") == [
-            "chown there:there PREFIX/logs",
+            "chown there:there PREFIX/logs/",
             "chown -h there:there PREFIX/logs/nginx.pid",
         ]
+
+    @pytest.mark.parametrize("running", ["there", "other", "root"])
+    def test_logs_stay_whose_they_are_while_a_service_of_somebody_else_runs(
+        self, tmp_path: Path, running: str
+    ) -> None:
+        """It could not go on to write there."""
+        logs = self.prefix(tmp_path) / "logs"
+        logs.mkdir(parents=True)
+        self.serves(tmp_path, running, "997", main=os.getpid())
+        did = ["chown there:there PREFIX/logs/"] if running == "there" else []
+        assert self.made(tmp_path, "there") == did
+
+    @pytest.mark.parametrize("name", ["", "conf", "sbin", "releases", "logs"])
+    @pytest.mark.parametrize("mode", [0o700, 0o777, 0o2770])
+    def test_a_folder_that_others_cannot_enter_or_may_write_to(
+        self, tmp_path: Path, name: str, mode: int
+    ) -> None:
+        self.made(tmp_path, "there")
+        (tmp_path / "did").unlink()
+        (self.prefix(tmp_path) / name).chmod(mode)
+        whose = [] if name == "logs" else [f"chown 0:0 PREFIX/{name}".removesuffix("/")]
+        assert self.made(tmp_path, "there") == whose
+
+    def test_folders_that_are_right_are_left_as_they_are(self, tmp_path: Path) -> None:
+        """Setgid, which they may have from the folder above, too."""
+        self.made(tmp_path, "there")
+        (tmp_path / "did").unlink()
+        prefix = self.prefix(tmp_path)
+        for folder in (prefix, prefix / "conf", prefix / "logs"):
+            folder.chmod(0o2755)
+        assert self.made(tmp_path, "there") == []
+        assert (prefix / "conf").stat().st_mode & 0o7777 == 0o2755
+
+    def test_through_links(self, tmp_path: Path) -> None:
+        prefix = self.prefix(tmp_path)
+        for name in ("elsewhere", "logs elsewhere"):
+            (tmp_path / name).mkdir()
+        prefix.parent.mkdir()
+        prefix.symlink_to(tmp_path / "elsewhere")
+        (prefix / "logs").symlink_to(tmp_path / "logs elsewhere")
+        (prefix / "logs" / "nginx.pid").touch()
+        assert self.made(tmp_path, "there") == [
+            "chown there:there PREFIX/logs/",
+            "chown -h there:there PREFIX/logs/nginx.pid",
+        ]
+        assert (prefix / "logs").is_symlink()
+
+    def test_a_user_that_cannot_be_made(self, tmp_path: Path) -> None:
+        (tmp_path / "bin" / "useradd").write_text("#!/bin/sh\necho no room >&2; exit 10\n")
+        prefix = self.prefix(tmp_path)
+        done = sh(commands.mkdir(replace(PROXY, prefix=str(prefix), user="new")))
+        assert (done.returncode, done.stderr, prefix.exists()) == (10, "no room\n", False)
+
+    def test_what_is_in_the_way(self, tmp_path: Path) -> None:
+        prefix = self.prefix(tmp_path)
+        prefix.mkdir(parents=True)
+        (prefix / "sbin").touch()
+        done = sh(commands.mkdir(replace(PROXY, prefix=str(prefix), user="there")))
+        assert done.returncode != 0
+        assert "kube-nginx/sbin': File exists" in done.stderr
 
 
 @pytest.mark.parametrize("verb", ["enable", "restart", "start", "stop", "disable"])
@@ -172,6 +280,30 @@ class TestReceive:
         destination.unlink()
         assert self.receive(destination, self.CONTENT).returncode == 0
         assert destination.read_bytes() == self.CONTENT
+
+    def test_where_an_empty_folder_is(self, destination: Path) -> None:
+        destination.unlink()
+        destination.mkdir()
+        assert self.receive(destination, self.CONTENT).returncode == 0
+        assert destination.read_bytes() == self.CONTENT
+
+    def test_where_a_folder_of_somebody_is(self, destination: Path) -> None:
+        destination.unlink()
+        destination.mkdir()
+        (destination / "theirs").touch()
+        assert self.receive(destination, self.CONTENT).returncode != 0
+        assert (os.listdir(destination.parent), os.listdir(destination)) == (["kube-nginx"], ["theirs"])
+
+    @pytest.mark.parametrize("target", ["folder", "file", "nowhere"])
+    def test_where_a_link_is(self, destination: Path, tmp_path: Path, target: str) -> None:
+        """It is replaced, and what it leads to is as it was."""
+        (tmp_path / "folder").mkdir()
+        (tmp_path / "file").write_bytes(b"theirs")
+        destination.unlink()
+        destination.symlink_to(tmp_path / target)
+        assert self.receive(destination, self.CONTENT).returncode == 0
+        assert (destination.is_symlink(), destination.read_bytes()) == (False, self.CONTENT)
+        assert (os.listdir(tmp_path / "folder"), (tmp_path / "file").read_bytes()) == ([], b"theirs")
 
     def test_what_comes_after_it_is_not_its(self, destination: Path) -> None:
         assert self.receive(destination, self.CONTENT + b"more").returncode == 0

@@ -41,6 +41,17 @@ def test_another_that_is_ready_is_a_way(tls: ssl.SSLContext) -> None:
         see(node, dying, other)
 
 
+def test_a_third_that_is_silent_does_not_matter(tls: ssl.SSLContext) -> None:
+    good = https(tls, OK)
+    with (
+        Sshd().client() as node,
+        listening(good) as dying,
+        listening(good) as other,
+        listening(lambda connection: connection.close()) as silent,
+    ):
+        see(node, dying, other, silent)
+
+
 def test_another_that_is_not_ready_is_none(tls: ssl.SSLContext) -> None:
     with (
         Sshd().client() as node,

@@ -13,7 +13,9 @@ from dataclasses import dataclass, replace
 from hashlib import sha256
 from ipaddress import ip_address
 from pathlib import Path
+from stat import S_IMODE
 from time import monotonic, sleep, time
+from typing import ClassVar
 
 import pytest
 from hypothesis import given
@@ -21,7 +23,7 @@ from hypothesis import strategies as st
 
 from tasks.core.config.settings import Endpoint, Proxy
 from tasks.core.remote import commands, facts
-from tasks.core.remote.facts import Facts, File, Holder, Process
+from tasks.core.remote.facts import Facts, File, Folder, Holder, Process
 
 from .strategies import thorough
 
@@ -29,6 +31,7 @@ LISTEN = Endpoint("127.0.0.1", 8443)
 BINARY = "/opt/k8s/kube-nginx/sbin/kube-nginx"
 CONF = "/opt/k8s/kube-nginx/conf/kube-nginx.conf"
 UNIT = "/etc/systemd/system/kube-nginx.service"
+LOGS = "/opt/k8s/kube-nginx/logs"
 SURVEY = """\
 Welcome to this machine!
 arch=nonsense
@@ -44,9 +47,10 @@ kn.user=998
 kn.free=2048
 kn.mount.prefix=rw,relatime
 kn.mount.unit=ro
-kn.dir.conf=0
-kn.dir.logs=998
-kn.dir.sbin=0
+kn.journal=none
+kn.dir./opt/k8s/kube-nginx/conf=0 755
+kn.dir./opt/k8s/kube-nginx/logs=998 2700
+kn.instead./opt/k8s/kube-nginx/sbin=no folder
 kn.file./opt/k8s/kube-nginx/sbin/kube-nginx=aa11 755 0 1000001.25
 kn.file./etc/systemd/system/kube-nginx.service=bb22 644 998 1000002.5
 kn.text./etc/systemd/system/kube-nginx.service=W1VuaXRdCkE9Qj1DCg==
@@ -66,6 +70,7 @@ kn.unit.ActiveEnterTimestamp=Mon 2024-01-01 10:00:00 UTC
 kn.unit.ActiveEnterTimestampMonotonic=100000000
 kn.pid=4711
 kn.started=8000
+kn.owner=998
 kn.exe=/opt/k8s/kube-nginx/sbin/kube-nginx (deleted)
 kn.running=nginx version: nginx/1.26.3
 kn.running_sum=dd44
@@ -73,6 +78,11 @@ kn.installed=nginx version: nginx/1.30.6
 kn.address.api-1=10.0.0.2 10.0.0.2 10.0.0.1
 kn.address.api.example.com=
 kn.worker.4712=9050
+kn.beside.4699=1
+kn.beside.4700=1
+kn.stopped.4712=1
+kn.pid_file=1
+kn.detached=1
 kn.listen.0100007F:20FB=ours
 kn.listen.00000000000000000000000001000000:20FB=ours
 kn.listen.00000000:1F90=77 haproxy.service /usr/sbin/haproxy?(deleted) ha?proxy
@@ -87,7 +97,11 @@ def test_a_running_node() -> None:
     assert (seen.arch, seen.uid, seen.user_id, seen.systemd) == ("x86_64", 0, "998", True)
     assert (seen.libc, seen.free) == ("glibc 2.17", 2048 * 1024)
     assert seen.mounts == {"prefix": "rw,relatime", "unit": "ro"}
-    assert seen.directories == {"conf": "0", "logs": "998", "sbin": "0"}
+    assert seen.directories == {
+        "/opt/k8s/kube-nginx/conf": Folder("0", "755"),
+        LOGS: Folder("998", "700"),
+    }
+    assert (seen.instead, seen.journal) == ({"/opt/k8s/kube-nginx/sbin": "no folder"}, "none")
     assert seen.files == {
         BINARY: File("aa11", "755", "0", 1000001.25),
         UNIT: File("bb22", "644", "998", 1000002.5),
@@ -97,6 +111,7 @@ def test_a_running_node() -> None:
     assert seen.kept == {"current": {"kube-nginx": "aa11", "kube-nginx.conf": "cc33"}, "previous": {}}
     assert seen.recorded == {"main": "f00d:4711:8000", "conf": "cc33"}
     assert (seen.active, seen.enabled, seen.masked, seen.state) == (True, True, False, "active (running)")
+    assert seen.loaded_unit
     assert seen.active_seconds == pytest.approx(60.5)
     assert seen.restarts == 2
     assert seen.unit["ActiveEnterTimestamp"] == "Mon 2024-01-01 10:00:00 UTC"
@@ -114,10 +129,23 @@ def test_its_process() -> None:
         started=1000080.0,
         identity="f00d:4711:8000",
         workers={4712: 1000090.5},
+        worker_identities=frozenset({"4712:9050"}),
+        owner="998",
+        beside=(4699, 4700),
+        stopped=(4712,),
+        named=True,
+        detached=True,
     )
     assert (seen.version, seen.replaced) == ("1.26.3", True)
     same = replace(seen.process, sha256="aa11")
     assert not replace(seen, process=same).replaced
+
+
+def test_a_process_of_which_little_is_known() -> None:
+    seen = facts.parse("kn.now=1000160.5\nkn.uptime=160.5\nkn.pid=4711\n").process
+    assert seen is not None
+    assert (seen.owner, seen.beside, seen.stopped, seen.worker_identities) == ("", (), (), frozenset())
+    assert (seen.named, seen.detached) == (False, False)
 
 
 def test_its_listeners() -> None:
@@ -136,6 +164,7 @@ def test_a_survey_that_says_nothing(text: str) -> None:
     assert (seen.uid, seen.systemd, seen.process, seen.version, seen.replaced) == (-1, False, None, "", False)
     assert (seen.state, seen.active, seen.enabled, seen.masked) == ("not installed", False, False, False)
     assert (seen.files, seen.listening, seen.free) == ({}, {}, 0)
+    assert (seen.directories, seen.instead, seen.journal, seen.loaded_unit) == ({}, {}, "", False)
     assert (seen.installed, seen.addresses, seen.resolver) == ("", {}, True)
 
 
@@ -199,24 +228,65 @@ def test_states(unit: Mapping[str, str], state: str, active: bool) -> None:
     assert (seen.state, seen.active, seen.active_seconds) == (state, active, None)
 
 
-def test_a_masked_unit() -> None:
-    assert Facts(unit={"LoadState": "masked"}).masked
+@pytest.mark.parametrize(
+    ("state", "masked", "loaded"),
+    [("masked", True, False), ("loaded", False, True), ("not-found", False, False), ("error", False, False)],
+)
+def test_whether_systemd_has_the_unit(state: str, masked: bool, loaded: bool) -> None:
+    seen = Facts(unit={"LoadState": state})
+    assert (seen.masked, seen.loaded_unit) == (masked, loaded)
+
+
+@pytest.mark.parametrize(
+    ("file", "has", "matches"),
+    [
+        (File("aa", "644", "0"), True, True),
+        (File("bb", "644", "0"), True, False),
+        (File("aa", "600", "0"), False, False),
+        (File("aa", "644", "998"), False, False),
+    ],
+)
+def test_a_file_is_as_it_should_be(file: File, has: bool, matches: bool) -> None:
+    assert (file.has("644"), file.matches("aa", "644")) == (has, matches)
 
 
 def test_systemd_before_235_counts_no_restarts() -> None:
     assert facts.parse("kn.unit.LoadState=loaded").restarts is None
 
 
+OURS = "boot:7:42"
+CHANGED = 100.0
+
+
+def loading(started: float, *workers: float, **recorded: str) -> Facts:
+    """A node whose files were changed at CHANGED, and whose processes were started then and then.
+
+    A worker goes by its number and the time: the first by 0:60, say.
+    """
+    process = Process(
+        7,
+        BINARY,
+        "",
+        "",
+        started,
+        OURS,
+        workers=dict(enumerate(workers)),
+        worker_identities=frozenset(f"{pid}:{start:g}" for pid, start in enumerate(workers)),
+    )
+    files = {CONF: File("cc", changed=CHANGED), UNIT: File("uu", changed=CHANGED)}
+    return Facts(files=files, process=process, recorded=recorded)
+
+
+def took(seen: Facts) -> tuple[bool, bool]:
+    return seen.took(CONF, "conf"), seen.took(UNIT, "unit")
+
+
+def loaded(seen: Facts) -> tuple[str, str]:
+    return seen.loaded(CONF, "conf"), seen.loaded(UNIT, "unit")
+
+
 class TestTook:
     """Whether the process has read a file as it is now."""
-
-    CHANGED = 100.0
-    OURS = "boot:7:42"
-
-    def seen(self, started: float, *workers: float, **recorded: str) -> Facts:
-        process = Process(7, BINARY, "", "", started, self.OURS, dict(enumerate(workers)))
-        files = {CONF: File("cc", changed=self.CHANGED), UNIT: File("uu", changed=self.CHANGED)}
-        return Facts(files=files, process=process, recorded=recorded)
 
     @pytest.mark.parametrize(
         ("recorded", "conf", "unit"),
@@ -230,29 +300,99 @@ class TestTook:
         ],
     )
     def test_by_the_record_whatever_the_times(self, recorded: dict[str, str], conf: bool, unit: bool) -> None:
-        seen = self.seen(50, 60, **recorded)
-        assert (seen.took(CONF, "conf"), seen.took(UNIT, "unit")) == (conf, unit)
+        assert took(loading(50, 60, **recorded)) == (conf, unit)
+
+    @pytest.mark.parametrize(
+        ("workers", "changed", "those", "conf"),
+        [
+            ([60], "100.000000000", "0:60", True),
+            ([160], "100.000000000", "0:60", True),  # who reloaded, reloaded the same
+            ([60], "90.000000000", "0:60", True),  # edited and put back, and nobody has read it
+            ([60], "90.000000000", "0:60 1:60", True),  # one of them has ended
+            ([160], "90.000000000", "0:60", False),  # somebody has read what it was meanwhile, perhaps
+            ([60, 160], "90.000000000", "0:60 1:60", False),
+            ([], "90.000000000", "0:60", False),
+            ([60], "90.000000000", "", False),
+            ([160], "", "", True),  # a record that says neither
+        ],
+    )
+    def test_what_was_recorded_was_something_else_meanwhile(
+        self, workers: list[float], changed: str, those: str, conf: bool
+    ) -> None:
+        record = {"main": OURS, "conf": "cc", "unit": "uu", "changed": changed, "workers": those}
+        assert took(loading(50, *workers, **record)) == (conf, True)
+
+    @pytest.mark.parametrize(
+        ("started", "workers", "taken"),
+        [
+            (150.0, [160.0], True),
+            (50.0, [160.0], False),  # a worker that died has a younger one, too, and of before
+            (50.0, [60.0, 160.0], False),
+            (150.0, [], True),
+            (100.0, [100.0], False),
+        ],
+    )
+    def test_by_the_time_of_the_start_where_nothing_is_recorded(
+        self, started: float, workers: list[float], taken: bool
+    ) -> None:
+        seen = loading(started, *workers, main="another", conf="cc", unit="uu")
+        assert took(seen) == (taken, taken)
+
+    def test_not_without_a_file_or_a_process(self) -> None:
+        seen = loading(150, 160, main=OURS, conf="cc", unit="uu")
+        assert took(replace(seen, process=None)) == (False, False)
+        assert took(replace(seen, files={})) == (False, False)
+
+
+class TestLoaded:
+    """The file that the process has read, which need not be the one on disk."""
+
+    RECORD: ClassVar = {"main": OURS, "conf": "old", "unit": "older", "changed": "40.0", "workers": "0:60"}
 
     @pytest.mark.parametrize(
         ("started", "workers", "conf", "unit"),
         [
-            (150.0, [160.0], True, True),
-            (50.0, [160.0], True, False),  # a reload reads the configuration, and no unit
-            (50.0, [60.0, 160.0], False, False),  # one of the old workers goes on
-            (150.0, [], False, True),
-            (100.0, [100.0], False, False),
+            (150.0, [160.0], "cc", "uu"),
+            (50.0, [160.0], "cc", ""),  # a reload reads the configuration, and no unit
+            (50.0, [60.0, 160.0], "", ""),  # one of the old workers goes on
+            (50.0, [60.0], "", ""),
+            (50.0, [], "", ""),
         ],
     )
-    def test_by_the_times_where_nothing_is_recorded(
-        self, started: float, workers: list[float], conf: bool, unit: bool
+    def test_where_nothing_is_recorded(
+        self, started: float, workers: list[float], conf: str, unit: str
     ) -> None:
-        seen = self.seen(started, *workers, main="another", conf="cc", unit="uu")
-        assert (seen.took(CONF, "conf"), seen.took(UNIT, "unit")) == (conf, unit)
+        assert loaded(loading(started, *workers, main="another", conf="old", unit="older")) == (conf, unit)
 
-    def test_not_without_a_file_or_a_process(self) -> None:
-        seen = self.seen(150, 160, main=self.OURS, conf="cc")
-        assert not replace(seen, process=None).took(CONF, "conf")
-        assert not replace(seen, files={}).took(CONF, "conf")
+    @pytest.mark.parametrize(
+        ("workers", "conf"),
+        [
+            ([60.0], "old"),  # edited, and not loaded
+            ([160.0], "cc"),  # edited, and reloaded by hand
+            ([80.0], "old"),  # a worker that died, and came again before the edit
+            ([60.0, 160.0], "old"),
+            ([], "old"),
+        ],
+    )
+    def test_where_another_file_is_recorded(self, workers: list[float], conf: str) -> None:
+        assert loaded(loading(50, *workers, **self.RECORD)) == (conf, "older")
+
+    def test_by_the_record_if_its_workers_are_there_whatever_the_times(self) -> None:
+        assert loaded(loading(50, 160, **{**self.RECORD, "workers": "0:160"})) == ("old", "older")
+
+    def test_of_what_it_took(self) -> None:
+        record = {"main": OURS, "conf": "cc", "unit": "uu"}
+        assert loaded(loading(50, 60, **record)) == ("cc", "uu")
+
+    def test_what_has_gone_is_known_from_the_record_alone(self) -> None:
+        seen = loading(150, 160, **self.RECORD)
+        assert loaded(replace(seen, files={})) == ("old", "older")
+        assert loaded(replace(seen, files={}, recorded={})) == ("", "")
+        assert loaded(replace(seen, files={}, recorded={"main": OURS})) == ("", "")
+
+    def test_nothing_runs(self) -> None:
+        seen = loading(150, 160, main=OURS, conf="cc", unit="uu")
+        assert loaded(replace(seen, process=None)) == ("", "")
 
 
 SOMEBODY = Holder(9, "other.service", "/other", "other")
@@ -357,14 +497,24 @@ class Machine:
         (self.folder / "bin" / f"{unit}.pid").write_text(f"{pid}\n")
 
     def survey(
-        self, main: int = 0, unit: str = "", names: Sequence[str] = (), **instead: tuple[str, str]
+        self,
+        main: int = 0,
+        unit: str = "",
+        names: Sequence[str] = (),
+        members: Sequence[int] = (),
+        **instead: tuple[str, str],
     ) -> Facts:
         """What a survey sees, with this main process; `unit` is that of any process.
 
-        `instead` changes the script: what is replaced, and what it becomes.
+        `members` are all processes of the unit. `instead` changes the script: what is replaced, and what it
+        becomes.
         """
         self.main(main)
         script = commands.survey(self.proxy, names)
+        if members:
+            pids = " ".join(map(str, members))
+            in_unit = f'in_unit() {{ case " {pids} " in *" $1 "*) ;; *) false ;; esac; }}'
+            instead["members"] = ("# --- who listens ---", f"of_unit() {{ list {pids}; }}; {in_unit}")
         for old, new in instead.values():
             assert old in script
             script = script.replace(old, new)
@@ -460,7 +610,11 @@ def test_the_survey_of_files(machine: Machine) -> None:
     (prefix / "releases" / "running").write_text("main=boot:1:2\nconf=cc\n")
     seen = machine.survey()
     me = str(os.getuid())
-    assert seen.directories == {"conf": me, "logs": me}
+    assert seen.directories == {
+        str(folder): Folder(me, f"{S_IMODE(folder.stat().st_mode):o}")
+        for folder in (prefix, prefix / "conf", prefix / "logs", prefix / "releases")
+    }
+    assert seen.instead == {}
     file = seen.files[str(prefix / "conf" / "kube-nginx.conf")]
     assert (file.sha256, file.mode, file.owner) == (sha256(text.encode()).hexdigest(), "600", me)
     assert file.changed == pytest.approx((prefix / "conf" / "kube-nginx.conf").stat().st_ctime, abs=1e-3)
@@ -478,6 +632,83 @@ def test_the_survey_of_what_a_run_that_was_cut_off_left_behind(machine: Machine)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
     assert set(machine.survey().leftovers) == {str(path) for path in left}
+
+
+def test_the_survey_of_folders(machine: Machine) -> None:
+    """Through links, and without setgid, which a folder may have from the one above it."""
+    prefix = Path(machine.proxy.prefix)
+    (machine.folder / "elsewhere").mkdir()
+    prefix.symlink_to("elsewhere")
+    for name, mode in (("conf", 0o2755), ("logs", 0o700), ("sbin", 0o1755)):
+        (prefix / name).mkdir()
+        (prefix / name).chmod(mode)
+    prefix.chmod(0o750)
+    seen, me = machine.survey(), str(os.getuid())
+    assert seen.directories == {
+        str(prefix): Folder(me, "750"),
+        str(prefix / "conf"): Folder(me, "755"),
+        str(prefix / "logs"): Folder(me, "700"),
+        str(prefix / "sbin"): Folder(me, "755"),
+    }
+    assert seen.instead == {}
+
+
+def test_the_survey_of_what_is_in_the_way(machine: Machine) -> None:
+    """An empty folder in place of a file is not: it is no loss."""
+    prefix = Path(machine.proxy.prefix)
+    (prefix / "conf" / "kube-nginx.conf" / "of somebody").mkdir(parents=True)
+    (prefix / "sbin" / "kube-nginx").mkdir(parents=True)
+    (prefix / "releases").write_text("a file")
+    (prefix / "logs").symlink_to("nowhere")
+    seen = machine.survey()
+    assert seen.instead == {
+        str(prefix / "conf" / "kube-nginx.conf"): "a folder that is not empty",
+        str(prefix / "releases"): "no folder",
+        str(prefix / "logs"): "no folder",
+    }
+    assert set(seen.directories) == {str(prefix), str(prefix / "conf"), str(prefix / "sbin")}
+    assert (seen.files, seen.releases) == ({}, {})
+
+
+def test_the_survey_of_a_prefix_that_is_a_file(machine: Machine) -> None:
+    Path(machine.proxy.prefix).write_text("a file")
+    seen = machine.survey()
+    assert (seen.instead, seen.directories) == ({machine.proxy.prefix: "no folder"}, {})
+
+
+def test_the_survey_of_a_file_that_is_a_link(machine: Machine) -> None:
+    """It has another mode than a file should have, so that it is put right."""
+    conf = Path(commands.conf_path(machine.proxy))
+    conf.parent.mkdir(parents=True)
+    (machine.folder / "elsewhere.conf").write_text("text")
+    conf.symlink_to(machine.folder / "elsewhere.conf")
+    file = machine.survey().files[str(conf)]
+    assert (file.sha256, file.mode) == (sha256(b"text").hexdigest(), "777")
+
+
+@pytest.mark.parametrize(
+    ("texts", "storage"),
+    [
+        ({}, ""),
+        ({"etc": "[Journal]\n#Storage=none\n"}, ""),
+        ({"etc": "[Journal]\nStorage=none\n"}, "none"),
+        ({"etc": "[Journal]\n Storage = volatile\n"}, "volatile"),
+        ({"etc": "Storage=persistent\n", "etc.d/10.conf": "Storage=none\n"}, "none"),
+        ({"usr.d/10.conf": "Storage=none\n", "etc.d/10.conf": "Storage=auto\n"}, "auto"),
+        ({"etc": "Storage=none\n", "usr.d/10.conf": "Storage=auto\n"}, "auto"),
+        ({"etc": "Storage=none\nStorage=\n"}, ""),
+    ],
+)
+def test_the_survey_of_the_journal(machine: Machine, texts: dict[str, str], storage: str) -> None:
+    for name, text in texts.items():
+        (machine.folder / name).parent.mkdir(exist_ok=True)
+        (machine.folder / name).write_text(text)
+    seen = machine.survey(
+        usr_d=("/usr/lib/systemd/journald.conf.d/", f"{machine.folder}/usr.d/"),
+        etc=("/etc/systemd/journald.conf ", f"{machine.folder}/etc "),
+        etc_d=("/etc/systemd/journald.conf.d/", f"{machine.folder}/etc.d/"),
+    )
+    assert seen.journal == storage
 
 
 def test_the_survey_of_a_process(machine: Machine) -> None:
@@ -502,9 +733,106 @@ def test_the_survey_of_a_process(machine: Machine) -> None:
     assert seen.process.sha256 == sha256(binary.read_bytes()).hexdigest()
     assert seen.process.started == pytest.approx(time(), abs=30)
     assert seen.process.workers == {children[0]: pytest.approx(time(), abs=30)}
+    (worker,) = seen.process.worker_identities
+    assert worker.startswith(f"{children[0]}:")
+    assert seen.process.owner == str(os.getuid())
+    assert (seen.process.beside, seen.process.stopped) == ((), ())  # no process here is the unit's
+    assert (seen.process.named, seen.process.detached) == (False, False)
     assert again.process is not None
     assert again.process.identity == seen.process.identity
     assert seen.listening[address] is None
+
+
+def test_the_survey_of_what_else_is_in_the_unit(machine: Machine) -> None:
+    """Whoever accepts connections beside the main process and its workers, and who is stopped."""
+    binary = copied("dash" if shutil.which("dash") else "sh", Path(commands.binary_path(machine.proxy)))
+    fifo, pid_file = machine.folder / "never", Path(machine.proxy.prefix, "logs", "nginx.pid")
+    os.mkfifo(fifo)
+    pid_file.parent.mkdir()
+    names = ("nginx: worker process", "nginx: worker process is shutting down", "nginx: master process")
+    script = "".join(f"sh -c 'read -r word < {fifo}; :' '{name}' >/dev/null & echo $!; " for name in names)
+    with (
+        listening() as (listener, _),
+        running(binary, "-c", f"{script} wait", keeps=listener) as master,
+        subprocess.Popen(["sleep", "600"]) as drained,  # a worker of before has no listening socket
+    ):
+        assert master.stdout is not None
+        worker, draining, second = children = [int(master.stdout.readline()) for _ in names]
+        eventually(lambda: all(n in told(pid) for n, pid in zip(names, children, strict=True)))
+        pid_file.write_text(f"{master.pid}\n")
+        for child in (worker, draining):
+            os.kill(child, signal.SIGSTOP)
+        eventually(lambda: all(state(child) == "T" for child in (worker, draining)))
+        seen = machine.survey(master.pid, members=[master.pid, *children, drained.pid]).process
+        fewer = machine.survey(master.pid, members=[master.pid, worker, drained.pid]).process
+        for child in (*children, drained.pid):
+            os.kill(child, signal.SIGKILL)
+    assert seen is not None
+    assert (seen.pid, list(seen.workers), seen.named) == (master.pid, [worker], True)
+    assert seen.beside == (draining, second)
+    assert seen.stopped == (worker, draining)
+    assert fewer is not None
+    assert (fewer.beside, fewer.stopped) == ((), (worker,))
+
+
+@pytest.mark.parametrize(
+    ("text", "named"), [("{pid}\n", True), ("{pid}", True), ("1{pid}\n", False), ("", False), (None, False)]
+)
+def test_whether_the_pid_file_names_the_main_process(machine: Machine, text: str | None, named: bool) -> None:
+    binary = copied("sleep", Path(commands.binary_path(machine.proxy)))
+    logs = Path(machine.proxy.prefix, "logs")
+    logs.mkdir()
+    with listening() as (listener, _), running(binary, "600", keeps=listener) as process:
+        if text is not None:
+            (logs / "nginx.pid").write_text(text.format(pid=process.pid))
+        seen = machine.survey(process.pid).process
+        assert seen is not None
+        assert (seen.pid, seen.named) == (process.pid, named)
+        # whoever is the service's user may leave a link there
+        (logs / "elsewhere").write_text(f"{process.pid}\n")
+        (logs / "nginx.pid").unlink(missing_ok=True)
+        (logs / "nginx.pid").symlink_to("elsewhere")
+        seen = machine.survey(process.pid).process
+    assert seen is not None
+    assert not seen.named
+
+
+MOUNTED = "71 60 8:1 /x/kube-nginx/logs{gone} {logs} rw,nosuid shared:1 - ext4 /dev/sda rw\n"
+
+
+@pytest.mark.parametrize(
+    ("mounts", "unit", "detached"),
+    [
+        (MOUNTED, "ReadWritePaths=/x\n", False),
+        (MOUNTED.replace("{gone}", "//deleted"), "ReadWritePaths=/x\n", True),
+        # mounted again: the last one is what it sees
+        (MOUNTED.replace("{gone}", "//deleted") + MOUNTED, "ReadWritePaths=/x\n", False),
+        ("60 1 8:1 / / ro,relatime - ext4 /dev/sda rw\n", "ReadWritePaths=/x\n", True),
+        ("60 1 8:1 / / ro - ext4 /dev/sda rw\n", "ReadWritePaths=/x\n", True),
+        ("60 1 8:1 / / rw,relatime - ext4 /dev/sda rw\n", "ReadWritePaths=/x\n", False),
+        ("60 1 8:1 / / ro,relatime - ext4 /dev/sda rw\n", "[Service]\n", False),
+        ("60 1 8:1 / / ro,relatime - ext4 /dev/sda rw\n", "", False),
+        ("60 1 8:1 / /elsewhere ro,relatime - ext4 /dev/sda rw\n", "ReadWritePaths=/x\n", False),
+    ],
+)
+def test_whether_its_view_of_logs_has_gone(machine: Machine, mounts: str, unit: str, detached: bool) -> None:
+    binary = copied("sleep", Path(commands.binary_path(machine.proxy)))
+    logs = Path(machine.proxy.prefix, "logs")
+    if unit:
+        (machine.units / commands.UNIT).write_text(unit)
+    (machine.folder / "mountinfo").write_text(mounts.format(logs=logs, gone=""))
+    there = ("/proc/$pid/mountinfo", f"{machine.folder}/mountinfo")
+    with listening() as (listener, _), running(binary, "600", keeps=listener) as process:
+        removed = machine.survey(process.pid, mounts=there).process
+        logs.mkdir()
+        made = machine.survey(process.pid, mounts=there).process
+    assert removed is not None
+    assert made is not None
+    assert (removed.detached, made.detached) == (detached, detached)
+
+
+def state(pid: int) -> str:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0]
 
 
 def told(pid: int) -> str:
@@ -604,7 +932,60 @@ def test_the_survey_sees_a_stray_whose_binary_was_replaced(machine: Machine) -> 
         machine.proxy = replace(machine.proxy, listen=(address,))
         holder = machine.survey().holder(address)
     assert holder is not None
-    assert (holder.pid, holder.executable, holder.name) == (stray.pid, f"{binary}?(deleted)", "kube-nginx")
+    assert (holder.pid, holder.executable, holder.name) == (stray.pid, str(binary), "kube-nginx")
+
+
+@pytest.mark.parametrize("link", ["prefix", "sbin", "above"])
+@pytest.mark.parametrize("is_gone", [False, True], ids=["there", "replaced"])
+def test_the_survey_knows_the_binary_by_whatever_way(machine: Machine, link: str, is_gone: bool) -> None:
+    """A link in its path makes another text, and is the same file."""
+    prefix, real = Path(machine.proxy.prefix), machine.folder / "real"
+    if link == "above":
+        (machine.folder / "link").symlink_to("real")
+        machine.proxy = replace(machine.proxy, prefix=str(machine.folder / "link" / "kube-nginx"))
+        (real / "kube-nginx" / "sbin").mkdir(parents=True)
+    elif link == "prefix":
+        (real / "sbin").mkdir(parents=True)
+        prefix.symlink_to("real")
+    else:
+        real.mkdir()
+        prefix.mkdir()
+        (prefix / "sbin").symlink_to(real)
+    binary = copied("sleep", Path(commands.binary_path(machine.proxy)))
+    with listening() as (listener, address), running(binary, "600", keeps=listener) as process:
+        assert process.poll() is None
+        if is_gone:
+            copied("sleep", binary.with_name("new")).rename(binary)
+        machine.proxy = replace(machine.proxy, listen=(address,))
+        stray, seen = machine.survey().holder(address), machine.survey(process.pid).process
+    assert seen is not None
+    assert seen.executable == str(binary)
+    assert stray is not None
+    assert (stray.pid, stray.executable) == (process.pid, str(binary))
+
+
+def test_what_a_link_in_place_of_the_binary_leads_to_is_somebody_elses(machine: Machine) -> None:
+    """Were it ours, a restart would end whatever else runs it and has the port."""
+    program = copied("sleep", machine.folder / "nginx")
+    binary = Path(commands.binary_path(machine.proxy))
+    binary.parent.mkdir(parents=True)
+    binary.symlink_to(program)
+    with listening() as (listener, address), running(binary, "600", keeps=listener) as process:
+        machine.proxy = replace(machine.proxy, listen=(address,))
+        holder, seen = machine.survey().holder(address), machine.survey(process.pid).process
+    assert seen is not None
+    assert seen.executable == str(program)
+    assert holder is not None
+    assert holder.executable == str(program)
+
+
+def test_a_copy_of_the_binary_is_another(machine: Machine) -> None:
+    binary = copied("sleep", Path(commands.binary_path(machine.proxy)))
+    copy = copied("sleep", binary.with_name("kube-nginx-2"))
+    with listening() as (listener, _), running(copy, "600", keeps=listener) as process:
+        seen = machine.survey(process.pid).process
+    assert seen is not None
+    assert seen.executable == str(copy)
 
 
 @pytest.mark.parametrize(
@@ -618,6 +999,12 @@ def test_the_survey_sees_a_stray_whose_binary_was_replaced(machine: Machine) -> 
 def test_a_file_that_could_not_be_read_is_as_good_as_none(half: str) -> None:
     seen = facts.parse(f"kn.uid=1000\nkn.file./x={half}\nkn.file./y=aa11 644 0 1.5\n")
     assert (seen.uid, seen.files) == (1000, {"/y": File("aa11", changed=1.5)})
+
+
+@pytest.mark.parametrize("half", ["", "0", "0 ", " 755"])
+def test_a_folder_that_went_away_meanwhile_is_as_good_as_none(half: str) -> None:
+    seen = facts.parse(f"kn.uid=1000\nkn.dir./x={half}\nkn.dir./y=0 755\n")
+    assert (seen.uid, seen.directories) == (1000, {"/y": Folder("0", "755")})
 
 
 @pytest.mark.parametrize(

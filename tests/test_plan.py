@@ -12,11 +12,12 @@ from hypothesis import strategies as st
 
 from tasks.core.config.settings import Endpoint, Proxy
 from tasks.core.remote.commands import UNIT_PATH
-from tasks.core.remote.facts import Facts, File, Holder, Process
+from tasks.core.remote.facts import Facts, File, Folder, Holder, Process
 from tasks.core.rollout.plan import (
     ACTIONS,
     ENABLE,
     INSTALL,
+    MODE,
     NOTHING,
     RELOAD,
     RESTART,
@@ -27,7 +28,7 @@ from tasks.core.rollout.plan import (
     plan,
     returning,
 )
-from tasks.core.rollout.release import BINARY, CONF, MODES, NAMES, UNIT, paths
+from tasks.core.rollout.release import BINARY, CONF, MODES, NAMES, UNIT, folders, name_of, paths
 
 from .strategies import thorough
 
@@ -36,15 +37,36 @@ PROXY = Proxy()
 PATHS = paths(PROXY)
 SUMS = {BINARY: "new binary", CONF: "new conf", UNIT: "new unit"}
 CHANGED, STARTED = 100.0, 200.0
+USER_ID = "998"
+FOLDERS = folders(PROXY, USER_ID)
+LOGS = f"{PROXY.prefix}/logs"
 WITH_PID_FILE, WITHOUT = "[Service]\nPIDFile=/x/nginx.pid\n", "[Service]\nType=forking\n"
 
-PROCESS = Process(7, PATHS[BINARY], SUMS[BINARY], "1.30.6", STARTED, "boot:7:1", {8: STARTED})
+PROCESS = Process(
+    pid=7,
+    executable=PATHS[BINARY],
+    sha256=SUMS[BINARY],
+    version="1.30.6",
+    started=STARTED,
+    identity="boot:7:1",
+    workers={8: STARTED},
+    worker_identities=frozenset({"8:1"}),
+    owner=USER_ID,
+)
 HEALTHY = Facts(
+    user_id=USER_ID,
+    directories={path: Folder(owner, "755") for path, owner in FOLDERS.items()},
     files={PATHS[name]: File(SUMS[name], MODES[name], changed=CHANGED) for name in NAMES},
     texts={UNIT_PATH: WITH_PID_FILE, PATHS[CONF]: "conf\n"},
-    releases={"current": "r1", "previous": "r0"},
+    releases={"current": name_of(SUMS), "previous": "r0"},
     kept={"current": SUMS, "previous": SUMS},
-    recorded={"main": PROCESS.identity, "conf": SUMS[CONF], "unit": SUMS[UNIT]},
+    recorded={
+        "main": PROCESS.identity,
+        "conf": SUMS[CONF],
+        "unit": SUMS[UNIT],
+        "changed": str(CHANGED),
+        "workers": "8:1",
+    },
     unit={"LoadState": "loaded", "UnitFileState": "enabled", "ActiveState": "active", "SubState": "running"},
     process=PROCESS,
     listening={LISTEN: None},
@@ -58,6 +80,15 @@ def file(name: str, **changes: Any) -> Changes:
     return {"files": {**HEALTHY.files, PATHS[name]: replace(HEALTHY.files[PATHS[name]], **changes)}}
 
 
+def folder(path: str, **changes: str) -> Changes:
+    """That folder otherwise than it is to be."""
+    return {"directories": {**HEALTHY.directories, path: replace(HEALTHY.directories[path], **changes)}}
+
+
+def without_folder(path: str) -> Changes:
+    return {"directories": {there: found for there, found in HEALTHY.directories.items() if there != path}}
+
+
 def missing(*names: str) -> Changes:
     return {"files": {PATHS[name]: HEALTHY.files[PATHS[name]] for name in NAMES if name not in names}}
 
@@ -68,6 +99,11 @@ def unit(**changes: str) -> Changes:
 
 def process(**changes: Any) -> Changes:
     return {"process": replace(PROCESS, **changes)}
+
+
+def reloaded_by_hand(at: float) -> Changes:
+    """Workers that are not those of the record."""
+    return process(workers={9: at}, worker_identities=frozenset({"9:2"}))
 
 
 def gone(active: str, sub: str) -> Changes:
@@ -88,6 +124,9 @@ NO_PID_FILE: Changes = {"texts": {UNIT_PATH: WITHOUT}}
 UNSEEN = "(without PIDFile in the unit systemd would lose its main process)"
 NOT_TAKEN = "it has not taken the configuration that is on disk"
 OLD_UNIT = "it was started before the unit was changed"
+UNREAD = "systemd has not read the unit as it is now"
+NOT_KEPT = "its release is not kept there"
+DETACHED = "(the service cannot write to logs, which was removed under it)"
 
 
 def test_nothing_to_do() -> None:
@@ -100,11 +139,13 @@ def test_nothing_to_do() -> None:
         pytest.param(UNRECORDED, id="by the times"),
         pytest.param({"recorded": {"main": "another"}}, id="a record of another process"),
         pytest.param(file(CONF, changed=STARTED + 9), id="touched, and recorded as taken"),
+        pytest.param(file(UNIT, changed=STARTED + 9), id="the unit touched, and recorded as taken"),
+        pytest.param(reloaded_by_hand(STARTED + 9), id="reloaded, and the file is the recorded one"),
+        pytest.param(process(owner=""), id="a user that cannot be seen"),
+        pytest.param(process(detached=True), id="a view of logs of its own, and nothing to write there"),
         pytest.param(NO_PID_FILE, id="no PIDFile, and none needed"),
         pytest.param(process(executable=f"{PATHS[BINARY]} (deleted)"), id="replaced by the same"),
-        pytest.param({"kept": {}, "releases": {}}, id="put there by hand"),
         pytest.param(unit(NeedDaemonReload="no"), id="NeedDaemonReload=no"),
-        pytest.param(unit(NeedDaemonReload="yes", DropInPaths="/etc/x.conf"), id="a drop-in of somebody's"),
         pytest.param(unit(DropInPaths="/etc/x.conf"), id="a drop-in that systemd knows"),
     ],
 )
@@ -113,23 +154,24 @@ def test_still_nothing_to_do(changes: Changes) -> None:
 
 
 def test_nothing_there() -> None:
-    assert plan(SUMS, Facts(), PROXY) == Plan(INSTALL, ("nothing of it is there",), NAMES)
+    assert plan(SUMS, Facts(), PROXY) == Plan(INSTALL, ("nothing of it is there",), NAMES, stages=True)
 
 
 def test_nothing_there_but_a_stray() -> None:
     found = plan(SUMS, Facts(**held(PATHS[BINARY])), PROXY, force=True)
-    assert found == Plan(INSTALL, ("nothing of it is there",), NAMES, strays=(77,))
+    assert found == Plan(INSTALL, ("nothing of it is there",), NAMES, strays=(77,), stages=True)
 
 
 @pytest.mark.parametrize(
     ("changes", "action", "why", "files"),
     [
         (file(CONF, sha256="old"), RELOAD, "the configuration differs", (CONF,)),
-        (file(CONF, mode="600"), RELOAD, "the configuration differs", (CONF,)),
-        (file(CONF, owner="1000"), RELOAD, "the configuration differs", (CONF,)),
+        (file(CONF, sha256="old", mode="600"), RELOAD, "the configuration differs", (CONF,)),
+        (file(CONF, mode="600"), MODE, "kube-nginx.conf has mode 600, not 644", ()),
+        (file(CONF, owner="1000"), MODE, "kube-nginx.conf has owner 1000, not 0", ()),
         (missing(CONF), RELOAD, "the configuration differs", (CONF,)),
         (file(BINARY, sha256="old"), UPGRADE, "the binary differs", (BINARY,)),
-        (file(BINARY, mode="644"), UPGRADE, "the binary differs", (BINARY,)),
+        (file(BINARY, mode="644"), MODE, "kube-nginx has mode 644, not 755", ()),
         (missing(BINARY), UPGRADE, "the binary differs", (BINARY,)),
         ({**file(BINARY, sha256="old"), **NO_PID_FILE}, RESTART, f"the binary differs {UNSEEN}", (BINARY,)),
         (process(sha256="old"), UPGRADE, "it runs another binary than the one on disk", ()),
@@ -139,14 +181,44 @@ def test_nothing_there_but_a_stray() -> None:
             f"it runs another binary than the one on disk {UNSEEN}",
             (),
         ),
+        (
+            process(sha256="old", detached=True),
+            RESTART,
+            f"it runs another binary than the one on disk {DETACHED}",
+            (),
+        ),
+        (
+            {**file(BINARY, sha256="old"), **process(detached=True)},
+            RESTART,
+            f"the binary differs {DETACHED}",
+            (BINARY,),
+        ),
+        (process(owner="997"), RESTART, "it runs as user 997, and kube-nginx is 998", ()),
+        (process(owner="0"), RESTART, "it runs as user 0, and kube-nginx is 998", ()),
         (process(executable="/usr/sbin/nginx"), RESTART, "it runs /usr/sbin/nginx", ()),
         (file(UNIT, sha256="old"), RESTART, "the unit differs", (UNIT,)),
-        (file(UNIT, mode="755"), RESTART, "the unit differs", (UNIT,)),
+        ({**file(UNIT, sha256="old"), **process(owner="997")}, RESTART, "the unit differs", (UNIT,)),
+        ({**file(UNIT, sha256="old"), **unit(NeedDaemonReload="yes")}, RESTART, "the unit differs", (UNIT,)),
+        (file(UNIT, mode="755"), MODE, "kube-nginx.service has mode 755, not 644", ()),
         (missing(UNIT), RESTART, "the unit differs", (UNIT,)),
-        (unit(NeedDaemonReload="yes"), RESTART, OLD_UNIT, ()),
-        (unit(NeedDaemonReload="yes", DropInPaths=""), RESTART, OLD_UNIT, ()),
+        (unit(NeedDaemonReload="yes"), MODE, UNREAD, ()),
+        (unit(NeedDaemonReload="yes", DropInPaths="/etc/x.conf"), MODE, UNREAD, ()),
+        (unit(LoadState="not-found"), MODE, UNREAD, ()),
+        (unit(LoadState="error"), MODE, UNREAD, ()),
         ({**file(UNIT, changed=STARTED + 9), **UNRECORDED}, RESTART, OLD_UNIT, ()),
         ({**file(CONF, changed=STARTED + 9), **UNRECORDED}, RELOAD, NOT_TAKEN, ()),
+        ({**file(CONF, changed=STARTED + 9), **reloaded_by_hand(STARTED + 5)}, RELOAD, NOT_TAKEN, ()),
+        (process(workers={}, worker_identities=frozenset()), RELOAD, "it has no worker process", ()),
+        (process(beside=(9,)), RELOAD, "another process of it accepts connections, too (PID 9)", ()),
+        (process(stopped=(8,)), RELOAD, "a process of it is stopped (PID 8)", ()),
+        (process(named=False), MODE, "nginx.pid does not name its main process", ()),
+        ({"user_id": ""}, MODE, "the user kube-nginx is missing", ()),
+        *((without_folder(path), MODE, f"{path} is missing", ()) for path in FOLDERS),
+        *((folder(path, mode="700"), MODE, f"{path} has mode 700, not 755", ()) for path in FOLDERS),
+        *(
+            (folder(path, owner="1000"), MODE, f"{path} belongs to 1000, not to {owner}", ())
+            for path, owner in FOLDERS.items()
+        ),
         (gone("inactive", "dead"), RESTART, "the service is inactive (dead)", ()),
         (gone("failed", "failed"), RESTART, "the service is failed (failed)", ()),
         (gone("activating", "auto-restart"), RESTART, "the service is activating (auto-restart)", ()),
@@ -158,6 +230,81 @@ def test_nothing_there_but_a_stray() -> None:
 def test_one_deviation(changes: Changes, action: str, why: str, files: tuple[str, ...]) -> None:
     found = made(changes)
     assert (found.action, found.why, found.files, found.strays) == (action, (why,), files, ())
+    assert found.stages == bool(files)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        pytest.param({"kept": {}, "releases": {}}, id="put there by hand"),
+        pytest.param({"releases": {"current": "r1"}}, id="current names another"),
+        pytest.param({"kept": {"current": {**SUMS, CONF: "damaged"}}}, id="a kept file is damaged"),
+        pytest.param({"kept": {"current": {BINARY: SUMS[BINARY]}}}, id="kept files are missing"),
+    ],
+)
+def test_a_release_that_is_not_kept_is_brought_again(changes: Changes) -> None:
+    assert made(changes) == Plan(MODE, (NOT_KEPT,), (), stages=True)
+    # of what is brought anyway nothing is said
+    found = made({**changes, **file(CONF, sha256="old")})
+    assert (found.action, found.why, found.stages) == (RELOAD, ("the configuration differs",), True)
+
+
+def test_all_that_is_not_right_around_the_files_is_told() -> None:
+    changes = {**folder(LOGS, owner="0"), **file(CONF, mode="600"), **unit(NeedDaemonReload="yes")}
+    assert made({**changes, **process(named=False), "kept": {}, "user_id": USER_ID}) == Plan(
+        MODE,
+        (
+            f"{LOGS} belongs to 0, not to {USER_ID}",
+            "kube-nginx.conf has mode 600, not 644",
+            "nginx.pid does not name its main process",
+            UNREAD,
+            NOT_KEPT,
+        ),
+        (),
+        stages=True,
+    )
+
+
+def test_a_service_that_runs_as_root() -> None:
+    root = replace(PROXY, user="")
+    changes = {"user_id": "", **folder(LOGS, owner="0"), **process(owner="0")}
+    assert plan(SUMS, replace(HEALTHY, **changes), root) == Plan(NOTHING, (), ())
+    of_another = replace(HEALTHY, **{**changes, **folder(LOGS, owner="998")})
+    assert plan(SUMS, of_another, root) == Plan(MODE, (f"{LOGS} belongs to 998, not to 0",), ())
+
+
+def test_a_service_that_does_not_serve_is_restarted() -> None:
+    silent = "no apiserver answers through 127.0.0.1:8443"
+    assert plan(SUMS, HEALTHY, PROXY, silent=silent) == Plan(RESTART, (silent,), ())
+    facts = replace(HEALTHY, **unit(UnitFileState="disabled"))
+    assert plan(SUMS, facts, PROXY, silent=silent).why == (silent, "it does not start at boot")
+
+
+def test_each_process_that_should_not_be_there_is_told() -> None:
+    changes = process(beside=(9, 10), stopped=(7, 8), workers={}, worker_identities=frozenset())
+    assert made(changes) == Plan(
+        RELOAD,
+        (
+            "it has no worker process",
+            "another process of it accepts connections, too (PID 9)",
+            "another process of it accepts connections, too (PID 10)",
+            "a process of it is stopped (PID 7)",
+            "a process of it is stopped (PID 8)",
+        ),
+        (),
+    )
+
+
+def test_a_prefix_that_was_removed_under_it() -> None:
+    """A hot upgrade would fail: what the service sees of logs went with it."""
+    changes = {**missing(BINARY, CONF), "directories": {}, "releases": {}, "kept": {}, "recorded": {}}
+    found = made({**changes, **process(executable=f"{PATHS[BINARY]} (deleted)", detached=True, named=False)})
+    assert (found.action, found.files, found.stages) == (RESTART, (BINARY, CONF), True)
+    assert found.why[:2] == (f"the binary differs {DETACHED}", "the configuration differs")
+    assert set(found.why[2:]) == {
+        *(f"{path} is missing" for path in FOLDERS),
+        "nginx.pid does not name its main process",
+    }
 
 
 @pytest.mark.parametrize(
@@ -227,6 +374,7 @@ def test_somebody_else_has_the_port(executable: str) -> None:
 
 
 DEVIATIONS: dict[str, tuple[Changes, str]] = {
+    "nginx.pid does not name its main process": ({"named": False}, MODE),
     "it does not start at boot": ({"UnitFileState": "disabled"}, ENABLE),
     "the configuration differs": ({CONF: "old"}, RELOAD),
     "the binary differs": ({BINARY: "old"}, UPGRADE),
@@ -248,7 +396,7 @@ def test_the_strongest_of_several_is_done_and_each_is_told(reasons: tuple[str, .
         PATHS[name]: replace(HEALTHY.files[PATHS[name]], sha256=found.get(name, SUMS[name])) for name in NAMES
     }
     states = unit(UnitFileState=found.get("UnitFileState", "enabled"))
-    there = process(executable=found.get("executable", PROCESS.executable))
+    there = process(executable=found.get("executable", PROCESS.executable), named=found.get("named", True))
     done = made({"files": files, **states, **there})
     assert done.action == max((DEVIATIONS[reason][1] for reason in reasons), key=ACTIONS.index)
     assert set(done.why) == set(reasons)
@@ -340,6 +488,9 @@ class TestDiffs:
         ({BINARY: "older"}, {**file(BINARY, sha256="older"), **process(sha256="older")}, RELOAD),
         ({BINARY: "older"}, file(BINARY, sha256="older"), UPGRADE),
         ({}, {"process": None}, UPGRADE),
+        # its view of logs is gone
+        ({BINARY: "older"}, process(detached=True), RESTART),
+        ({CONF: "older"}, process(detached=True), RELOAD),
     ],
 )
 def test_the_way_back(kept: dict[str, str], changes: Changes, action: str) -> None:
@@ -350,6 +501,7 @@ def test_the_way_back(kept: dict[str, str], changes: Changes, action: str) -> No
 def test_every_action_has_a_result() -> None:
     assert tuple(RESULTS) == ACTIONS
     assert made({}).result == "unchanged"
+    assert made(file(CONF, mode="600")).result == "mode set"
     assert made(file(CONF, sha256="old")).result == "reloaded"
 
 
@@ -366,8 +518,18 @@ FACTS = st.builds(
         st.builds(File, SHA, st.sampled_from(["755", "644"]), st.sampled_from(["0", "1"]), TIMES),
     ),
     texts=st.sampled_from([{}, {UNIT_PATH: WITHOUT}, {UNIT_PATH: WITH_PID_FILE}]),
+    user_id=st.sampled_from(["", USER_ID]),
+    directories=st.dictionaries(
+        st.sampled_from(list(FOLDERS)),
+        st.builds(Folder, st.sampled_from(["0", USER_ID]), st.sampled_from(["755", "700"])),
+    ),
+    releases=st.dictionaries(
+        st.sampled_from(["current", "previous"]), st.sampled_from([name_of(SUMS), "r0"])
+    ),
     kept=st.dictionaries(st.sampled_from(["current", "previous"]), BY_NAME),
-    recorded=st.dictionaries(st.sampled_from(["main", "conf", "unit"]), SHA | st.just(PROCESS.identity)),
+    recorded=st.dictionaries(
+        st.sampled_from(["main", "conf", "unit", "workers"]), SHA | st.sampled_from([PROCESS.identity, "8:1"])
+    ),
     unit=st.fixed_dictionaries(
         {},
         optional={
@@ -389,6 +551,12 @@ FACTS = st.builds(
         started=TIMES,
         identity=st.just(PROCESS.identity),
         workers=st.dictionaries(st.integers(8, 9), TIMES),
+        worker_identities=st.frozensets(st.sampled_from(["8:1", "9:2"])),
+        owner=st.sampled_from(["", "0", USER_ID]),
+        beside=st.sampled_from([(), (9,), (9, 10)]),
+        stopped=st.sampled_from([(), (7,)]),
+        named=st.booleans(),
+        detached=st.booleans(),
     ),
     listening=st.dictionaries(
         st.sampled_from([LISTEN, Endpoint("0.0.0.0", LISTEN.port)]), st.none() | HOLDERS
@@ -403,8 +571,11 @@ def test_whatever_a_survey_saw(facts: Facts, force: bool) -> None:
     assert found.action in ACTIONS
     assert (found.action == NOTHING) == (found.why == ())
     assert len(set(found.why)) == len(found.why)
-    if found.action in (NOTHING, ENABLE):
+    if found.action in (NOTHING, MODE, ENABLE):
         assert found.files == ()
+    assert found.stages or not found.files
+    if found.action == NOTHING:
+        assert not found.stages
     if found.strays or force or not facts.active:
         assert found.action in (RESTART, INSTALL)
     if not found.files:

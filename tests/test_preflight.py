@@ -11,8 +11,8 @@ import pytest
 
 from tasks.core.config.settings import Endpoint, Proxy, Settings
 from tasks.core.remote.facts import Facts, Holder
-from tasks.core.rollout.plan import INSTALL, NOTHING, RESTART, Plan
-from tasks.core.rollout.preflight import obstacles, taken
+from tasks.core.rollout.plan import INSTALL, MODE, NOTHING, RESTART, Plan
+from tasks.core.rollout.preflight import in_the_way, notes, obstacles, taken
 from tasks.core.rollout.release import BINARY, CONF, NAMES, UNIT, Release, release
 
 PROXY = Proxy()
@@ -28,8 +28,9 @@ HEALTHY = Facts(
     mounts={"prefix": "rw,relatime", "unit": "rw,nosuid,nodev"},
     unit={"LoadState": "not-found"},
 )
-EVERYTHING = Plan(INSTALL, (), NAMES)
+EVERYTHING = Plan(INSTALL, (), NAMES, stages=True)
 NO_FILES = Plan(RESTART, (), ())
+TO_BE_KEPT = Plan(MODE, (), (), stages=True)
 
 
 def met(
@@ -51,7 +52,10 @@ def met(
         {"libc": "", "release": STATIC},
         {"free": 0, "mounts": {"prefix": "ro,noexec", "unit": "ro"}, "plan": NO_FILES},
         {"free": 0, "mounts": {"prefix": "ro", "unit": "ro"}, "plan": Plan(NOTHING, (), ())},
-        {"mounts": {"prefix": "rw", "unit": "ro"}, "plan": Plan(RESTART, (), (BINARY, CONF))},
+        {"mounts": {"prefix": "rw", "unit": "ro"}, "plan": Plan(RESTART, (), (BINARY, CONF), stages=True)},
+        {"mounts": {"prefix": "rw", "unit": "ro"}, "plan": TO_BE_KEPT},
+        {"journal": "none"},
+        {"unit": {"LoadState": "loaded", "LimitNOFILE": "1024"}},
         {"mounts": {"prefix": "rw,errors=remount-ro,nodev,roaming"}},
         {"mounts": {}},
         {"unit": {"LoadState": "loaded"}},
@@ -78,6 +82,16 @@ def test_none(changes: dict[str, Any]) -> None:
             {"free": 3_900_000},
             "3.9 MB are free under /opt/k8s/kube-nginx, 4.0 MB are needed",
             "make room; on the node: df -h /opt/k8s/kube-nginx",
+        ),
+        (
+            {"free": 3_900_000, "plan": TO_BE_KEPT},
+            "3.9 MB are free under /opt/k8s/kube-nginx, 4.0 MB are needed",
+            "make room; on the node: df -h /opt/k8s/kube-nginx",
+        ),
+        (
+            {"instead": {"/opt/k8s/kube-nginx/releases": "no folder"}},
+            "/opt/k8s/kube-nginx/releases is no folder",
+            "see what it is, and move it away: kube-nginx needs that place",
         ),
         (
             {"mounts": {"prefix": "nodev,ro", "unit": "rw"}},
@@ -135,10 +149,13 @@ def test_one(changes: dict[str, Any], message: str, hint: str) -> None:
 @pytest.mark.parametrize("plan", [NO_FILES, Plan(NOTHING, (), ())])
 def test_what_stands_in_the_way_even_of_a_restart(plan: Plan) -> None:
     listening = {LISTEN: Holder(9, "", "/x", "other")}
-    found = met(plan, systemd=False, libc="", unit={"LoadState": "masked"}, listening=listening)
+    instead = {"/x/conf": "no folder"}
+    masked = {"LoadState": "masked"}
+    found = met(plan, systemd=False, libc="", unit=masked, listening=listening, instead=instead)
     assert [message for message, _ in found] == [
         "systemd is not PID 1 there",
         "the unit is masked",
+        "/x/conf is no folder",
         "the binary needs glibc 2.17, and the node has none",
         "127.0.0.1:8443 is held by other (PID 9)",
     ]
@@ -190,8 +207,70 @@ def test_room_is_for_the_files_as_they_arrive_and_as_they_are_put_in_place() -> 
 
 def test_the_unit_has_its_own_file_system() -> None:
     mounts = {"prefix": "rw", "unit": "ro"}
-    assert met(Plan(RESTART, (), (BINARY, CONF)), mounts=mounts) == []
-    assert len(met(Plan(RESTART, (), (UNIT,)), mounts=mounts)) == 1
+    assert met(Plan(RESTART, (), (BINARY, CONF), stages=True), mounts=mounts) == []
+    assert len(met(Plan(RESTART, (), (UNIT,), stages=True), mounts=mounts)) == 1
+
+
+def test_each_place_that_is_taken() -> None:
+    facts = replace(HEALTHY, instead={"/x/sbin": "no folder", "/x/conf/y": "a folder that is not empty"})
+    assert [error.message for error in in_the_way(facts)] == [
+        "/x/sbin is no folder",
+        "/x/conf/y is a folder that is not empty",
+    ]
+    assert list(in_the_way(HEALTHY)) == []
+
+
+class TestNotes:
+    """What works, and is worth knowing."""
+
+    def told(self, unit: dict[str, str], journal: str = "", connections: int = 4096) -> list[str]:
+        facts = replace(HEALTHY, unit={"LoadState": "loaded"} | unit, journal=journal)
+        return list(notes(facts, replace(PROXY, worker_connections=connections)))
+
+    @pytest.mark.parametrize(
+        ("unit", "limit"),
+        [
+            ({"LimitNOFILE": "1024", "LimitNOFILESoft": "1024"}, "1024"),
+            ({"LimitNOFILE": "524288", "LimitNOFILESoft": "1024"}, "1024"),
+            ({"LimitNOFILE": "4095"}, "4095"),
+            ({"LimitNOFILE": "infinity", "LimitNOFILESoft": "512"}, "512"),
+        ],
+    )
+    def test_too_few_open_files(self, unit: dict[str, str], limit: str) -> None:
+        told = f"the unit allows {limit} open files (LimitNOFILE), fewer than proxy.worker_connections, 4096"
+        assert self.told(unit) == [told]
+        assert self.told(unit | {"DropInPaths": "/etc/x.conf /run/y.conf"}) == [
+            f"{told}; see /etc/x.conf /run/y.conf"
+        ]
+
+    @pytest.mark.parametrize(
+        "unit",
+        [
+            {"LimitNOFILE": "4096", "LimitNOFILESoft": "4096"},
+            {"LimitNOFILE": "infinity", "LimitNOFILESoft": "infinity"},
+            {"LimitNOFILE": "524288", "LimitNOFILESoft": ""},
+            {},
+            # of a unit that is not there it is systemd's default
+            {"LoadState": "not-found", "LimitNOFILE": "1024", "LimitNOFILESoft": "1024"},
+        ],
+    )
+    def test_enough_of_them_or_nobody_knows(self, unit: dict[str, str]) -> None:
+        assert self.told(unit) == []
+
+    def test_fewer_connections_need_fewer(self) -> None:
+        assert self.told({"LimitNOFILE": "1024"}, connections=1024) == []
+        assert len(self.told({"LimitNOFILE": "1024"}, connections=1025)) == 1
+
+    @pytest.mark.parametrize(
+        ("storage", "is_told"),
+        [("none", True), ("", False), ("auto", False), ("volatile", False), ("persistent", False)],
+    )
+    def test_a_journal_that_keeps_nothing(self, storage: str, is_told: bool) -> None:
+        text = "journald stores nothing there (Storage=none), so that fab logs stays empty"
+        assert self.told({}, journal=storage) == ([text] if is_told else [])
+
+    def test_both(self) -> None:
+        assert len(self.told({"LimitNOFILE": "1024"}, journal="none")) == 2
 
 
 def test_a_holder_that_cannot_be_seen() -> None:

@@ -13,7 +13,7 @@ import paramiko
 import pytest
 
 from tasks.core.config.address import Endpoint
-from tasks.core.probes.reach import handshake, proof
+from tasks.core.probes.reach import answered, handshake, proof
 from tests.lab import keys
 from tests.sshd import Sshd, listening
 
@@ -195,8 +195,8 @@ class TestProof:
     def test_all_listeners_lead_there(
         self, node: paramiko.Transport, apiserver: Serve, endpoints: Endpoints
     ) -> None:
-        a, b = endpoints(apiserver, apiserver)
-        seen = proof(node, [a, b], [Endpoint("10.0.0.1", 6443)], PATIENT)
+        a, b, up = endpoints(apiserver, apiserver, apiserver)
+        seen = proof(node, [a, b], [up], PATIENT)
         assert (seen.state, seen.text) == ("ok", f"an apiserver answers through {a} and {b}")
 
     @pytest.mark.parametrize(
@@ -204,21 +204,54 @@ class TestProof:
     )
     def test_useless_apiservers_swallow_tries(
         self,
+        sshd: Sshd,
         node: paramiko.Transport,
         apiserver: Serve,
         endpoints: Endpoints,
         useless: Sequence[Serve],
         timeout: float,
     ) -> None:
-        (listener,) = endpoints(in_turn(*useless, apiserver))
-        assert proof(node, [listener], unreachable(2), timeout).state == "ok"
+        listener, *up = endpoints(in_turn(*useless, apiserver), *[apiserver] * (len(useless) + 1))
+        assert proof(node, [listener], up, timeout).state == "ok"
+        assert tries(sshd, listener) == len(up)
+
+    def test_tries_are_made_at_once(
+        self, node: paramiko.Transport, apiserver: Serve, endpoints: Endpoints
+    ) -> None:
+        """New connections, of which the proxy gives each to another apiserver."""
+        all_of_them = threading.Barrier(3)
+
+        def together(connection: socket.socket) -> None:
+            all_of_them.wait(PATIENT)
+            apiserver(connection)
+
+        listener, *up = endpoints(together, *[apiserver] * 3)
+        assert proof(node, [listener], up, PATIENT).state == "ok"
 
     def test_no_more_tries_than_that(
         self, sshd: Sshd, node: paramiko.Transport, endpoints: Endpoints
     ) -> None:
         (listener,) = endpoints(closes)
-        proof(node, [listener], unreachable(1), PATIENT, behind=2)  # a name with two addresses
-        assert sshd.asked.count((listener.host, listener.port)) == 3
+        proof(node, [listener], unreachable(3), PATIENT)
+        assert tries(sshd, listener) == 3
+
+    def test_an_apiserver_that_is_silent_beside_others_is_named(
+        self, node: paramiko.Transport, apiserver: Serve, endpoints: Endpoints
+    ) -> None:
+        listener, up, closed, hung = endpoints(apiserver, apiserver, None, hangs)
+        seen = proof(node, [listener], [closed, up, hung], 2)
+        assert (seen.state, seen.text) == (
+            "warning",
+            f"an apiserver answers through {listener}, but {closed} refused the connection; "
+            f"{hung} did not answer within 2 s",
+        )
+
+    def test_one_that_must_not_be_tried_is_not(
+        self, sshd: Sshd, node: paramiko.Transport, apiserver: Serve, endpoints: Endpoints
+    ) -> None:
+        (listener,) = endpoints(apiserver)
+        sshd.forwarding = lambda address: PROHIBITED if address[0] == "10.0.0.1" else None
+        assert proof(node, [listener], unreachable(1), PATIENT).state == "ok"
 
     def test_no_apiserver_anywhere_is_a_warning(self, node: paramiko.Transport, endpoints: Endpoints) -> None:
         listener, closed, hung, closing = endpoints(closes, None, hangs, closes)
@@ -252,15 +285,26 @@ class TestProof:
     ) -> None:
         """Balancing is a matter of luck, and going back for bad luck would do harm."""
         listener, hung, up = endpoints(in_turn(*[hangs] * 5, apiserver), hangs, apiserver)
-        assert proof(node, [listener], [hung, up], 0.5).state == "ok"
-        assert sshd.asked.count((listener.host, listener.port)) == 6
+        seen = proof(node, [listener], [hung, up], 0.5)
+        assert (seen.state, seen.text) == (
+            "warning",
+            f"an apiserver answers through {listener}, but {hung} did not answer within 0.5 s",
+        )
+        assert tries(sshd, listener) == 2 + 6
+
+    def test_one_that_answers_late_is_looked_at_again(
+        self, sshd: Sshd, node: paramiko.Transport, apiserver: Serve, endpoints: Endpoints
+    ) -> None:
+        listener, up = endpoints(in_turn(hangs, apiserver), apiserver)
+        assert proof(node, [listener], [up], 0.5).state == "ok"
+        assert tries(sshd, listener) == 1 + 3
 
     def test_but_not_without_end(
         self, sshd: Sshd, node: paramiko.Transport, apiserver: Serve, endpoints: Endpoints
     ) -> None:
         listener, hung, up = endpoints(hangs, hangs, apiserver)
-        assert proof(node, [listener], [hung, up], 0.3).state == "failed"
-        assert sshd.asked.count((listener.host, listener.port)) == 3 + 9
+        assert proof(node, [listener], [hung, up], 0.5).state == "failed"
+        assert tries(sshd, listener) == 2 + 6
 
     def test_so_does_another_listener(
         self, node: paramiko.Transport, apiserver: Serve, endpoints: Endpoints
@@ -274,10 +318,12 @@ class TestProof:
 
     def test_forwarding_forbidden(self, sshd: Sshd, node: paramiko.Transport) -> None:
         sshd.forwarding = lambda address: PROHIBITED
-        seen = proof(node, [Endpoint("127.0.0.1", 8443)], unreachable(1), PATIENT)
+        listener = Endpoint("127.0.0.1", 8443)
         text = "not tried: sshd there forbids forwarding (AllowTcpForwarding)"
-        assert (seen.state, seen.text) == ("warning", text)
-        assert len(sshd.asked) == 1
+        for before in (False, True):
+            seen = proof(node, [listener], unreachable(1), PATIENT, answered=before)
+            assert (seen.state, seen.text) == ("warning", text)
+        assert tries(sshd, listener) == 2
 
     def test_forwarding_to_apiservers_forbidden(
         self, sshd: Sshd, node: paramiko.Transport, endpoints: Endpoints
@@ -291,15 +337,98 @@ class TestProof:
             "not known whether one does directly: sshd there forbids forwarding (PermitOpen)",
         )
 
+    def test_what_answered_before_and_does_not_now_is_a_failure(
+        self, sshd: Sshd, node: paramiko.Transport, endpoints: Endpoints
+    ) -> None:
+        """Whatever the apiservers themselves do: a change must not take a node's way."""
+        listener, closed = endpoints(closes, None)
+        seen = proof(node, [listener], [closed], PATIENT, answered=True)
+        assert (seen.state, seen.text) == (
+            "failed",
+            f"no apiserver answers through {listener} (accepted the connection and closed it before TLS), "
+            f"though one answered before; directly: {closed} refused the connection",
+        )
+        assert tries(sshd, listener) == 1 + 3
+
+    def test_so_it_is_where_the_apiservers_must_not_be_tried(
+        self, sshd: Sshd, node: paramiko.Transport, endpoints: Endpoints
+    ) -> None:
+        (listener,) = endpoints(None)
+        sshd.forwarding = lambda address: PROHIBITED if address[0] == "10.0.0.1" else None
+        seen = proof(node, [listener], unreachable(1), PATIENT, answered=True)
+        assert (seen.state, seen.text) == (
+            "failed",
+            f"no apiserver answers through {listener} (refused the connection), though one answered before; "
+            "directly: 10.0.0.1:6443 sshd there forbids forwarding",
+        )
+
+    def test_what_answered_before_and_does_again_is_well(
+        self, node: paramiko.Transport, apiserver: Serve, endpoints: Endpoints
+    ) -> None:
+        always, late, up = endpoints(apiserver, in_turn(closes, apiserver), apiserver)
+        for listener in (always, late):
+            assert proof(node, [listener], [up], PATIENT, answered=True).state == "ok"
+
     def test_what_listens_nowhere_leads_nowhere(self, sshd: Sshd, node: paramiko.Transport) -> None:
         seen = proof(node, [], unreachable(1), PATIENT)
         assert (seen.state, seen.text, sshd.asked) == ("failed", "it listens nowhere", [])
 
     def test_a_dead_connection_proves_nothing(self, node: paramiko.Transport) -> None:
         node.close()
-        seen = proof(node, [Endpoint("127.0.0.1", 8443)], unreachable(1), PATIENT)
         text = "no apiserver answers through 127.0.0.1:8443 (could not be tried: the SSH connection broke)"
-        assert (seen.state, seen.text) == ("failed", text)
+        for before in (False, True):
+            seen = proof(node, [Endpoint("127.0.0.1", 8443)], unreachable(1), PATIENT, answered=before)
+            assert (seen.state, seen.text) == ("failed", text)
+
+
+class TestAnswered:
+    """Whether a node has any way, before something is changed there."""
+
+    def test_through_one_of_its_listeners(
+        self, sshd: Sshd, node: paramiko.Transport, apiserver: Serve, endpoints: Endpoints
+    ) -> None:
+        closed, listener = endpoints(None, apiserver)
+        assert answered(node, [closed, listener], unreachable(2), PATIENT)
+        assert sshd.asked == [(closed.host, closed.port), (listener.host, listener.port)]
+
+    @pytest.mark.parametrize(("serve", "timeout"), [(None, PATIENT), (closes, PATIENT), (hangs, 2)])
+    def test_directly(
+        self,
+        node: paramiko.Transport,
+        apiserver: Serve,
+        endpoints: Endpoints,
+        serve: Serve | None,
+        timeout: float,
+    ) -> None:
+        """What has just been met through a listener says nothing of the other apiservers."""
+        listener, up = endpoints(serve, apiserver)
+        assert answered(node, [listener], [*unreachable(1), up], timeout)
+        assert answered(node, [], [up], PATIENT)
+
+    def test_in_no_way(self, node: paramiko.Transport, endpoints: Endpoints) -> None:
+        listener, closed, closing = endpoints(closes, None, closes)
+        assert not answered(node, [listener], [closed, closing, *unreachable(1)], PATIENT)
+        assert not answered(node, [listener], [], PATIENT)
+        assert not answered(node, [], [], PATIENT)
+
+    def test_what_must_not_be_tried_is_not_known_to_answer(
+        self, sshd: Sshd, node: paramiko.Transport, apiserver: Serve, endpoints: Endpoints
+    ) -> None:
+        sshd.forwarding = lambda address: PROHIBITED
+        listener, up = endpoints(apiserver, apiserver)
+        assert not answered(node, [listener], [up], PATIENT)
+
+    def test_through_a_dead_connection(
+        self, node: paramiko.Transport, apiserver: Serve, endpoints: Endpoints
+    ) -> None:
+        listener, up = endpoints(apiserver, apiserver)
+        node.close()
+        assert not answered(node, [listener], [up], PATIENT)
+
+
+def tries(sshd: Sshd, listener: Endpoint) -> int:
+    """How often sshd was asked for it."""
+    return sshd.asked.count((listener.host, listener.port))
 
 
 def unreachable(count: int) -> Sequence[Endpoint]:

@@ -1,7 +1,7 @@
 import pytest
 
 from tasks.core.config.address import Endpoint
-from tasks.core.config.rules import PINS, batch
+from tasks.core.config.rules import PINS, batch, seconds
 from tasks.core.config.settings import parse
 
 from .hosts_data import FILE, SUM, problems, with_keys
@@ -84,6 +84,14 @@ def test_a_prefix_of_the_proxys_own(prefix: str) -> None:
 @pytest.mark.parametrize("text", ["500ms", "3s", "1m30s", "10m", "24d", "1w2d3h4m5s6ms"])
 def test_durations_that_nginx_reads(text: str) -> None:
     assert parse(with_keys(proxy__connect_timeout=text), FILE).proxy.connect_timeout == text
+
+
+@pytest.mark.parametrize(
+    ("text", "length"),
+    [("500ms", 0.5), ("3s", 3), ("1m30s", 90), ("24d", 2073600), ("1w2d3h4m5s6ms", 788645.006), ("", 0)],
+)
+def test_how_long_they_are(text: str, length: float) -> None:
+    assert seconds(text) == pytest.approx(length)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from io import StringIO
 from pathlib import Path
@@ -22,6 +23,7 @@ SOMEBODY = Endpoint("192.0.2.9", 443)
 TABLE = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n"
 ESTABLISHED, SYN_SENT, FIN_WAIT2, CLOSE_WAIT, LISTEN = "01", "02", "05", "08", "0A"
 LISTENER = Endpoint("127.0.0.1", 8443)
+SLICE = f"/system.slice/{commands.UNIT}"
 
 
 def seen(*counts: int, others: int = 0) -> Sessions:
@@ -31,16 +33,24 @@ def seen(*counts: int, others: int = 0) -> Sessions:
 
 
 class Proc:
-    """A /proc with processes and sockets, for the script to read."""
+    """A /proc with processes and sockets, for the script to read, and what systemd says of the unit."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
         self.inode = 1000
         self.tables: dict[str, list[str]] = {"tcp": [], "tcp6": []}
         (root / "net").mkdir(parents=True)
+        (root / "systemctl").write_text(f'#!/bin/sh\n[ "$3" = ControlGroup ] && cat {root}/group\n')
+        (root / "systemctl").chmod(0o755)
+        self.control_group(SLICE)
+        self.process(1, "/init.scope")
+
+    def control_group(self, path: str) -> None:
+        """What systemd calls the unit's; "" if it does not run."""
+        (self.root / "group").write_text(f"ControlGroup={path}\n")
 
     def process(self, pid: int, cgroup: str) -> None:
-        (self.root / f"{pid}" / "fd").mkdir(parents=True)
+        (self.root / f"{pid}" / "fd").mkdir(parents=True, exist_ok=True)
         (self.root / f"{pid}" / "cgroup").write_text(f"1:name=systemd:{cgroup}\n0::{cgroup}\n")
 
     def socket(self, pid: int, local: Endpoint, remote: Endpoint, state: str = ESTABLISHED) -> None:
@@ -61,7 +71,10 @@ class Proc:
             "common", "sessions", prefix="/p", unit=commands.UNIT, unit_path="", ports=ports
         )
         text = commands.shell(common.replace("/proc/", f"{self.root}/").replace("cut -d/ -f3", self._pid()))
-        done = subprocess.run(["sh", "-c", text], capture_output=True, text=True, check=True)
+        path = f"{self.root}:{os.environ['PATH']}"
+        done = subprocess.run(
+            ["sh", "-c", text], env={**os.environ, "PATH": path}, capture_output=True, text=True, check=True
+        )
         assert done.stderr == ""
         return peers(done.stdout)
 
@@ -74,7 +87,7 @@ def proc(tmp_path: Path) -> Proc:
     """The service's master and two workers, one of them draining, and a stranger."""
     proc = Proc(tmp_path / "proc")
     for pid in (10, 11, 12):
-        proc.process(pid, f"/system.slice/{commands.UNIT}")
+        proc.process(pid, SLICE)
     proc.process(20, "/system.slice/other.service")
     proc.socket(10, LISTENER, Endpoint("0.0.0.0", 0), LISTEN)
     return proc
@@ -96,6 +109,42 @@ def test_what_somebody_else_has_does_not_count(proc: Proc) -> None:
     proc.socket(20, here(40000), A)
     proc.socket(0, here(40001), A, "06")  # TIME_WAIT: nobody's any more
     assert proc.counted() == {}
+
+
+@pytest.mark.parametrize(
+    ("first", "group", "where"),
+    [
+        ("/init.scope", SLICE, SLICE),
+        ("/", SLICE, SLICE),
+        # it does not run, and something of it does all the same
+        ("/init.scope", "", SLICE),
+        ("/", "", SLICE),
+        ("/init.scope", f"/own.slice/{commands.UNIT}", f"/own.slice/{commands.UNIT}"),
+        # a container that sees where it is: so does its systemd, and says so
+        ("/lxc/n1/init.scope", f"/lxc/n1{SLICE}", f"/lxc/n1{SLICE}"),
+        ("/lxc/n1", f"/lxc/n1{SLICE}", f"/lxc/n1{SLICE}"),
+        ("/lxc/n1/init.scope", "", f"/lxc/n1{SLICE}"),
+        (
+            r"/machine.slice/n\x2d1.scope/init.scope",
+            rf"/machine.slice/n\x2d1.scope{SLICE}",
+            rf"/machine.slice/n\x2d1.scope{SLICE}",
+        ),
+        (r"/machine.slice/n\x2d[1].scope", "", rf"/machine.slice/n\x2d[1].scope{SLICE}"),
+    ],
+)
+def test_which_processes_are_the_units(proc: Proc, first: str, group: str, where: str) -> None:
+    proc.process(1, first)
+    proc.control_group(group)
+    for pid in (10, 11, 12):
+        proc.process(pid, where)
+    # containers have units of the same name
+    for pid, elsewhere in enumerate(
+        (f"/machine.slice/c1{where}", f"{where}/sub", where.replace(".", "x")), 30
+    ):
+        proc.process(pid, elsewhere)
+        proc.socket(pid, here(40000 + pid), SOMEBODY)
+    proc.socket(11, here(40000), A)
+    assert proc.counted() == {A: 1}
 
 
 @pytest.mark.parametrize(

@@ -70,7 +70,8 @@ def see_ways(
     if not met[apiserver].ok:
         said = met[apiserver].text
         raise StepError(f"nothing was cut: {apiserver} is dead for this node already: it {said}")
-    proof = reach.proof(transport, settings.proxy.listen, settings.apiservers, _DIRECT)
+    answering = [endpoint for endpoint, seen in met.items() if seen.ok]
+    proof = reach.proof(transport, settings.proxy.listen, answering, _DIRECT)
     if proof.state != "ok":
         raise StepError(f"nothing was cut: the proxy does not work there now: {proof.text}")
 
