@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from tasks.core.config.settings import Endpoint, Proxy
 from tasks.core.remote.commands import UNIT_PATH
 from tasks.core.remote.facts import Facts, File, Folder, Holder, Process
+from tasks.core.remote.layout import folders
 from tasks.core.rollout.plan import (
     ACTIONS,
     ENABLE,
@@ -28,7 +29,7 @@ from tasks.core.rollout.plan import (
     plan,
     returning,
 )
-from tasks.core.rollout.release import BINARY, CONF, MODES, NAMES, UNIT, folders, name_of, paths
+from tasks.core.rollout.release import BINARY, CONF, MODES, NAMES, UNIT, name_of, paths
 
 from .strategies import thorough
 

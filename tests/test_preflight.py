@@ -11,8 +11,9 @@ import pytest
 
 from tasks.core.config.settings import Endpoint, Proxy, Settings
 from tasks.core.remote.facts import Facts, Holder
+from tasks.core.remote.layout import notes
 from tasks.core.rollout.plan import INSTALL, MODE, NOTHING, RESTART, Plan
-from tasks.core.rollout.preflight import in_the_way, notes, obstacles, taken
+from tasks.core.rollout.preflight import in_the_way, obstacles, taken
 from tasks.core.rollout.release import BINARY, CONF, NAMES, UNIT, Release, release
 
 PROXY = Proxy()

@@ -12,13 +12,13 @@ import pytest
 
 from tasks.core.config.settings import Proxy
 from tasks.core.remote.facts import Facts, File, Process
+from tasks.core.remote.layout import folders
 from tasks.core.rollout import release as releases
 from tasks.core.rollout.release import (
     BINARY,
     CONF,
     NAMES,
     UNIT,
-    folders,
     found,
     name_of,
     paths,
