@@ -17,7 +17,7 @@ test: .venv/ready
 # WALK=--keep-going goes on after what it found, WALK=--help has the rest
 SEED ?= 1
 walk: .venv/ready
-	.venv/bin/python -m tests.walk --seed '$(SEED)' $(if $(filter command line,$(origin SECONDS)),--seconds '$(SECONDS)') \
+	.venv/bin/python -m tests.walk --seed '$(SEED)' $(if $(SECONDS),--seconds '$(SECONDS)') \
 	  $(if $(RELEASE),--release '$(RELEASE)') $(if $(NODE),--node '$(NODE)') \
 	  $(if $(REPLAY),--replay '$(REPLAY)') $(if $(MOVES),--moves '$(MOVES)') $(WALK)
 

@@ -51,7 +51,7 @@ def test_what_is_broken_is_seen(walk: Walk) -> None:
         "edit-taken-and-undone": "those were met",
         "binary-644": "sbin/kube-nginx is f|644",
         "unit-edited": "the files are",
-        "unit-removed": "FragmentPath",
+        "unit-removed": "kube-nginx.service is nothing",
         "logs-700": "",
         "sbin-000": "sbin is d|0",
         "current-gone": "those of release  are",

@@ -96,6 +96,7 @@ SERVICE = {
     "edit-taken-and-undone": "[ ! -f $C ] || { cp -a $C /root/good; "
     "again $C 'sed -i 0,/max_fails=/{/max_fails=/d} '$C.walk; "
     "systemctl reload $S; sleep 0.3; mv -f /root/good $C; } || true",
+    "lock-folder": "rm -rf /run/kube-nginx.lock; mkdir -p /run/kube-nginx.lock/x",
     "leftovers": "mkdir -p $R/0123456789.part; : > $P/conf/.kube-nginx.conf.fresh; "
     ": > $P/sbin/.kube-nginx.part; : > /etc/systemd/system/.$S.fresh; true",
 }
@@ -113,7 +114,7 @@ WIPE = f"""\
 systemctl unmask {UNIT} 2>/dev/null; systemctl disable --now {UNIT} squatter holder 2>/dev/null
 {RESUMED}
 for pid in $(ps -eo pid=,args= | sed -n 's/^ *\\([0-9]*\\) nginx: .*/\\1/p'); do kill -KILL $pid; done
-rm -rf /opt/k8s /opt/proxies /data /root/aside /root/good /root/linked.conf /root/$S
+rm -rf /run/kube-nginx* /opt/k8s /opt/proxies /data /root/aside /root/good /root/linked.conf /root/$S
 rm -rf /etc/systemd/system/*kube-nginx* /etc/systemd/system/.kube-nginx* /etc/systemd/system/*.wants/{UNIT}
 systemctl daemon-reload; systemctl reset-failed 2>/dev/null
 userdel --force kube-nginx 2>/dev/null; userdel --force other 2>/dev/null; true

@@ -56,6 +56,8 @@ class Chooser:
             return f"api {next(name for name, state in world.servers.items() if state != 'up')} start"
         if not (world.spec.good and world.living(world.spec.servers)) and self.last.startswith("run deploy"):
             return self._set(rng)
+        if "prefix=" in self.last:
+            return "run deploy"
         if self.last.startswith(("set", "damage")) and rng.random() < 0.5:
             return "run deploy"
         kinds: dict[str, tuple[float, Callable[[random.Random], str]]] = {

@@ -31,9 +31,10 @@ class Rules:
     def __init__(self, world: World, eyes: Eyes) -> None:
         self.world, self.eyes = world, eyes
 
-    def told(self, ran: Ran) -> None:
+    def told(self, ran: Ran, calm: bool = True) -> None:
         """No fault of ours is shown, and every command ends."""
-        if "Traceback" in ran.text and not (ran.status in (-2, 1, 130) and "KeyboardInterrupt" in ran.text):
+        # Ctrl-C while Python is still importing is told by Python
+        if "Traceback" in ran.text and (calm or "KeyboardInterrupt" not in ran.text):
             raise BrokenError("no traceback in any output", ran.text[-3000:])
         for words in ("this is a fault of kube-nginx", "(the walk: no end after"):
             if words in ran.text:
@@ -169,14 +170,11 @@ class Rules:
         if strangers:
             yield f"a connection reached apiserver {sorted(strangers)}, which hosts.toml does not have"
         living = self.world.living(spec.servers)
-        if not living:
-            return
-        fair = spec.profile == "recommended"
-        if not fair and len(living) < len(spec.servers):  # hash may choose the one that hangs, always
+        if not self.world.fair:
             return
         deadline = time.monotonic() + FORGIVEN[spec.profile]
         met: dict[str, set[str]] = {at: set(now.met[at].answers) for at in now.serving}
-        every = living if fair and len(living) == len(spec.servers) else set()
+        every = living if spec.profile == "recommended" and len(living) == len(spec.servers) else set()
         while any(not met.get(at) or every - met[at] for at in self.world.listen):
             if time.monotonic() > deadline:
                 yield f"of apiservers {sorted(living)}, those were met: {met}; {describe(now)}"

@@ -40,7 +40,7 @@ class Promises:
 
     def hold(self, e: Ended) -> None:
         """Raises BrokenError if what the task promised is not so."""
-        self.rules.told(e.ran)
+        self.rules.told(e.ran, e.calm)
         own = f"_{e.name.replace('-', '_')}"
         if e.calm and e.ran.status not in (0, 1, *((3,) if "--exit-code" in e.task else ())):
             raise BrokenError(
@@ -69,7 +69,7 @@ class Promises:
         patience = 10.0 if e.calm else BY_ITSELF + 30
         now = self.rules.goes_on(e.before, why, () if e.calm else tuple(world.listen), patience)
         self.rules.of_one_release(e.before, now, why)
-        if e.calm and not e.hindered and world.spec.good and world.living(world.spec.servers):
+        if e.calm and not e.hindered and world.spec.good and world.fair:
             raise BrokenError(
                 "a deploy of a good hosts.toml, with an apiserver that lives, ends with 0",
                 f"{e.ran.text[-3000:]}\n{describe(now)}",
@@ -147,7 +147,7 @@ class Promises:
     _rollback = _restart
 
     def _runs_what_is_installed(self, e: Ended, why: str) -> None:
-        if "no release before" in e.ran.text or not e.calm:
+        if "no release before" in e.ran.text or not e.calm or e.before.elsewhere:
             self.rules.goes_on(e.before, why, seconds=BY_ITSELF)
             return
         now = self.eyes.look(8)

@@ -110,6 +110,11 @@ class Truth:
         return {name: tuple(self.sums.get(f"{folder}/{name}/{file}", "") for file in NAMES) for name in names}
 
     @property
+    def elsewhere(self) -> bool:
+        """Whether what runs has another prefix than the one that was looked at."""
+        return any(p.is_master and f" -p {self.prefix}" not in p.title for p in self.processes)
+
+    @property
     def current(self) -> str:
         """The release that the node says it runs."""
         return "".join(self.parts["current"])
