@@ -79,6 +79,7 @@ class Walk:
             if (ran := self.world.fab("build")).status:
                 raise LabError(f"nginx {version} cannot be built: {ran.text[-500:]}")
         self.world.spec = Spec()
+        self.world.write()
 
     def begin_anew(self) -> None:
         """Has a node that had nothing get the first deploy of a walk."""
