@@ -12,13 +12,13 @@ from .core.config import render as rendering
 from .core.config import servers
 from .core.nginx import store
 from .core.remote import commands
-from .core.remote.facts import Facts
+from .core.remote.facts import Facts, Folder
 from .core.remote.fleet import settings_of
 from .core.remote.node import Node
 from .core.report import Outcome
 from .core.rollout.deployment import Releases
-from .core.rollout.preflight import masked, refuse, unresolved
-from .core.rollout.release import BINARY
+from .core.rollout.preflight import in_the_way, masked, refuse, unresolved
+from .core.rollout.release import BINARY, folders
 from .core.run import FLEET_HELP, Run, run, told
 
 
@@ -31,9 +31,9 @@ def mkdir(c: Context, limit: str | None = None, json: bool = False) -> None:
 
 def _mkdir(r: Run, node: Node) -> Outcome:
     facts, proxy = node.survey(r.settings.proxy), r.settings.proxy
-    owner = facts.user_id if proxy.user else facts.directories.get("logs")
-    there = set(facts.directories) == {"conf", "logs", "sbin"}
-    if there and owner and facts.directories["logs"] == owner:
+    refuse(in_the_way(facts))
+    wanted = {path: Folder(owner, "755") for path, owner in folders(proxy, facts.user_id).items()}
+    if dict(facts.directories) == wanted:
         return Outcome("ok", proxy.prefix)
     r.lock(node)
     node.sh(commands.mkdir(proxy))
@@ -51,6 +51,7 @@ def scp(c: Context, limit: str | None = None, json: bool = False) -> None:
 
 def _scp(r: Run, node: Node, releases: Releases) -> Outcome:
     facts = node.survey(r.settings.proxy)
+    refuse(in_the_way(facts))
     release = releases.for_node(facts)
     path = commands.binary_path(r.settings.proxy)
     r.lock(node)
@@ -69,6 +70,7 @@ def _conf(r: Run, node: Node) -> Outcome:
     settings = r.settings
     facts = node.survey(settings.proxy, servers.names(settings.apiservers))
     refuse(unresolved(settings, facts))
+    refuse(in_the_way(facts))
     text = rendering.conf(settings, facts.addresses)
     return _ship_text(r, node, facts, commands.conf_path(settings.proxy), text)
 
@@ -83,6 +85,7 @@ def unit(c: Context, limit: str | None = None, json: bool = False) -> None:
 def _unit(r: Run, node: Node) -> Outcome:
     facts = node.survey(r.settings.proxy)
     refuse(masked(facts))
+    refuse(in_the_way(facts))
     return _ship_text(r, node, facts, commands.UNIT_PATH, rendering.unit(r.settings))
 
 

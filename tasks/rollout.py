@@ -132,6 +132,6 @@ def _uninstall(r: Run, node: Node) -> Outcome:
         ended = node.sh(commands.uninstall(r.settings.proxy))
     finally:
         node.forget()
-    if "kn.kept=1" in ended.stdout.split():
-        return Outcome("warning", f"{r.settings.proxy.prefix} holds files that are not ours and stays")
+    if kept := ended.said("kept"):
+        return Outcome("warning", f"{kept} holds files that are not ours and stays")
     return Outcome("changed", "removed") if ended.changed else Outcome("ok", "nothing was there")

@@ -96,7 +96,9 @@ def _over_the_fleet(r: Run, action: str, rollout: Rollout, wait: int) -> None:
         refuse(taken(facts, r.settings.proxy))
         if action == "reload" and not facts.active:
             raise StepError(f"the service is {facts.state}, nothing to reload", hint=_start(facts))
-        return Activation(node, r.settings, rollout, r.me).carry_out(Order(action, f"{action}ed"))
+        return Activation(node, r.settings, rollout, r.me).carry_out(
+            Order(action, f"{action}ed", repair=False)
+        )
 
     rolling(r, action, work, r.alive, rollout, wait)
 

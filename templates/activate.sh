@@ -1,10 +1,11 @@
-# Puts a release in place and has kube-nginx run it; if that does not hold, puts back what was there.
+# Puts a release in place and has kube-nginx run it; if that does not hold, puts back what served.
 # It goes on to its end when nobody listens any more, so that no node stays half way.
 # Given: lock, holder; release ("": the files stay as they are); previous (what `fab rollback` is to go to; "-":
-# to what is there now); action (enable, reload, upgrade, restart or stop); boot (1, 0 or "": whether it is to
-# start at boot); listen and listened (addresses as /proc/net/tcp writes them, after and before); strays (PIDs
-# that have the port); was_active and was_enabled ("": as they are now); timeout, settle (hundredths of a
-# second); keep (how many releases). Ends with 75 if nothing was begun.
+# to what served until now); action (mode, enable, reload, upgrade, restart or stop); repair (1: user, folders and
+# modes are put right, too); boot (1, 0 or "": whether it is to start at boot); listen and listened (addresses as
+# /proc/net/tcp writes them, after and before); strays (PIDs that have the port); served (the release that the
+# processes have loaded, "" if that is not known); was_active and was_enabled ("": as they are now); timeout,
+# settle (hundredths of a second); keep (how many releases). Ends with 75 if nothing was begun.
 trap '' HUP INT TERM PIPE
 exec 8<>"$lock.action"
 flock -n 8 || { echo 'another activation is under way on the node' >&2; exit 75; }
@@ -23,11 +24,21 @@ name_of() {
     printf '%s %s\n' "$name" "$(sum "$([ -n "$1" ] && echo "$1/$name" || live "$name")")"
   done | sha256sum | cut -c1-10
 }
+is_whole() { [ -n "$1" ] && [ "$(name_of "$releases/$1")" = "$1" ]; }
+is_complete() {
+  is_whole "$1" || return
+  for name in $names; do [ -f "$releases/$1/$name" ] || return; done
+}
 copy() {
   dd if="$1" of="$2" bs=1M conv=fsync 2>/dev/null && chmod --reference="$1" "$2" && chown --reference="$1" "$2"
 }
+# over whatever is there: a link, or an empty folder
+over() {
+  [ ! -d "$2" ] || [ -L "$2" ] || rmdir "$2" || return
+  mv -fT "$1" "$2"
+}
 keep_live() {
-  [ "$(name_of "$releases/$before")" = "$before" ] && [ -d "$releases/$before" ] && return
+  is_whole "$before" && [ -d "$releases/$before" ] && return
   rm -rf "${releases:?}/$before" "$releases/$before.part"
   mkdir -p "$releases/$before.part" || return
   for name in $names; do
@@ -38,7 +49,7 @@ keep_live() {
 fresh_of() { echo "$(dirname "$(live "$1")")/.$1.fresh"; }
 # all of a release or nothing: what can fail for want of room comes first
 put() {
-  [ "$(name_of "$releases/$1")" = "$1" ] || { why="the release $1 is damaged on the node"; return 1; }
+  is_whole "$1" || { why="the release $1 is damaged on the node"; return 1; }
   for name in $names; do rm -f "$(fresh_of "$name")"; done # of one that failed half way
   for name in $names; do
     [ ! -f "$releases/$1/$name" ] || same "$releases/$1/$name" "$(live "$name")" ||
@@ -46,25 +57,40 @@ put() {
   done
   for name in $names; do
     if [ -f "$(fresh_of "$name")" ]; then
-      mv -f "$(fresh_of "$name")" "$(live "$name")" || return
+      over "$(fresh_of "$name")" "$(live "$name")" || return
     elif [ ! -f "$releases/$1/$name" ]; then
       [ "$(live "$name")" != "$unit_path" ] || systemctl disable "$unit" 2>/dev/null
       rm -f "$(live "$name")"
     fi
   done
 }
-point() { ln -sfn "$2" "$releases/.$1" && mv -fT "$releases/.$1" "$releases/$1"; }
+modes() {
+  for name in $names; do
+    file=$(live "$name") mode=644
+    [ "$name" != kube-nginx ] || mode=755
+    [ -f "$file" ] || continue
+    [ ! -L "$file" ] || { copy "$file" "$(fresh_of "$name")" && over "$(fresh_of "$name")" "$file"; } || return
+    [ "$(stat -c %a:%u "$file")" = "$mode:0" ] || { chown 0:0 "$file" && chmod "$mode" "$file"; } || return
+  done
+}
+point() {
+  ln -sfn "$2" "$releases/.$1" || return
+  [ ! -d "$releases/$1" ] || [ -L "$releases/$1" ] || rm -rf "${releases:?}/$1"
+  mv -fT "$releases/.$1" "$releases/$1"
+}
 
 # --- the service ---
 
 now() { read -r up _ < /proc/uptime; echo "${up%.*}${up#*.}"; }
-refresh() { [ "$(of_systemd NeedDaemonReload)" != yes ] || systemctl daemon-reload; }
-list() { echo $1; } # on one line
+refresh() { [ "$(of_systemd NeedDaemonReload)$(of_systemd LoadState)" = noloaded ] || systemctl daemon-reload; }
+# the binary that the unit starts, which after a change of prefix is not $binary
+program() { sed -n 's/^ExecStart=\([^ ]*\).*/\1/p' "$unit_path" 2>/dev/null | tail -n 1; }
 
-# whether the service does what it should; if not, $why says what is missing. The three are its arguments:
-# addresses that it must have, what its main process must not be, workers that do not count
-expected= unlike= stale=
-anew() { unlike=none stale=; }
+# whether the service does what it should; if not, $why says what is missing. The four are its arguments:
+# addresses that it must have, what its main process must not be, workers that do not count, and whether
+# processes of before may still accept connections
+expected= unlike= stale= beside=
+anew() { unlike=none stale= beside=; }
 anew
 holds() {
   why="the service is $(of_systemd ActiveState) ($(of_systemd SubState))"
@@ -72,12 +98,12 @@ holds() {
   pid=$(main)
   why="the process that was there goes on (PID $pid)"
   [ "$pid" != "$unlike" ] || return 1
-  why="it runs another file than $binary: $(readlink "/proc/$pid/exe" | clean)"
-  [ "$(sum "/proc/$pid/exe")" = "$(sum "$binary")" ] || return 1
+  why="it runs another file than $(program): $(readlink "/proc/$pid/exe" | clean)"
+  [ "$(sum "/proc/$pid/exe")" = "$(sum "$(program)")" ] || return 1
   why='nginx did not take the new configuration: no new worker has come'
   news=
   for worker in $(workers "$pid"); do
-    case " $stale " in *" $worker "*) ;; *) news=$worker ;; esac
+    case " $stale " in *" $worker "*) ;; *) news="$news $worker" ;; esac
   done
   [ -n "$news" ] || return 1
   own=" $(sockets "$pid")"
@@ -86,6 +112,10 @@ holds() {
     inode=$(listening | while read -r _ local _ _ _ _ _ _ _ inode _; do [ "$local" != "$address" ] || echo "$inode"; done)
     case $own in *" ${inode:-none} "*) ;; *) return 1 ;; esac
   done
+  # whatever is proven through the listener could be their doing
+  left=$([ -n "$beside" ] || list "$(accepting "$pid $news")")
+  why="what was there before still accepts connections (PID $left)"
+  [ -z "$left" ] || return 1
   why=
 }
 until_it_holds() {
@@ -118,16 +148,16 @@ boots() {
   [ "$(of_systemd UnitFileState)" = "$wanted" ] || systemctl "$verb" "$unit" >/dev/null 2>&1 ||
     { why="systemctl $verb failed"; return 1; }
 }
+# by a signal: nginx's own `-s reload` would believe its pid file, which others may have removed
 reload() {
-  unlike=none stale=$(list "$(workers "$(main)")")
-  systemctl reload "$unit" || { why='systemd could not reload it'; return 1; }
+  unlike=none stale=$(list "$(workers "$(main)")") beside=
+  kill -HUP "$(main)" 2>/dev/null || { why='the service does not run'; return 1; }
   until_it_holds "$1"
 }
 # the new master is seen to live before the old one is sent away; if it dies, the old one has gone on
 upgrade() {
-  old=$(main) unlike=$old stale=
+  old=$(main) unlike=$old stale= beside=may
   [ "${old:-0}" -gt 0 ] || { why='the service does not run'; return 1; }
-  handed_over=$prefix/logs/nginx.pid.oldbin
   # while the master before it still lives, for the sessions that it had, nginx ignores USR2
   until ! in_unit "$(parent "$old")"; do
     [ "$(now)" -lt "$1" ] || { why='the process before the last upgrade still has sessions'; return 1; }
@@ -137,7 +167,9 @@ upgrade() {
   kill -USR2 "$old" || { why='the main process is gone'; return 1; }
   if takes_over "$until" && settles "$until"; then
     kill -QUIT "$old"
-    return 0
+    beside=
+    until_it_holds "$until"
+    return
   fi
   why="the new binary did not take over: $why"
   send_away TERM 500 || send_away KILL 200
@@ -145,9 +177,9 @@ upgrade() {
 }
 takes_over() {
   soon=$(($(now) + 200))
-  until [ -e "$handed_over" ] || [ "$(now)" -gt "$soon" ]; do sleep 0.02; done
+  until [ -e "$pid_file.oldbin" ] || [ "$(now)" -gt "$soon" ]; do sleep 0.02; done
   until holds; do # nginx takes its pid file back as soon as the new master has died
-    [ -e "$handed_over" ] || { why='its process ended'; return 1; }
+    [ -e "$pid_file.oldbin" ] || { why='its process ended'; return 1; }
     [ "$(now)" -lt "$1" ] || return 1
     sleep 0.05
   done
@@ -166,31 +198,106 @@ send_away() {
   done
 }
 restart() {
-  unlike=$(main) stale=
+  unlike=$(main) stale= beside=
   refresh
   systemctl reset-failed "$unit" 2>/dev/null
   for pid in $strays; do
-    case $(readlink "/proc/$pid/exe") in
-      "$binary" | "$binary (deleted)") in_unit "$pid" || kill -TERM "$pid" ;;
-    esac
+    ! is_ours "$pid" || in_unit "$pid" || kill -TERM "$pid"
   done
   timeout "$((timeout / 100))" systemctl restart "$unit" || { why='the service did not start'; return 1; }
   settles "$1"
 }
 stop() { systemctl stop "$unit" 2>/dev/null; systemctl reset-failed "$unit" 2>/dev/null; }
 
-record() {
+# --- what it needs besides ---
+
+# of several masters, one that an upgrade by hand, or one that was cut off, has left goes on with what it once read
+alone() {
   pid=$(main)
-  printf 'main=%s\nconf=%s\nunit=%s\n' "$(cat /proc/sys/kernel/random/boot_id):$pid:$(started "$pid")" \
-    "$(sum "$prefix/conf/kube-nginx.conf")" "$(sum "$unit_path")" > "$releases/.running" &&
-    mv -f "$releases/.running" "$releases/running"
+  [ "${pid:-0}" -gt 0 ] || return 0
+  for process in $(of_unit); do ! is_stopped "$process" || kill -CONT "$process"; done
+  soon=$(($(now) + 500))
+  while left=$(list "$(accepting "$(list "$pid" $(workers "$pid"))")") && [ -n "$left" ]; do
+    kill -QUIT $left 2>/dev/null
+    [ "$(now)" -lt "$soon" ] || { why="a process beside the main one does not end (PID $left)"; return 1; }
+    sleep 0.1
+  done
+}
+# written by the service's user, who may write there anyway: root follows no link that they left
+pid_right() {
+  pid=$(main)
+  [ "${pid:-0}" -eq 0 ] || [ "$(recorded_pid)" = "$pid" ] ||
+    as "$(stat -c %U "/proc/$pid")" sh -c 'rm -rf "$0" && echo "$1" > "$0"' "$pid_file" "$pid"
+}
+needs() {
+  owner=$(user_of "$unit_path")
+  why="the user $owner could not be made"
+  account "$owner" || return
+  why='folders and modes could not be put right'
+  folders "$owner" && logs_for "$owner" && modes && pid_right && refresh && alone
+}
+# what is about to run is tested before anything is stopped
+tested() {
+  case $action in reload | upgrade | restart) ;; *) return 0 ;; esac
+  if [ -n "$release" ]; then
+    why="the release $release is damaged on the node"
+    is_whole "$release" || return
+    why='the folders could not be made'
+    account "$(user_of "$releases/$release/$unit")" && folders "$(user_of "$releases/$release/$unit")" || return
+    why='nginx refuses the release there'
+    passes "$releases/$release"
+  else
+    [ -z "$repair" ] || needs || return
+    refresh
+    why="systemd cannot load the unit: $(of_systemd LoadState)"
+    [ "$(of_systemd LoadState)" = loaded ] || return
+    why='nginx refuses the files that are there'
+    passes_live && { [ "$action" = reload ] || before_start; }
+  fi
+}
+passes_live() {
+  part=$releases/live.part
+  rm -rf "$part"
+  mkdir -p "$part" || return
+  for name in $names; do ln -s "$(live "$name")" "$part/$name"; done
+  # in place of the folders it sees no more than what the service's user does
+  as "$(user_of "$unit_path")" test -x "$binary" -a -r "$prefix/conf/kube-nginx.conf" -a -w "$prefix/logs" ||
+    { echo "$(user_of "$unit_path") may not run $binary, read its configuration, or write to $prefix/logs" >&2; false; } &&
+    passes "$part"
+  passed=$?
+  rm -rf "$part"
+  return "$passed"
+}
+# whatever else the unit has run before the service starts, by drop-ins, say
+before_start() {
+  why='what the unit runs before its start fails'
+  systemctl show -p ExecStartPre "$unit" | sed -n 's/.*argv\[\]=\(.*\) ; ignore_errors=no .*/\1/p' |
+    while read -r line; do
+      case $line in "$binary "*' -t') continue ;; esac
+      as "$(user_of "$unit_path")" $line >&2 || exit 1
+    done
+}
+
+# --- what is noted when it is over ---
+
+identity() { echo "$(cat /proc/sys/kernel/random/boot_id):$1:$(started "$1")"; }
+record() {
+  pid=$(main) conf=$prefix/conf/kube-nginx.conf
+  of_workers=$(for worker in $(workers "$pid"); do echo "$worker:$(started "$worker")"; done)
+  printf '%s\n' "main=$(identity "$pid")" "conf=$(sum "$conf")" "unit=$(sum "$unit_path")" \
+    "changed=$(stat -c %.9Z "$conf")" "workers=$(list "$of_workers")" > "$releases/.running" &&
+    mv -fT "$releases/.running" "$releases/running"
 }
 done_with() {
   if [ -n "$release" ]; then
     touch "$releases/$release"
     point current "$release"
     case $previous in
-      -) [ "$before" = "$release" ] || [ ! -f "$releases/$before/kube-nginx" ] || point previous "$before" ;;
+      -)
+        for one in "$served" "$before"; do
+          [ "$one" != "$release" ] && is_complete "$one" && point previous "$one" && break
+        done
+        ;;
       '') rm -f "$releases/previous" ;;
       *) point previous "$previous" ;;
     esac
@@ -206,6 +313,7 @@ done_with() {
 forth() {
   why='the files could not be put in place'
   [ -z "$release" ] || { keep_live && put "$release"; } || return 1
+  [ -z "$repair" ] || needs || return 1
   expected=$listen
   deadline=$(($(now) + timeout))
   case $action in
@@ -226,36 +334,50 @@ as_before() {
   anew
   holds && [ "$(main)" = "$first" ] && { [ "$action" != reload ] || [ "$(list "$(workers "$first")")" = "$first_workers" ]; }
 }
-back() {
-  if [ -n "$release" ] && [ "$(name_of '')" != "$before" ] && ! put "$before"; then
-    say result lost
-    say still "$why"
-    return
-  fi
+back_to() {
+  [ "$(name_of '')" = "$1" ] || put "$1" || return
   [ "$was_enabled" = 1 ] || systemctl disable "$unit" >/dev/null 2>&1
   refresh
+  needs || return
+  expected=$listened settle=0
+  deadline=$(($(now) + timeout))
+  as_before && return
+  passes_live 2>/dev/null || { why='nginx refuses it'; return 1; }
+  { [ "$action" = reload ] && [ "$(main)" = "$first" ] && reload "$deadline"; } || restart "$deadline" || return
+  anew
+  holds
+}
+back() {
   if [ "$was_active" != 1 ]; then
+    if [ -n "$release" ] && [ "$(name_of '')" != "$before" ] && ! put "$before"; then
+      say still "$why"
+      say result lost
+      return
+    fi
+    [ "$was_enabled" = 1 ] || systemctl disable "$unit" >/dev/null 2>&1
+    refresh
     stop
     [ "$was_active" = 0 ] || systemctl --no-block start "$unit"
     say result "$was_active"
     return
   fi
-  expected=$listened settle=0
-  deadline=$(($(now) + timeout))
-  if ! as_before; then
-    if [ "$action" = reload ] && [ "$(main)" = "$first" ]; then reload "$deadline"; else restart "$deadline"; fi
-  fi
-  anew
-  if holds; then
+  # what served, or what was on disk if that is not known; in need, what was proven before
+  tried=
+  for one in "$served" "$before" "$proven"; do
+    case " $tried " in *" $one "*) continue ;; esac
+    tried="$tried $one"
+    is_complete "$one" && back_to "$one" || continue
     record
     say result back
-  else
-    say still "$why"
-    say result lost
-  fi
+    return
+  done
+  expected=$listened
+  if as_before; then say result back; return; fi
+  say still "$why"
+  say result lost
 }
 
-before=$(name_of '')
+before=$(name_of '') proven=$(readlink "$releases/current")
 if [ -z "$was_active" ]; then
   case $(of_systemd ActiveState) in
     active | reloading) was_active=1 ;;
@@ -268,6 +390,11 @@ fi
 say was_active "$was_active"
 say was_enabled "$was_enabled"
 say before "$before"
+if ! tested; then
+  say why "$why"
+  say result refused
+  exit 1
+fi
 first=$(main) first_workers=$(list "$(workers "$(main)")")
 if forth; then
   done_with
@@ -276,6 +403,9 @@ if forth; then
 fi
 say why "$why"
 journal
-[ -n "$release" ] || { say result failed; exit 1; }
+if [ -z "$release" ]; then
+  [ "$was_active" = 1 ] || { say result failed; exit 1; }
+  keep_live # what others have edited, and may be replaced now
+fi
 back
 exit 1

@@ -1,11 +1,45 @@
-# Makes the directories, and the service's own user where there is one. Given: user (may be empty).
-set -e
-if [ -n "$user" ] && ! id -u "$user" >/dev/null 2>&1; then
-  useradd --system --user-group --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin "$user"
-fi
-mkdir -p "$prefix/conf" "$prefix/logs" "$prefix/sbin"
-if [ -n "$user" ]; then
-  [ "$(stat -c %U "$prefix/logs")" = "$user" ] || chown "$user:$user" "$prefix/logs"
-  # an earlier service that ran as root has left its pid file and its log there
-  find "$prefix/logs" -mindepth 1 -maxdepth 1 -type f -links 1 ! -user "$user" -exec chown -h "$user:$user" {} +
-fi
+# What the service needs besides its files: its user, and the folders. Given: user (may be empty).
+
+# an account that was deleted while the service runs comes back with the number that the service goes by
+account() { # USER
+  [ -n "$1" ] && ! id -u "$1" >/dev/null 2>&1 || return 0
+  number=$(stat -c %u "/proc/$(main)" 2>/dev/null)
+  case $number in '' | 0) number='' ;; *) ! getent passwd "$number" >/dev/null || number='' ;; esac
+  useradd --system --user-group ${number:+--uid "$number"} --no-create-home --home-dir /nonexistent \
+    --shell /usr/sbin/nologin "$1"
+}
+# root's folders, which the service's user may read, and logs, which an earlier one may still write to
+folders() { # USER
+  mkdir -p "$prefix/conf" "$prefix/sbin" "$releases" || return
+  for folder in "$prefix" "$prefix/conf" "$prefix/sbin" "$releases"; do
+    case $(stat -Lc %u:%a "$folder") in 0:755 | 0:?755) ;; *) chown 0:0 "$folder" && chmod 755 "$folder" || return ;; esac
+  done
+  [ -d "$prefix/logs" ] || { mkdir "$prefix/logs" && logs_for "$1"; }
+}
+logs_for() { # USER
+  [ "$(stat -Lc %U "$prefix/logs")" = "${1:-root}" ] || chown "${1:-root}:${1:-root}" "$prefix/logs/" || return
+  case $(stat -Lc %a "$prefix/logs") in 755 | ?755) ;; *) chmod 755 "$prefix/logs/" || return ;; esac
+  # an earlier service that ran as somebody else has left its pid file and its log there
+  find "$prefix/logs/" -mindepth 1 -maxdepth 1 -type f -links 1 ! -user "${1:-root}" \
+    -exec chown -h "${1:-root}:${1:-root}" {} +
+}
+user_of() { sed -n 's/^User=//p' "$1" 2>/dev/null | tail -n 1; } # UNIT FILE
+
+as() { # USER COMMAND...
+  whom=$1
+  shift
+  if [ -n "$whom" ]; then runuser -u "$whom" -- "$@"; else "$@"; fi
+}
+# nginx -t of the files in a folder as the unit among them runs them, but with logs of its own: a test in those in
+# use would open the pid file, which is another user's while that still serves
+passes() { # FOLDER
+  trial=$releases/trial.part whom=$(user_of "$1/kube-nginx.service") options=
+  ! grep -q '^ExecStart=.* -e stderr' "$1/kube-nginx.service" || options='-e stderr'
+  rm -rf "$trial"
+  mkdir -p "$trial/logs" && sed "s|$prefix/logs/|$trial/logs/|" "$1/kube-nginx.conf" > "$trial/kube-nginx.conf" &&
+    chown "${whom:-root}" "$trial/logs" &&
+    as "$whom" "$1/kube-nginx" -t -q -c "$trial/kube-nginx.conf" -p "$trial" $options >&2
+  passed=$?
+  rm -rf "$trial"
+  return "$passed"
+}

@@ -3,7 +3,7 @@
 
 # what old workers still hold counts, too: whatever process is in the unit's cgroup
 sockets_of_all() {
-  for process in $(grep -ls "/$unit\$" /proc/[0-9]*/cgroup | cut -d/ -f3); do
+  for process in $(of_unit); do
     sockets "$process" | tr ' ' '\n'
   done | sort -u | sed -n 's/.$/& 0/p'
 }

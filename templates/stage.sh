@@ -1,8 +1,10 @@
 # Receives a release on standard input, checks it, and tests it as the user that it will run as.
 # Given: user (may be empty), release, parts (lines `NAME MODE SHA256 SIZE`, in the order in which they come;
-# SIZE 0: it is on the node already), options for nginx.
+# SIZE 0: it is on the node already).
 # Ends with 65 if other bytes arrived than were sent, with 67 if the test fails.
-mkdir -p "$releases"
+set -e
+account "$user"
+folders "$user"
 whole=1
 part=$releases/$release.part
 mkdir "$part"
@@ -30,11 +32,7 @@ if [ "$whole" = 0 ]; then
   rm -rf "$part"
   exit 65
 fi
-
-as_user=
-[ -z "$user" ] || as_user="runuser -u $user --"
-# the word splitting is meant: a user's name and nginx's options hold no blanks of their own
-if ! $as_user "$part/kube-nginx" -t -q -c "$part/kube-nginx.conf" -p "$prefix" $options >&2; then
+if ! passes "$part"; then
   rm -rf "$part"
   exit 67
 fi

@@ -12,17 +12,23 @@ while [ ! -d "$place" ]; do place=${place%/*}; place=${place:-/}; done
 say free "$(df -Pk "$place" | tail -n 1 | tr -s ' ' | cut -d' ' -f4)"
 say mount.prefix "$(findmnt -n -o OPTIONS -T "$place")"
 say mount.unit "$(findmnt -n -o OPTIONS -T "${unit_path%/*}")"
+say journal "$(cat /usr/lib/systemd/journald.conf.d/*.conf /etc/systemd/journald.conf /etc/systemd/journald.conf.d/*.conf \
+  2>/dev/null | sed -n 's/^[[:space:]]*Storage[[:space:]]*=[[:space:]]*//p' | tail -n 1)"
 
 # read, not run: whoever is the service's user may have put another program there
 version() { { grep -a -o 'nginx version: nginx/[0-9.]*' < "$1"; } 2>/dev/null | head -n 1; }
 installed=$(version "$binary") on_disk=
 say installed "$installed"
-for d in conf logs sbin; do
-  [ -d "$prefix/$d" ] && say "dir.$d" "$(stat -c %u "$prefix/$d")"
+for d in "$prefix" "$prefix/conf" "$prefix/logs" "$prefix/sbin" "$releases"; do
+  if [ -d "$d" ]; then say "dir.$d" "$(stat -Lc '%u %a' "$d")"; elif [ -e "$d" ] || [ -L "$d" ]; then say "instead.$d" 'no folder'; fi
 done
 for name in $names; do
   f=$(live "$name")
-  [ -f "$f" ] || continue
+  if [ ! -f "$f" ]; then
+    # an empty folder in its place is no loss
+    if [ -d "$f" ] && [ -n "$(ls -A "$f")" ]; then say "instead.$f" 'a folder that is not empty'; fi
+    continue
+  fi
   digest=$(sum "$f")
   say "file.$f" "$digest $(stat -c '%a %u %.9Z' "$f")"
   if [ "$f" = "$binary" ]; then on_disk=$digest; else say "text.$f" "$(base64 < "$f" | tr -d '\n')"; fi
@@ -42,12 +48,25 @@ done
 systemctl show -p "$properties" "$unit" | sed 's/^/kn.unit./'
 pid=$(main) own=' '
 if [ "${pid:-0}" -gt 0 ] && [ -d "/proc/$pid" ]; then
-  say pid "$pid"; say started "$(started "$pid")"
-  say exe "$(readlink "/proc/$pid/exe" | tr -d '\n' | tr '[:cntrl:]' '?')"
+  say pid "$pid"; say started "$(started "$pid")"; say owner "$(stat -c %u "/proc/$pid")"
+  # a way through links is another text for the same file
+  if is_ours "$pid"; then say exe "$binary"; else say exe "$(readlink "/proc/$pid/exe" | tr -d '\n' | tr '[:cntrl:]' '?')"; fi
   running_sum=$(sum "/proc/$pid/exe"); say running_sum "$running_sum"
   [ "$running_sum" = "$on_disk" ] || installed=$(version "/proc/$pid/exe")
   say running "$installed"
-  for worker in $(workers "$pid"); do say "worker.$worker" "$(started "$worker")"; done
+  mine=$(workers "$pid")
+  for worker in $mine; do say "worker.$worker" "$(started "$worker")"; done
+  for process in $(accepting "$(list "$pid" $mine)"); do say "beside.$process" 1; done
+  for process in $(of_unit); do ! is_stopped "$process" || say "stopped.$process" 1; done
+  [ "$(recorded_pid)" = "$pid" ] && say pid_file 1
+  # where the unit gives it a view of its own of logs, that goes with the folder
+  mounted=$(sed -n "s|^[0-9]* [0-9]* [^ ]* \([^ ]*\) $(readlink -f "$prefix/logs") .*|\1|p" "/proc/$pid/mountinfo" | tail -n 1)
+  case $mounted in
+    *//deleted) say detached 1 ;;
+    '')
+      ! grep -q '^ReadWritePaths=' "$unit_path" 2>/dev/null || # which an old systemd does not know
+        ! grep -q '^[^ ]* [^ ]* [^ ]* [^ ]* / ro[ ,]' "/proc/$pid/mountinfo" || say detached 1 ;;
+  esac
   own=" $(sockets "$pid")"
 fi
 
@@ -64,7 +83,7 @@ listening |
     # `systemctl stop` is good advice only if it ends nothing else
     [ "$(systemctl show -p MainPID "${where:-none.service}" | cut -d= -f2)" = "$holder" ] || where=
     # whoever has the port chooses these names, and may not write lines of this survey with them
-    exe=$(readlink "/proc/$holder/exe" | clean)
+    if is_ours "$holder"; then exe=$binary; else exe=$(readlink "/proc/$holder/exe" | clean); fi
     name=$(clean < "/proc/$holder/comm")
     say "listen.$local" "$holder ${where:--} ${exe:--} ${name:-unknown}"
   done

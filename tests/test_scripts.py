@@ -129,10 +129,11 @@ def place(shell: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place
 
 
 FOLDERS = {"conf", "logs", "sbin", "releases"}
+UNIT_TEXT = "[Service]\nExecStart=/x/sbin/kube-nginx -e stderr\n"
 
 
 def wanted(conf: str = "right\n") -> Release:
-    return release("1.30.6", "", NGINX, conf, "[Unit]\n")
+    return release("1.30.6", "", NGINX, conf, UNIT_TEXT)
 
 
 def staged(name: str) -> set[str]:
@@ -155,14 +156,13 @@ class TestStage:
             file = place.releases / what.name / name
             assert file.read_bytes() == what.contents[name]
             assert f"{file.stat().st_mode & 0o7777:o}" == MODES[name]
-        assert (
-            node.said == f"tested by {place.releases}/{what.name}.part/kube-nginx in {place.proxy.prefix}\n"
-        )
+        there = f"{place.releases}/{what.name}.part/kube-nginx"
+        assert node.said == f"tested by {there} in {place.releases}/trial.part\n"
         assert node.forgotten == 1
 
     def test_what_is_in_use_already_is_not_sent(self, place: Place) -> None:
         node, what = Local(), wanted()
-        facts = place.use({BINARY: NGINX, CONF: b"old", UNIT: b"[Unit]\n"})
+        facts = place.use({BINARY: NGINX, CONF: b"old", UNIT: UNIT_TEXT.encode()})
         place.files[BINARY].chmod(0o600)
         bring(place, what, node, facts)
         assert node.sent == [what.contents[CONF]]
@@ -411,7 +411,7 @@ class TestLock:
 # --- activate.sh, as far as it needs no systemd ---
 
 
-FILES, ALL_FUNCTIONS = "# --- the service ---", "before=$(name_of '')\nif"
+FILES, ALL_FUNCTIONS = "# --- the service ---", "before=$(name_of '')"
 
 
 def functions(
@@ -424,9 +424,10 @@ def functions(
     lock = place.unit.parent / "lock"
     lock.with_name("lock.lock").write_text("me since yesterday")
     names = dict.fromkeys(("release", "previous", "action", "strays", "boot", "listen", "listened"), "")
-    names |= {"was_active": "", "was_enabled": ""}
+    names |= {"was_active": "", "was_enabled": "", "served": "", "repair": ""}
     text = commands.on_node(
         place.proxy,
+        "prepare",
         "activate",
         **names | {"lock": lock, "holder": "me", "timeout": 100, "settle": 0, "keep": 3} | given,
     )
@@ -723,7 +724,8 @@ class TestDoneWith:
     def done(self, place: Place, **given: Any) -> set[str]:
         """Has r4 done with, where r3 was in use, and r0 is the oldest; what then is there."""
         assert self.FUNCTION
-        call = f"{self.FUNCTION[0]}\nrecord() {{ : > $releases/running; }}\nbefore=${{was:-r3}}; done_with"
+        stubs = "record() { : > $releases/running; }\nis_complete() { [ -f $releases/$1/kube-nginx ]; }"
+        call = f"{self.FUNCTION[0]}\n{stubs}\nbefore=${{was:-r3}}; done_with"
         names: dict[str, Any] = {"release": "r4", "previous": "-", "action": "reload"} | given
         done = functions(place, call, **names)
         assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
@@ -803,14 +805,36 @@ class TestMain:
             file = Path(place.proxy.prefix, "logs", "nginx.pid")
             file.parent.mkdir(parents=True)
             file.write_text(text)
-        stubs = "in_unit() { [ $1 = 77 ]; }; systemctl() { echo MainPID=5; }"
+        stubs = "is_master() { [ $1 = 77 ]; }; systemctl() { echo MainPID=5; }; children() { :; }"
         assert of_common(place, f"{stubs}; main") == f"{found}\n"
 
     def test_a_process_outside_of_the_unit_is_not(self, place: Place) -> None:
         file = Path(place.proxy.prefix, "logs", "nginx.pid")
         file.parent.mkdir(parents=True)
         file.write_text(f"{os.getpid()}\n")
-        assert of_common(place, "systemctl() { echo MainPID=5; }; main") == "5\n"
+        assert of_common(place, "systemctl() { echo MainPID=5; }; children() { :; }; main") == "5\n"
+
+    def test_a_worker_is_not(self, place: Place, tmp_path: Path) -> None:
+        file = Path(place.proxy.prefix, "logs", "nginx.pid")
+        file.parent.mkdir(parents=True)
+        with family(tmp_path, "nginx: worker process", "nginx: master process") as (parent, pids):
+            worker, master = pids
+            eventually(lambda: "worker" in named(worker) and "master" in named(master))
+            stubs = f"in_unit() {{ :; }}; systemctl() {{ echo MainPID={parent}; }}"
+            file.write_text(f"{worker}\n")
+            assert of_common(place, f"{stubs}; main") == f"{master}\n"
+
+    @pytest.mark.parametrize("kind", ["fifo", "link", "folder"])
+    def test_what_is_no_file_is_not_read(self, place: Place, kind: str) -> None:
+        file = Path(place.proxy.prefix, "logs", "nginx.pid")
+        file.parent.mkdir(parents=True)
+        if kind == "fifo":
+            os.mkfifo(file)
+        elif kind == "folder":
+            file.mkdir()
+        else:
+            file.symlink_to("/dev/zero")
+        assert of_common(place, "systemctl() { echo MainPID=5; }; children() { :; }; main") == "5\n"
 
 
 @contextmanager
@@ -920,10 +944,17 @@ class TestThereAndBack:
     """The whole of activate.sh, but for what it asks of systemd and of nginx."""
 
     STUBS = """
-        unit_is=active; systemctl() { echo "systemctl $*" >> "$lock.did"; }
-        of_systemd() { case $1 in ActiveState) echo $unit_is ;; UnitFileState) echo enabled ;; esac; }
+        unit_is=active; systemctl() { case $1 in show) ;; *) echo "systemctl $*" >> "$lock.did" ;; esac; }
+        of_systemd() {
+          case $1 in
+            ActiveState) echo $unit_is ;;
+            UnitFileState) echo enabled ;;
+            LoadState) echo loaded ;;
+            NeedDaemonReload) echo no ;;
+          esac
+        }
         main() { cat "$lock.main"; }; workers() { cat "$lock.workers"; }
-        holds() { :; }; journal() { :; }; boots() { :; }
+        holds() { :; }; journal() { :; }; boots() { :; }; needs() { :; }; passes() { :; }; passes_live() { :; }
         once() { [ ! -e "$lock.first" ] || { rm "$lock.first"; why=no; false; }; }
         restart() { echo restart >> "$lock.did"; echo 9 > "$lock.main"; once; }
         reload() { echo reload >> "$lock.did"; echo 99 > "$lock.workers"; once; }
@@ -976,7 +1007,7 @@ class TestThereAndBack:
         """Nothing is done to the service, which goes on."""
         (place.releases / names[1] / CONF).unlink()
         status, said, did = self.run(place, release=names[1], action=action)
-        assert (status, said["result"], did) == (1, "back", [])
+        assert (status, said["result"], did) == (1, "refused", [])
         assert said["why"] == f"the release {names[1]} is damaged on the node"
         assert in_use(place) == ALL
 
@@ -1001,9 +1032,40 @@ class TestThereAndBack:
         assert (status, said["result"], said["was_active"]) == (1, was, was)
         assert did == ["restart", *(f"systemctl {verb} kube-nginx.service" for verb in ends)]
 
-    def test_without_a_release_there_is_no_way_back(self, place: Place, names: tuple[str, str]) -> None:
-        status, said, did = self.run(place, ': > "$lock.first"', action="restart")
+    def test_without_a_release_it_goes_back_to_what_served(
+        self, place: Place, names: tuple[str, str]
+    ) -> None:
+        """What was edited and not loaded is kept, and not what it goes back to."""
+        served, _ = names
+        keep(place, served, ALL)
+        for name in NAMES:
+            (place.releases / served / name).chmod(int(MODES[name], 8))
+        place.files[CONF].write_bytes(b"edited")
+        status, said, did = self.run(place, ': > "$lock.first"', action="restart", served=served)
+        assert (status, said["result"], said["why"], did) == (1, "back", "no", ["restart"] * 2)
+        assert in_use(place) == ALL
+        assert (place.releases / said["before"] / CONF).read_bytes() == b"edited"
+
+    def test_what_did_not_run_before_and_does_not_start(self, place: Place, names: tuple[str, str]) -> None:
+        status, said, did = self.run(place, ': > "$lock.first"; unit_is=inactive', action="restart")
         assert (status, said["result"], said["why"], did) == (1, "failed", "no", ["restart"])
+
+    @pytest.mark.parametrize("action", ["reload", "upgrade", "restart"])
+    def test_what_nginx_refuses_is_not_begun(
+        self, place: Place, names: tuple[str, str], action: str
+    ) -> None:
+        stubs = "passes() { false; }; passes_live() { false; }"
+        for release in (names[1], ""):
+            status, said, did = self.run(place, stubs, release=release, action=action)
+            assert (status, said["result"], did, in_use(place)) == (1, "refused", [], ALL)
+
+    def test_the_last_way_back_is_what_was_proven(self, place: Place, names: tuple[str, str]) -> None:
+        proven = keep_whole(place, {**ALL, CONF: b"proven"})
+        (place.releases / "current").symlink_to(proven)
+        twice = ': > "$lock.first"; again=2; once() { why=no; again=$((again - 1)); [ $again -lt 0 ]; }'
+        status, said, did = self.run(place, twice, release=names[1], action="restart")
+        assert (status, said["result"], did) == (1, "back", ["restart"] * 3)
+        assert in_use(place)[CONF] == b"proven"
 
     def test_strays_served_clients(self, place: Place, names: tuple[str, str]) -> None:
         _, said, _ = self.run(place, "unit_is=failed", release=names[1], action="restart", strays="9")

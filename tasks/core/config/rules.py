@@ -135,11 +135,20 @@ def duration(text: str) -> str:
     """
     if not text or not (match := _DURATION.fullmatch(text)):
         raise ValueError("must be a time such as 3s, 500ms, 10m or 1m30s (w d h m s ms)")
-    parts = zip(match.groups(), _SECONDS.values(), strict=True)
-    seconds = sum(int(count or 0) * unit for count, unit in parts)
-    if not 0 < seconds <= _LONGEST:
+    if not 0 < _sum(match) <= _LONGEST:
         raise ValueError("must be longer than 0 and at most 24d")
     return text
+
+
+def seconds(text: str) -> float:
+    """How long a `duration` is."""
+    match = _DURATION.fullmatch(text)
+    return float(_sum(match)) if match else 0.0
+
+
+def _sum(match: re.Match[str]) -> float:
+    parts = zip(match.groups(), _SECONDS.values(), strict=True)
+    return sum(int(count or 0) * unit for count, unit in parts)
 
 
 def whole_seconds(text: str) -> str:

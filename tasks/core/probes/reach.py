@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from time import monotonic
 
@@ -11,7 +12,7 @@ import paramiko
 from ..config.address import Endpoint
 from .tunnel import FORBIDDEN, Tunnel, Unreached, each
 
-_MORE = 3
+_LONGER = 5.0  # seconds, of a try that is to tell a slow answer from none
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,58 +47,71 @@ def handshake(transport: paramiko.Transport, endpoint: Endpoint, timeout: float 
         return Reached(unreached.ok, unreached.text, monotonic() - began)
 
 
+def answered(
+    transport: paramiko.Transport,
+    listeners: Sequence[Endpoint],
+    apiservers: Sequence[Endpoint],
+    timeout: float = 3,
+) -> bool:
+    """Whether the node has a way to some apiserver: through one of its own `listeners`, or directly."""
+    if any(_through(transport, listener, 1, timeout).ok for listener in listeners):
+        return True
+    return any(reached.ok for reached in _directly(transport, apiservers, timeout).values())
+
+
 def proof(
     transport: paramiko.Transport,
     listeners: Sequence[Endpoint],
     apiservers: Sequence[Endpoint],
     timeout: float = 3,
-    behind: int | None = None,
+    answered: bool = False,
 ) -> Proof:
-    """Tries from the node whether each of `listeners` leads to an apiserver.
+    """Tries from the node whether each of `listeners` leads to one of `apiservers`, which are addresses.
 
-    A try takes at most `timeout` seconds; a listener gets one more of them than there are servers `behind`
-    it (None: as many as `apiservers`, of which a name may have several addresses), and three times as many
-    again where one apiserver answers directly and another hangs.
-    "failed" is what only the proxy can be blamed for. Where no apiserver answers directly either it is
-    a "warning", since a cluster may be built in that order; so it is where sshd forbids trying.
+    Each listener gets as many new connections at once as there are apiservers, of `timeout` seconds, and
+    those that answer directly are looked for beside it. Where none answers through a listener though one
+    does directly, or though one `answered` before, all is tried once more, for longer, and is then "failed".
+    Where nothing ever answered it is a "warning", since a cluster may be built in that order; so it is where
+    sshd forbids trying, and where an apiserver is silent beside others that answer.
     """
     if not listeners:
         return Proof("failed", "it listens nowhere")
-    tries = (behind or len(apiservers)) + 1
-    met = {listener: _through(transport, listener, tries, timeout) for listener in listeners}
-    if not (missed := _missed(met)):
-        return _reached(met)
+    met = {listener: _through(transport, listener, len(apiservers), timeout) for listener in listeners}
     direct = _directly(transport, apiservers, timeout)
-    if any(reached.ok for reached in direct.values()) and _hung(direct, timeout):
-        # with one of two hung, four tries in vain are no rarity, and going back for them would do harm
-        met |= {listener: _through(transport, listener, _MORE * tries, timeout) for listener in missed}
-        if not (missed := _missed(met)):
-            return _reached(met)
-    return _compared(transport, missed, met if any(reached.ok for reached in met.values()) else direct)
+    if _missed(met) and _could_answer(met, direct, answered):
+        # of a hung apiserver and a busy machine the first answers may be late, and going back would do harm
+        tries = max(2, 3 * len(apiservers))
+        met |= {listener: _through(transport, listener, tries, _LONGER) for listener in _missed(met)}
+    if missed := _missed(met):
+        return _compared(transport, missed, met if len(missed) < len(met) else direct, answered)
+    return _reached(met, direct)
 
 
 def _missed(met: Mapping[Endpoint, Reached]) -> dict[Endpoint, Reached]:
     return {listener: reached for listener, reached in met.items() if reached.ok is False}
 
 
-def _hung(direct: Mapping[Endpoint, Reached], timeout: float) -> bool:
-    """Whether some apiserver was silent for all of the time that it had."""
-    return any(reached.ok is False and reached.seconds >= timeout for reached in direct.values())
+def _could_answer(
+    met: Mapping[Endpoint, Reached], direct: Mapping[Endpoint, Reached], answered: bool
+) -> bool:
+    """Whether a second look may find what the first has missed."""
+    others = [*met.values(), *direct.values()]
+    return answered or any(reached.ok for reached in others)
 
 
-def _reached(met: Mapping[Endpoint, Reached]) -> Proof:
+def _reached(met: Mapping[Endpoint, Reached], direct: Mapping[Endpoint, Reached]) -> Proof:
     if any(reached.ok is None for reached in met.values()):
         return Proof("warning", f"not tried: {FORBIDDEN} (AllowTcpForwarding)")
-    return Proof("ok", f"an apiserver answers through {' and '.join(map(str, met))}")
+    text = f"an apiserver answers through {' and '.join(map(str, met))}"
+    silent = [f"{apiserver} {reached.text}" for apiserver, reached in _missed(direct).items()]
+    return Proof("warning", f"{text}, but {'; '.join(silent)}") if silent else Proof("ok", text)
 
 
 def _through(transport: paramiko.Transport, listener: Endpoint, tries: int, timeout: float) -> Reached:
-    # a hung apiserver still accepts, which is all that the proxy looks at, so it may swallow a try or two
-    for _ in range(tries):
-        reached = handshake(transport, listener, timeout)
-        if reached.ok is not False:
-            break
-    return reached
+    """The best of so many tries at once: a hung apiserver still accepts, and swallows those that it gets."""
+    with ThreadPoolExecutor(max(1, tries)) as pool:
+        found = list(pool.map(lambda _: handshake(transport, listener, timeout), range(max(1, tries))))
+    return next((reached for reached in found if reached.ok is not False), found[0])
 
 
 def _directly(
@@ -110,7 +124,10 @@ def _directly(
 
 
 def _compared(
-    transport: paramiko.Transport, missed: Mapping[Endpoint, Reached], others: Mapping[Endpoint, Reached]
+    transport: paramiko.Transport,
+    missed: Mapping[Endpoint, Reached],
+    others: Mapping[Endpoint, Reached],
+    answered: bool,
 ) -> Proof:
     """What it means that nothing answers through `missed`, seeing what the other ways met."""
     through = " and ".join(f"{listener} ({reached.text})" for listener, reached in missed.items())
@@ -121,6 +138,8 @@ def _compared(
     if not transport.is_active():
         return _failed(through)
     tried = "; ".join(f"{apiserver} {reached.text}" for apiserver, reached in others.items())
+    if answered:
+        return _failed(through, f", though one answered before; directly: {tried}")
     if any(reached.ok is None for reached in others.values()):
         unknown = f"not known whether one does directly: {FORBIDDEN} (PermitOpen)"
         return Proof("warning", f"no apiserver answers through {through}; {unknown}")

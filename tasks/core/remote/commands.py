@@ -16,7 +16,8 @@ _WHY = f"journalctl -u {UNIT} -n 8 --no-pager -o cat >&2"
 _PREAMBLE = "set -u; umask 022; LC_ALL=C; PATH=$PATH:/usr/sbin:/sbin; export LC_ALL PATH\n"
 _PROPERTIES = (
     "LoadState,UnitFileState,ActiveState,SubState,Result,MainPID,NRestarts,"
-    "ActiveEnterTimestamp,ActiveEnterTimestampMonotonic,NeedDaemonReload,DropInPaths"
+    "ActiveEnterTimestamp,ActiveEnterTimestampMonotonic,NeedDaemonReload,DropInPaths,"
+    "LimitNOFILE,LimitNOFILESoft"
 )
 
 
@@ -98,7 +99,7 @@ def drill(action: str, flows: str, record: str, tools: str = "", seconds: int = 
 
 def mkdir(proxy: Proxy) -> str:
     """The three directories, and the service's own user where there is one."""
-    return on_node(proxy, "prepare", user=proxy.user)
+    return on_node(proxy, "prepare", "mkdir", user=proxy.user)
 
 
 def tidy(proxy: Proxy) -> str:
@@ -124,7 +125,8 @@ def receive(destination: str, size: int, sha256: str, mode: str, owner: str = "0
         f'if [ "$sum" != {sha256} ]; then\n'
         f'  echo "the upload of $to arrived with sha256 $sum, not {sha256}" >&2\n'
         f"  df -hP {quote(folder)} >&2; exit 65\nfi\n"
-        f'set -e; chmod {mode} "$new"; {chown}mv -f "$new" "$to"'
+        f'set -e; chmod {mode} "$new"; {chown}[ ! -d "$to" ] || [ -L "$to" ] || rmdir "$to"\n'
+        'mv -fT "$new" "$to"'
     )
 
 
@@ -150,16 +152,4 @@ def journal(lines: int, follow: bool) -> str:
 
 def uninstall(proxy: Proxy) -> str:
     """Removes the unit and what was shipped; a file of somebody else's keeps its folder."""
-    prefix = quote(proxy.prefix)
-    return (
-        f"if [ ! -e {UNIT_PATH} ] && [ ! -d {prefix}/sbin ] && [ ! -d {prefix}/conf ]; then\n"
-        "  echo kn.changed=0; exit 0\nfi\n"
-        f"if [ -e {UNIT_PATH} ]; then\n"
-        f"  systemctl stop {UNIT} || exit; systemctl disable {UNIT} || exit\n"
-        f"  rm -f {UNIT_PATH} && systemctl daemon-reload || exit\n"
-        f"  systemctl reset-failed {UNIT} 2>/dev/null\nfi\n"
-        f"rm -f /etc/systemd/system/*.wants/{UNIT}\n"
-        f"rm -rf {prefix}/conf {prefix}/logs {prefix}/sbin {prefix}/releases || exit\n"
-        f"rmdir {prefix} 2>/dev/null || {{ [ ! -e {prefix} ] || echo kn.kept=1; }}\n"
-        "echo kn.changed=1"
-    )
+    return on_node(proxy, "uninstall")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from base64 import b64decode
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 from sys import byteorder
@@ -26,7 +26,19 @@ class File:
 
     def matches(self, sha256: str, mode: str) -> bool:
         """Whether it has this content and mode, and is root's."""
-        return (self.sha256, self.mode, self.owner) == (sha256, mode, "0")
+        return self.sha256 == sha256 and self.has(mode)
+
+    def has(self, mode: str) -> bool:
+        """Whether it has this mode, and is root's."""
+        return (self.mode, self.owner) == (mode, "0")
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """A folder on a node: `owner` a number, `mode` in octal, without setgid and the like."""
+
+    owner: str
+    mode: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +59,11 @@ class Holder:
 class Process:
     """The service's main process. Times are in seconds since the epoch, of the node's clock.
 
-    `identity` tells it from every other process since the node was installed.
+    `identity` tells it from every other process since the node was installed, as PID:TICKS tells each worker
+    in `worker_identities` from others since the boot. `owner` is the user's number. `beside` are processes of
+    the unit that accept connections and are neither it nor its workers, `stopped` those that a signal keeps
+    from running. `named` is whether its pid file names it, `detached` whether the service's own view of logs
+    has gone with the folder.
     """
 
     pid: int
@@ -57,21 +73,28 @@ class Process:
     started: float
     identity: str
     workers: Mapping[int, float] = field(default_factory=dict)
+    worker_identities: frozenset[str] = frozenset()
+    owner: str = "0"
+    beside: tuple[int, ...] = ()
+    stopped: tuple[int, ...] = ()
+    named: bool = True
+    detached: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
     """One node at one moment.
 
-    `files` and `texts` are by path, `unit` is systemd's view, `listening` maps each address that somebody
-    listens on to None (the service itself) or, for the wanted ports, to who it is. `kept` holds the
-    sha256 of each file of the releases `current` and `previous`, `recorded` what was last seen to be
-    taken, `leftovers` the files of a run that was cut off, or is under way. `free` is in bytes, `mounts`
-    holds mount options. `installed` is nginx's version in the binary on disk, "" if there is none.
-    `addresses` holds, of each name that the survey was asked for, what the node resolves it to: IP
-    addresses, or () if it does not resolve there; `resolver` is whether the node has the means to.
-    `clock` is by how many seconds the node's clock is ahead of this machine's (behind: less than 0), at
-    the least: what the round trip of the survey can explain is taken off.
+    `files`, `texts` and `directories` are by path, `instead` says what is in the place of one that is not
+    what it should be. `journal` is journald's Storage=, "" for its default. `unit` is systemd's view,
+    `listening` maps each address that somebody listens on to None (the service itself) or, for the wanted
+    ports, to who it is. `kept` holds the sha256 of each file of the releases `current` and `previous`,
+    `recorded` what was last seen to be taken, `leftovers` the files of a run that was cut off, or is under
+    way. `free` is in bytes, `mounts` holds mount options. `installed` is nginx's version in the binary on
+    disk, "" if there is none. `addresses` holds, of each name that the survey was asked for, what the node
+    resolves it to: IP addresses, or () if it does not resolve there; `resolver` is whether the node has the
+    means to. `clock` is by how many seconds the node's clock is ahead of this machine's (behind: less than
+    0), at the least: what the round trip of the survey can explain is taken off.
     """
 
     arch: str = ""
@@ -81,7 +104,9 @@ class Facts:
     libc: str = ""
     free: int = 0
     mounts: Mapping[str, str] = field(default_factory=dict)
-    directories: Mapping[str, str] = field(default_factory=dict)
+    directories: Mapping[str, Folder] = field(default_factory=dict)
+    instead: Mapping[str, str] = field(default_factory=dict)
+    journal: str = ""
     files: Mapping[str, File] = field(default_factory=dict)
     texts: Mapping[str, str] = field(default_factory=dict)
     releases: Mapping[str, str] = field(default_factory=dict)
@@ -111,6 +136,11 @@ class Facts:
     def masked(self) -> bool:
         """Whether somebody has forbidden the unit."""
         return self.unit.get("LoadState") == "masked"
+
+    @property
+    def loaded_unit(self) -> bool:
+        """Whether systemd knows the unit from its file."""
+        return self.unit.get("LoadState") == "loaded"
 
     @property
     def state(self) -> str:
@@ -155,16 +185,40 @@ class Facts:
     def took(self, path: str, what: str) -> bool:
         """Whether the running process has read the file at `path` as it is now.
 
-        `what` is the file's name in the record that every action of ours leaves: exact. For what others
-        did, the times of the process and of the file decide.
+        `what` is the file's name in the record that every action of ours leaves, "conf" or "unit". A file
+        that is as the record has it may have been another meanwhile, and read: what the workers have is known
+        only if the file or they are still the same. Without a record the times decide.
         """
         file, process = self.files.get(path), self.process
         if file is None or process is None:
             return False
-        if self.recorded.get("main") == process.identity and self.recorded.get(what) == file.sha256:
-            return True
+        if self._is_recorded and self.recorded.get(what) == file.sha256:
+            same = float(self.recorded.get("changed") or file.changed) == file.changed
+            return what == "unit" or same or self._has_recorded_workers
+        return process.started > file.changed
+
+    @property
+    def _is_recorded(self) -> bool:
+        return self.process is not None and self.recorded.get("main") == self.process.identity
+
+    @property
+    def _has_recorded_workers(self) -> bool:
+        """Whether those that run are those that took what was recorded."""
+        workers = self.process.worker_identities if self.process else frozenset()
+        return bool(workers) and workers <= set(self.recorded.get("workers", "").split())
+
+    def loaded(self, path: str, what: str) -> str:
+        """The sha256 of the file that the running process has read in place of `path`; "" if not known."""
+        file, process = self.files.get(path), self.process
+        if process is None:
+            return ""
+        if file and self.took(path, what):
+            return file.sha256
         starts = [process.started] if what == "unit" else [*process.workers.values()]
-        return bool(starts) and min(starts) > file.changed
+        by_hand = file is not None and bool(starts) and min(starts) > file.changed
+        if not self._is_recorded or (by_hand and what == "conf" and not self._has_recorded_workers):
+            return file.sha256 if file and by_hand else ""
+        return self.recorded.get(what, "")
 
 
 def _excludes(there: str, wanted: str) -> bool:
@@ -198,7 +252,9 @@ def parse(text: str, asked: float = 0.0, answered: float = 0.0) -> Facts:
         libc=values.get("libc", ""),
         free=int(values.get("free") or 0) * 1024,
         mounts=below("mount."),
-        directories=below("dir."),
+        directories={path: Folder(v[0], v[1][-3:]) for path, v in _pairs(below("dir."))},
+        instead=below("instead."),
+        journal=values.get("journal", ""),
         files={path: File(v[0], v[1], v[2], float(v[3])) for path, v in whole if len(v) == 4},
         texts={path: b64decode(v).decode(errors="replace") for path, v in below("text.").items()},
         releases=below("release."),
@@ -206,7 +262,7 @@ def parse(text: str, asked: float = 0.0, answered: float = 0.0) -> Facts:
         recorded=below("recorded."),
         leftovers=tuple(below("leftover.")),
         unit=below("unit."),
-        process=_process(values, below("worker.")) if values.get("pid") else None,
+        process=_process(values, below) if values.get("pid") else None,
         uptime=float(values.get("uptime") or 0),
         installed=_version(values.get("installed", "")),
         addresses={name: _addresses(found) for name, found in below("address.").items()},
@@ -216,7 +272,12 @@ def parse(text: str, asked: float = 0.0, answered: float = 0.0) -> Facts:
     )
 
 
-def _process(values: Mapping[str, str], workers: Mapping[str, str]) -> Process:
+def _pairs(values: Mapping[str, str]) -> Iterator[tuple[str, list[str]]]:
+    return ((key, text.split()) for key, text in values.items() if len(text.split()) == 2)
+
+
+def _process(values: Mapping[str, str], below: Callable[[str], Mapping[str, str]]) -> Process:
+    workers = below("worker.")
     booted = float(values["now"]) - float(values["uptime"])
 
     def wall(ticks: str) -> float:
@@ -230,6 +291,12 @@ def _process(values: Mapping[str, str], workers: Mapping[str, str]) -> Process:
         started=wall(values.get("started", "")),
         identity=f"{values.get('boot', '')}:{values['pid']}:{values.get('started', '')}",
         workers={int(pid): wall(ticks) for pid, ticks in workers.items() if ticks},
+        worker_identities=frozenset(f"{pid}:{ticks}" for pid, ticks in workers.items() if ticks),
+        owner=values.get("owner", ""),
+        beside=tuple(map(int, below("beside."))),
+        stopped=tuple(map(int, below("stopped."))),
+        named=values.get("pid_file") == "1",
+        detached=values.get("detached") == "1",
     )
 
 

@@ -6,10 +6,11 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from ..config import rules, servers
+from ..config import servers
 from ..config.settings import Endpoint, Rollout, Settings
 from ..errors import StepError
 from ..probes import reach
+from ..probes.drift import servers_of
 from ..remote import commands
 from ..remote.facts import PREVIOUS, Facts, as_kernel
 from ..remote.host import Ended
@@ -17,12 +18,13 @@ from ..remote.lock import LOCK
 from ..remote.node import Node
 from ..report import Outcome
 from .plan import RESTART, STOP, UPGRADE
-from .release import MODES, Release, found
+from .release import MODES, Release, found, serving
 
 ROLLED_BACK, FAILED = "rolled back", "failed"
 _UNKNOWN = (
     "the node finishes by itself, with the new release or the old one; see which: fab status --limit {nodes}"
 )
+_REFUSED = "correct it there, or bring what hosts.toml says: fab diff, fab deploy --limit {nodes}"
 _LOST = "; and what was there before does not come back: "
 _BEFORE = {
     "1": "",
@@ -51,7 +53,8 @@ class Order:
     `release` is put in place first ("": the files stay as they are). `previous` is what `fab rollback`
     goes to afterwards: "-" is what is there now, "" nothing. `boot` is "1" or "0" if it is to start at
     boot, or not. `was` overrides what the node finds of itself, when it goes back. `listen` is None for the
-    addresses of hosts.toml, which another release may not have.
+    addresses of hosts.toml, which another release may not have. `repair`: user, folders and modes are put
+    right, too.
     """
 
     action: str
@@ -62,6 +65,7 @@ class Order:
     boot: str = ""
     was: Mapping[str, str] = field(default_factory=dict)
     listen: tuple[Endpoint, ...] | None = None
+    repair: bool = True
 
 
 def stage(node: Node, release: Release, settings: Settings, facts: Facts) -> None:
@@ -79,17 +83,8 @@ def stage(node: Node, release: Release, settings: Settings, facts: Facts) -> Non
     parts = [
         f"{name} {MODES[name]} {release.sums[name]} {len(needed.get(name, b''))}" for name in release.contents
     ]
-    newer = rules.number(release.version) >= rules.ERROR_LOG_OPTION_SINCE
-    script = commands.on_node(
-        proxy,
-        "prepare",
-        "tidy",
-        "stage",
-        user=proxy.user,
-        release=release.name,
-        parts="\n".join(parts),
-        options="-e stderr" if newer else "",
-    )
+    names = "prepare", "tidy", "stage"
+    script = commands.on_node(proxy, *names, user=proxy.user, release=release.name, parts="\n".join(parts))
     try:
         node.feed(f"exec 3<&0\n{script}", b"".join(needed.values()))
     except StepError as error:
@@ -113,26 +108,39 @@ class Activation:
     def carry_out(self, order: Order) -> Outcome:
         """Does what `order` says, and proves that an apiserver is reached through it, or goes back."""
         facts = self.node.survey(self.settings.proxy)
+        answered = reach.answered(self.node.transport, _own(facts), self._known(facts))
         ended = self._run(order, facts)
         if ended.said("result") != "done":
             return _went_back(order, ended, self.settings)
-        proof = self._prove(order)
+        proof = self._prove(order, answered)
         if proof.state == "failed":
-            return self._go_back(order, facts, ended, proof.text) if order.release else _failed(proof.text)
+            return self._go_back(order, facts, ended, proof.text)
         state = "warning" if proof.state == "warning" else "changed"
         return Outcome(state, f"{order.result}, {proof.text}", {"result": order.result})
 
-    def _prove(self, order: Order) -> reach.Proof:
-        proxy, apiservers = self.settings.proxy, self.settings.apiservers
-        behind = len(servers.resolved(apiservers, self.addresses))
-        listen = proxy.listen if order.listen is None else _own(self.node.survey(proxy))
-        proof = reach.proof(self.node.transport, listen, apiservers, behind=behind)
+    def _known(self, facts: Facts) -> tuple[Endpoint, ...]:
+        """The apiservers of hosts.toml, and those of the configuration that is there."""
+        text = facts.texts.get(commands.conf_path(self.settings.proxy), "")
+        there, _ = servers_of(text)
+        return tuple(dict.fromkeys([*self._behind, *there]))
+
+    @property
+    def _behind(self) -> tuple[Endpoint, ...]:
+        return servers.resolved(self.settings.apiservers, self.addresses)
+
+    def _prove(self, order: Order, answered: bool) -> reach.Proof:
+        def look() -> reach.Proof:
+            return reach.proof(self.node.transport, listen, self._behind, answered=answered)
+
+        facts = self.node.survey(self.settings.proxy)
+        listen = self.settings.proxy.listen if order.listen is None else _own(facts)
+        proof = look()
         if proof.state == "ok":
             return proof
         connected = self.node.is_connected
         self._still_there(order)
         # what a broken connection kept from being seen is looked at again
-        return proof if connected else reach.proof(self.node.transport, listen, apiservers, behind=behind)
+        return proof if connected else look()
 
     def _still_there(self, order: Order) -> None:
         """A node that has gone away is not one that reaches no apiserver."""
@@ -147,6 +155,7 @@ class Activation:
         proxy, seconds = self.settings.proxy, self.rollout.timeout
         script = commands.on_node(
             proxy,
+            "prepare",
             "activate",
             lock=LOCK,
             holder=self.me,
@@ -156,6 +165,8 @@ class Activation:
             listen=_kernel(proxy.listen if order.listen is None else order.listen),
             listened=_kernel(_own(facts)),
             strays=" ".join(map(str, order.strays)),
+            served=serving(facts, proxy),
+            repair="1" if order.repair else "",
             boot=order.boot,
             was_active=order.was.get("was_active", ""),
             was_enabled=order.was.get("was_enabled", ""),
@@ -164,7 +175,7 @@ class Activation:
             keep=self.rollout.keep,
         )
         try:
-            ended = self.node.sh(commands.detached(script), timeout=4 * seconds + 30, check=False, tail=8)
+            ended = self.node.sh(commands.detached(script), timeout=6 * seconds + 60, check=False, tail=8)
         except StepError as error:
             raise StepError(f"{order.action}: {error.message}", tail=error.tail, hint=_UNKNOWN) from None
         finally:
@@ -180,19 +191,27 @@ class Activation:
     def _go_back(self, order: Order, facts: Facts, ended: Ended, why: str) -> Outcome:
         """Puts back what was there before, after a proof that failed."""
         was = {key: ended.said(key) for key in ("was_active", "was_enabled")}
+        ran, release = was["was_active"] == "1", ended.said("before")
+        if ran and (served := serving(facts, self.settings.proxy)) in facts.releases.values():
+            release = served
+        if not order.release and release == ended.said("before"):
+            return _failed(why)
         back = replace(
             order,
-            action=_BACK_BY.get(order.action, order.action) if was["was_active"] == "1" else STOP,
-            release=ended.said("before"),
+            action=_BACK_BY.get(order.action, order.action) if ran else STOP,
+            release=release,
             previous=facts.releases.get(PREVIOUS, ""),
             boot=was["was_enabled"],
             was=was,
             listen=_own(facts),
+            repair=True,
         )
         log = self.node.sh(commands.journal(8, follow=False), check=False).stdout
         again = self._run(back, facts)
         if again.said("result") != "done":
             return _failed(f"{why}{_LOST}{again.said('why')}", FAILED, log)
+        if ran and (proof := self._prove(back, answered=False)).state == "failed":
+            return _failed(f"{why}{_LOST}{proof.text}", FAILED, log)
         return _failed(f"rolled back: {why}{_BEFORE[was['was_active']]}", ROLLED_BACK, log)
 
 
@@ -213,13 +232,15 @@ def _went_back(order: Order, ended: Ended, settings: Settings) -> Outcome:
         "trying": (ROLLED_BACK, f"rolled back: {why}{_BEFORE['trying']}"),
         "lost": (FAILED, f"{why}{_LOST}{ended.said('still')}"),
         "failed": (FAILED, f"{why}: it is down" if order.action == RESTART else why),
+        "refused": (FAILED, f"{why}; nothing was changed"),
     }
     result, message = tails[ended.said("result")]
-    return _failed(message, result, ended.stderr)
+    hint = _REFUSED if ended.said("result") == "refused" else ""
+    return _failed(message, result, ended.stderr, hint)
 
 
-def _failed(message: str, result: str = FAILED, tail: str = "") -> Outcome:
-    hint = "" if result == ROLLED_BACK else "see why: fab logs --limit {nodes}"
+def _failed(message: str, result: str = FAILED, tail: str = "", hint: str = "") -> Outcome:
+    hint = hint or ("" if result == ROLLED_BACK else "see why: fab logs --limit {nodes}")
     return Outcome("failed", message, {"result": result}, StepError(message, tail=tail.strip(), hint=hint))
 
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from time import monotonic, sleep
 from typing import Any
 
 from ..config import render as rendering
-from ..config import servers
+from ..config import rules, servers
 from ..config.settings import Rollout, Settings
 from ..errors import KubeNginxError, StepError
 from ..nginx import store
+from ..probes import reach
 from ..remote import commands
 from ..remote.facts import Facts
 from ..remote.node import Node
@@ -18,8 +20,11 @@ from ..report import Outcome
 from ..run import Run
 from . import preflight
 from .activation import Activation, Order, stage
-from .plan import NOTHING, Plan, diffs, plan
+from .plan import ENABLE, MODE, NOTHING, Plan, diffs, plan
 from .release import Release, found, name_of, release
+
+_FORGIVES = 10.0
+"""Seconds at most that a service which does not serve is given to begin again by itself."""
 
 
 class Releases:
@@ -67,6 +72,7 @@ class Deployment:
         self._wait = wait
         self._plans: dict[str, Plan] = {}
         self._addresses: dict[str, Mapping[str, tuple[str, ...]]] = {}
+        self._unproven: dict[str, tuple[str, ...]] = {}
 
     @property
     def changing(self) -> list[Node]:
@@ -90,20 +96,24 @@ class Deployment:
             "edited": list(plan.edited),
             "diffs": diffs(release.texts, facts, self._settings.proxy),
         }
-        if plan.action == NOTHING:
-            return Outcome("ok", "unchanged", data | {"result": plan.result})
         if drop_ins := facts.unit.get("DropInPaths"):
             data["drop_ins"] = drop_ins.split()
+        notes = [*preflight.notes(facts, self._settings.proxy), *self._unproven.get(node.label, ())]
+        if notes:
+            data["notes"] = notes
+        state = "warning" if notes else "ok"
+        if plan.action == NOTHING:
+            return Outcome(state, "; ".join(["unchanged", *notes]), data | {"result": plan.result})
         if self._only_looks:
             data["result"] = f"to be {plan.result}"
-        return Outcome("ok", f"{plan.action}: {'; '.join(plan.why)}", data)
+        return Outcome(state, f"{plan.action}: {'; '.join([*plan.why, *notes])}", data)
 
     def stage(self, node: Node) -> Outcome:
         """Locks the node, looks again, brings what it lacks, and has it tested there."""
         self._run.lock(node, self._wait)
         node.forget()
         plan, facts = self._look(node)
-        if not plan.files:
+        if not plan.stages:
             return self._tidied(node, plan, facts)
         release = self._releases.for_node(facts)
         stage(node, release, self._settings, facts)
@@ -129,7 +139,7 @@ class Deployment:
         plan, facts = self._look(node)
         if plan.action == NOTHING:
             return Outcome("ok", plan.result, {"result": plan.result})
-        name = self._releases.for_node(facts).name if plan.files else ""
+        name = self._releases.for_node(facts).name if plan.stages else ""
         action = "restart" if plan.action == "install" else plan.action
         order = Order(action, plan.result, name, strays=plan.strays, boot="1")
         rollout, me = self._rollout, self._run.me
@@ -139,11 +149,27 @@ class Deployment:
         facts = self._facts(node)
         release = self._releases.for_node(facts)
         made = plan(release.sums, facts, self._settings.proxy, self._force, release.version)
+        if made.action in (NOTHING, MODE, ENABLE) and (silent := self._silent(node, facts)):
+            made = plan(release.sums, facts, self._settings.proxy, self._force, release.version, silent)
         self._plans[node.label] = made
         if errors := list(preflight.obstacles(release, made, facts, self._settings)):
             message = "; ".join(error.message for error in errors)
             raise StepError(message, hint="; ".join(dict.fromkeys(error.hint for error in errors)))
         return made, facts
+
+    def _silent(self, node: Node, facts: Facts) -> str:
+        """Why a service that would go on as it is does not serve; "" if it does, or is not to blame."""
+        proxy = self._settings.proxy
+        behind = servers.resolved(self._settings.apiservers, facts.addresses)
+        # after an outage of all of them, nginx refuses clients for as long as this
+        deadline = monotonic() + min(_FORGIVES, rules.seconds(proxy.fail_timeout) + 1)
+        while True:
+            proof = reach.proof(node.transport, proxy.listen, behind)
+            if proof.state != "failed" or monotonic() >= deadline:
+                break
+            sleep(0.2)
+        self._unproven[node.label] = (proof.text,) if proof.state == "warning" else ()
+        return proof.text if proof.state == "failed" else ""
 
     def _facts(self, node: Node) -> Facts:
         """Names are resolved once: what DNS says later would be a release that nobody has tested."""

@@ -8,24 +8,26 @@ from difflib import unified_diff
 
 from ..config.settings import Proxy
 from ..remote.commands import UNIT_PATH
-from ..remote.facts import CURRENT, PREVIOUS, Facts, File
-from .release import BINARY, CONF, MODES, NAMES, UNIT, found, paths
+from ..remote.facts import CURRENT, PREVIOUS, Facts
+from .release import BINARY, CONF, MODES, NAMES, UNIT, folders, found, name_of, paths
 
-NOTHING, ENABLE, RELOAD, UPGRADE, RESTART, INSTALL = ACTIONS = (
+NOTHING, MODE, ENABLE, RELOAD, UPGRADE, RESTART, INSTALL = ACTIONS = (
     "nothing",
+    "mode",
     "enable",
     "reload",
     "upgrade",
     "restart",
     "install",
 )
-"""What can be done to a node, the gentlest first."""
+"""What can be done to a node, the least disruptive first. `mode`: what is around the files is put right."""
 
 STOP = "stop"
 """What is done when there is nothing to go back to."""
 
 RESULTS = {
     NOTHING: "unchanged",
+    MODE: "mode set",
     ENABLE: "enabled",
     RELOAD: "reloaded",
     UPGRADE: "upgraded",
@@ -39,8 +41,8 @@ RESULTS = {
 class Plan:
     """`action` is one of ACTIONS, `why` gives each reason for it, `files` the names that are replaced.
 
-    `edited` are files that somebody has changed on the node. `strays` are PIDs that hold the port and
-    are to end.
+    `stages`: the release has to be brought to the node, if only to be kept there. `edited` are files that
+    somebody has changed on the node. `strays` are PIDs that hold the port and are to end.
     """
 
     action: str
@@ -48,6 +50,7 @@ class Plan:
     files: tuple[str, ...]
     edited: tuple[str, ...] = ()
     strays: tuple[int, ...] = ()
+    stages: bool = False
 
     @property
     def result(self) -> str:
@@ -55,57 +58,89 @@ class Plan:
         return RESULTS[self.action]
 
 
-def plan(sums: Mapping[str, str], facts: Facts, proxy: Proxy, force: bool = False, version: str = "") -> Plan:
-    """The gentlest action after which the node runs the files with these sha256 `sums`, nginx `version`.
+def plan(
+    sums: Mapping[str, str],
+    facts: Facts,
+    proxy: Proxy,
+    force: bool = False,
+    version: str = "",
+    silent: str = "",
+) -> Plan:
+    """The least disruptive action after which the node runs the files with these sha256 `sums`.
 
-    nothing < enable < reload (the configuration differs) < upgrade (the binary differs) < restart (the
-    unit differs, or the service is not as it should be) < install (none of the files is there).
-    `force` asks for a restart in any case.
+    nothing < mode (users, folders, permissions, links) < enable < reload (the configuration differs) <
+    upgrade (the binary differs) < restart (the unit differs, or the service is not as it should be) < install
+    (none of the files is there). `force` asks for a restart in any case; so does `silent`, why the service is
+    known not to serve. `version` is nginx's.
     """
     there = found(facts, proxy)
-    files = tuple(name for name in NAMES if _differs(facts.files.get(paths(proxy)[name]), name, sums))
-    if not there:
-        return Plan(INSTALL, ("nothing of it is there",), files, (), _strays(facts, proxy))
+    files = tuple(name for name in NAMES if there.get(name) != sums[name])
+    if not there and facts.process is None:
+        return Plan(INSTALL, ("nothing of it is there",), files, (), _strays(facts, proxy), stages=True)
+    kept = _kept(sums, facts)
     wants = {
-        RESTART: _restart(files, facts, proxy, force),
+        RESTART: _restart(files, facts, proxy, force, silent),
         UPGRADE: _upgrade(files, sums, facts, version),
         RELOAD: _reload(files, facts, proxy),
         ENABLE: [] if facts.enabled else ["it does not start at boot"],
+        MODE: [*_around(files, facts, proxy), *([] if kept or files else ["its release is not kept there"])],
     }
     if wants[UPGRADE] and (why_not := _no_upgrade(facts)):
         wants[RESTART] += [f"{reason} ({why_not})" for reason in wants.pop(UPGRADE)]
-    action = next((action for action in (RESTART, UPGRADE, RELOAD, ENABLE) if wants.get(action)), NOTHING)
+    action = next((action for action in reversed(ACTIONS) if wants.get(action)), NOTHING)
     why = tuple(reason for reasons in wants.values() for reason in reasons)
     edited = _edited(there, facts) if files else ()
-    return Plan(action, why, files, edited, _strays(facts, proxy))
+    return Plan(action, why, files, edited, _strays(facts, proxy), stages=bool(files) or not kept)
 
 
-def _differs(there: File | None, name: str, sums: Mapping[str, str]) -> bool:
-    return there is None or not there.matches(sums[name], MODES[name])
+def _kept(sums: Mapping[str, str], facts: Facts) -> bool:
+    """Whether the node has the whole release to go back to, and knows that it is the current one."""
+    return facts.releases.get(CURRENT) == name_of(sums) and facts.kept.get(CURRENT) == sums
 
 
-def _restart(files: tuple[str, ...], facts: Facts, proxy: Proxy, force: bool) -> list[str]:
-    why = ["--force"] if force else []
+def _around(files: tuple[str, ...], facts: Facts, proxy: Proxy) -> list[str]:
+    """What is not right beside the content of the files, and can be put right unnoticed by clients."""
+    why = [f"the user {proxy.user} is missing"] if proxy.user and not facts.user_id else []
+    for path, owner in folders(proxy, facts.user_id).items():
+        folder = facts.directories.get(path)
+        if folder is None:
+            why.append(f"{path} is missing")
+        elif folder.mode != "755":
+            why.append(f"{path} has mode {folder.mode}, not 755")
+        elif owner and folder.owner != owner:
+            why.append(f"{path} belongs to {folder.owner}, not to {owner}")
+    for name, path in paths(proxy).items():
+        file = facts.files.get(path)
+        if name in files or file is None or file.has(MODES[name]):
+            continue
+        wrong = f"mode {file.mode}, not {MODES[name]}" if file.owner == "0" else f"owner {file.owner}, not 0"
+        why.append(f"{name} has {wrong}")
+    if facts.process and not facts.process.named:
+        why.append("nginx.pid does not name its main process")
+    if UNIT not in files and (facts.unit.get("NeedDaemonReload") == "yes" or not facts.loaded_unit):
+        why.append("systemd has not read the unit as it is now")
+    return why
+
+
+def _restart(files: tuple[str, ...], facts: Facts, proxy: Proxy, force: bool, silent: str) -> list[str]:
+    process, why = facts.process, ["--force"] if force else []
     if not facts.active:
         why.append(f"the service is {facts.state}")
     if UNIT in files:
         why.append("the unit differs")
-    elif facts.active and (_unread(facts) or not facts.took(UNIT_PATH, "unit")):
+    elif facts.active and not facts.took(UNIT_PATH, "unit"):
         why.append("it was started before the unit was changed")
-    if facts.active and facts.process is None:
+    elif process and facts.user_id and process.owner not in (facts.user_id, ""):
+        why.append(f"it runs as user {process.owner}, and {proxy.user} is {facts.user_id}")
+    if facts.active and process is None:
         why.append("its main process cannot be seen")
-    if facts.process and facts.process.executable.removesuffix(" (deleted)") != paths(proxy)[BINARY]:
-        why.append(f"it runs {facts.process.executable}")
+    if process and process.executable.removesuffix(" (deleted)") != paths(proxy)[BINARY]:
+        why.append(f"it runs {process.executable}")
     for pid in _strays(facts, proxy):
         why.append(f"a kube-nginx outside of the unit has the port (PID {pid})")
     if facts.active and not files and not _taken_but_listening(facts, proxy):
         why.append("it does not have its listen address")
-    return why
-
-
-def _unread(facts: Facts) -> bool:
-    """Whether systemd has yet to read the unit; a drop-in of somebody's is no reason to restart."""
-    return facts.unit.get("NeedDaemonReload") == "yes" and not facts.unit.get("DropInPaths")
+    return [*why, silent] if silent else why
 
 
 def _taken_but_listening(facts: Facts, proxy: Proxy) -> bool:
@@ -115,30 +150,41 @@ def _taken_but_listening(facts: Facts, proxy: Proxy) -> bool:
 
 
 def _upgrade(files: tuple[str, ...], sums: Mapping[str, str], facts: Facts, version: str) -> list[str]:
-    if BINARY in files:
+    runs = facts.process.sha256 if facts.process else ""
+    if BINARY in files and runs != sums[BINARY]:
         return [
             f"nginx {facts.version} becomes {version}"
             if version and facts.version and version != facts.version
             else "the binary differs"
         ]
-    if facts.process and facts.process.sha256 != sums[BINARY]:
+    if BINARY in files:
+        return ["the binary differs"]
+    if runs and runs != sums[BINARY]:
         return ["it runs another binary than the one on disk"]
     return []
 
 
 def _no_upgrade(facts: Facts) -> str:
     """Why a new binary cannot take over from the running one; "" if it can."""
-    if "PIDFile=" in facts.texts.get(UNIT_PATH, ""):
-        return ""
-    return "without PIDFile in the unit systemd would lose its main process"
+    if "PIDFile=" not in facts.texts.get(UNIT_PATH, ""):
+        return "without PIDFile in the unit systemd would lose its main process"
+    if facts.process and facts.process.detached:
+        return "the service cannot write to logs, which was removed under it"
+    return ""
 
 
 def _reload(files: tuple[str, ...], facts: Facts, proxy: Proxy) -> list[str]:
+    process, why = facts.process, []
     if CONF in files:
-        return ["the configuration differs"]
-    if facts.active and not facts.took(paths(proxy)[CONF], "conf"):
-        return ["it has not taken the configuration that is on disk"]
-    return []
+        why.append("the configuration differs")
+    elif facts.active and not facts.took(paths(proxy)[CONF], "conf"):
+        why.append("it has not taken the configuration that is on disk")
+    if process is None:
+        return why
+    if not process.workers:
+        why.append("it has no worker process")
+    why += [f"another process of it accepts connections, too (PID {pid})" for pid in process.beside]
+    return why + [f"a process of it is stopped (PID {pid})" for pid in process.stopped]
 
 
 def _strays(facts: Facts, proxy: Proxy) -> tuple[int, ...]:
@@ -174,7 +220,7 @@ def diffs(texts: Mapping[str, str], facts: Facts, proxy: Proxy) -> dict[str, str
 
 
 def returning(facts: Facts, proxy: Proxy) -> str:
-    """The gentlest action after which a node runs its previous release. It must have one."""
+    """The least disruptive action after which a node runs its previous release. It must have one."""
     kept = facts.kept[PREVIOUS]
     there = found(facts, proxy)
     if not facts.active or kept.get(UNIT) != there.get(UNIT):

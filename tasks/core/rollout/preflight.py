@@ -24,12 +24,38 @@ def obstacles(release: Release, plan: Plan, facts: Facts, settings: Settings) ->
     if not facts.systemd:
         yield StepError("systemd is not PID 1 there", hint="kube-nginx runs under systemd only")
     yield from masked(facts)
-    if plan.files:
+    yield from in_the_way(facts)
+    if plan.stages:
         yield from _room(release, plan, facts, proxy)
     yield from _machine(release, facts)
     yield from _libc(release, facts)
     yield from taken(facts, proxy, plan.strays)
     yield from unresolved(settings, facts)
+
+
+def notes(facts: Facts, proxy: Proxy) -> Iterator[str]:
+    """What works, and is worth knowing: told beside the plan."""
+    limits = [facts.unit.get(name, "") for name in ("LimitNOFILE", "LimitNOFILESoft")]
+    limit = min((int(text) for text in limits if text.isdecimal()), default=proxy.worker_connections)
+    if facts.loaded_unit and limit < proxy.worker_connections:
+        yield (
+            f"the unit allows {limit} open files (LimitNOFILE), fewer than proxy.worker_connections, "
+            f"{proxy.worker_connections}{_by_drop_ins(facts)}"
+        )
+    if facts.journal == "none":
+        yield "journald stores nothing there (Storage=none), so that fab logs stays empty"
+
+
+def _by_drop_ins(facts: Facts) -> str:
+    paths = facts.unit.get("DropInPaths", "")
+    return f"; see {paths}" if paths else ""
+
+
+def in_the_way(facts: Facts) -> Iterator[StepError]:
+    """What is where a file or a folder of the service should be, and cannot be replaced without a loss."""
+    for path, what in facts.instead.items():
+        hint = "see what it is, and move it away: kube-nginx needs that place"
+        yield StepError(f"{path} is {what}", hint=hint)
 
 
 def _room(release: Release, plan: Plan, facts: Facts, proxy: Proxy) -> Iterator[StepError]:

@@ -19,6 +19,13 @@ def paths(proxy: Proxy) -> dict[str, str]:
     return {BINARY: commands.binary_path(proxy), CONF: commands.conf_path(proxy), UNIT: commands.UNIT_PATH}
 
 
+def folders(proxy: Proxy, user_id: str) -> dict[str, str]:
+    """The folders of the service, with the number of the user to whom each is to belong; "": not known."""
+    logs = user_id if proxy.user else "0"
+    inside = dict.fromkeys(("conf", "sbin", "releases"), "0") | {"logs": logs}
+    return {proxy.prefix: "0"} | {f"{proxy.prefix}/{name}": owner for name, owner in inside.items()}
+
+
 def name_of(sums: Mapping[str, str]) -> str:
     """The name of a release, from the sha256 of its files: the same files, the same name."""
     text = "".join(f"{name} {sums.get(name, '')}\n" for name in NAMES)
@@ -55,6 +62,20 @@ def release(version: str, glibc: str, binary: bytes, conf: str, unit: str) -> Re
     contents = {BINARY: binary, CONF: conf.encode(), UNIT: unit.encode()}
     sums = {name: sha256(content).hexdigest() for name, content in contents.items()}
     return Release(version, glibc, contents, sums)
+
+
+def serving(facts: Facts, proxy: Proxy) -> str:
+    """The name of the release whose files the running process has loaded; "" if that is not known.
+
+    What is on disk may be something else: an edit that nobody has loaded yet, or nothing.
+    """
+    where = paths(proxy)
+    sums = {
+        BINARY: facts.process.sha256 if facts.process else "",
+        CONF: facts.loaded(where[CONF], "conf"),
+        UNIT: facts.loaded(where[UNIT], "unit"),
+    }
+    return name_of(sums) if all(sums.values()) else ""
 
 
 def found(facts: Facts, proxy: Proxy) -> dict[str, str]:
