@@ -28,21 +28,21 @@ FILES = {
     "conf-removed": "rm -rf $C",
     "conf-reowned": "chown -R nobody $C 2>/dev/null || true",
     "conf-600": "chmod 600 $C 2>/dev/null || true",
-    "conf-folder": "rm -rf $C; mkdir -p $C/x",
+    "conf-folder": "rm -rf $C; mkdir -p $C",
     "conf-elsewhere": "[ ! -f $C ] || { mv $C /root/linked.conf && ln -s /root/linked.conf $C; }",
     "binary-edited": "again $B 'eval echo x >>'$B.walk",
     "binary-cut": "again $B 'truncate -s 1000 '$B.walk",
     "binary-removed": "rm -rf $B",
     "binary-reowned": "chown nobody $B 2>/dev/null || true",
     "binary-644": "chmod 644 $B 2>/dev/null || true",
-    "binary-folder": "rm -rf $B; mkdir -p $B/x",
+    "binary-folder": "rm -rf $B; mkdir -p $B",
     "unit-edited": "again $U 'sed -i s/^RestartSec=.*/RestartSec=6/ '$U.walk",
     "unit-invalid": "again $U 'sed -i s/^ExecStart=.*/ExecStart=relative/ '$U.walk",
     "unit-removed": "rm -rf $U",
     "unit-gone": "rm -rf $U; systemctl daemon-reload",
     "unit-600": "chmod 600 $U 2>/dev/null || true",
     "unit-link": "[ ! -f $U ] || { mv $U /root/$S && ln -s /root/$S $U; }",
-    "unit-folder": "rm -rf $U; mkdir -p $U/x",
+    "unit-folder": "rm -rf $U; mkdir -p $U",
 }
 FOLDERS = {
     **{f"{name}-gone": f"rm -rf $P/{name}" for name in ("conf", "sbin", "logs", "releases")},
@@ -55,7 +55,7 @@ FOLDERS = {
     "logs-file": "rm -rf $P/logs; : > $P/logs",
     "releases-file": "rm -rf $R; : > $R",
     "current-gone": "rm -rf $R/current",
-    "current-folder": "rm -rf $R/current; mkdir -p $R/current/x",
+    "current-folder": "rm -rf $R/current; mkdir -p $R/current",
     "current-dangling": "ln -sfn nothing $R/current || true",
     "previous-gone": "rm -rf $R/previous",
     "release-cut": "f=$(ls $R/*/kube-nginx.conf 2>/dev/null | head -n 1); [ -z $f ] || truncate -s 9 $f",
@@ -96,7 +96,7 @@ SERVICE = {
     "edit-taken-and-undone": "[ ! -f $C ] || { cp -a $C /root/good; "
     "again $C 'sed -i 0,/max_fails=/{/max_fails=/d} '$C.walk; "
     "systemctl reload $S; sleep 0.3; mv -f /root/good $C; } || true",
-    "lock-folder": "rm -rf /run/kube-nginx.lock; mkdir -p /run/kube-nginx.lock/x",
+    "lock-folder": "rm -rf /run/kube-nginx.lock; mkdir -p /run/kube-nginx.lock",
     "leftovers": "mkdir -p $R/0123456789.part; : > $P/conf/.kube-nginx.conf.fresh; "
     ": > $P/sbin/.kube-nginx.part; : > /etc/systemd/system/.$S.fresh; true",
 }
@@ -107,6 +107,8 @@ SELDOM = "prefix-gone", "prefix-link", "conf-link", "sbin-link"
 AWAY = "systemctl stop squatter holder 2>/dev/null; systemctl reset-failed squatter holder 2>/dev/null; true"
 LOCK = "systemd-run -q --unit=holder sh -c 'exec flock /run/kube-nginx.lock sleep 999'; sleep 0.3"
 PAUSED = "send STOP $(master)"
+STUFFED = "aside $C; mkdir -p $C/of-somebody"
+EMPTIED = "rm -rf $C; [ ! -e /root/aside ] || mv -T /root/aside $C"
 RESUMED = (
     "for pid in $(ps -eo pid=,args= | sed -n 's/^ *\\([0-9]*\\) nginx: .*/\\1/p'); do send CONT $pid; done"
 )

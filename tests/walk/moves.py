@@ -33,7 +33,7 @@ TASKS = {
     "uninstall --yes": 0.7,
 }
 ROLLING = "deploy", "deploy", "deploy", "deploy --force", "rollback", "restart", "reload"
-HINDRANCES = "masked", "full", "taken", "locked", "paused"
+HINDRANCES = "masked", "full", "taken", "locked", "paused", "stuffed"
 CUTS = "fab-INT", "fab-TERM", "fab-KILL", "ssh-cut"
 DURING = (*CUTS, "master-KILL", "worker-KILL", "api-stop", "api-pause", "api-start")
 
@@ -159,6 +159,7 @@ class Moves:
             "full": lambda: faults.disk_full(self.world.node, self.world.spec.prefix),
             "taken": self._taken,
             "locked": lambda: self._hindrance(damage.LOCK, damage.AWAY),
+            "stuffed": lambda: self._hindrance(damage.STUFFED, damage.EMPTIED),
             "paused": lambda: self._hindrance(damage.PAUSED, damage.RESUMED),
         }
         if name == "full" and "yes" not in damage.do(self.world, "[ ! -d $P ] || [ -L $P ] || echo yes"):
