@@ -12,7 +12,7 @@ B=$P/sbin/kube-nginx C=$P/conf/kube-nginx.conf R=$P/releases
 master() {{ ps -eo pid=,args= | sed -n 's/^ *\\([0-9]*\\) nginx: master.*/\\1/p' | tail -n 1; }}
 worker() {{ ps -eo pid=,args= | sed -n 's/^ *\\([0-9]*\\) nginx: worker.*/\\1/p' | tail -n 1; }}
 send() {{ [ -z "$2" ] || kill "-$1" "$2" 2>/dev/null || true; }}
-aside() {{ [ ! -e "$1" ] || {{ rm -rf /root/aside; mv "$1" /root/aside; }}; }}
+aside() {{ rm -rf /root/aside; [ ! -e "$1" ] || mv "$1" /root/aside; }}
 again() {{ [ ! -f "$1" ] || {{ cp -a "$1" "$1.walk" && {{ $2; }} && mv -f "$1.walk" "$1"; }}; }}
 real() {{ [ -d "$1" ] && [ ! -L "$1" ]; }}
 moved() {{ ! real "$1" || {{ mkdir -p /data; rm -rf "$2"; mv "$1" "$2" && ln -s "$2" "$1"; }}; }}
@@ -52,8 +52,6 @@ FOLDERS = {
     "prefix-gone": "rm -rf $P/* $P",
     "logs-reowned": "chown nobody $P/logs || true",
     "sbin-reowned": "chown nobody $P/sbin || true",
-    "logs-file": "rm -rf $P/logs; : > $P/logs",
-    "releases-file": "rm -rf $R; : > $R",
     "current-gone": "rm -rf $R/current",
     "current-folder": "rm -rf $R/current; mkdir -p $R/current",
     "current-dangling": "ln -sfn nothing $R/current || true",
@@ -109,6 +107,8 @@ LOCK = "systemd-run -q --unit=holder sh -c 'exec flock /run/kube-nginx.lock slee
 PAUSED = "send STOP $(master)"
 STUFFED = "aside $C; mkdir -p $C/of-somebody"
 EMPTIED = "rm -rf $C; [ ! -e /root/aside ] || mv -T /root/aside $C"
+FILED = "aside $R; : > $R"
+UNFILED = "rm -rf $R; [ ! -e /root/aside ] || mv -T /root/aside $R"
 RESUMED = (
     "for pid in $(ps -eo pid=,args= | sed -n 's/^ *\\([0-9]*\\) nginx: .*/\\1/p'); do send CONT $pid; done"
 )

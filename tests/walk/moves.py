@@ -33,7 +33,7 @@ TASKS = {
     "uninstall --yes": 0.7,
 }
 ROLLING = "deploy", "deploy", "deploy", "deploy --force", "rollback", "restart", "reload"
-HINDRANCES = "masked", "full", "taken", "locked", "paused", "stuffed"
+HINDRANCES = "masked", "full", "taken", "locked", "paused", "stuffed", "filed"
 CUTS = "fab-INT", "fab-TERM", "fab-KILL", "ssh-cut"
 DURING = (*CUTS, "master-KILL", "worker-KILL", "api-stop", "api-pause", "api-start")
 
@@ -160,6 +160,7 @@ class Moves:
             "taken": self._taken,
             "locked": lambda: self._hindrance(damage.LOCK, damage.AWAY),
             "stuffed": lambda: self._hindrance(damage.STUFFED, damage.EMPTIED),
+            "filed": lambda: self._hindrance(damage.FILED, damage.UNFILED),
             "paused": lambda: self._hindrance(damage.PAUSED, damage.RESUMED),
         }
         if name == "full" and "yes" not in damage.do(self.world, "[ ! -d $P ] || [ -L $P ] || echo yes"):
