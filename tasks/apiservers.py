@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import ssl
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from invoke import Context, task
@@ -11,8 +11,8 @@ from rich.console import Console
 from .core import report
 from .core.errors import StepError, UsageError
 from .core.probes import matrix
-from .core.probes.certificate import trusting
-from .core.probes.watch import Draw, seconds_of
+from .core.probes.certificate import Trust, trusting
+from .core.probes.watch import Draw, Patience, seconds_of
 from .core.probes.watch import watch as watching
 from .core.probes.ways import Row, Ways
 from .core.remote.node import Node
@@ -40,37 +40,46 @@ def check(c: Context, limit: str | None = None, json: bool = False, watch: Any =
 class _Looker:
     """Looks from all nodes of a run."""
 
-    def __init__(self, r: Run, trust: ssl.SSLContext | None) -> None:
+    def __init__(self, r: Run, trust: Trust | None) -> None:
         self._run = r
         self._trust = trust
 
-    def look(self) -> Draw:
-        """Looks once; gives what draws what was seen."""
+    def look(self, ways: Callable[[Node], Ways] | None = None) -> Draw:
+        """Looks once; gives what draws what was seen.
+
+        `ways` finds a node's ways in one of many looks: no recap comes after each, so the picture says why a
+        node is not in it.
+        """
         r, rows = self._run, dict[str, Row]()
 
         def work(node: Node) -> Outcome:
             try:
-                row = rows[node.label] = Ways(node, r.settings, self._trust).row()
+                row = rows[node.label] = (ways or self._ways)(node).row()
             except StepError as broken:
                 return Outcome("failed", broken.message, {**matrix.UNSEEN}, broken)
             error, data = row.failure, matrix.document(row)
             return Outcome(row.state, error.message if error else matrix.summary(row), data, error)
 
         r.step("check", work)
-        return lambda console: self._draw(console, rows)
+        unseen = {
+            record.host: record.error for record in r.records if record.error and record.host not in rows
+        }
+        return lambda console: self._draw(console, rows, matrix.unseen(unseen) if ways else [])
+
+    def _ways(self, node: Node) -> Ways:
+        return Ways(node, self._run.settings, self._trust)
 
     def again_and_again(self, seconds: float) -> None:
         """Looks until Ctrl-C; the run is then what the last look was."""
         r = self._run
         r.reporter = report.Silent()
         last = (r.records, r.alive)
+        patience = Patience(self._anew, r.settings.check.timeout)
 
         def look() -> Draw:
             nonlocal last
             r.records, r.alive = [], list(r.fleet)
-            for node in r.fleet:
-                node.forget()
-            draw = self.look()
+            draw = self.look(patience.answer)
             last = (r.records, r.alive)
             return draw
 
@@ -80,9 +89,13 @@ class _Looker:
         if r.console.is_terminal:  # in its place is nothing now
             draw(r.console)
 
-    def _draw(self, console: Console, rows: dict[str, Row]) -> None:
+    def _anew(self, node: Node) -> Ways:
+        node.forget()
+        return self._ways(node)
+
+    def _draw(self, console: Console, rows: dict[str, Row], unseen: Sequence[str]) -> None:
         nodes = [node.label for node in self._run.fleet]
         apiservers = self._run.settings.apiservers
         report.table(console, matrix.columns(apiservers), matrix.lines(nodes, rows, apiservers))
-        for line in matrix.notes([rows[node] for node in nodes if node in rows]):
+        for line in [*unseen, *matrix.notes([rows[node] for node in nodes if node in rows])]:
             console.print(line, highlight=False, markup=False, soft_wrap=not console.is_terminal)

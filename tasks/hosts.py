@@ -7,17 +7,19 @@ import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import fabric
 from invoke import Context, Exit, task
 
-from .core import report
+from .core import consent, report
+from .core.called import named
 from .core.config import draft, environment
 from .core.config.address import Endpoint
 from .core.config.draft import Draft
 from .core.config.environment import Environment
-from .core.config.model import Proxy, Settings, expanded
+from .core.config.model import Settings, expanded
 from .core.config.settings import ENVIRONMENT, FILE_NAME, SettingsError, find
 from .core.errors import UsageError
 from .core.run import told
@@ -34,6 +36,7 @@ _QUESTIONS = {
         "nodes": "The nodes, separated by commas; no question is asked.",
         "apiservers": "The kube-apiservers, likewise; port 6443 if left out.",
         "to": "Write this file, not the hosts.toml that the other tasks would read.",
+        "yes": "Do not ask, though all nodes of environment.sh would be apiservers, too.",
     }
 )
 def init(
@@ -42,19 +45,22 @@ def init(
     nodes: str | None = None,
     apiservers: str | None = None,
     to: str | None = None,
+    yes: bool = False,
 ) -> None:
     """Write a first hosts.toml: asks, or reads environment.sh.
 
     fab init                                 asks for nodes and apiservers
     fab init --nodes a,b --apiservers x,y    asks nothing
-    fab init --from environment.sh           the nodes are NODE_IPS and NODE_NAMES,
-                                             NODE_IPS are the apiservers, too, and
-                                             the proxy listens on KUBE_APISERVER
+    fab init --from environment.sh           the nodes are NODE_IPS and NODE_NAMES, the
+                                             apiservers MASTER_IPS, else NODE_IPS, too;
+                                             the proxy listens on KUBE_APISERVER, and
+                                             its folder is KUBE_NGINX_DIR
 
     It connects to nothing and never overwrites a file. With --from, --nodes and
-    --apiservers count more than what the file says.
+    --apiservers count more than what the file says. It asks, or wants --yes, when
+    all nodes of the file would be apiservers, too.
     """
-    with told(), _nothing_written():
+    with told("init"), _nothing_written():
         if isinstance(c, fabric.Connection) or c.config.run.dry:
             raise UsageError("init takes no -H and no --dry; --nodes names the nodes, --to another file")
         path = _place(c, to)
@@ -62,8 +68,10 @@ def init(
         _refuse_unasked({"nodes": nodes, "apiservers": apiservers}, from_)
         given = None if from_ is None else environment.read(expanded(from_))
         planned = _draft(given, nodes, apiservers)
+        if given and apiservers is None and planned.all_are_apiservers() and not yes:
+            _confirm(planned, given)
         settings = draft.create(planned, path)
-    report.write(_summary(settings, planned.assumed, _prefix(c, path)))
+    report.write(named(_summary(settings, planned, _prefix(c, path))))
 
 
 @contextmanager
@@ -110,41 +118,72 @@ def _draft(given: Environment | None, nodes: str | None, apiservers: str | None)
     """Flags count more than `given`, and what neither says is asked. Raises UsageError."""
     listen = given.listen() if given else None
     found = given.nodes() if given and nodes is None else _answer("nodes", nodes, None).nodes
-    assumed = apiservers is None and given is not None
-    servers = (
-        given.apiservers() if given and assumed else _answer("apiservers", apiservers, listen).apiservers
+    if given is None or apiservers is not None:
+        servers = _answer("apiservers", apiservers, listen).apiservers
+        planned = Draft(found, servers)
+    else:
+        assumed = given.assumed()
+        labels = () if assumed else given.labels()
+        planned = Draft(found, given.apiservers(), assumed=assumed, labels=labels)
+    if given is None:
+        return planned
+    notes = (given.note(),) if given.note() else ()
+    return replace(
+        planned, listen=(listen,) if listen else planned.listen, prefix=given.prefix(), notes=notes
     )
-    return Draft(found, servers, (listen,) if listen else Proxy().listen, assumed)
+
+
+def _confirm(planned: Draft, given: Environment) -> None:
+    """Goes on when somebody says that each node is an apiserver, too. Raises UsageError."""
+    source = "NODE_IPS, as it has no MASTER_IPS" if planned.assumed else "MASTER_IPS"
+    what = (
+        f"By {given.path} the apiservers are {source}: then all nodes are apiservers, too "
+        f"({_some([node.name for node in planned.nodes])})."
+    )
+    consent.ask(
+        report.console_for(as_json=True),
+        f"{what}\nDoes each of them run a kube-apiserver? If not: --apiservers names those that do.",
+        f"{what} There is no terminal to ask on: say --yes if each of them runs a kube-apiserver, "
+        "else --apiservers with those that do",
+    )
 
 
 def _answer(key: str, flag: str | None, listen: Endpoint | None) -> Settings:
     """What a flag or, if there is none, a person says. Raises UsageError."""
     if flag is not None:
-        return draft.checked(f"--{key}", **{key: draft.words(flag)}, listen=listen)
+        return _checked(f"--{key}", key, flag, listen)
     while True:
         print(f"{_QUESTIONS[key]}\n{key}: ", end="", file=sys.stderr, flush=True)
         line = sys.stdin.buffer.readline()
         if not line:
             raise UsageError("\nno answer: nothing was written")
         try:
-            return draft.checked("answer", **{key: draft.words(line.decode(errors="replace"))}, listen=listen)
+            return _checked("answer", key, line.decode(errors="replace"), listen)
         except SettingsError as error:
             print("\n".join(text.removeprefix("answer: ") for text in error.problems), file=sys.stderr)
 
 
-def _summary(settings: Settings, assumed: bool, prefix: str) -> str:
+def _checked(source: str, key: str, text: str, listen: Endpoint | None) -> Settings:
+    given = draft.words(text)
+    if key == "nodes":
+        return draft.checked(source, nodes=given, listen=listen)
+    return draft.checked(source, apiservers=given, listen=listen)
+
+
+def _summary(settings: Settings, planned: Draft, prefix: str) -> str:
     listen = ", ".join(map(str, settings.proxy.listen))
     lines = [
         f"{settings.path}: written",
         f"  nodes       {_some([node.name for node in settings.nodes])}",
         f"  apiservers  {_some([str(server) for server in settings.apiservers])}",
     ]
-    if assumed:
+    if planned.assumed:
         lines.append("              taken from NODE_IPS: remove those that run no kube-apiserver")
     return "\n".join(
         [
             *lines,
-            f"  listens on  {listen} of each node",
+            f"  listens on  {listen} of each node, in {settings.proxy.prefix}",
+            *(f"  note        {note}" for note in planned.notes),
             "next:",
             f"  {prefix}fab render          # what will be on the nodes; connects to nothing",
             f"  {prefix}fab build deploy    # compile nginx, bring every node to what the file says",

@@ -14,11 +14,12 @@ from .core.nginx import store
 from .core.remote import commands
 from .core.remote.facts import Facts, Folder
 from .core.remote.fleet import settings_of
+from .core.remote.layout import folders
 from .core.remote.node import Node
 from .core.report import Outcome
 from .core.rollout.deployment import Releases
 from .core.rollout.preflight import in_the_way, masked, refuse, unresolved
-from .core.rollout.release import BINARY, folders
+from .core.rollout.release import BINARY
 from .core.run import FLEET_HELP, Run, run, told
 
 
@@ -26,7 +27,7 @@ from .core.run import FLEET_HELP, Run, run, told
 def mkdir(c: Context, limit: str | None = None, json: bool = False) -> None:
     """5. Create conf, logs and sbin under the prefix, and the service's user."""
     with run(c, "mkdir", limit=limit, json=json) as r:
-        r.step("mkdir", lambda node: _mkdir(r, node))
+        r.step("mkdir", lambda node: _mkdir(r, node), finish=True)
 
 
 def _mkdir(r: Run, node: Node) -> Outcome:
@@ -46,7 +47,7 @@ def scp(c: Context, limit: str | None = None, json: bool = False) -> None:
     """6. Ship the binary that fits each node's architecture as sbin/kube-nginx."""
     with run(c, "scp", limit=limit, json=json) as r:
         releases = Releases(r.settings)
-        r.step("scp", lambda node: _scp(r, node, releases))
+        r.step("scp", lambda node: _scp(r, node, releases), finish=True)
 
 
 def _scp(r: Run, node: Node, releases: Releases) -> Outcome:
@@ -63,7 +64,7 @@ def _scp(r: Run, node: Node, releases: Releases) -> Outcome:
 def conf(c: Context, limit: str | None = None, json: bool = False) -> None:
     """7. Render and ship conf/kube-nginx.conf."""
     with run(c, "conf", limit=limit, json=json) as r:
-        r.step("conf", lambda node: _conf(r, node))
+        r.step("conf", lambda node: _conf(r, node), finish=True)
 
 
 def _conf(r: Run, node: Node) -> Outcome:
@@ -79,7 +80,7 @@ def _conf(r: Run, node: Node) -> Outcome:
 def unit(c: Context, limit: str | None = None, json: bool = False) -> None:
     """8. Render and ship the systemd unit."""
     with run(c, "unit", limit=limit, json=json) as r:
-        r.step("unit", lambda node: _unit(r, node))
+        r.step("unit", lambda node: _unit(r, node), finish=True)
 
 
 def _unit(r: Run, node: Node) -> Outcome:
@@ -98,7 +99,7 @@ def _ship_text(r: Run, node: Node, facts: Facts, path: str, text: str) -> Outcom
 @task(help={"to": "Write kube-nginx.conf and kube-nginx.service into this folder."})
 def render(c: Context, to: str = "") -> None:
     """Show the configuration and the unit, or write them to a folder; no connection."""
-    with told():
+    with told("render"):
         settings = settings_of(c)
         files: dict[str, Any] = {
             "kube-nginx.conf": rendering.conf(settings),

@@ -17,7 +17,7 @@ from .core.report import Outcome
 from .core.rollout.activation import Activation, Order
 from .core.rollout.deployment import Deployment
 from .core.rollout.plan import returning
-from .core.rollout.preflight import masked, refuse, taken
+from .core.rollout.preflight import refuse, startable
 from .core.rollout.rolling import ROLLOUT_HELP, orderly, rolling
 from .core.run import FLEET_HELP, Run, run
 
@@ -94,16 +94,18 @@ def _warn(r: Run) -> None:
 
 
 def _way_back(settings: Settings, node: Node) -> Outcome:
-    releases = node.survey(settings.proxy).releases
+    """Where a node goes; what cannot work is found before the first one has gone."""
+    facts = node.survey(settings.proxy)
+    releases = facts.releases
     if PREVIOUS not in releases:
         return Outcome("ok", "no release before this one", {"result": "unchanged"})
+    refuse(startable(facts, settings.proxy))
     return Outcome("ok", f"from {releases.get(CURRENT, '-')} to {releases[PREVIOUS]}")
 
 
 def _rollback(r: Run, node: Node, rollout: Rollout) -> Outcome:
     facts = node.survey(r.settings.proxy)
-    refuse(masked(facts))
-    refuse(taken(facts, r.settings.proxy))
+    refuse(startable(facts, r.settings.proxy))
     if PREVIOUS not in facts.releases:
         raise StepError("somebody has removed the release before this one", hint="fab status --limit {nodes}")
     order = Order(returning(facts, r.settings.proxy), "went back", facts.releases[PREVIOUS], listen=())

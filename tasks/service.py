@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from itertools import chain
 from typing import Any
 
 from invoke import Context, Exit, task
@@ -10,12 +11,14 @@ from invoke import Context, Exit, task
 from .core import report
 from .core.config.settings import Rollout, Settings
 from .core.errors import StepError, last_lines
-from .core.remote import commands
+from .core.probes.ways import answering
+from .core.remote import commands, layout
 from .core.remote.facts import CURRENT, Facts
 from .core.remote.node import Node
+from .core.remote.remedy import brings_up
 from .core.report import Outcome
 from .core.rollout.activation import Activation, Order
-from .core.rollout.preflight import masked, refuse, taken
+from .core.rollout.preflight import installed, masked, refuse, startable
 from .core.rollout.release import found, name_of
 from .core.rollout.rolling import ROLLOUT_HELP, orderly, rolling
 from .core.run import FLEET_HELP, Run, run
@@ -27,10 +30,11 @@ def _systemctl(r: Run, verb: str, current: Any = lambda facts: False) -> None:
     """The step `systemctl VERB`; a node whose facts are `current` already is left alone."""
 
     def work(node: Node) -> Outcome:
-        facts = node.survey(r.settings.proxy)
+        facts, proxy = node.survey(r.settings.proxy), r.settings.proxy
         if current(facts):
             return Outcome("ok", "already")
-        refuse(masked(facts))
+        refuse(() if verb == "stop" else installed(facts))
+        refuse(startable(facts, proxy) if verb == "start" else masked(facts))
         r.lock(node)
         try:
             node.sh(commands.systemctl(verb), tail=10)
@@ -41,14 +45,14 @@ def _systemctl(r: Run, verb: str, current: Any = lambda facts: False) -> None:
             node.forget()
         return Outcome("changed")
 
-    r.step(verb, work)
+    r.step(verb, work, finish=True)
 
 
 @task(help=FLEET_HELP)
 def daemon_reload(c: Context, limit: str | None = None, json: bool = False) -> None:
     """9. Have systemd read its unit files again."""
     with run(c, "daemon-reload", limit=limit, json=json) as r:
-        r.step("daemon-reload", lambda node: _daemon_reload(r, node))
+        r.step("daemon-reload", lambda node: _daemon_reload(r, node), finish=True)
 
 
 def _daemon_reload(r: Run, node: Node) -> Outcome:
@@ -90,16 +94,22 @@ def restart(
 
 
 def _over_the_fleet(r: Run, action: str, rollout: Rollout, wait: int) -> None:
-    def work(node: Node) -> Outcome:
-        facts = node.survey(r.settings.proxy)
-        refuse(masked(facts))
-        refuse(taken(facts, r.settings.proxy))
+    """Surveys the fleet, and goes over those on which `action` can work; the others do it no harm."""
+
+    def look(node: Node) -> Outcome:
+        facts, proxy = node.survey(r.settings.proxy), r.settings.proxy
+        refuse(chain(installed(facts), startable(facts, proxy)))
         if action == "reload" and not facts.active:
-            raise StepError(f"the service is {facts.state}, nothing to reload", hint=_start(facts))
+            raise StepError(f"the service is {facts.state}, nothing to reload", hint=brings_up(facts, proxy))
+        return Outcome("ok", facts.state)
+
+    def work(node: Node) -> Outcome:
+        look(node)
         return Activation(node, r.settings, rollout, r.me).carry_out(
             Order(action, f"{action}ed", repair=False)
         )
 
+    r.step("survey", look)
     rolling(r, action, work, r.alive, rollout, wait)
 
 
@@ -135,7 +145,7 @@ def reload(
 
 @task(help=FLEET_HELP)
 def status(c: Context, limit: str | None = None, json: bool = False) -> None:
-    """12. Show each node's service; exit 1 unless all are active (running) and listening."""
+    """12. Show each node's service; exit 1 unless all are active, and an apiserver answers through each."""
     with run(c, "status", limit=limit, json=json) as r:
         r.step("status", lambda node: _status(r.settings, node))
         seen = {record.host: record.outcome.data for record in r.records if record.step == "status"}
@@ -146,43 +156,37 @@ def status(c: Context, limit: str | None = None, json: bool = False) -> None:
 
 def _status(settings: Settings, node: Node) -> Outcome:
     facts = node.survey(settings.proxy)
-    listeners = {str(a): _listener(node, facts, a) for a in settings.proxy.listen}
+    met = {str(a): answering(node, settings, a) for a in settings.proxy.listen}
     data = {
         "state": facts.unit.get("ActiveState", ""),
         "substate": facts.unit.get("SubState", ""),
-        "since": facts.unit.get("ActiveEnterTimestamp", ""),
+        "since": facts.unit.get("ActiveEnterTimestamp") if facts.active else None,
         "since_seconds": None if facts.active_seconds is None else round(facts.active_seconds, 1),
         "restarts": facts.restarts,
         "enabled": facts.enabled,
+        "unit": list(layout.unit_state(facts)),
         "version": facts.version,
         "release": facts.releases.get(CURRENT, ""),
         "edited": _edited(facts, settings),
         "replaced": facts.replaced,
-        "listeners": listeners,
+        "listeners": {address: state for address, (state, _) in met.items()},
     }
-    silent = [address for address, met in listeners.items() if met not in ("answers", "listens")]
-    if facts.active and not silent:
+    silent = [(address, *seen) for address, seen in met.items() if seen[0] not in ("answers", "listens")]
+    gone = [word for word in layout.unit_state(facts) if word in layout.UNSUPERVISED]
+    if facts.active and not silent and not gone:
         return Outcome("ok", f"{facts.state}, nginx {facts.version}", data)
-    why = facts.state if not facts.active else f"active, but {silent[0]}: {listeners[silent[0]]}"
+    why, then = facts.state, brings_up(facts, settings.proxy)
+    if facts.active and not silent:
+        why = f"active, but {gone[0]}: nothing starts it again after a crash or a boot"
+    elif facts.active:
+        address, state, text = silent[0]
+        why = f"active, but {address}: {state}" + (
+            f", no apiserver answers through it: {text}" if text else ""
+        )
+        then = "fab check --limit {nodes}" if state == "accepts" else then
     log = node.sh(commands.journal(5, follow=False), check=False).stdout
-    hint = f"see why: fab logs --limit {{nodes}}; then {_start(facts)}"
+    hint = "see why: fab logs --limit {nodes}" + (f"; then {then}" if then else "")
     return Outcome("failed", why, data, StepError(why, tail=last_lines(log), hint=hint))
-
-
-def _listener(node: Node, facts: Facts, address: Any) -> str:
-    """What a connection to the listener meets; where sshd forbids trying, what the kernel lists."""
-    if holder := facts.holder(address):
-        return f"is held by {holder}"
-    answer = node.answers(address)
-    if answer is None:
-        return "listens" if facts.listens(address) else "nobody listens"
-    return "answers" if answer else "refuses"
-
-
-def _start(facts: Facts) -> str:
-    """What brings the service up."""
-    task = "deploy" if facts.state == "not installed" else "restart" if facts.active else "start"
-    return f"fab {task} --limit {{nodes}}"
 
 
 def _row(host: str, data: dict[str, Any]) -> tuple[str, ...]:
@@ -191,13 +195,17 @@ def _row(host: str, data: dict[str, Any]) -> tuple[str, ...]:
     restarts = data["restarts"]
     return (
         host,
-        f"{data['state']} ({data['substate']})" + ("" if data["enabled"] else ", disabled"),
+        ", ".join([f"{data['state']} ({data['substate']})", *_disabled(data), *data["unit"]]),
         _age(data["since_seconds"]),
         "-" if restarts is None else str(restarts),
         (data["version"] or "-") + (", replaced" if data["replaced"] else ""),
         (data["release"] or "-") + (", edited" if data["edited"] else ""),
         _listeners(data["listeners"]),
     )
+
+
+def _disabled(data: dict[str, Any]) -> list[str]:
+    return [] if data["enabled"] else ["disabled"]
 
 
 def _edited(facts: Facts, settings: Settings) -> bool:

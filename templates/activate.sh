@@ -15,6 +15,9 @@ case $(cat "$lock.lock" 2>/dev/null) in
 esac
 why=
 
+# the binary that a unit starts, which after a change of prefix is not $binary
+program() { sed -n 's/^ExecStart=\([^ ]*\).*/\1/p' "$1" 2>/dev/null | tail -n 1; }
+
 # --- files ---
 
 same() { [ "$(sum "$1")$(stat -c %a:%u:%g "$1" 2>/dev/null)" = "$(sum "$2")$(stat -c %a:%u:%g "$2" 2>/dev/null)" ]; }
@@ -25,8 +28,10 @@ name_of() {
   done | sha256sum | cut -c1-10
 }
 is_whole() { [ -n "$1" ] && [ "$(name_of "$releases/$1")" = "$1" ]; }
+# whether it can serve: a unit that starts another program, under another prefix, needs nothing here
 is_complete() {
-  is_whole "$1" || return
+  is_whole "$1" && [ -f "$releases/$1/$unit" ] || return
+  [ "$(program "$releases/$1/$unit")" = "$binary" ] || return 0
   for name in $names; do [ -f "$releases/$1/$name" ] || return; done
 }
 copy() {
@@ -83,8 +88,6 @@ point() {
 
 now() { read -r up _ < /proc/uptime; echo "${up%.*}${up#*.}"; }
 refresh() { [ "$(of_systemd NeedDaemonReload)$(of_systemd LoadState)" = noloaded ] || systemctl daemon-reload; }
-# the binary that the unit starts, which after a change of prefix is not $binary
-program() { sed -n 's/^ExecStart=\([^ ]*\).*/\1/p' "$unit_path" 2>/dev/null | tail -n 1; }
 
 # whether the service does what it should; if not, $why says what is missing. The four are its arguments:
 # addresses that it must have, what its main process must not be, workers that do not count, and whether
@@ -98,8 +101,9 @@ holds() {
   pid=$(main)
   why="the process that was there goes on (PID $pid)"
   [ "$pid" != "$unlike" ] || return 1
-  why="it runs another file than $(program): $(readlink "/proc/$pid/exe" | clean)"
-  [ "$(sum "/proc/$pid/exe")" = "$(sum "$(program)")" ] || return 1
+  runs=$(program "$unit_path")
+  why="it runs another file than $runs: $(readlink "/proc/$pid/exe" | clean)"
+  [ "$(sum "/proc/$pid/exe")" = "$(sum "$runs")" ] || return 1
   why='nginx did not take the new configuration: no new worker has come'
   news=
   for worker in $(workers "$pid"); do
@@ -338,11 +342,11 @@ back_to() {
   [ "$(name_of '')" = "$1" ] || put "$1" || return
   [ "$was_enabled" = 1 ] || systemctl disable "$unit" >/dev/null 2>&1
   refresh
-  needs || return
+  [ "$(program "$unit_path")" != "$binary" ] || needs || return
   expected=$listened settle=0
   deadline=$(($(now) + timeout))
   as_before && return
-  passes_live 2>/dev/null || { why='nginx refuses it'; return 1; }
+  [ "$(program "$unit_path")" != "$binary" ] || passes_live 2>/dev/null || { why='nginx refuses it'; return 1; }
   { [ "$action" = reload ] && [ "$(main)" = "$first" ] && reload "$deadline"; } || restart "$deadline" || return
   anew
   holds

@@ -10,7 +10,13 @@ say tool "$tool"
 ask() {
   case $1 in *:*) at="[$1]:$2" ;; *) at=$1:$2 ;; esac
   case $tool in
-    curl) curl -gski --noproxy '*' --max-time "$seconds" "https://$at/readyz" ;;
+    curl)
+      { said=$(curl -gvski --noproxy '*' --max-time "$seconds" "https://$at/readyz" 2>&1 >&3); } 3>&1
+      curled=$?
+      # why it could not connect, or not in TLS: without -v it does not say
+      case $curled in 7 | 35) printf '%s' "${said##*Connected to}" ;; esac
+      return "$curled"
+      ;;
     openssl)
       printf 'GET /readyz HTTP/1.0\r\nHost: %s\r\n\r\n' "$at" |
         timeout "$seconds" openssl s_client -quiet -connect "$at" 2>&1

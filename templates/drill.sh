@@ -95,6 +95,7 @@ arm() {
 
 exec 9<>"$record"
 if ! flock -w 15 9; then
+  command -v flock >/dev/null || { echo 'the node has no flock' >&2; exit 127; }
   echo 'an earlier action of a drill is not over there yet' >&2
   exit 75
 fi

@@ -1,7 +1,12 @@
 # Holds the node for one command, for as long as that says every now and then that it is there.
 # Given: lock, wait and patience (seconds), holder.
-# util-linux before 2.25 takes no 0 for a time
-take() { if [ "$1" = 0 ]; then flock -n "$2"; else flock -w "$1" "$2"; fi; }
+# util-linux before 2.25 takes no 0 for a time; 1 is its answer that somebody has it, all else that it cannot tell
+take() {
+  if [ "$1" = 0 ]; then flock -n "$2"; else flock -w "$1" "$2"; fi
+  taken=$?
+  [ "$taken" -le 1 ] || exit "$taken"
+  return "$taken"
+}
 
 exec 9<>"$lock.lock"
 if ! take "$wait" 9; then

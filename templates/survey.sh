@@ -1,5 +1,7 @@
 # Everything that later steps need to know of a node, as lines `kn.KEY=VALUE`. It only reads.
-# Given: user (may be empty), ports (hexadecimal), hosts (names to resolve; may be empty), properties of the unit.
+# Given: user (may be empty), ports (hexadecimal), hosts (names to resolve; may be empty), properties of the unit,
+# tools (programs that scripts need).
+for tool in $tools; do command -v "$tool" >/dev/null || say "missing.$tool" 1; done
 say arch "$(uname -m)"; say uid "$(id -u)"
 say boot "$(cat /proc/sys/kernel/random/boot_id)"
 say now "$(date +%s.%N)"; say uptime "$(cut -d' ' -f1 /proc/uptime)"; say ticks "$(getconf CLK_TCK)"

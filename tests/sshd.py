@@ -9,6 +9,7 @@ from contextlib import closing, contextmanager, suppress
 
 import paramiko
 
+_OPEN_FAILURE = 92  # RFC 4250, 4.1.2
 _LOOPBACK = ("127.0.0.1", "localhost")
 _GONE = (OSError, EOFError, paramiko.SSHException)
 
@@ -44,14 +45,17 @@ class Sshd:
 
     With `slots`, whoever comes while so many are unauthenticated is dropped (MaxStartups slots:100:slots);
     those that hold the slots are let in only after somebody was. `forwarding` says what becomes of a
-    direct-tcpip request for an address: None, or a paramiko.OPEN_FAILED_... code.
+    direct-tcpip request for an address: None, or a paramiko.OPEN_FAILED_... code. `said` is what it says
+    where it could not connect.
     """
 
     def __init__(
         self,
         slots: int | None = None,
         forwarding: Callable[[tuple[str, int]], int | None] = lambda address: None,
+        said: str = "Connection refused",
     ) -> None:
+        self.said = said
         self.slots = slots
         self.forwarding = forwarding
         self.asked: list[tuple[str, int]] = []
@@ -69,7 +73,8 @@ class Sshd:
             connection.close()
             self.dropped.set()
             return
-        transport = paramiko.Transport(connection)
+        transport = _Transport(connection)
+        transport.said = self.said
         transport.add_server_key(self._key)
         server = _Server(self)
         transport.start_server(server=server, event=threading.Event())
@@ -94,6 +99,22 @@ class Sshd:
                 yield transport
             finally:
                 transport.close()
+
+
+class _Transport(paramiko.Transport):  # type: ignore[misc]
+    """Says in words, as OpenSSH does, why a channel is not opened: paramiko leaves them out."""
+
+    said = ""
+
+    def _send_message(self, message: paramiko.Message) -> None:
+        whole = message.asbytes()
+        if whole[0] == _OPEN_FAILURE:
+            code = int.from_bytes(whole[5:9], "big")
+            message = paramiko.Message()
+            message.add_bytes(whole[:9])
+            message.add_string(self.said if code == paramiko.OPEN_FAILED_CONNECT_FAILED else "open failed")
+            message.add_string("")
+        super()._send_message(message)
 
 
 class _Server(paramiko.ServerInterface):  # type: ignore[misc]

@@ -43,6 +43,12 @@ READ = {
     "a here-string": "cat >/dev/null <<<EOF\nA=2",
     "others that need a shell": 'B=$(echo "a ) b")\nC=${#A[@]}\nD=`echo x`\nA=(1)',
     "no line break at the end": "A=(1)",
+    "another's value": "B=1\nA=$B",
+    "another's value in a word": 'B=1\nA="https://${B}:8443"',
+    "others' values": 'B=1; C=\'2 3\'; L=(4 5 6)\nA=(0 $B ${C} "$B" ${L[@]} "${L[@]}" ${L[1]} $L 7)',
+    "others' words in one": "L=(1 2 3)\nA=${L[@]}",
+    "a part of another": "L=(1 2 3)\nA=(${L[@]:1} ${L[*]:0:2} ${L[@]:5})",
+    "an empty one": "B=\nA=(1 $B 2)",
 }
 
 
@@ -112,3 +118,21 @@ def test_whatever_is_quoted_is_read_back(words: list[str]) -> None:
 @given(st.text(alphabet="AB=()'\"`\\$#<>;&|{} \n\tEOF-1", max_size=60))
 def test_any_text_is_read_to_its_end(text: str) -> None:
     assert all(found.name == "A" and found.line >= 1 for found in assignments(text, {"A"}))
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *("$B", "${A:-2}", "${#L[@]}", "${!L[@]}", "${L[$A]}", "${A%1}", "${A:0:1}", "$(A)", "x$S"),
+        *("$TWO", "$LATER", "$MORE", "$K", "$ODD", '("$S")', "(x${L[@]})"),
+    ],
+)
+def test_variables_that_are_not(value: str) -> None:
+    above = "A=1\nL=(1 2 3)\nS='a b'\nTWO=1\nTWO=2\nMORE=1\nMORE+=2\nK[0]=1\nODD='$(x)'\n"
+    (found,) = assignments(f"{above}X={value}\nLATER=1\n", {"X"})
+    assert found.shell
+
+
+def test_a_dollar_in_single_quotes_is_itself() -> None:
+    (found,) = assignments("A=1\nX='$A'\n", {"X"})
+    assert (found.words, found.shell) == (("$A",), False)

@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from dataclasses import replace
 from io import StringIO
 from pathlib import Path
+from threading import Event
+from typing import cast
 
 import pytest
 from rich.console import Console
 from rich.text import Text
 
 from tasks.core.config.settings import Endpoint
-from tasks.core.errors import UsageError
+from tasks.core.errors import StepError, UsageError
 from tasks.core.probes import matrix
 from tasks.core.probes.drift import Drift
 from tasks.core.probes.probe import Cell, Seen
-from tasks.core.probes.watch import Draw, seconds_of, watch
+from tasks.core.probes.watch import Draw, Patience, seconds_of, watch
 from tasks.core.probes.ways import Row
-from tasks.core.remote.facts import Facts, Holder
+from tasks.core.remote.facts import Facts
+from tasks.core.remote.node import Node
 from tasks.core.report import table
 from tests.conftest import run_fab
+from tests.test_run import Host, eventually
 
 ADDRESS = "fd00:a:b::1"  # rich takes :a: and :b: for emojis
 A, B = Endpoint("10.0.0.1", 6443), Endpoint("fd00::2", 7443)
@@ -87,18 +92,15 @@ class TestVerdict:
                 "no ready apiserver answers through 127.0.0.1:8443: refused the connection",
                 "see why: fab status --limit {nodes}, fab logs",
             ),
-            (row(through=REFUSED, facts=Facts()), "no ready apiserver", "fab deploy --limit {nodes}"),
             (
-                row(through=REFUSED, facts=Facts(unit={"LoadState": "loaded", "ActiveState": "inactive"})),
+                replace(row(through=REFUSED), remedy="fab start --limit {nodes}"),
                 "no ready apiserver",
                 "fab start --limit {nodes}",
             ),
             (
-                row(
-                    through=REFUSED, facts=replace(RUNS, listening={LISTENER: Holder(7, "", "/x", "haproxy")})
-                ),
-                "no ready apiserver",
-                "stop what holds the address",
+                replace(row(STRANGE, STRANGE, STRANGE), remedy="fab start --limit {nodes}"),
+                "no way to any ready apiserver",
+                "fab start --limit {nodes}",
             ),
         ],
     )
@@ -155,6 +157,14 @@ class TestTable:
             "warning: n3: 10.0.0.1:6443: its clock is 9 s ahead of the node's",
             "warning: n3: drift: nginx 1.22.1 is installed",
             "to do: fab diff shows what has drifted, fab deploy brings it back",
+        ]
+
+    def test_why_nodes_were_not_seen(self) -> None:
+        off = StepError("cannot connect to it: timed out")
+        failures = {"n1": off, "n2": StepError("not root"), "n3": StepError(off.message)}
+        assert matrix.unseen(failures) == [
+            "bad: n1, n3: cannot connect to it: timed out",
+            "bad: n2: not root",
         ]
 
     def test_what_all_have_is_told_of_all(self) -> None:
@@ -220,6 +230,43 @@ class TestWatch:
 
         with pytest.raises(KeyboardInterrupt):
             watch(Console(), 0.1, look)
+
+    def test_a_node_that_does_not_answer_holds_up_nobody(self) -> None:
+        asked: list[str] = []
+        answers = Event()
+
+        def ask(node: Node) -> str:
+            asked.append(node.label)
+            if len(asked) == 1:
+                assert answers.wait(60)
+                raise StepError("cannot connect to it")
+            return "ways"
+
+        patience, node = Patience(ask, 0.01), cast(Node, Host("n1"))
+
+        def why() -> str:
+            with pytest.raises(StepError) as caught:
+                patience.answer(node)
+            return caught.value.message
+
+        late = "has not answered within 0.01 s; still trying"
+        assert [why(), why(), len(asked)] == [late, late, 1]  # it is asked once, and asked on
+        answers.set()
+        eventually(lambda: why() == "cannot connect to it")
+        seen: list[str] = []
+
+        def again() -> bool:
+            """A look that does not wait."""
+            with suppress(StepError):
+                seen.append(patience.answer(node))
+            return bool(seen)
+
+        eventually(again)
+        assert seen == ["ways"]
+
+    def test_who_answers_is_waited_for(self) -> None:
+        patience = Patience(lambda node: node.label, 60)
+        assert [patience.answer(cast(Node, Host("n1"))) for _ in range(3)] == ["n1"] * 3
 
     def test_addresses_stay_what_they_are(self) -> None:
         looks = iter([f"{ADDRESS} [{ADDRESS}]:6443"])

@@ -194,7 +194,7 @@ class TestReceive:
 
     def test_without_the_folder(self, tmp_path: Path) -> None:
         done = self.receive(tmp_path / "not there" / "kube-nginx", self.CONTENT)
-        message = f"{tmp_path}/not there does not exist; make it first: fab mkdir\n"
+        message = f"{tmp_path}/not there does not exist\n"
         assert (done.returncode, done.stderr.decode()) == (66, message)
         assert os.listdir(tmp_path) == []
 

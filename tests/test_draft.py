@@ -23,8 +23,13 @@ from .strategies import thorough
 SMALL = Draft((NodeSpec("worker-1", "worker-1"),), (Endpoint("10.0.0.1", 6443),))
 
 names = st.from_regex(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,9}", fullmatch=True)
-# what names this machine cannot be an apiserver on the listener's port; ::ffff:1.2.3.4 is parsed as 1.2.3.4
-addresses = st.ip_addresses().map(str).filter(lambda text: not text.startswith(("127.", "0.0.0.0", "::")))
+# what names this machine, or nobody, cannot be an apiserver; ::ffff:1.2.3.4 is parsed as 1.2.3.4
+addresses = (
+    st.ip_addresses()
+    .filter(lambda ip: not ip.is_multicast and not (ip.version == 6 and ip.is_link_local))
+    .map(str)
+    .filter(lambda text: not text.startswith(("127.", "0.", "255.255.255.255", "::")))
+)
 hosts = addresses | st.from_regex(r"[a-z_][a-z0-9_-]{0,7}", fullmatch=True)
 ports = st.integers(1, 65535)
 nodes = st.builds(
@@ -35,9 +40,17 @@ nodes = st.builds(
     st.none() | ports,
     st.lists(names, max_size=2, unique=True).map(tuple),
 )
+
+
+def unambiguous(nodes: list[NodeSpec]) -> bool:
+    """Whether no name is the host of another node, or a group."""
+    hosts, groups = {n.host for n in nodes}, {g.lower() for n in nodes for g in n.groups}
+    return all(n.name.lower() not in groups | (hosts - {n.host}) for n in nodes)
+
+
 fleets = st.lists(
     nodes, min_size=1, max_size=5, unique_by=(lambda node: node.name.lower(), lambda node: node.host)
-)
+).filter(unambiguous)
 endpoints = st.lists(st.builds(Endpoint, hosts, ports), min_size=1, max_size=5, unique=True)
 listeners = st.builds(Endpoint, st.just("127.0.0.1"), st.integers(1024, 65535)).map(lambda one: (one,))
 
@@ -73,6 +86,9 @@ def test_the_whole_text() -> None:
         (Endpoint("fd00::2", 6443),),
         (Endpoint("127.0.0.1", 9443),),
         assumed=True,
+        prefix="/srv/kube-nginx",
+        labels=("master-1",),
+        notes=("a note " * 20,),
     )
     lines = [line for line in fleet.text().splitlines() if line and not line.startswith("#")]
     assert lines == [
@@ -81,9 +97,10 @@ def test_the_whole_text() -> None:
         '  "root@[fd00::1]:2222",',
         "]",
         "apiservers = [",
-        '  "[fd00::2]:6443",',
+        '  "[fd00::2]:6443",  # master-1',
         "]",
         "[proxy]",
+        'prefix = "/srv/kube-nginx"',
         'listen = ["127.0.0.1:9443"]',
     ]
     assert "please check" in fleet.text()

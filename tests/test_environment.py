@@ -70,15 +70,13 @@ def test_listeners(tmp_path: Path, given: str, listen: Endpoint) -> None:
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        ("https://10.0.0.100:8443", "not an address that every node has"),
-        ("https://0.0.0.0:8443", "not an address that every node has"),
-        ("https://api.example.com:8443", "a name, where an IP address is needed"),
         ("https://localhost:8443", "a name, where an IP address is needed"),
         ("https://127.0.0.1", "has no port"),
         ("https://127.0.0.1:84430", "a port is a number"),
         ("http://127.0.0.1:8080", "not https://ADDRESS:PORT"),
         ("'https://127.0.0.1:8443 # x'", "not https://ADDRESS:PORT"),
         ("https://127.0.0.1:443", "only root may listen below port 1024"),
+        ("https://127.0.0.1:${PORT}", "only a shell knows its value"),
     ],
 )
 def test_no_listeners(tmp_path: Path, given: str, words: str) -> None:
@@ -86,6 +84,140 @@ def test_no_listeners(tmp_path: Path, given: str, words: str) -> None:
         read(tmp_path, f"\nKUBE_APISERVER={given}\n").listen()
     assert str(caught.value).startswith(f"{tmp_path}/environment.sh: ")
     assert words in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        *("https://10.0.0.100:8443", "https://0.0.0.0:8443", "https://api.example.com:8443", "10.0.0.100"),
+        *("http://10.0.0.100:8080", '"https://${MASTER_VIP}:8443"', "https://$VIP"),
+    ],
+)
+def test_a_virtual_ip_is_told_and_the_rest_is_read(tmp_path: Path, given: str) -> None:
+    found = read(tmp_path, f"NODE_IPS=(10.0.0.1)\nKUBE_APISERVER={given}\n")
+    assert found.listen() is None
+    assert found.note().startswith(
+        f"KUBE_APISERVER is {given.strip(chr(34))!r}, not an address that every node"
+    )
+    assert "the proxy listens on 127.0.0.1:8443 instead" in found.note()
+    assert found.nodes() == (NodeSpec("10.0.0.1", "10.0.0.1"),)
+
+
+MASTERS = """export MASTER_IPS=(10.0.0.1 10.0.0.2)
+export MASTER_NAMES=(master-1 master-2)
+"""
+ALL = """export NODE_IPS=(10.0.0.1 10.0.0.2 10.0.0.3)
+export NODE_NAMES=(m1 m2 w1)
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "nodes"),
+    [
+        ("NODE_IPS=(10.0.0.3 10.0.0.4)\nNODE_NAMES=(w1 w2)", {"w1": "10.0.0.3", "w2": "10.0.0.4"}),
+        (ALL, {"m1": "10.0.0.1", "m2": "10.0.0.2", "w1": "10.0.0.3"}),
+        ("NODE_IPS=(10.0.0.1 10.0.0.3)", {"master-1": "10.0.0.1", "10.0.0.3": "10.0.0.3"}),
+        ("WORKER_IPS=(10.0.0.3)\nWORKER_NAMES=(w1)", {"w1": "10.0.0.3"}),
+        ("WORK_IPS=(10.0.0.3)", {"10.0.0.3": "10.0.0.3"}),
+        ("", {"master-1": "10.0.0.1", "master-2": "10.0.0.2"}),
+    ],
+    ids=["workers", "all", "no names", "another list", "a third", "masters alone"],
+)
+def test_the_apiservers_are_the_masters(tmp_path: Path, text: str, nodes: dict[str, str]) -> None:
+    found = read(tmp_path, MASTERS + text)
+    assert {node.name: node.host for node in found.nodes()} == nodes
+    assert found.apiservers() == (Endpoint("10.0.0.1", 6443), Endpoint("10.0.0.2", 6443))
+    assert found.labels() == ("master-1", "master-2")
+    assert not found.assumed()
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("NODE_IPS=(10.0.0.3)\nMASTER_IPS=(${OTHER[@]:0:3})", "line 2: MASTER_IPS: only a shell knows its"),
+        ("NODE_IPS=(10.0.0.3)\nMASTER_IPS=(10.0.0.256)", "MASTER_IPS[0]: '10.0.0.256' not an IPv4"),
+        ("NODE_IPS=(10.0.0.3)\nMASTER_IPS=(0.0.0.0)", "apiservers are taken from MASTER_IPS; --apiservers"),
+        ("WORKER_IPS=(10.0.0.3)", "no MASTER_IPS, and WORKER_IPS are not the apiservers; give --apiservers"),
+    ],
+)
+def test_no_apiservers(tmp_path: Path, text: str, words: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        read(tmp_path, text).apiservers()
+    assert words in str(caught.value)
+
+
+def test_what_is_made_of_variables_above(tmp_path: Path) -> None:
+    found = read(
+        tmp_path,
+        "WORKERS=(10.0.0.3 10.0.0.4)\nA=10.0.0.1; B=10.0.0.2\nK8S_DIR=/data/k8s\nVIP=10.0.0.9\n"
+        'MASTER_IPS=($A "${B}")\nNODE_IPS=(${MASTER_IPS[@]} "${WORKERS[@]}")\n'
+        'KUBE_NGINX_DIR="$K8S_DIR/kube-nginx"\n'
+        'KUBE_APISERVER="https://${VIP}:8443"\n',
+    )
+    assert [node.host for node in found.nodes()] == ["10.0.0.1", "10.0.0.2", "10.0.0.3", "10.0.0.4"]
+    assert [server.host for server in found.apiservers()] == ["10.0.0.1", "10.0.0.2"]
+    assert found.prefix() == "/data/k8s/kube-nginx"
+    assert "'https://10.0.0.9:8443'" in found.note()
+
+
+def test_nodes_need_no_masters(tmp_path: Path) -> None:
+    found = read(tmp_path, "NODE_IPS=(10.0.0.3)\nMASTER_IPS=(${OTHER[@]:0:3})")
+    assert found.nodes() == (NodeSpec("10.0.0.3", "10.0.0.3"),)
+
+
+def test_names_that_do_not_fit_the_masters(tmp_path: Path) -> None:
+    found = read(tmp_path, "MASTER_IPS=(10.0.0.1 10.0.0.2)\nMASTER_NAMES=(m1)")
+    with pytest.raises(UsageError, match="MASTER_IPS has 2 entries and MASTER_NAMES has 1"):
+        found.labels()
+    with pytest.raises(UsageError, match=r"MASTER_NAMES\[0\]: 'm/1' must be letters"):
+        read(tmp_path, "MASTER_IPS=(10.0.0.1)\nMASTER_NAMES=(m/1)").labels()
+
+
+@pytest.mark.parametrize(
+    ("given", "prefix"),
+    [("/usr/local/kube-nginx", "/usr/local/kube-nginx"), ('"/opt/k8s/kube-nginx/"', "/opt/k8s/kube-nginx")],
+)
+def test_the_folder(tmp_path: Path, given: str, prefix: str) -> None:
+    assert read(tmp_path, f"export KUBE_NGINX_DIR={given}").prefix() == prefix
+    assert read(tmp_path, "").prefix() == "/opt/k8s/kube-nginx"
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ("/opt/k8s", "line 2: KUBE_NGINX_DIR: '/opt/k8s' is, or is in, a folder that is not for kube-nginx"),
+        ("$K8S_DIR/kube-nginx", "line 2: KUBE_NGINX_DIR: only a shell knows its value"),
+        ("/", "line 2: KUBE_NGINX_DIR: '/' must be an absolute path"),
+    ],
+)
+def test_no_folder(tmp_path: Path, given: str, words: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        read(tmp_path, f"\nKUBE_NGINX_DIR={given}\n").prefix()
+    assert words in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "declare -A NODE_IPS=([worker-1]=10.0.0.1 [worker-2]=10.0.0.2)",
+        "declare -A NODE_IPS=(\n  [worker-1]=10.0.0.1  # one\n  [worker-2]=10.0.0.2\n)",
+        'declare -A NODE_IPS\nNODE_IPS["worker-1"]=10.0.0.1',
+        "declare -A NODE_IPS\nNODE_IPS=(worker-1 10.0.0.1)",
+        "declare -x -A NODE_IPS=()",
+        "typeset -gA NODE_IPS; NODE_IPS[worker-1]=10.0.0.1",
+        "export NODE_IPS=([0]=10.0.0.1 [1]=10.0.0.2)",
+    ],
+)
+def test_an_array_with_keys_is_explained(tmp_path: Path, text: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        read(tmp_path, text).nodes()
+    assert "NODE_IPS is an array with keys, as of declare -A" in str(caught.value)
+    assert "NODE_IPS=(10.0.0.11 10.0.0.12) and NODE_NAMES=(worker-1 worker-2)" in str(caught.value)
+
+
+def test_an_array_with_keys_of_somebody_else(tmp_path: Path) -> None:
+    found = read(tmp_path, "declare -A PORTS=([a]=1)\nPORTS[b]=2\nNODE_IPS=(10.0.0.1)\n")
+    assert found.nodes() == (NodeSpec("10.0.0.1", "10.0.0.1"),)
 
 
 @pytest.mark.parametrize(

@@ -295,6 +295,14 @@ def test_the_service_does_not_keep_itself_from_its_address() -> None:
     assert not Facts().listens(LISTEN)
 
 
+@pytest.mark.parametrize("there", ["::", "0.0.0.0"])
+def test_nobody_keeps_it_from_what_it_listens_on(there: str) -> None:
+    """A socket on [::] may be for IPv6 alone, which the kernel's table does not tell."""
+    seen = Facts(listening={LISTEN: None, Endpoint(there, LISTEN.port): SOMEBODY})
+    assert seen.holder(LISTEN) is None
+    assert seen.holder(Endpoint("127.0.0.9", LISTEN.port)) == SOMEBODY
+
+
 @pytest.mark.parametrize(
     ("holder", "text"),
     [

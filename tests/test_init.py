@@ -78,9 +78,10 @@ def test_from_environment_sh_to_a_rendered_configuration(folder: Path) -> None:
     listed = fab(folder, "--list")
     assert (listed.status, listed.err) == (0, "")
     assert "Write a first hosts.toml" in listed.out
-    ran = fab(folder, "init", "--from", "environment.sh")
+    ran = fab(folder, "init", "--from", "environment.sh", "--yes")
     assert (ran.status, ran.err) == (0, "")
     assert ran.out.startswith("hosts.toml: written\n  nodes       worker-1, worker-2\n")
+    assert "taken from NODE_IPS" in ran.out
     assert "\n  fab build deploy  " in ran.out
     found = load(folder / "hosts.toml")
     assert found.nodes == (NodeSpec("worker-1", "10.0.0.11"), NodeSpec("worker-2", "10.0.0.12"))
@@ -88,6 +89,51 @@ def test_from_environment_sh_to_a_rendered_configuration(folder: Path) -> None:
     rendered = fab(folder, "render")
     assert rendered.status == 0
     assert "listen 127.0.0.1:9443;" in rendered.out
+
+
+MASTERS = "MASTER_IPS=(10.0.0.1 10.0.0.2)\nMASTER_NAMES=(m1 m2)\nKUBE_NGINX_DIR=/usr/local/kube-nginx\n"
+VIP = "export KUBE_APISERVER=https://${MASTER_VIP}:8443\n"
+ALL_ARE = "then all nodes are apiservers, too (worker-1, worker-2)."
+
+
+@pytest.mark.parametrize("more", ["", "NODE_IPS=(10.0.0.1 10.0.0.2 10.0.0.11)\n"], ids=["workers", "all"])
+def test_masters_of_their_own_need_no_question(folder: Path, more: str) -> None:
+    nodes = more or "NODE_IPS=(10.0.0.11 10.0.0.12)\nNODE_NAMES=(worker-1 worker-2)\n"
+    (folder / "environment.sh").write_text(MASTERS + VIP + nodes)
+    ran = fab(folder, "init", "--from", "environment.sh")
+    assert (ran.status, ran.err) == (0, "")
+    assert "apiservers  10.0.0.1:6443, 10.0.0.2:6443\n" in ran.out
+    assert "NODE_IPS" not in ran.out
+    assert "note        KUBE_APISERVER is 'https://${MASTER_VIP}:8443', not an address" in ran.out
+    text = (folder / "hosts.toml").read_text()
+    assert '"10.0.0.1:6443",  # m1\n' in text
+    assert "# KUBE_APISERVER is 'https://${MASTER_VIP}:8443', not an address" in text
+    found = load(folder / "hosts.toml")
+    assert found.proxy.prefix == "/usr/local/kube-nginx"
+    assert found.proxy.listen == (Endpoint("127.0.0.1", 8443),)
+
+
+@pytest.mark.parametrize("masters", ["", "MASTER_IPS='10.0.0.12 10.0.0.11 10.0.0.13'\n"])
+def test_all_nodes_being_apiservers_is_asked(folder: Path, masters: str) -> None:
+    (folder / "environment.sh").write_text(ENVIRONMENT + masters)
+    command = ["init", "--from", "environment.sh"]
+    refused = fab(folder, *command)
+    assert (refused.status, refused.out) == (2, "")
+    assert ALL_ARE in refused.err
+    assert (
+        "no terminal to ask on: say --yes if each of them runs a kube-apiserver, else --apiservers"
+        in refused.err
+    )
+    no = talk(folder, command, ("Type yes to go on: ", b"no\n"))
+    assert (no.status, ALL_ARE in " ".join(no.out.split())) == (2, True)
+    assert not (folder / "hosts.toml").exists()
+    assert talk(folder, command, ("Type yes to go on: ", b"yes\n")).status == 0
+    assert len(load(folder / "hosts.toml").apiservers) == (3 if masters else 2)
+
+
+def test_apiservers_that_were_named_are_not_asked_about(folder: Path) -> None:
+    ran = fab(folder, "init", "--from", "environment.sh", "--apiservers", "10.0.0.11,10.0.0.12")
+    assert (ran.status, ran.err) == (0, "")
 
 
 def test_flags_answer_beforehand(folder: Path) -> None:

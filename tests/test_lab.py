@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
@@ -144,6 +145,9 @@ def test_stop_status_start(lab: Lab, deployed: Path) -> None:
     assert ran.status == 1
     assert "lab-node-2: status: inactive (dead)" in ran.err
     assert "status: 1 of 3 failed" in ran.err
+    since = [node["since"] for node in run_fab("status", "--json", hosts=deployed).json["nodes"]]
+    assert [bool(text) for text in since] == [True, False, True]  # not when it last became active
+    assert since[1] is None
     assert run_fab("start", *limit, hosts=deployed).status == 0
     assert run_fab("status", hosts=deployed).status == 0
 
@@ -380,10 +384,15 @@ def test_a_dead_upstream_is_told_from_a_dead_proxy(lab: Lab, deployed: Path) -> 
     for server in lab.apiservers:
         server.stop()
     try:
-        assert run_fab("status", hosts=deployed).status == 0
+        ran = run_fab("status", "--json", hosts=deployed)
     finally:
         for server in lab.apiservers:
             server.start()
+    assert ran.status == 1
+    assert [node["listeners"] for node in ran.json["nodes"]] == [{"127.0.0.1:8443": "accepts"}] * 3
+    deadline = time.monotonic() + 60
+    while run_fab("status", hosts=deployed).status:  # nginx refuses clients until fail_timeout has passed
+        assert time.monotonic() < deadline
 
 
 def test_a_listener_of_another_process_is_not_taken_for_ours(lab: Lab, deployed: Path) -> None:
@@ -404,7 +413,7 @@ def test_a_listener_of_another_process_is_not_taken_for_ours(lab: Lab, deployed:
         "127.0.0.1:8443": "is held by a process that cannot be seen"
     }
     assert started.status == 1
-    assert "Address already in use" in started.err
+    assert "127.0.0.1:8443 is held by a process that cannot be seen" in started.err
     assert run_fab("restart", "status", "--limit", node.name, hosts=deployed).status == 0
 
 

@@ -222,6 +222,11 @@ class TestSshd:
             assert (ran.returncode, "ops is not allowed" in ran.stderr) == (1, True)
         assert node.ssh("sudo -n true", user="ops").returncode == 0
 
+    def test_without(self, node: Node) -> None:
+        with faults.without(node, "flock"):
+            assert node.ssh("flock --version").returncode == 127
+        assert node.ssh("flock --version").returncode == 0
+
     def test_hung_sshd(self, node: Node) -> None:
         config = str(node.state / "ssh_config")
         pipe = subprocess.PIPE

@@ -13,6 +13,7 @@ from tasks.core.config.settings import NodeSpec, Settings, Ssh
 from tasks.core.errors import StepError
 from tasks.core.remote import link
 from tasks.core.remote.link import Link
+from tasks.core.remote.options import Options
 from tasks.core.remote.pool import fan_out
 from tasks.core.remote.ssh import Session
 from tests.sshd import Sshd, listening
@@ -34,7 +35,7 @@ def links(tmp_path: Path) -> Links:
         spec = NodeSpec("node", "127.0.0.1", port=port)
         ssh = Ssh(config=config, host_keys="accept-new", connect_timeout=connect_timeout)
         settings = Settings(None, "recommended", (spec,), (), ssh=ssh)
-        return Link(spec, Session(settings, fabric.Config()), connect_kwargs=LOGIN)
+        return Link(spec, Session(settings, Options(), fabric.Config()), connect_kwargs=LOGIN)
 
     return make
 

@@ -185,6 +185,28 @@ def test_the_files_of_the_wheel(wheel: Path) -> None:
     assert "kube_nginx/templates/survey.sh" in names
 
 
+def test_the_steps_of_the_readme(project: Project, tmp_path: Path) -> None:
+    text = (ROOT / "README.md").read_text().partition("## On your own nodes\n")[2]
+    lines = [line.strip() for line in text.splitlines() if line.startswith("    ")]
+    steps = lines[lines.index("pip install .") + 1 : lines.index("fab build deploy")]
+    assert [step.split()[0] for step in steps] == ["mkdir", "echo", "fab", "fab"]
+    answers = "--nodes worker-1 --apiservers 10.0.0.1 #"
+    shell = f'fab() {{ "{sys.executable}" -m fabric "$@"; }}\nset -e\n' + "\n".join(steps)
+    done = subprocess.run(
+        ["sh", "-c", shell.replace("fab init ", f"fab init {answers} ")],
+        env=os.environ | {"PYTHONPATH": str(project.packages), "HOME": str(tmp_path)},
+        cwd=tmp_path,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "hosts.toml: written" in done.stdout
+    assert "server 10.0.0.1:6443 " in done.stdout
+
+
 def test_the_metadata_of_the_wheel(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         (name,) = [name for name in archive.namelist() if name.endswith(".dist-info/METADATA")]

@@ -17,7 +17,7 @@ from typing import Any, cast
 import paramiko
 import pytest
 
-from tasks.core.errors import StepError
+from tasks.core.errors import NotBegun, StepError
 from tasks.core.remote import commands, lock
 from tasks.core.remote.node import Node
 from tasks.core.remote.piped import Piped
@@ -427,6 +427,28 @@ class TestLock:
         error = refusal(lambda: lock.acquire(node, "you", 1))
         assert error.hint == "wait until they have finished, or give more than --wait 1"
         held.close()
+
+    def test_waiting_ends_when_it_is_given_up(self, node: Node) -> None:
+        held = lock.acquire(node, "me", 0)
+        given_up = threading.Event()
+        threading.Timer(0.5, given_up.set).start()
+        with pytest.raises(NotBegun):
+            lock.acquire(node, "you", 60, given_up.is_set)
+        held.close()
+
+    def test_what_is_had_too_late_is_let_go(self, node: Node) -> None:
+        with pytest.raises(NotBegun):
+            lock.acquire(node, "me", 0, lambda: True)
+        lock.acquire(node, "you", 0).close()
+
+    def test_without_flock_it_is_not_said_to_be_held(
+        self, node: Node, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        lock.acquire(node, "me", 0).release()  # whose name stays in the file
+        script = commands.script
+        monkeypatch.setattr(commands, "script", lambda *a, **k: f"PATH={tmp_path}\n{script(*a, **k)}")
+        error = refusal(lambda: lock.acquire(node, "you", 0))
+        assert (error.message, error.hint) == ("the node lacks flock", "install there: util-linux")
 
     def test_it_is_free_as_soon_as_it_was_released(self, node: Node) -> None:
         for _ in range(3):

@@ -6,11 +6,15 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from hashlib import sha256
 from pathlib import Path
+from socket import MSG_PEEK, socket
+from time import sleep
 
 import paramiko
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
 from cryptography.x509.oid import ExtensionOID
 
 from tasks.core.config.address import Endpoint
@@ -63,6 +67,7 @@ class TestLook:
         assert seen.certificate == parse(APISERVER.der)
         assert (seen.trusted, seen.clock) == (None, None)
         assert seen.connected is not None
+        assert seen.seconds is not None
         assert 0 < seen.connected < seen.seconds
 
     def test_an_apiserver_of_the_cluster(self, node: paramiko.Transport, tmp_path: Path, ca: Path) -> None:
@@ -94,10 +99,73 @@ class TestLook:
         (tmp_path / "ca.crt").write_bytes(ended.pem)
         seen = self.ask(node, tmp_path, identity("apiserver", by=ended), ca=tmp_path / "ca.crt")
         assert seen.trusted is False
-        cell = judge(seen, through)
+        cell = judge(seen, (), bool(through))
         assert (cell.state, cell.word, cell.way) == ("failed", "untrusted", False)
         text = "its certificate does not verify: certificate has expired: its CA's, not its own"
         assert cell.detail == f"{text} (issuer CN=kubernetes)"
+
+    def test_one_of_tomorrow_is_told_by_its_date(
+        self, node: paramiko.Transport, tmp_path: Path, ca: Path
+    ) -> None:
+        tomorrow = identity("apiserver", by=CA, days=100, lasts=99)
+        for given in (ca, None):
+            seen = self.ask(node, tmp_path, tomorrow, ca=given)
+            assert (seen.trusted, seen.distrust) == (False if given else None, "")
+            assert judge(seen).word == "not yet valid"
+
+    @pytest.mark.parametrize("days", [365, -2])
+    def test_whoever_else_signs_is_told_first(
+        self, node: paramiko.Transport, tmp_path: Path, ca: Path, days: float
+    ) -> None:
+        seen = self.ask(node, tmp_path, identity("x", by=identity("kubernetes"), days=days), ca=ca)
+        assert seen.distrust == "its certificate does not verify: certificate signature failure"
+
+    def test_a_ca_in_between(self, node: paramiko.Transport, tmp_path: Path, ca: Path) -> None:
+        between = identity("between", by=CA, ca=True)
+        apiserver = identity("apiserver", by=between)
+        for above, trusted in (((between,), True), ((), False)):
+            with listening(https(apiserver.server(tmp_path, *above), READY)) as port:
+                seen = look(node, Endpoint("127.0.0.1", port), PATIENT, trusting(ca))
+            assert seen.trusted is trusted
+
+    def test_keys_of_all_kinds(self, node: paramiko.Transport, tmp_path: Path, ca: Path) -> None:
+        kinds = (rsa.generate_private_key(65537, 2048), ed25519.Ed25519PrivateKey.generate())
+        for key in kinds:
+            seen = self.ask(node, tmp_path, identity("apiserver", by=CA, key=key), ca=ca)
+            assert (seen.trusted, seen.ready) == (True, True)
+
+    def test_no_sentence_is_of_two_connections(
+        self, node: paramiko.Transport, tmp_path: Path, ca: Path
+    ) -> None:
+        """A proxy leads each connection to another one."""
+        who = [identity("strange"), APISERVER]
+        turns = iter([https(one.server(tmp_path), READY) for one in who])
+
+        def proxy(connection: socket) -> None:
+            next(turns)(connection)
+
+        with listening(proxy) as port:
+            for one, distrust in ((who[0], True), (who[1], False)):
+                seen = look(node, Endpoint("127.0.0.1", port), PATIENT, trusting(ca))
+                assert seen.certificate == parse(one.der)
+                assert seen.peer == sha256(one.der).hexdigest()
+                assert bool(seen.distrust) is distrust
+
+    def test_all_of_it_has_one_deadline(self, node: paramiko.Transport, tmp_path: Path) -> None:
+        context = APISERVER.server(tmp_path)
+
+        def serve(connection: socket) -> None:
+            connection.recv(1, MSG_PEEK)
+            sleep(1.2)
+            with context.wrap_socket(connection, server_side=True) as tls:
+                tls.recv(65536)
+                sleep(1.2)
+                tls.sendall(READY)
+
+        with listening(serve) as port:
+            seen = look(node, Endpoint("127.0.0.1", port), 2)
+        assert seen.word == "no answer"
+        assert seen.text.startswith("did not answer within 2 s, though TLS stood after ")
 
     def test_an_odd_certificate_is_none_that_can_be_read(
         self, node: paramiko.Transport, tmp_path: Path
@@ -123,18 +191,30 @@ class TestLook:
 
 
 def certificate(days: float = 365, *names: str) -> Certificate:
-    ends = datetime.now(UTC) + timedelta(days=days, hours=1)
-    return Certificate("CN=apiserver", "CN=kubernetes", ends, names or ("127.0.0.1",))
+    now = datetime.now(UTC)
+    ends = now + timedelta(days=days, hours=1)
+    return Certificate("CN=apiserver", "CN=kubernetes", now - HOUR, ends, names or ("127.0.0.1",))
 
 
-GOOD = Seen(True, connected=0.003, status=200, body="ok", certificate=certificate(), trusted=True, clock=0.4)
+HOUR = timedelta(hours=1)
+LATER = datetime(2099, 1, 1, tzinfo=UTC)
+GOOD = Seen(
+    True,
+    seconds=0.003,
+    connected=0.002,
+    status=200,
+    body="ok",
+    certificate=certificate(),
+    trusted=True,
+    clock=0.4,
+)
 
 
 @pytest.mark.parametrize(
     ("seen", "state", "word", "detail"),
     [
         (GOOD, "ok", "ready 3 ms", ""),
-        (replace(GOOD, connected=0.0001), "ok", "ready 1 ms", ""),
+        (replace(GOOD, seconds=0.0001), "ok", "ready 1 ms", ""),
         (replace(GOOD, status=403, body="Forbidden"), "ok", "answers 3 ms", ""),
         (replace(GOOD, status=401, body=""), "ok", "answers 3 ms", ""),
         (
@@ -163,6 +243,25 @@ GOOD = Seen(True, connected=0.003, status=200, body="ok", certificate=certificat
             "expires 12 d",
             "its certificate expires on {}, in 12 days",
         ),
+        (
+            replace(GOOD, certificate=replace(certificate(), begins=LATER)),
+            "failed",
+            "not yet valid",
+            "its certificate is valid from 2099-01-01 00:00 UTC only",
+        ),
+        (
+            replace(GOOD, seconds=2.9, connected=0.009),
+            "warning",
+            "slow 2900 ms",
+            "took 2900 ms: 9 ms until TLS stood, then the answer",
+        ),
+        (
+            replace(GOOD, seconds=1.004, connected=1.001),
+            "warning",
+            "slow 1004 ms",
+            "took 1004 ms: 1001 ms until TLS stood, then the answer",
+        ),
+        (replace(GOOD, seconds=0.3, connected=0.2), "ok", "ready 300 ms", ""),
         (replace(GOOD, certificate=certificate(31)), "ok", "ready 3 ms", ""),
         (replace(GOOD, clock=12.2), "warning", "clock +12 s", "its clock is 12 s ahead of the node's"),
         (replace(GOOD, clock=-5.0), "warning", "clock -5 s", "its clock is 5 s behind the node's"),
@@ -186,24 +285,38 @@ def test_the_worst_is_the_word_and_all_is_told() -> None:
     assert cell.detail.endswith("/readyz is answered with 500; its clock is 60 s behind the node's")
 
 
+def test_it_is_slow_where_others_are_not() -> None:
+    seen = replace(GOOD, seconds=1.3, connected=1.2)
+    assert [judge(seen, usual=usual).state for usual in (0.0, 0.5, 0.6, 1.2)] == ["warning"] * 2 + ["ok"] * 2
+
+
+def test_the_nodes_clock_decides_what_is_valid() -> None:
+    days = [(-2, "not yet valid"), (0, "ready 3 ms"), (400, "expired")]
+    seen = [(replace(GOOD, at=datetime.now(UTC) + timedelta(days=n)), word) for n, word in days]
+    assert [judge(there).word for there, _ in seen] == [word for _, word in seen]
+
+
 class TestThroughTheProxy:
     """Where only that matters which keeps kubelet from being served."""
 
     def test_the_certificate_must_hold_for_the_listener(self) -> None:
-        cell = judge(replace(GOOD, certificate=certificate(365, "api", "10.0.0.1")), "127.0.0.1")
+        cell = judge(replace(GOOD, certificate=certificate(365, "api", "10.0.0.1")), ("127.0.0.1",), True)
         assert (cell.state, cell.word, cell.way) == ("warning", "wrong name", True)
         text = "its certificate holds for api, 10.0.0.1, not for 127.0.0.1: kubelet will refuse it"
         assert cell.detail == text
 
-    def test_but_only_where_certificates_are_looked_at(self) -> None:
-        seen = replace(GOOD, certificate=certificate(365, "api"), trusted=None)
-        assert judge(seen, "127.0.0.1").state == "ok"
+    def test_be_it_verified_or_not(self) -> None:
+        seen = replace(GOOD, certificate=certificate(365, "api"))
+        assert judge(replace(seen, trusted=None), ("127.0.0.1",), True).word == "wrong name"
+        assert judge(replace(seen, trusted=None), ("127.0.0.1",)).word == "wrong name"
+        strange = judge(replace(seen, trusted=False, distrust="its certificate does not verify"), ("::1",))
+        assert "kubelet will refuse it" not in strange.detail
 
     def test_what_the_apiserver_itself_is_told_for_is_not_told_again(self) -> None:
-        assert judge(replace(GOOD, clock=60, certificate=certificate(3)), "127.0.0.1").state == "ok"
+        assert judge(replace(GOOD, clock=60, certificate=certificate(3)), ("127.0.0.1",), True).state == "ok"
 
     def test_an_expired_one_serves_nobody(self) -> None:
-        assert judge(replace(GOOD, certificate=certificate(-3)), "127.0.0.1").way is False
+        assert judge(replace(GOOD, certificate=certificate(-3)), ("127.0.0.1",), True).way is False
 
 
 class TestCa:
@@ -260,7 +373,8 @@ def test_a_cell_for_programs() -> None:
     document = as_json(cell)
     assert document["certificate"]["issuer"] == "CN=kubernetes"
     assert (document["reachable"], document["ready"], document["by"]) == (True, True, "ssh")
-    assert document["connect_ms"] == 3.0
+    assert (document["connect_ms"], document["total_ms"]) == (2.0, 3.0)
+    assert as_json(judge(Seen(False, "refused", "x", by="curl")))["total_ms"] is None
 
 
 @pytest.mark.parametrize(

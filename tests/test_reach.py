@@ -163,10 +163,6 @@ class TestHandshake:
         seen = handshake(node, Endpoint("127.0.0.1", 1), PATIENT)
         assert (seen.ok, seen.text) == (False, "sshd there did not connect: Resource shortage")
 
-    def test_a_name_that_does_not_lead_anywhere(self, node: paramiko.Transport) -> None:
-        seen = handshake(node, Endpoint("api-3", 6443), PATIENT)
-        assert (seen.ok, seen.text) == (False, "has no address there, or refused the connection")
-
     def test_a_dead_connection(self, node: paramiko.Transport) -> None:
         node.close()
         seen = handshake(node, Endpoint("127.0.0.1", 1), PATIENT)

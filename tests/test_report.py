@@ -63,6 +63,29 @@ def test_a_terminal_gets_a_line_a_step_that_fits() -> None:
 
 
 @pytest.mark.parametrize(
+    ("done", "mark", "counts"),
+    [
+        ([], "!", "2 not done"),
+        (RECORDS[:1], "!", "1 changed, 1 not done"),
+        (RECORDS[3:], "✘", "1 failed, 1 not done"),
+    ],
+)
+def test_a_step_that_was_not_done_has_no_green_tick(
+    done: list[report.Record], mark: str, counts: str
+) -> None:
+    stream, console = text_of(160, terminal=True)
+    reporter = report.Live(console)
+    reporter.step_begins("conf", ["a", "b"])
+    for record in done:
+        reporter.done(record)
+    reporter.step_ends()
+    shown = Console(file=StringIO(), width=160).render_str(stream.getvalue()).plain
+    assert "✔" not in shown
+    assert mark in shown
+    assert counts in shown
+
+
+@pytest.mark.parametrize(
     ("details", "line"),
     [
         ([], ""),

@@ -52,7 +52,7 @@ def held(monkeypatch: pytest.MonkeyPatch) -> dict[str, Held]:
     """The locks that were had, by host."""
     had: dict[str, Held] = {}
 
-    def acquire(node: Host, me: str, wait: int) -> Piped:
+    def acquire(node: Host, me: str, wait: int, given_up: object) -> Piped:
         had[node.label] = Held(wait)
         return cast(Piped, had[node.label])
 
@@ -125,12 +125,12 @@ def test_no_node() -> None:
     [
         ("", 0, "abcdef", ""),
         ("a", 0, "a", "1 failed, and max_failures is 0"),
-        ("a", 1, "abcdef", ""),
+        ("a", 1, "a", "1 failed, and no canary worked"),
         ("b", 0, "abc", "1 failed, and max_failures is 0"),
         ("bc", 1, "abc", "2 failed, and max_failures is 1"),
-        ("ad", 1, "abcde", "2 failed, and max_failures is 1"),
-        ("abc", 2, "abc", "3 failed, and max_failures is 2"),
-        ("abcd", 9, "abcdef", ""),
+        ("bd", 1, "abcde", "2 failed, and max_failures is 1"),
+        ("bcd", 2, "abcde", "3 failed, and max_failures is 2"),
+        ("bcd", 9, "abcdef", ""),
     ],
 )
 def test_it_stops_when_it_does_harm(bad: str, max_failures: int, begun: str, why: str) -> None:
@@ -139,6 +139,23 @@ def test_it_stops_when_it_does_harm(bad: str, max_failures: int, begun: str, why
     assert r.failed == [*bad]
     assert r.left == [name for name in "abcdef" if name not in begun]
     assert r.why_left == why
+
+
+@pytest.mark.parametrize(
+    ("bad", "canary", "begun", "why"),
+    [
+        ("a", 2, "abcd", ""),
+        ("ab", 2, "ab", "2 failed, and no canary worked"),
+        ("ab", 0, "abcd", ""),  # nobody was to try it first
+        ("abcd", 4, "abcd", ""),  # nobody is left
+    ],
+)
+def test_one_canary_that_worked_is_enough(bad: str, canary: int, begun: str, why: str) -> None:
+    r, steps = rolled("abcd", failing(*bad), canary=canary, batch=2, max_failures=9)
+    assert "".join(hosts for _, hosts, _ in steps).replace(" ", "") == begun
+    assert r.left == [name for name in "abcd" if name not in begun]
+    if r.left:
+        assert r.why_left == why
 
 
 def test_the_recap_of_one_that_stopped() -> None:
@@ -161,9 +178,9 @@ def test_a_failure_in_the_last_batch_leaves_nobody() -> None:
 
 
 def test_failures_of_earlier_steps_do_not_count() -> None:
-    r, steps = rolled("abcd", failing("b"), before=failing("a"), canary=1, batch=1, max_failures=1)
+    r, steps = rolled("abcd", failing("c"), before=failing("a"), canary=1, batch=1, max_failures=1)
     assert [hosts for _, hosts, _ in steps] == ["b", "c", "d"]
-    assert (r.failed, r.left) == (["a", "b"], [])
+    assert (r.failed, r.left) == (["a", "c"], [])
 
 
 @pytest.mark.parametrize(("pause", "slept"), [(0, []), (7, [7, 7])])
@@ -211,7 +228,7 @@ def test_each_node_is_locked_when_its_turn_comes(held: dict[str, Held]) -> None:
 
 
 def test_a_node_that_somebody_else_has_fails_in_its_turn(monkeypatch: pytest.MonkeyPatch) -> None:
-    def acquire(node: Host, me: str, wait: int) -> Piped:
+    def acquire(node: Host, me: str, wait: int, given_up: object) -> Piped:
         if node.label == "b":
             raise StepError("somebody else is at work there")
         return cast(Piped, Held())

@@ -194,7 +194,17 @@ def test_rollback_leaves_a_masked_unit_masked(lab: Lab, quick: Path, hosts_toml:
         ran = run_fab("rollback", "--limit", node.name, hosts=quick)
         assert node.enter("readlink /etc/systemd/system/kube-nginx.service") == "/dev/null\n"
     assert ran.status == 1
-    assert f"{node.name}: rollback: the unit is masked" in ran.err
+    assert f"{node.name}: survey: the unit is masked" in ran.err
+
+
+def test_rollback_goes_on_without_a_node_that_cannot(lab: Lab, quick: Path, hosts_toml: Toml) -> None:
+    assert run_fab("deploy", hosts=changed(hosts_toml, 9)).status == 0
+    with faults.masked(lab.nodes[0]):  # the canary, if it were not seen before
+        ran = run_fab("rollback", "--json", hosts=quick)
+    assert ran.status == 1
+    assert results(ran.json) == ["failed", "went back", "went back"]
+    assert "then again: fab rollback --limit lab-node-1" in ran.err
+    assert run_fab("deploy", hosts=quick).status == 0
 
 
 def test_status_shows_the_release_that_runs(lab: Lab, quick: Path) -> None:

@@ -31,6 +31,31 @@ from .hosts_data import FILE, SUM, problems, with_keys
         "/run/x",
         "/opt/k8s",
         "/opt/k8s/work",
+        "/opt/k8s/bin/kube-nginx",
+        "/opt/bin/kube-nginx",
+        "/opt/cni/bin",
+        "/opt/cni/kube-nginx",
+        "/opt/containerd",
+        "/opt/containerd/kube-nginx",
+        "/opt/kubernetes",
+        "/opt/kubernetes/bin/kube-nginx",
+        "/opt/rke2/kube-nginx",
+        "/etc/kubernetes/kube-nginx",
+        "/run/kube-nginx",
+        "/usr/kube-nginx",
+        "/usr/lib64/kube-nginx",
+        "/usr/libexec/kubernetes/kube-nginx",
+        "/usr/local/bin/kube-nginx",
+        "/usr/local/lib/kube-nginx",
+        "/var/lib/etcd/kube-nginx",
+        "/var/lib/k0s/bin",
+        "/var/lib/kubelet/plugins/kube-nginx",
+        "/var/lib/rancher",
+        "/var/lib/rancher/k3s/kube-nginx",
+        "/var/log/kube-nginx",
+        "/data/k8s",
+        "/data/k8s/docker/kube-nginx",
+        "/data/k8s/k8s/kubelet",
         "/opt/a b",
         "/opt/x;y",
         "/opt/$x",
@@ -45,7 +70,12 @@ def test_a_prefix_that_uninstall_must_not_remove(prefix: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "prefix", ["/opt/x", "/srv/a.b", "/usr/local/kube-nginx", "/var/lib/kube-nginx", "/opt/..x/y"]
+    "prefix",
+    [
+        *("/opt/x", "/srv/a.b", "/usr/local/kube-nginx", "/var/lib/kube-nginx", "/opt/..x/y"),
+        *("/opt/cni-x", "/opt/kubernetes/kube-nginx", "/opt/kube/kube-nginx", "/data/k8s/kube-nginx"),
+        *("/usr/local/binx/y", "/var/lib/rancherx", "/mnt/disk/kube-nginx"),
+    ],
 )
 def test_a_prefix_of_the_proxys_own(prefix: str) -> None:
     assert parse(with_keys(proxy__prefix=prefix), FILE).proxy.prefix == prefix
@@ -63,8 +93,6 @@ def test_durations_that_nginx_reads(text: str) -> None:
         ("localhost:8443", "127.0.0.1:8443", True),
         ("LOCALHOST:8443", "[::1]:8443", True),
         ("[::1]:8443", "127.0.0.1:8443", True),
-        ("0.0.0.0:8443", "127.0.0.1:8443", True),
-        ("[::]:8443", "127.0.0.1:8443", True),
         ("127.0.0.1:8443", "0.0.0.0:8443", True),
         ("127.1.2.3:8443", "0.0.0.0:8443", True),
         ("[::ffff:127.0.0.1]:8443", "127.0.0.1:8443", True),
@@ -80,6 +108,100 @@ def test_an_apiserver_that_is_the_listener(server: str, listener: str, loops: bo
         assert "the proxy's own listener" in problems(data)[0]
     else:
         assert parse(data, FILE).apiservers
+
+
+@pytest.mark.parametrize(
+    ("server", "words"),
+    [
+        ("0.0.0.0", "stands for all addresses of the node itself"),
+        ("[::]:6443", "stands for all addresses of the node itself"),
+        ("[::ffff:0.0.0.0]:6443", "stands for all addresses of the node itself"),
+        ("0.0.0.1", "is the address of no host"),
+        ("224.0.0.1:6443", "is a multicast address"),
+        ("239.255.255.255", "is a multicast address"),
+        ("[ff02::1]:6443", "is a multicast address"),
+        ("255.255.255.255", "is the broadcast address"),
+        ("fe80::1", "is a link-local address: it needs a zone"),
+        ("[fe80::1%eth0]:6443", "nginx knows no zone"),
+    ],
+)
+def test_an_apiserver_that_can_never_answer(server: str, words: str) -> None:
+    (line,) = problems(with_keys(apiservers=["10.0.0.1", server]))
+    assert line.startswith(f"hosts.toml: apiservers[1]: {server!r} ")
+    assert words in line
+
+
+@pytest.mark.parametrize("server", ["169.254.1.1", "240.0.0.1", "fec0::1", "fd00::1", "10.0.0.255", "api-1"])
+def test_an_apiserver_that_may_answer(server: str) -> None:
+    assert parse(with_keys(apiservers=[server]), FILE).apiservers == (Endpoint(server, 6443),)
+
+
+@pytest.mark.parametrize(
+    ("listener", "words"),
+    [
+        ("0.0.0.1:8443", "is the address of no host"),
+        ("224.0.0.1:8443", "is a multicast address"),
+        ("[ff02::1]:8443", "is a multicast address"),
+        ("255.255.255.255:8443", "is the broadcast address"),
+        ("127.255.255.255:8443", "is the broadcast address of loopback"),
+        ("[fe80::1]:8443", "is a link-local address: it needs a zone"),
+    ],
+)
+def test_a_listener_that_can_never_be_reached(listener: str, words: str) -> None:
+    (line,) = problems(with_keys(proxy__listen=["127.0.0.1:8443", listener]))
+    assert line.startswith(f"hosts.toml: proxy.listen[1]: {listener!r} {words}")
+    assert line.endswith("such as 127.0.0.1:8443")
+
+
+@pytest.mark.parametrize(
+    ("listen", "covered"),
+    [
+        (["0.0.0.0:8443", "127.0.0.1:8443"], "0.0.0.0:8443 is 127.0.0.1:8443, too"),
+        (["10.0.0.9:8443", "0.0.0.0:8443"], "0.0.0.0:8443 is 10.0.0.9:8443, too"),
+        (["[::]:8443", "[::1]:8443"], "[::]:8443 is [::1]:8443, too"),
+        (["[::]:8443", "127.0.0.1:9443", "[fd00::1]:8443"], "[::]:8443 is [fd00::1]:8443, too"),
+    ],
+)
+def test_a_listener_that_another_covers(listen: list[str], covered: str) -> None:
+    (line,) = problems(with_keys(proxy__listen=listen))
+    assert line.startswith(f"hosts.toml: proxy.listen: {covered}: ")
+    assert "; write one of them: " in line
+
+
+@pytest.mark.parametrize(
+    "listen",
+    [
+        ["0.0.0.0:8443", "[::]:8443"],  # nginx opens the second with ipv6only=on
+        ["0.0.0.0:8443", "[::1]:8443"],
+        ["[::]:8443", "127.0.0.1:8443"],
+        ["0.0.0.0:8443", "127.0.0.1:8444"],
+        ["127.0.0.1:8443", "127.0.0.2:8443"],
+    ],
+)
+def test_listeners_beside_each_other(listen: list[str]) -> None:
+    assert [str(one) for one in parse(with_keys(proxy__listen=listen), FILE).proxy.listen] == listen
+
+
+@pytest.mark.parametrize("listener", ["0.0.0.0:6443", "[::]:6443"])
+@pytest.mark.parametrize(
+    ("node", "server"),
+    [
+        ("10.0.0.1", "10.0.0.1:6443"),
+        ({"host": "10.0.0.1", "name": "Api-1"}, "api-1:6443"),
+        ("root@api-1:2222", "api-1:6443"),
+    ],
+)
+def test_a_wildcard_on_the_port_of_a_nodes_own_apiserver(listener: str, node: object, server: str) -> None:
+    data = with_keys(nodes=["w", node], apiservers=["10.0.0.7", server], proxy__listen=[listener])
+    (line,) = problems(data)
+    assert line.startswith(f"hosts.toml: proxy.listen: {listener} is all addresses of a node with port 6443")
+    assert f"the apiserver {server} has that port; choose another one" in line
+
+
+def test_a_node_that_is_an_apiserver_listens_elsewhere() -> None:
+    for listener in ("127.0.0.1:6443", "0.0.0.0:8443"):
+        assert parse(with_keys(nodes=["10.0.0.1"], proxy__listen=[listener]), FILE)
+    assert parse(with_keys(nodes=["10.0.0.9"], proxy__listen=["0.0.0.0:6443"]), FILE)
 
 
 @pytest.mark.parametrize(

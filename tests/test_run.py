@@ -37,6 +37,9 @@ class Host:
     def forget(self) -> None:
         """Nothing is known of it."""
 
+    def survey(self, proxy: object) -> object:
+        """Nothing is to be known of it."""
+
 
 def begun(*names: str, as_json: bool = False, parallel: int = 32, hint: str = "") -> Run:
     """A run of `deploy` over hosts of these names, which shows nothing while it runs."""
@@ -272,6 +275,29 @@ class TestSignal:
         ]
         assert signal.getsignal(signal.SIGINT) is before
 
+    def test_what_had_not_begun_is_told_where_others_finish(self, context: invoke.Context) -> None:
+        """Of two that wait for their locks when Ctrl-C comes, none begins."""
+        begun_on: list[str] = []
+
+        def work(host: Host) -> Outcome:
+            if host.label == "a":
+                os.kill(os.getpid(), signal.SIGINT)
+                eventually(lambda: r.interrupted)
+                return CHANGED
+            eventually(lambda: r.interrupted)
+            r.go_on()
+            begun_on.append(host.label)
+            return CHANGED
+
+        with pytest.raises(invoke.Exit) as caught, run(context, "stop", hosts=over("a", "b", "c")) as r:
+            r.step("stop", work, finish=True)
+        assert caught.value.code == 130
+        assert (caught.value.message or "").splitlines()[-2:] == [
+            "not begun: b, c: interrupted",
+            "then again: fab stop",
+        ]
+        assert begun_on == []
+
     def test_what_is_quiet_ends_quietly(
         self, context: invoke.Context, capfd: pytest.CaptureFixture[str]
     ) -> None:
@@ -492,7 +518,7 @@ class TestLocks:
         """What `acquire` gave, by host."""
         given: dict[str, Held] = {}
 
-        def acquire(node: Host, me: str, wait: int) -> Piped:
+        def acquire(node: Host, me: str, wait: int, given_up: object) -> Piped:
             assert node.label not in given
             given[node.label] = Held()
             return cast(Piped, given[node.label])

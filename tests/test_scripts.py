@@ -954,7 +954,8 @@ class TestThereAndBack:
           esac
         }
         main() { cat "$lock.main"; }; workers() { cat "$lock.workers"; }
-        holds() { :; }; journal() { :; }; boots() { :; }; needs() { :; }; passes() { :; }; passes_live() { :; }
+        holds() { :; }; journal() { :; }; boots() { :; }; needs() { :; }
+        passes() { :; }; passes_live() { :; }
         once() { [ ! -e "$lock.first" ] || { rm "$lock.first"; why=no; false; }; }
         restart() { echo restart >> "$lock.did"; echo 9 > "$lock.main"; once; }
         reload() { echo reload >> "$lock.did"; echo 99 > "$lock.workers"; once; }
@@ -1051,12 +1052,10 @@ class TestThereAndBack:
         assert (status, said["result"], said["why"], did) == (1, "failed", "no", ["restart"])
 
     @pytest.mark.parametrize("action", ["reload", "upgrade", "restart"])
-    def test_what_nginx_refuses_is_not_begun(
-        self, place: Place, names: tuple[str, str], action: str
-    ) -> None:
+    def test_what_nginx_refuses_is_not_begun(self, place: Place, names: tuple[str, str], action: str) -> None:
         stubs = "passes() { false; }; passes_live() { false; }"
-        for release in (names[1], ""):
-            status, said, did = self.run(place, stubs, release=release, action=action)
+        for what in (names[1], ""):
+            status, said, did = self.run(place, stubs, release=what, action=action)
             assert (status, said["result"], did, in_use(place)) == (1, "refused", [], ALL)
 
     def test_the_last_way_back_is_what_was_proven(self, place: Place, names: tuple[str, str]) -> None:

@@ -12,7 +12,7 @@ import paramiko
 import pytest
 
 from tasks.core.config.address import Endpoint
-from tasks.core.probes.tunnel import Tunnel, Unreached, Untrusted, each
+from tasks.core.probes.tunnel import Tunnel, Unreached, each
 from tests.sshd import Sshd, listening
 from tests.tls import OK, answer, https, identity
 
@@ -45,7 +45,7 @@ def test_many_questions_over_one_connection(node: paramiko.Transport, tls: ssl.S
         serve(connection)
 
     with listening(counted) as port, Tunnel(node, there(port), PATIENT) as tunnel:
-        assert tunnel.certificate == APISERVER.der
+        assert tunnel.chain == (APISERVER.der,)
         first, second = tunnel.get("/readyz", PATIENT), tunnel.get("/readyz", PATIENT)
     assert (first.status, first.body) == (200, b"ok")
     assert (second.status, second.body) == (500, b"[-]etcd failed")
@@ -129,38 +129,27 @@ def test_the_connection_to_the_node_breaks(node: paramiko.Transport, tls: ssl.SS
     assert caught.value.text == "could not be tried: the SSH connection broke"
 
 
-@pytest.mark.parametrize("trusted", [True, False])
-def test_a_context_decides_whom_to_trust(
-    node: paramiko.Transport, tls: ssl.SSLContext, trusted: bool
-) -> None:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = False
-    context.load_verify_locations(cadata=(APISERVER if trusted else identity("other")).pem.decode())
-    with listening(https(tls, OK)) as port:
-        if trusted:
-            with Tunnel(node, there(port), PATIENT, context) as tunnel:
-                assert tunnel.get("/readyz", PATIENT).body == b"ok"
-            return
-        with pytest.raises(Untrusted) as caught:
-            Tunnel(node, there(port), PATIENT, context)
-    assert caught.value.text == "its certificate does not verify: self-signed certificate"
+def test_all_of_a_chain_is_kept(node: paramiko.Transport, tmp_path: Path) -> None:
+    ca = identity("kubernetes")
+    between = identity("between", by=ca, ca=True)
+    apiserver = identity("apiserver", by=between)
+    with (
+        listening(https(apiserver.server(tmp_path, between), OK)) as port,
+        Tunnel(node, there(port), PATIENT) as tunnel,
+    ):
+        assert tunnel.chain == (apiserver.der, between.der)
 
 
-def test_doubtful_answers_are_asked_for_again_alone() -> None:
-    endpoints = [Endpoint("10.0.0.1", port) for port in (1, 2, 3)]
+def test_all_are_asked_at_once() -> None:
+    endpoints = [Endpoint("::1", port) for port in (1, 2, 3)]
     together = threading.Barrier(3)
-    asked: list[int] = []
 
-    def ask(endpoint: Endpoint) -> str:
-        asked.append(endpoint.port)
-        if len(asked) > 3:
-            return "certain"
+    def ask(endpoint: Endpoint) -> int:
         together.wait(PATIENT)
-        return "doubtful" if endpoint.port == 2 else "good"
+        return endpoint.port
 
-    assert list(each(endpoints, ask, lambda said: said == "doubtful").values()) == ["good", "certain", "good"]
-    assert asked[3:] == [2]
-    assert each([], ask, lambda _: True) == {}
+    assert list(each(endpoints, ask).values()) == [1, 2, 3]
+    assert each([], ask) == {}
 
 
 def test_a_server_that_is_not_there(node: paramiko.Transport) -> None:
@@ -169,6 +158,49 @@ def test_a_server_that_is_not_there(node: paramiko.Transport) -> None:
         with pytest.raises(Unreached) as caught:
             Tunnel(node, there(bound.getsockname()[1]), PATIENT)
     assert (caught.value.ok, caught.value.word) == (False, "refused")
+
+
+@pytest.mark.parametrize(
+    ("said", "word", "text"),
+    [
+        ("No route to host", "no route", "cannot be reached: no route to host"),
+        ("open failed", "no route", "cannot be reached: the node has no route to it, or forbids it itself"),
+        ("Connection timed out", "no answer", "did not answer in time"),
+        ("Name or service not known", "no address", "does not resolve"),
+        ("so: what\x1b[1m", "no way", "could not be connected to: so: what?[1m"),
+        ("", "no way", "could not be connected to: Connect failed"),
+    ],
+)
+def test_what_sshd_says(said: str, word: str, text: str) -> None:
+    with Sshd(said=said).client() as transport, pytest.raises(Unreached) as caught:
+        Tunnel(transport, Endpoint("10.0.0.1", 6443), PATIENT)
+    assert (caught.value.ok, caught.value.word, caught.value.text) == (False, word, text)
+
+
+def test_each_of_many_gets_its_own_reason(tls: ssl.SSLContext) -> None:
+    codes = {"10.0.0.1": paramiko.OPEN_FAILED_CONNECT_FAILED, "10.0.0.2": 1, "10.0.0.3": 4}
+    sshd = Sshd(forwarding=lambda address: codes.get(address[0]))
+
+    def ask(endpoint: Endpoint) -> str:
+        try:
+            Tunnel(transport, endpoint, PATIENT).close()
+        except Unreached as unreached:
+            return unreached.word
+        return "TLS"
+
+    with listening(https(tls, OK)) as port, sshd.client() as transport:
+        endpoints = [Endpoint(f"10.0.0.{n % 3 + 1}", n) for n in range(1, 60)]
+        met = each([there(port), *endpoints], ask)
+    assert met.pop(there(port)) == "TLS"
+    words = {"10.0.0.1": "refused", "10.0.0.2": "forbidden", "10.0.0.3": "no way"}
+    assert met == {endpoint: words[endpoint.host] for endpoint in endpoints}
+
+
+def test_what_paramiko_logs_goes_where_it_went(caplog: pytest.LogCaptureFixture) -> None:
+    with Sshd().client() as transport, pytest.raises(Unreached):
+        Tunnel(transport, Endpoint("10.0.0.1", 6443), PATIENT)
+    ours = [record for record in caplog.records if record.name.startswith("paramiko.transport.")]
+    assert [record.levelname for record in ours] == ["ERROR"]
 
 
 def test_a_node_that_forbids_it() -> None:

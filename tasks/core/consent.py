@@ -14,7 +14,7 @@ def ask(console: Console, what: str, unasked: str) -> None:
 
     Raises UsageError: it is not; or there is no terminal to ask on, which `unasked` says.
     """
-    if not sys.stdin.isatty():
+    if not (sys.stdin and sys.stdin.isatty()):
         raise UsageError(unasked)
     console.print(what, markup=False, highlight=False)
     console.print("Type yes to go on: ", end="")

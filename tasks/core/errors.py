@@ -41,6 +41,10 @@ class StepError(KubeNginxError):
         self.unreachable = unreachable
 
 
+class NotBegun(KubeNginxError):  # noqa: N818 - it tells, and is caught where it is told
+    """Ctrl-C came before a host's turn did: nothing was done there."""
+
+
 def last_lines(text: str, count: int = 5) -> str:
     """The last `count` lines of `text` that are not blank."""
     return "\n".join([line.rstrip() for line in text.splitlines() if line.strip()][-count:])

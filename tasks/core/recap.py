@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
 
+from .called import advice
 from .errors import StepError
 from .report import Record
 
@@ -45,13 +45,8 @@ def explain(error: StepError, step: str, hosts: Sequence[str]) -> str:
         lines.append(f"  command: {first}{' ...' if rest else ''}")
     lines += [f"  | {line}" for line in error.tail.splitlines()]
     if error.hint:
-        lines.append(f"  to do: {_hint(error, hosts)}")
+        lines.append(f"  to do: {advice(error.hint, hosts)}")
     return "\n".join(lines)
-
-
-def _hint(error: StepError, hosts: Sequence[str]) -> str:
-    """What to do next, for these hosts."""
-    return error.hint.replace("{nodes}", shlex.quote(",".join(hosts)))
 
 
 def grouped(records: Sequence[Record]) -> list[str]:
@@ -128,5 +123,5 @@ def _error(host: str, step: str, error: StepError) -> dict[str, Any]:
         "command": error.command,
         "status": error.status,
         "tail": error.tail.splitlines(),
-        "hint": _hint(error, [host]),
+        "hint": advice(error.hint, [host]),
     }

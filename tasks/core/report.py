@@ -152,8 +152,11 @@ class Live:
 
     def _summary(self) -> str:
         states = [record.outcome.state for record in self._records]
+        left = self._hosts - len(states)  # Ctrl-C came before they were done
         worst = next((s for s in ("failed", "warning", "changed") if s in states), "ok")
+        worst = "warning" if left and worst != "failed" else worst
         counts = ", ".join(f"{states.count(s)} {s}" for s in MARKS if s in states)
+        counts = ", ".join(filter(None, (counts, f"{left} not done" if left else "")))
         detail = _in_common(
             {r.host: r.outcome.detail for r in self._records if r.outcome.state in ("ok", "changed")}
         )

@@ -9,7 +9,7 @@ import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from time import monotonic
 from types import FrameType
@@ -18,9 +18,9 @@ from typing import Any
 import fabric
 import invoke
 
-from . import recap, report
+from . import called, recap, report
 from .config.settings import Settings
-from .errors import KubeNginxError, StepError, UsageError
+from .errors import KubeNginxError, NotBegun, StepError, UsageError
 from .remote import lock
 from .remote.fleet import Fleet, fleet_of, settings_of, warnings_of
 from .remote.node import Node
@@ -47,7 +47,7 @@ class Run:
         self.summary: dict[str, Any] = {}
         self.counting = False
         self.interrupted = False
-        self.me = lock.holder(task)
+        self.me = lock.holder(called.name_of(task))
         self._locks: dict[str, Piped] = {}
         self._heartbeat: lock.Heartbeat | None = None
         self._one_at_a_time = threading.Lock()
@@ -79,7 +79,10 @@ class Run:
             if self.interrupted:
                 return None
             began[host.label] = monotonic()
-            return work(host)
+            try:
+                return work(host)
+            except NotBegun:
+                return None
 
         self._finishing = finish
         try:
@@ -93,12 +96,19 @@ class Run:
     def lock(self, node: Node, wait: int = 0) -> None:
         """Keeps other commands from working on `node` until this one ends or `unlock` is called.
 
-        Raises StepError that says who is at work there, when that does not end in `wait` seconds.
+        Raises StepError that says who is at work there, when that does not end in `wait` seconds, and
+        NotBegun after Ctrl-C.
         """
+        self.go_on()
         if node.label not in self._locks:
-            self._locks[node.label] = lock.acquire(node, self.me, wait)
+            self._locks[node.label] = lock.acquire(node, self.me, wait, lambda: self.interrupted)
             with self._one_at_a_time:
                 self._heartbeat = self._heartbeat or lock.Heartbeat(self._locks)
+
+    def go_on(self) -> None:
+        """For what is about to begin on a host. Raises NotBegun after Ctrl-C."""
+        if self.interrupted:
+            raise NotBegun
 
     def unlock(self, node: Node) -> None:
         """Lets others work on `node`."""
@@ -108,7 +118,8 @@ class Run:
     def on_interrupt(self, number: int, frame: FrameType | None) -> None:
         """Ctrl-C: nothing more begins; the second one leaves at once, and the nodes finish by themselves."""
         if self.interrupted:
-            os.write(2, b"\nleft; what has begun on a node finishes there by itself: fab status\n")
+            left = "\nleft; what has begun on a node finishes there by itself: fab status\n"
+            os.write(2, called.named(left).encode())
             os._exit(130)
         self.interrupted = True
         if not self._finishing:
@@ -185,7 +196,7 @@ class Run:
             yield from self._done()
             yield f"not begun: {', '.join(self.left)}: {self.why_left}"
         names = shlex.quote(",".join(host for host in order if host in {*self.failed, *self.left}))
-        yield f"then again: {self._again.format(task=self.task, names=names)}"
+        yield f"then again: {self._again.format(task=called.name_of(self.task), names=names)}"
 
 
 FLEET_HELP = {
@@ -241,9 +252,7 @@ def run(
             raise invoke.Exit(code=130)
         this.recap()
     except KubeNginxError as error:
-        if json:
-            report.write(recap.refusal(task, str(error)))
-        raise invoke.Exit(str(error), code=error.exit_code) from None
+        raise _refused(task, error, json) from None
 
 
 def _begun(
@@ -254,6 +263,7 @@ def _begun(
     hosts: Callable[[], Sequence[Any]] | None,
     flags: Mapping[str, object],
 ) -> Run:
+    called.refuse_two_documents()
     if c.config.run.dry:
         raise UsageError("--dry would still connect and write; see fab diff, fab render, fab status")
     settings = settings_of(c)
@@ -285,17 +295,27 @@ def _interruptible(this: Run) -> Iterator[None]:
         return
     before = signal.signal(signal.SIGINT, this.on_interrupt)
     try:
-        yield
-    except KeyboardInterrupt:
-        this.leave()
+        with suppress(KeyboardInterrupt):
+            yield
+        if this.interrupted and not this.left:
+            this.leave()
     finally:
         signal.signal(signal.SIGINT, before)
 
 
+def _refused(task: str, error: KubeNginxError, json: bool = False) -> invoke.Exit:
+    """The message and the exit status of what could not begin; for --json also its document."""
+    message = called.named(str(error))
+    if json or called.asks_for_json():
+        report.write(recap.refusal(task, message))
+    return invoke.Exit(message, code=error.exit_code)
+
+
 @contextmanager
-def told() -> Iterator[None]:
+def told(task: str) -> Iterator[None]:
     """Turns an error of ours into a message and an exit status, for tasks that need no fleet."""
     try:
+        called.refuse_two_documents()
         yield
     except KubeNginxError as error:
-        raise invoke.Exit(str(error), code=error.exit_code) from None
+        raise _refused(task, error) from None

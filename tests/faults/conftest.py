@@ -77,11 +77,13 @@ class Trial:
         return ("[build]", f"[proxy]\nmax_fails = {self.max_fails}\n\n[build]")
 
     @contextmanager
-    def begun(self, *arguments: str, hosts: Path | None = None) -> Iterator[subprocess.Popen[str]]:
-        """`fab deploy` under way, ended at the end of the block if it has not ended itself."""
+    def begun(
+        self, *arguments: str, hosts: Path | None = None, task: str = "deploy"
+    ) -> Iterator[subprocess.Popen[str]]:
+        """`fab TASK` under way, ended at the end of the block if it has not ended itself."""
         environment = {**os.environ, "KUBE_NGINX_HOSTS": str(hosts or self.changed)}
         with subprocess.Popen(
-            [sys.executable, "-m", "fabric", "deploy", *arguments],
+            [sys.executable, "-m", "fabric", task, *arguments],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -1,6 +1,7 @@
 """A stand-in for kube-apiserver: TLS, /readyz, /whoami, and 403 for everything else.
 
-A client that does not speak TLS gets every byte back.
+A client that does not speak TLS gets every byte back. A file `delay` beside the certificate says for how many
+seconds every answer is late.
 
 Run as a script inside the apiserver's network namespace; the standard library is all it needs.
 """
@@ -10,8 +11,10 @@ import os
 import socket
 import socketserver
 import ssl
+import time
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler
+from pathlib import Path
 from typing import Any
 
 CLIENT_HELLO = b"\x16"
@@ -25,9 +28,12 @@ class Handler(BaseHTTPRequestHandler):
     wbufsize = -1
     disable_nagle_algorithm = True
     name = ""
+    delay = Path()
 
     def do_GET(self) -> None:
         """Answer as an apiserver does to somebody whom it does not know."""
+        if self.delay.exists():
+            time.sleep(float(self.delay.read_text()))
         answers = {"/readyz": "ok", "/whoami": self.name}
         path = self.path.partition("?")[0]
         self.answer(200 if path in answers else 403, answers.get(path, "Forbidden"))
@@ -97,6 +103,7 @@ def main() -> None:
         parser.add_argument(option, required=True)
     options = parser.parse_args()
     Handler.name = options.name
+    Handler.delay = Path(options.certificate).with_name("delay")
     os.nice(-10)  # on a busy machine the proxy would be blamed for what this is late with
     Server.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     Server.context.load_cert_chain(options.certificate, options.key)

@@ -192,6 +192,12 @@ def masked(node: Node) -> Fault:
     return _fault(node, mask, f"{unmask}; systemctl daemon-reload")
 
 
+def without(node: Node, program: str) -> Fault:
+    """The node has no such program."""
+    path = f"/usr/bin/{program}"
+    return _fault(node, f"mv {path} {path}.aside", f"[ ! -e {path}.aside ] || mv {path}.aside {path}")
+
+
 def clock(hours: float, folder: Path) -> list[str]:
     """Give what to put before a command of this machine so that its clock is off by so many hours.
 

@@ -22,10 +22,11 @@ LISTENERS = {
     "other": ["127.0.0.1:9443"],
     "two": [HERE, "[::1]:8443"],
     "outside": [HERE, "{node}:8443"],
-    "taken": [HERE, "127.0.0.1:22"],  # sshd has it
+    "everywhere": ["0.0.0.0:8443"],  # which cannot be bound while 127.0.0.1:8443 is
+    "everywhere6": ["[::]:8443"],
     "nowhere": [HERE, "198.51.100.7:8443"],  # no address of the node
 }
-BAD = "taken", "nowhere"
+BAD = ("nowhere",)
 TIMEOUT, SETTLE = 8, 1
 SERVERS = {
     "1": "lab-api-1:6443",

@@ -6,9 +6,11 @@ import json
 import os
 import re
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
+from textwrap import fill
 
 from ..errors import KubeNginxError
 from .address import Endpoint, NodeSpec
@@ -38,29 +40,45 @@ _LOGIN = """
 # user = "admin"
 # sudo = true
 """
-_LISTEN = """
-# KUBE_APISERVER: where the proxy listens on each node.
+_PROXY = """
+# KUBE_APISERVER: where the proxy listens on each node. KUBE_NGINX_DIR: its folder there.
 [proxy]
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """What is known of a new fleet. `assumed`: the apiservers are NODE_IPS, which nobody has confirmed."""
+    """What is known of a new fleet. `assumed`: the apiservers are NODE_IPS, for want of a list of their own.
+
+    `labels` are the names of the apiservers' machines, `notes` what was not taken over; both are comments.
+    """
 
     nodes: tuple[NodeSpec, ...]
     apiservers: tuple[Endpoint, ...]
     listen: tuple[Endpoint, ...] = Proxy().listen
     assumed: bool = False
+    prefix: str = Proxy().prefix
+    labels: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def text(self) -> str:
         """The hosts.toml."""
         text = f"{_HEAD}nodes = {_lines(map(_node, self.nodes))}{_APISERVERS}"
         text += _ASSUMED if self.assumed else ""
-        text += f"apiservers = {_lines(map(_endpoint, self.apiservers))}{_LOGIN}"
-        if self.listen != Proxy().listen:
-            text += f"{_LISTEN}listen = [{', '.join(map(_endpoint, self.listen))}]\n"
-        return text
+        text += f"apiservers = {_lines(map(_endpoint, self.apiservers), self.labels)}{_LOGIN}"
+        text += "".join(
+            f"\n{fill(note, 100, initial_indent='# ', subsequent_indent='# ')}\n" for note in self.notes
+        )
+        default = Proxy()
+        proxy = "" if self.prefix == default.prefix else f"prefix = {quoted(self.prefix)}\n"
+        if self.listen != default.listen:
+            proxy += f"listen = [{', '.join(map(_endpoint, self.listen))}]\n"
+        return f"{text}{_PROXY}{proxy}" if proxy else text
+
+    def all_are_apiservers(self) -> bool:
+        """Whether each node is one of the apiservers, too."""
+        servers = {server.host for server in self.apiservers}
+        return all(node.host.lower() in servers for node in self.nodes)
 
 
 def words(text: str) -> list[str]:
@@ -73,12 +91,14 @@ def checked(
     nodes: Sequence[object] | None = None,
     apiservers: Sequence[str] | None = None,
     listen: Endpoint | None = None,
+    prefix: str | None = None,
 ) -> Settings:
     """Settings of what is given, and stand-ins for the rest; `source` is named if something is wrong.
 
     Raises SettingsError.
     """
-    given = {"nodes": nodes, "apiservers": apiservers, "proxy": listen and {"listen": [str(listen)]}}
+    proxy = ({"listen": [str(listen)]} if listen else {}) | ({"prefix": prefix} if prefix else {})
+    given = {"nodes": nodes, "apiservers": apiservers, "proxy": proxy or None}
     data = {**_STAND_INS, **{key: value for key, value in given.items() if value is not None}}
     return parse(data, Path(source))
 
@@ -123,8 +143,9 @@ def _taken(path: Path) -> KubeNginxError:
     return KubeNginxError(f"{path} is there and stays as it is; --to FILE writes another")
 
 
-def _lines(items: map[str]) -> str:
-    return "[\n" + "".join(f"  {item},\n" for item in items) + "]\n"
+def _lines(items: Iterable[str], comments: Iterable[str] = ()) -> str:
+    pairs = zip_longest(items, comments, fillvalue="")
+    return "[\n" + "".join(f"  {item},{comment and f'  # {comment}'}\n" for item, comment in pairs) + "]\n"
 
 
 def _node(node: NodeSpec) -> str:

@@ -1,6 +1,6 @@
-"""The runbook's environment.sh -> nodes, apiservers and the listener of hosts.toml.
+"""The runbook's environment.sh -> nodes, apiservers, listener and prefix of hosts.toml.
 
-Of its variables three count: NODE_IPS, NODE_NAMES and KUBE_APISERVER.
+Of its variables those of `_INSTEAD` count; many a real file has more of them than the runbook's own.
 """
 
 from __future__ import annotations
@@ -11,18 +11,29 @@ from ipaddress import ip_address
 from pathlib import Path
 
 from ..errors import UsageError
-from .address import Endpoint, NodeSpec, parse_endpoint
+from .address import APISERVER_PORT, Endpoint, NodeSpec, parse_endpoint
 from .assignments import Assignment, assignments
 from .check import shown
 from .draft import checked
+from .model import Proxy
 from .settings import SettingsError
 
-NODE_IPS, NODE_NAMES, KUBE_APISERVER = "NODE_IPS", "NODE_NAMES", "KUBE_APISERVER"
+NODE_IPS, MASTER_IPS = "NODE_IPS", "MASTER_IPS"
+KUBE_APISERVER, KUBE_NGINX_DIR = "KUBE_APISERVER", "KUBE_NGINX_DIR"
+
+_NAMES = {
+    NODE_IPS: "NODE_NAMES",
+    "WORKER_IPS": "WORKER_NAMES",
+    "WORK_IPS": "WORK_NAMES",
+    MASTER_IPS: "MASTER_NAMES",
+}
+"""Lists of machines, with the lists of their names; the first that is there names the nodes."""
 
 _INSTEAD = {
-    NODE_IPS: "write the addresses themselves, or give --nodes and --apiservers",
-    NODE_NAMES: "write the names themselves, or give --nodes",
+    **dict.fromkeys(_NAMES, "write the addresses themselves, or give --nodes and --apiservers"),
+    **dict.fromkeys(_NAMES.values(), "write the names themselves, or give --nodes and --apiservers"),
     KUBE_APISERVER: "write the address itself, such as https://127.0.0.1:8443",
+    KUBE_NGINX_DIR: "write the path itself, such as /opt/k8s/kube-nginx",
 }
 
 
@@ -34,62 +45,147 @@ class Environment:
     assignments: tuple[Assignment, ...]
 
     def nodes(self) -> tuple[NodeSpec, ...]:
-        """NODE_IPS, with NODE_NAMES if there are any. Raises UsageError."""
-        addresses, names = self._addresses(), self._words(NODE_NAMES)
-        if names and len(names) != len(addresses):
+        """NODE_IPS, else WORKER_IPS, else MASTER_IPS, with their names. Raises UsageError."""
+        source = self._source()
+        addresses, names = self._machines(source)
+        if not names and (masters := self._masters()):
+            names = [masters.get(address, address) for address in addresses]
+        return self._named(source, addresses, names)
+
+    def apiservers(self) -> tuple[Endpoint, ...]:
+        """MASTER_IPS, else NODE_IPS: in the runbook each runs a kube-apiserver. Raises UsageError."""
+        source = NODE_IPS if self.assumed() else MASTER_IPS
+        try:
+            return checked(str(self.path), apiservers=self._machines(source)[0]).apiservers
+        except SettingsError as error:
+            text = re.sub(r"\bapiservers(\[\d+\])", rf"{source}\1", str(error))
             raise UsageError(
-                f"{self.path}: NODE_IPS has {len(addresses)} entries and NODE_NAMES has {len(names)}: "
-                f"each address needs one name; correct the file, or give --nodes"
+                f"{text}\napiservers are taken from {source}; --apiservers names others"
+            ) from None
+
+    def assumed(self) -> bool:
+        """Whether the apiservers have no list of their own. Raises UsageError: nor have the nodes."""
+        if self._words(MASTER_IPS):
+            return False
+        if self._source() != NODE_IPS:
+            raise UsageError(
+                f"{self.path}: no MASTER_IPS, and {self._source()} are not the apiservers; give --apiservers"
             )
+        return True
+
+    def labels(self) -> tuple[str, ...]:
+        """MASTER_NAMES, for the entries of MASTER_IPS. Raises UsageError."""
+        addresses, names = self._machines(MASTER_IPS)
+        return tuple(node.name for node in self._named(MASTER_IPS, addresses, names)) if names else ()
+
+    def _masters(self) -> dict[str, str]:
+        """The names of MASTER_IPS as far as they can be read: for nodes they are not needed."""
+        try:
+            return dict(zip(*self._machines(MASTER_IPS), strict=False))
+        except UsageError:
+            return {}
+
+    def _named(self, source: str, addresses: list[str], names: list[str]) -> tuple[NodeSpec, ...]:
         named = [{"host": address, "name": name} for address, name in zip(addresses, names, strict=False)]
         try:
             return checked(str(self.path), nodes=named or addresses).nodes
         except SettingsError as error:
-            raise UsageError(_in_its_words(str(error))) from None
+            raise UsageError(_in_its_words(str(error), source)) from None
 
-    def apiservers(self) -> tuple[Endpoint, ...]:
-        """NODE_IPS again: in the runbook each of these machines runs a kube-apiserver. Raises UsageError."""
-        addresses = self._addresses()
-        try:
-            return checked(str(self.path), apiservers=addresses).apiservers
-        except SettingsError as error:
-            raise UsageError(
-                f"{error}\napiservers are taken from NODE_IPS; --apiservers names others"
-            ) from None
-
-    def listen(self) -> Endpoint | None:
-        """KUBE_APISERVER, the proxy's own address; None if it is not set. Raises UsageError."""
-        words = self._words(KUBE_APISERVER)
+    def prefix(self) -> str:
+        """KUBE_NGINX_DIR, else the default. Raises UsageError."""
+        words = self._words(KUBE_NGINX_DIR)
         if not words:
-            return None
+            return Proxy().prefix
         given = " ".join(words)
         try:
-            listener = _listener(given)
+            return checked(str(self.path), prefix=given.rstrip("/") or "/").proxy.prefix
+        except SettingsError as error:
+            line = f"line {self._line(KUBE_NGINX_DIR)}: {KUBE_NGINX_DIR}"
+            raise UsageError(str(error).replace("proxy.prefix", line)) from None
+
+    def listen(self) -> Endpoint | None:
+        """KUBE_APISERVER, the proxy's own address; None if it is not set, or another's. Raises UsageError."""
+        given = self._apiserver()
+        if not given or self.note():
+            return None
+        try:
+            listener = parse_endpoint(_address(given, "https"))
         except ValueError as error:
-            raise UsageError(
-                f"{self.path}: line {self._line(KUBE_APISERVER)}: KUBE_APISERVER is {shown(given)}: {error}. "
-                "It is taken as the address where the proxy listens on each node, such as "
-                "https://127.0.0.1:8443; correct it, or leave --from out and give --nodes and --apiservers"
-            ) from None
+            raise self._no_listener(given, error) from None
         return checked(str(self.path), listen=listener).proxy.listen[0]
 
-    def _addresses(self) -> list[str]:
-        addresses = self._words(NODE_IPS)
-        if not addresses:
-            raise UsageError(
-                f"{self.path}: no NODE_IPS; looked for a line such as NODE_IPS=(10.0.0.11 10.0.0.12) "
-                "(files that it sources are not read); or give --nodes and --apiservers"
-            )
-        return addresses
+    def note(self) -> str:
+        """What is to be told of a KUBE_APISERVER that is no address of each node, such as a virtual IP."""
+        given = self._apiserver()
+        if not given or (not self._found(KUBE_APISERVER)[0].shell and self._every_node_has(given)):
+            return ""
+        return (
+            f"KUBE_APISERVER is {shown(given)}, not an address that every node has for itself "
+            f"(a virtual IP?): the proxy listens on {Proxy().listen[0]} instead, for kubelet and kube-proxy"
+        )
 
-    def _words(self, name: str) -> list[str]:
-        """The words of the variable's value, as ${NAME[@]} without quotes gives them; [] if it is not set."""
-        found = [assignment for assignment in self.assignments if assignment.name == name]
+    def _every_node_has(self, given: str) -> bool:
+        try:
+            host = parse_endpoint(_address(given, "https?"), APISERVER_PORT).host
+        except ValueError as error:
+            raise self._no_listener(given, error) from None
+        if host == "localhost":
+            raise self._no_listener(given, ValueError("a name, where an IP address is needed"))
+        try:
+            return ip_address(host).is_loopback
+        except ValueError:
+            return False
+
+    def _no_listener(self, given: str, error: ValueError) -> UsageError:
+        return UsageError(
+            f"{self.path}: line {self._line(KUBE_APISERVER)}: KUBE_APISERVER is {shown(given)}: {error}. "
+            "It is taken as the address where the proxy listens on each node, such as "
+            "https://127.0.0.1:8443; correct it, or leave --from out and give --nodes and --apiservers"
+        )
+
+    def _apiserver(self) -> str:
+        """KUBE_APISERVER as it is written; if it is the proxy's own address, its port must be known, too."""
+        given = " ".join(self._words(KUBE_APISERVER, shell=True))
+        own = re.match(r"(https?://)?(127\.|\[::1\]|localhost\b)", given)
+        return " ".join(self._words(KUBE_APISERVER)) if own else given
+
+    def _source(self) -> str:
+        """The list that names the nodes. Raises UsageError: there is none."""
+        for name in _NAMES:
+            if self._words(name):
+                return name
+        raise UsageError(
+            f"{self.path}: no NODE_IPS; looked for a line such as NODE_IPS=(10.0.0.11 10.0.0.12) "
+            "(files that it sources are not read); or give --nodes and --apiservers"
+        )
+
+    def _machines(self, source: str) -> tuple[list[str], list[str]]:
+        """The addresses and the names of a list of machines; there may be no names. Raises UsageError."""
+        addresses, names = self._words(source), self._words(_NAMES[source])
+        if names and len(names) != len(addresses):
+            raise UsageError(
+                f"{self.path}: {source} has {len(addresses)} entries and {_NAMES[source]} has {len(names)}: "
+                f"each address needs one name; correct the file, or give --nodes and --apiservers"
+            )
+        return addresses, names
+
+    def _words(self, name: str, shell: bool = False) -> list[str]:
+        """The words of a variable's value, as ${NAME[@]} without quotes gives them; [] if it is not set.
+
+        `shell`: what only a shell knows may be in it. Raises UsageError: the value cannot be read.
+        """
+        found = self._found(name)
         for this in found:
             where = f"{self.path}: line {this.line}: {name}"
             if not this.closed:
                 raise UsageError(f"{where}: a quote or bracket is not closed; correct it")
-            if this.shell:
+            if this.keyed:
+                raise UsageError(
+                    f"{where} is an array with keys, as of declare -A: which name is whose is not in {name} "
+                    f"alone. Write lists in the same order: {_lists(name)}; or give --nodes and --apiservers"
+                )
+            if this.shell and not shell:
                 raise UsageError(
                     f"{where}: only a shell knows its value, and this file is read, not run; {_INSTEAD[name]}"
                 )
@@ -100,8 +196,11 @@ class Environment:
                 )
         return " ".join(found[0].words).split() if found else []
 
+    def _found(self, name: str) -> list[Assignment]:
+        return [assignment for assignment in self.assignments if assignment.name == name]
+
     def _line(self, name: str) -> int:
-        return next(assignment.line for assignment in self.assignments if assignment.name == name)
+        return self._found(name)[0].line
 
 
 def read(path: Path) -> Environment:
@@ -114,21 +213,21 @@ def read(path: Path) -> Environment:
     return Environment(path, tuple(assignments(text, _INSTEAD)))
 
 
-def _listener(given: str) -> Endpoint:
-    match = re.fullmatch(r"(?:https://)?([^/\s]+)/?", given)
+def _address(given: str, scheme: str) -> str:
+    match = re.fullmatch(rf"(?:{scheme}://)?([^/\s]+)/?", given)
     if match is None:
         raise ValueError("not https://ADDRESS:PORT")
-    listener = parse_endpoint(match[1])
-    try:
-        own = ip_address(listener.host).is_loopback
-    except ValueError:
-        raise ValueError("a name, where an IP address is needed") from None
-    if not own:
-        raise ValueError("not an address that every node has for itself (127.0.0.1)")
-    return listener
+    return match[1]
 
 
-def _in_its_words(problems: str) -> str:
+def _lists(name: str) -> str:
+    """How a list of machines and that of their names are written."""
+    known = {**_NAMES, **{names: addresses for addresses, names in _NAMES.items()}}
+    addresses = name if name in _NAMES else known.get(name, NODE_IPS)
+    return f"{addresses}=(10.0.0.11 10.0.0.12) and {_NAMES[addresses]}=(worker-1 worker-2)"
+
+
+def _in_its_words(problems: str, source: str) -> str:
     """Problems of hosts.toml in the names of environment.sh, whose arrays count from 0, too."""
-    text = re.sub(r"\bnodes(\[\d+\])\.name", rf"{NODE_NAMES}\1", problems)
-    return re.sub(r"\bnodes(\[\d+\])(\.host)?", rf"{NODE_IPS}\1", text)
+    text = re.sub(r"\bnodes(\[\d+\])\.name", rf"{_NAMES[source]}\1", problems)
+    return re.sub(r"\bnodes(\[\d+\])(\.host)?", rf"{source}\1", text)

@@ -1,9 +1,9 @@
 """The lists of hosts.toml: which nodes and which apiservers there are."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
-from . import rules
-from .address import APISERVER_PORT, Endpoint, NodeSpec, parse_endpoint, parse_node, parse_user
+from . import endpoints, rules
+from .address import Endpoint, NodeSpec, parse_node, parse_user
 from .check import Table, integer, kind, parsed, shown
 
 MOST_APISERVERS = 50
@@ -13,11 +13,7 @@ PORT = integer(1, 65535)
 
 def apiservers(top: Table) -> tuple[Endpoint, ...]:
     """What `apiservers` names; port 6443 where a name has none."""
-
-    def apiserver(text: str) -> Endpoint:
-        return parse_endpoint(text, APISERVER_PORT)
-
-    found = top.take_list("apiservers", parsed(apiserver), ())
+    found = top.take_list("apiservers", parsed(endpoints.apiserver), ())
     at_most(top, "apiservers", len(found), MOST_APISERVERS, "the memory zone of 64k is full")
     if "apiservers" not in top:
         top.problem("apiservers", 'missing; name them: apiservers = ["10.0.0.1:6443", "api-2"]')
@@ -29,27 +25,47 @@ def nodes(top: Table, problems: list[str], default_port: int) -> tuple[NodeSpec,
     found: dict[str, NodeSpec] = {}
     for place, value in top.items("nodes"):
         node = _node(top, place, value, problems)
-        if node is None:
-            continue
-        if twin := _twin(node, found, default_port):
-            top.problem(place, twin)
-        found[place] = node
+        if node is not None:
+            found[place] = node
+    for place, problem in _twins(found, default_port).items():
+        top.problem(place, problem)
     if "nodes" not in top:
         top.problem("nodes", 'missing; name them: nodes = ["root@10.0.0.11", "worker-2"]')
     return tuple(found.values())
 
 
-def _twin(node: NodeSpec, others: Mapping[str, NodeSpec], default_port: int) -> str:
-    for place, other in others.items():
-        same_host = node.host.lower() == other.host.lower()
-        if same_host and (node.port or default_port) == (other.port or default_port):
-            return f"is the host and port of {place} again ({shown(node.host)}); remove one"
-        if node.name.lower() == other.name.lower():
-            return (
-                f"has the name of {place}, {shown(node.name)}; give it another: "
-                f'{{ host = "{node.host}", name = "..." }}'
-            )
-    return ""
+def _twins(found: Mapping[str, NodeSpec], default_port: int) -> dict[str, str]:
+    """What two nodes must not share, as --limit and -H would not know which is meant."""
+    places: dict[tuple[str, int], str] = {}
+    names: dict[str, str] = {}
+    problems = {}
+    for place, node in found.items():
+        first = places.setdefault((node.host.lower(), node.port or default_port), place)
+        named = names.setdefault(node.name.lower(), place)
+        if first != place:
+            problems[place] = f"is the host and port of {first} again ({shown(node.host)}); remove one"
+        elif named != place:
+            problems[place] = f"has the name of {named}, {_another(node)}"
+    return problems | dict(_borrowed({place: found[place] for place in found if place not in problems}))
+
+
+def _borrowed(found: Mapping[str, NodeSpec]) -> Iterator[tuple[str, str]]:
+    """Names that are another node's host, or a group."""
+    hosts: dict[str, list[str]] = {}
+    for place, node in found.items():
+        hosts.setdefault(node.host.lower(), []).append(place)
+    groups = {group.lower(): place for place, node in found.items() for group in node.groups}
+    for place, node in found.items():
+        name = node.name.lower()
+        others = [other for other in hosts.get(name, ()) if other != place]
+        if others:
+            yield place, f"has the host of {others[0]} for its name, {_another(node)}"
+        elif name in groups:
+            yield place, f"has the name of a group of {groups[name]}, {_another(node)}"
+
+
+def _another(node: NodeSpec) -> str:
+    return f'{shown(node.name)}; give it another: {{ host = "{node.host}", name = "..." }}'
 
 
 def _node(top: Table, place: str, value: object, problems: list[str]) -> NodeSpec | None:

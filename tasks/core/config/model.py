@@ -26,7 +26,7 @@ def expanded(text: str) -> Path:
 
 @dataclass(frozen=True, slots=True)
 class Ssh:
-    """How to log in. "" and 0 mean "not set": ssh_config decides, else root and 22.
+    """How to log in. "" and 0 mean "not set": ssh_config decides, else Fabric's settings, else root and 22.
 
     `config` and `identity` are paths with ~ expanded, relative ones from the folder of hosts.toml;
     they need not exist yet. `config` is None if no ssh_config is to be read (`config = ""`).
@@ -128,7 +128,7 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """hosts.toml, checked. `path` is the file as it was given."""
+    """hosts.toml, checked. `path` is the file as it was given, `given` the keys of its tables, dotted."""
 
     path: Path | None
     profile: str
@@ -139,6 +139,11 @@ class Settings:
     proxy: Proxy = field(default_factory=Proxy)
     rollout: Rollout = field(default_factory=Rollout)
     check: Check = field(default_factory=Check)
+    given: frozenset[str] = frozenset()
+
+    def sets_ssh(self, key: str) -> bool:
+        """Whether the file says what ssh.`key` is; what it leaves out, Fabric's settings may say."""
+        return f"ssh.{key}" in self.given or getattr(self.ssh, key) != getattr(Ssh(), key)
 
 
 RUNBOOK_BUILD = Build(

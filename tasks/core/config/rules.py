@@ -66,19 +66,23 @@ _COUNT = re.compile(r"[1-9][0-9]{0,3}")
 _SHARE = re.compile(r"(?:[1-9][0-9]?|100)%")
 
 # What a sandboxed unit cannot see (PrivateTmp, PrivateDevices, ProtectHome), what is gone after a
-# boot, and what belongs to the system as a whole: no folder below these can be the proxy's own.
+# boot, and what belongs to the system or to other programs: no folder there can be the proxy's own.
+_OTHERS = (
+    "calico|cilium|cni|containerd|containers|crio|docker|dockershim|etcd|flannel|k0s|k3s|kubelet|kube-proxy"
+    "|kube-router|lxc|lxd|microk8s|minikube|podman|rancher|rke2?|weave"
+)
 _CLOSED = re.compile(
-    r"(/(bin|boot|dev|etc|home|lib\w*|proc|root|run|sbin|sys|tmp)"
-    r"|/usr/(s?bin|games|include|lib\w*|share|src)"
-    r"|/var/(cache|lock|log|run|spool|tmp)"
-    r"|/var/lib/(containerd|docker|dpkg|etcd|kubelet|rpm|systemd))(/.*)?"
+    r"(/(bin|boot|dev|etc|home|lib\w*|lost\+found|proc|root|run|sbin|snap|sys|tmp)"
+    r"|/usr/(?!local(/|$))[^/]+|/usr/local/(s?bin|etc|games|include|lib\w*|man|share|src)"
+    r"|/var/(backups|cache|crash|lock|log|mail|run|spool|tmp)"
+    rf"|/var/lib/({_OTHERS}|apt|ceph|dbus|dhcp|dpkg|kubernetes|longhorn|nfs|rook|rpm|snapd|systemd)"
+    rf"|/(opt|(data|srv)(/k8s)?)/({_OTHERS})"
+    r"|/opt/(bin|google|kube/bin|kubernetes/(bin|cfg|conf|logs|ssl)|k8s/(bin|cert|work))"
+    r"|/data/k8s/k8s)(/.*)?"
 )
 # Shared by others, though a folder inside may be the proxy's own.
 _SHARED = re.compile(
-    r"/[^/]+"
-    r"|/usr/local(/(s?bin|etc|games|include|lib\w*|man|share|src))?"
-    r"|/var/(lib|local|mail|opt)"
-    r"|/opt/(k8s(/(bin|cert|work))?|bin|cni(/bin)?|containerd)"
+    r"/[^/]+|/usr/local|/var/(lib|local|mail|opt)|/opt/(k8s|kube|kubernetes)|/(data|srv)/k8s"
 )
 
 
@@ -196,8 +200,9 @@ def prefix(text: str) -> str:
     """A folder that is the proxy's own: it is removed as a whole when the proxy is uninstalled."""
     if _CLOSED.fullmatch(path(text)) or _SHARED.fullmatch(text):
         raise ValueError(
-            "must be a folder of the proxy's own, such as /opt/k8s/kube-nginx, and none that is "
-            "shared, temporary, in a home or the system's: uninstall removes it, its unit reads it"
+            "is, or is in, a folder that is not for kube-nginx alone: shared, temporary, a home, the system's"
+            " or another program's. Uninstall removes the prefix with all that is in it; write a folder of "
+            "its own, such as /opt/k8s/kube-nginx"
         )
     return text
 

@@ -1,13 +1,12 @@
 """The tables of hosts.toml, each read with its checks, and the rules that join several keys."""
 
-import ipaddress
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import fields, replace
 from pathlib import Path, PurePosixPath
 from typing import cast
 
-from . import inventory, rules
-from .address import Endpoint, loops, parse_endpoint, parse_node, parse_user
+from . import endpoints, inventory, rules
+from .address import parse_node, parse_user
 from .check import Table, boolean, choice, integer, optional, parsed, shown, string
 from .model import (
     REMOTE_WORK_DIR,
@@ -49,12 +48,19 @@ def read(data: Mapping[str, object], path: Path, problems: list[str]) -> Setting
         proxy=_proxy(proxy_table, RUNBOOK_PROXY if runbook else Proxy()),
         rollout=_rollout(top.table("rollout")),
         check=_check(top.table("check"), path.parent),
+        given=frozenset(_given(data)),
     )
     top.finish(KEYS)
-    _check_loops(settings, top, proxy_table)
+    endpoints.check(settings, top, proxy_table)
     _check_version(settings, build_table, proxy_table)
     _check_folders(settings, build_table, proxy_table)
     return settings
+
+
+def _given(data: Mapping[str, object]) -> Iterator[str]:
+    for name in SECTIONS:
+        if isinstance(table := data.get(name), Mapping):
+            yield from (f"{name}.{key}" for key in table)
 
 
 def _ssh(table: Table, folder: Path) -> Ssh:
@@ -100,7 +106,7 @@ def _proxy(table: Table, base: Proxy) -> Proxy:
     duration = parsed(rules.duration)
     proxy = Proxy(
         prefix=table.take("prefix", parsed(rules.prefix), base.prefix),
-        listen=table.take_list("listen", parsed(_listener), base.listen),
+        listen=table.take_list("listen", parsed(endpoints.listener), base.listen),
         balance=table.take("balance", parsed(rules.balance), base.balance),
         max_fails=table.take("max_fails", integer(0, 1000), base.max_fails),
         fail_timeout=table.take("fail_timeout", parsed(rules.whole_seconds), base.fail_timeout),
@@ -119,7 +125,6 @@ def _proxy(table: Table, base: Proxy) -> Proxy:
     )
     table.finish(KEYS)
     inventory.at_most(table, "listen", len(proxy.listen), MOST_LISTENERS, "each takes a worker connection")
-    _check_privileged_port(table, proxy)
     return proxy
 
 
@@ -161,28 +166,6 @@ def _ssh_host(text: str) -> str:
     return text
 
 
-def _listener(text: str) -> Endpoint:
-    listener = parse_endpoint(text)
-    try:
-        ipaddress.ip_address(listener.host)
-    except ValueError:
-        raise ValueError("must be an IP address and a port, such as 127.0.0.1:8443") from None
-    return listener
-
-
-def _check_loops(settings: Settings, top: Table, proxy: Table) -> None:
-    if not proxy.sound("listen"):
-        return
-    for server in settings.apiservers:
-        for listener in settings.proxy.listen:
-            if loops(server, listener):
-                top.problem(
-                    "apiservers",
-                    f"{server} is the proxy's own listener {listener}, so that it would connect to "
-                    "itself; name the apiserver's address, or change proxy.listen",
-                )
-
-
 def _check_version(settings: Settings, build: Table, proxy: Table) -> None:
     if not build.sound("version"):
         return
@@ -202,22 +185,18 @@ def _check_version(settings: Settings, build: Table, proxy: Table) -> None:
 
 def _check_folders(settings: Settings, build: Table, proxy: Table) -> None:
     work_dir = settings.build.work_dir or REMOTE_WORK_DIR
-    inside = PurePosixPath(work_dir).is_relative_to(settings.proxy.prefix)
-    if inside and build.sound("work_dir") and proxy.sound("prefix"):
+    prefix = settings.proxy.prefix
+    if not build.sound("work_dir") or not proxy.sound("prefix"):
+        return
+    if PurePosixPath(work_dir).is_relative_to(prefix):
         proxy.problem(
             "prefix",
-            f"{shown(settings.proxy.prefix)} holds the work folder {work_dir}, which uninstall "
+            f"{shown(prefix)} holds the work folder {work_dir}, which uninstall "
             "would remove with it; choose folders that are not inside each other",
         )
-
-
-def _check_privileged_port(table: Table, proxy: Proxy) -> None:
-    if not proxy.user or not table.sound("listen", "user"):
-        return
-    for listener in proxy.listen:
-        if listener.port < 1024:
-            table.problem(
-                "listen",
-                f"{listener}: only root may listen below port 1024, and the proxy runs as "
-                f'{proxy.user}; choose a port from 1024 on, or write user = ""',
-            )
+    elif PurePosixPath(prefix).is_relative_to(work_dir):
+        proxy.problem(
+            "prefix",
+            f"{shown(prefix)} is in the work folder {work_dir}, where nginx is compiled; "
+            "choose folders that are not inside each other",
+        )

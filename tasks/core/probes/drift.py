@@ -11,6 +11,7 @@ from ..config.address import parse_endpoint
 from ..config.settings import Endpoint, Settings
 from ..remote.commands import UNIT_PATH, conf_path
 from ..remote.facts import Facts
+from ..remote.layout import UNIT, around, notes, processes, user
 
 _SERVER = re.compile(r"^[ \t]*server[ \t]+([^\s;{}]+)[^;{}]*;", re.M)
 _NGINX_PORT = 80  # of a server that is written without one
@@ -29,8 +30,27 @@ def drift(settings: Settings, facts: Facts) -> tuple[Drift, ...]:
     """All differences; none where nothing is installed, which is told elsewhere."""
     if facts.state == "not installed" and not facts.installed:
         return ()
-    found = (_servers, _files, _version, _running)
+    found = (_unit, _servers, _files, _around, _version, _running)
     return tuple(difference for look in found for difference in look(settings, facts))
+
+
+def _unit(settings: Settings, facts: Facts) -> Iterator[Drift]:
+    """The unit as systemd holds it, whatever its file says."""
+    if facts.masked:
+        yield Drift("masked", "its unit is masked")
+    elif UNIT_PATH not in facts.files:
+        yield Drift("unit", f"there is no {UNIT_PATH}, so that nothing starts it again")
+    for path in facts.unit.get("DropInPaths", "").split():
+        yield Drift("drop-in", f"{path} changes its unit")
+    for note in notes(facts, settings.proxy):
+        yield Drift("limits", note)
+
+
+def _around(settings: Settings, facts: Facts) -> Iterator[Drift]:
+    """Folders, permissions, the user; what is told of a missing or masked unit already is not told twice."""
+    gone = () if UNIT_PATH in facts.files and not facts.masked else (UNIT,)
+    for text in around(facts, settings.proxy, gone):
+        yield Drift("modes", text)
 
 
 def servers_of(conf: str) -> tuple[list[Endpoint], list[str]]:
@@ -98,4 +118,8 @@ def _running(settings: Settings, facts: Facts) -> Iterator[Drift]:
             "binary", f"it runs another binary (nginx {facts.version}) than the one that is installed"
         )
     if facts.active and not facts.took(conf_path(settings.proxy), "conf"):
-        yield Drift("conf", "it runs without the changes of the kube-nginx.conf that is there")
+        yield Drift("conf", "it is not known to have read the kube-nginx.conf that is there")
+    if facts.active and UNIT_PATH in facts.files and not facts.took(UNIT_PATH, "unit"):
+        yield Drift("unit", "it was started before its unit was changed")
+    for text in (*processes(facts), *user(facts, settings.proxy)):
+        yield Drift("processes", text)

@@ -4,24 +4,25 @@ from __future__ import annotations
 
 import re
 from base64 import b64decode
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from email import message_from_string
 
 from ..config.address import REACHED_AT, Endpoint
 from ..remote.commands import script, told
 from ..remote.node import Node
+from .forward import FORBIDDEN, meaning
 from .probe import Seen, ahead
-from .tunnel import FORBIDDEN
 
 _TIMED_OUT = 124  # coreutils' timeout
-_CURL = {
+_CURL = {  # where it says no more than by its exit status
     6: ("no address", "does not resolve"),
-    7: ("refused", "could not be connected to"),
+    7: ("no way", "could not be connected to"),
     28: ("no answer", "did not answer in time"),
     35: ("TLS failed", "did not finish the TLS handshake"),
     52: ("closed", "closed the connection instead of answering"),
     60: ("TLS failed", "did not finish the TLS handshake"),
 }
+_CERTAIN = (6, 28, 52)  # of those: what stands beside them is of tries before
 _OPENSSL = re.compile(r"^([0-9A-F]+:error:|(read|write):errno=).*\n?", re.M)  # what it thinks of a plain end
 _NOTHING = (
     f"{FORBIDDEN} (AllowTcpForwarding, PermitOpen), and the node has no curl, openssl or bash to try with"
@@ -66,19 +67,9 @@ def _seen(tool: str, fields: Sequence[str]) -> Seen:
 
 def _missed(tool: str, status: int, text: str) -> tuple[str, str]:
     """Why there was no answer: a word for the table, and more words."""
-    if tool == "curl" and status in _CURL:
-        return _CURL[status]
     if status == _TIMED_OUT:
         return _CURL[28]
-    for said, word, why in _said():
-        if said in text:
-            return word, why
-    return "no way", f"{tool} ended with status {status}"
-
-
-def _said() -> Iterator[tuple[str, str, str]]:
-    yield "Connection refused", "refused", "refused the connection"
-    for words in ("not known", "failure in name resolution", "No address associated"):
-        yield words, "no address", "does not resolve"
-    for words in ("No route to host", "Network is unreachable"):
-        yield words, "no route", f"cannot be reached: {words}"
+    plain = _CURL.get(status) if tool == "curl" else None
+    if plain and status in _CERTAIN:
+        return plain
+    return meaning(text) or plain or ("no way", f"{tool} ended with status {status}")

@@ -7,8 +7,10 @@ from typing import Any
 
 from rich.text import Text
 
+from ..called import named
 from ..config.address import APISERVER_PORT
 from ..config.settings import Endpoint
+from ..errors import StepError
 from .probe import FAILED, OK, SILENT, WARNING, Cell, as_json
 from .ways import Row
 
@@ -64,8 +66,16 @@ def notes(rows: Sequence[Row]) -> list[str]:
         for (kind, who, text), places in sorted(places.items(), key=lambda group: order.index(group[0][0]))
     ]
     if any(drift.known for row in rows for drift in row.drift):
-        told.append("to do: fab diff shows what has drifted, fab deploy brings it back")
+        told.append(named("to do: fab diff shows what has drifted, fab deploy brings it back"))
     return told
+
+
+def unseen(failures: Mapping[str, StepError]) -> list[str]:
+    """Why nodes were not seen, each reason told once for all that have it."""
+    nodes: dict[str, list[str]] = {}
+    for node, error in failures.items():
+        nodes.setdefault(error.message, []).append(node)
+    return [f"bad: {', '.join(names)}: {message}" for message, names in nodes.items()]
 
 
 def _details(row: Row) -> Iterator[tuple[str, str, str]]:
@@ -105,14 +115,18 @@ UNSEEN: Mapping[str, Any] = {
 
 def document(row: Row) -> dict[str, Any]:
     """The row for programs."""
-    listeners = {str(listener): as_json(cell) for listener, cell in row.through.items()}
+    listeners = {str(listener): _listener(cell) for listener, cell in row.through.items()}
     return {
         "way": _way([*row.direct.values(), *row.through.values()]),
         "clock_seconds": round(row.facts.clock, 1),
         "apiservers": {str(apiserver): as_json(cell) for apiserver, cell in row.direct.items()},
-        "through": {**as_json(row.worst), "listeners": listeners},
+        "through": {**_listener(row.worst), "listeners": listeners},
         "drift": [{"what": drift.word, "detail": drift.text} for drift in row.drift],
     }
+
+
+def _listener(cell: Cell) -> dict[str, Any]:
+    return {**as_json(cell), "led_to": [*map(str, cell.led)]}
 
 
 def _way(cells: Sequence[Cell]) -> bool | None:

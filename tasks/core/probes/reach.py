@@ -26,10 +26,14 @@ class Reached:
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """Whether the proxy leads to an apiserver, in words. `state` is "ok", "warning" or "failed"."""
+    """Whether the proxy leads to an apiserver, in words. `state` is "ok", "warning" or "failed".
+
+    `untried`: sshd forbids what was to be tried.
+    """
 
     state: str
     text: str
+    untried: bool = False
 
 
 def handshake(transport: paramiko.Transport, endpoint: Endpoint, timeout: float = 5) -> Reached:
@@ -52,11 +56,16 @@ def answered(
     listeners: Sequence[Endpoint],
     apiservers: Sequence[Endpoint],
     timeout: float = 3,
-) -> bool:
-    """Whether the node has a way to some apiserver: through one of its own `listeners`, or directly."""
-    if any(_through(transport, listener, 1, timeout).ok for listener in listeners):
+) -> bool | None:
+    """Whether the node has a way to some apiserver: through one of its own `listeners`, or directly.
+
+    None: sshd forbids trying.
+    """
+    met = [_through(transport, listener, 1, timeout).ok for listener in listeners]
+    if True in met:
         return True
-    return any(reached.ok for reached in _directly(transport, apiservers, timeout).values())
+    met += [reached.ok for reached in _directly(transport, apiservers, timeout).values()]
+    return True if True in met else None if None in met else False
 
 
 def proof(
@@ -82,8 +91,21 @@ def proof(
         # of a hung apiserver and a busy machine the first answers may be late, and going back would do harm
         tries = max(2, 3 * len(apiservers))
         met |= {listener: _through(transport, listener, tries, _LONGER) for listener in _missed(met)}
+    return conclude(met, direct, answered, broken=not transport.is_active())
+
+
+def conclude(
+    met: Mapping[Endpoint, Reached],
+    direct: Mapping[Endpoint, Reached],
+    answered: bool,
+    broken: bool = False,
+) -> Proof:
+    """What the ways through the listeners, beside those to the apiservers, say of the proxy.
+
+    `broken`: the SSH connection ended meanwhile.
+    """
     if missed := _missed(met):
-        return _compared(transport, missed, met if len(missed) < len(met) else direct, answered)
+        return _compared(missed, met if len(missed) < len(met) else direct, answered, broken)
     return _reached(met, direct)
 
 
@@ -101,7 +123,7 @@ def _could_answer(
 
 def _reached(met: Mapping[Endpoint, Reached], direct: Mapping[Endpoint, Reached]) -> Proof:
     if any(reached.ok is None for reached in met.values()):
-        return Proof("warning", f"not tried: {FORBIDDEN} (AllowTcpForwarding)")
+        return Proof("warning", f"not tried: {FORBIDDEN} (AllowTcpForwarding)", untried=True)
     text = f"an apiserver answers through {' and '.join(map(str, met))}"
     silent = [f"{apiserver} {reached.text}" for apiserver, reached in _missed(direct).items()]
     return Proof("warning", f"{text}, but {'; '.join(silent)}") if silent else Proof("ok", text)
@@ -117,17 +139,11 @@ def _through(transport: paramiko.Transport, listener: Endpoint, tries: int, time
 def _directly(
     transport: paramiko.Transport, apiservers: Sequence[Endpoint], timeout: float
 ) -> dict[Endpoint, Reached]:
-    def ask(apiserver: Endpoint) -> Reached:
-        return handshake(transport, apiserver, timeout)
-
-    return each(apiservers, ask, lambda reached: reached.ok is not True and reached.seconds < timeout)
+    return each(apiservers, lambda apiserver: handshake(transport, apiserver, timeout))
 
 
 def _compared(
-    transport: paramiko.Transport,
-    missed: Mapping[Endpoint, Reached],
-    others: Mapping[Endpoint, Reached],
-    answered: bool,
+    missed: Mapping[Endpoint, Reached], others: Mapping[Endpoint, Reached], answered: bool, broken: bool
 ) -> Proof:
     """What it means that nothing answers through `missed`, seeing what the other ways met."""
     through = " and ".join(f"{listener} ({reached.text})" for listener, reached in missed.items())
@@ -135,14 +151,14 @@ def _compared(
         if reached.ok:
             how = f"one does through {way}" if missed.keys() & others.keys() else f"{way} does directly"
             return _failed(through, f", though {how}")
-    if not transport.is_active():
+    if broken:
         return _failed(through)
     tried = "; ".join(f"{apiserver} {reached.text}" for apiserver, reached in others.items())
     if answered:
         return _failed(through, f", though one answered before; directly: {tried}")
     if any(reached.ok is None for reached in others.values()):
         unknown = f"not known whether one does directly: {FORBIDDEN} (PermitOpen)"
-        return Proof("warning", f"no apiserver answers through {through}; {unknown}")
+        return Proof("warning", f"no apiserver answers through {through}; {unknown}", untried=True)
     return Proof("warning", f"no apiserver answers, neither through {through} nor directly ({tried})")
 
 

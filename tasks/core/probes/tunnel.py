@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import _ssl
 import io
 import ssl
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
@@ -16,35 +18,16 @@ from typing import Any, Self, TypeVar
 
 import paramiko
 
-from ..config.address import REACHED_AT, Endpoint
+from ..config.address import Endpoint
+from .forward import FORBIDDEN, Unreached, forwarded
 
 R = TypeVar("R")
 
-FORBIDDEN = "sshd there forbids forwarding"
+__all__ = ["FORBIDDEN", "Answer", "Tunnel", "Unreached", "each"]
+
 _CLOSED = "accepted the connection and closed it before TLS"
 _MOST = 1 << 20  # bytes of a body that are read: who answers may be anybody
 _TLS_RECORDS = (b"\x15\x03", b"\x16\x03")  # how an alert and a handshake message begin
-
-
-class Unreached(Exception):  # noqa: N818 - it tells, and is caught where it is told
-    """What kept an endpoint from answering, in words; `ok` is None where sshd forbids trying.
-
-    `word` is the same in a word or two.
-    """
-
-    def __init__(self, ok: bool | None, text: str, word: str) -> None:
-        super().__init__(text)
-        self.ok = ok
-        self.text = text
-        self.word = word
-
-
-class Untrusted(Unreached):
-    """Its certificate does not verify; `code` is OpenSSL's X509_V_ERR_ number."""
-
-    def __init__(self, error: ssl.SSLCertVerificationError) -> None:
-        super().__init__(False, f"its certificate does not verify: {error.verify_message}", "untrusted")
-        self.code = error.verify_code
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +43,11 @@ class Answer:
 class Tunnel:
     """A TLS connection that the node's sshd opens (direct-tcpip), so names are resolved there.
 
-    A wildcard address is reached at its loopback address. `certificate` is the peer's, in DER;
-    `seconds` what opening took. It is for one thread at a time.
+    A wildcard address is reached at its loopback address. No certificate is checked: `chain` are those
+    that the peer sent, its own first, in DER; `seconds` what opening took. It is for one thread at a time.
     """
 
-    certificate: bytes
+    chain: tuple[bytes, ...]
     seconds: float
 
     def __init__(
@@ -72,12 +55,10 @@ class Tunnel:
         transport: paramiko.Transport,
         endpoint: Endpoint,
         timeout: float,
-        context: ssl.SSLContext | None = None,
     ) -> None:
         """Opens it and shakes hands, within `timeout` seconds in all.
 
-        Without `context` no certificate is checked. Raises Unreached for whatever the network does,
-        a broken SSH connection included, and Untrusted where `context` refuses the certificate.
+        Raises Unreached for whatever the network does, a broken SSH connection included.
         """
         began = monotonic()
         self._transport = transport
@@ -85,26 +66,27 @@ class Tunnel:
         self._authority = str(endpoint)
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         with self._worded(began + timeout, timeout, _CLOSED):
-            self._channel = _opened(transport, endpoint, timeout)
+            self._channel = forwarded(transport, endpoint, timeout)
             try:
                 # of an address Python makes no SNI
-                self._tls = (context or unchecked()).wrap_bio(
+                self._tls = _unchecked().wrap_bio(
                     self._incoming, self._outgoing, server_hostname=endpoint.host
                 )
                 self._shake_hands(began + timeout)
             except BaseException:
                 self.close()
                 raise
-        self.certificate = self._tls.getpeercert(binary_form=True) or b""
+        self.chain = _chain(self._tls)
         self.seconds = monotonic() - began
 
-    def get(self, path: str, timeout: float) -> Answer:
+    def get(self, path: str, timeout: float, since: float | None = None) -> Answer:
         """What GET `path` is answered with, within `timeout` seconds; may be repeated.
 
-        Raises Unreached; the tunnel is of no use after that.
+        They count from `since`, in monotonic time, if that is given. Raises Unreached; the tunnel is of no
+        use after that.
         """
         began = monotonic()
-        deadline = began + timeout
+        deadline = (began if since is None else since) + timeout
         request = f"GET {path} HTTP/1.1\r\nHost: {self._authority}\r\nUser-Agent: kube-nginx\r\n\r\n"
         with self._worded(deadline, timeout, "closed the connection instead of answering"):
             self._pump(lambda: self._tls.write(request.encode()), deadline)
@@ -155,8 +137,6 @@ class Tunnel:
         heard = bytearray()
         try:
             self._pump(self._tls.do_handshake, deadline, heard)
-        except ssl.SSLCertVerificationError as error:
-            raise Untrusted(error) from None
         except ssl.SSLError as error:
             raise _not_tls(bytes(heard), error) from None
         except EOFError:
@@ -188,22 +168,15 @@ class Tunnel:
             return b""
 
 
-def each(
-    endpoints: Sequence[Endpoint], ask: Callable[[Endpoint], R], doubtful: Callable[[R], bool]
-) -> dict[Endpoint, R]:
-    """What `ask` says of each: of all at once, then again of each alone whose answer is `doubtful`.
-
-    paramiko keeps one error a connection: of those that failed while others did, the reason may be another's.
-    """
+def each(endpoints: Sequence[Endpoint], ask: Callable[[Endpoint], R]) -> dict[Endpoint, R]:
+    """What `ask` says of each, of all at once."""
     if not endpoints:
         return {}
     with ThreadPoolExecutor(len(endpoints)) as pool:
-        met = dict(zip(endpoints, pool.map(ask, endpoints), strict=True))
-    return {endpoint: ask(endpoint) if doubtful(answer) else answer for endpoint, answer in met.items()}
+        return dict(zip(endpoints, pool.map(ask, endpoints), strict=True))
 
 
-def unchecked() -> ssl.SSLContext:
-    """TLS that takes every certificate."""
+def _unchecked() -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
@@ -229,23 +202,13 @@ class _Reader(io.RawIOBase):
         return len(data)
 
 
-def _opened(transport: paramiko.Transport, endpoint: Endpoint, timeout: float) -> paramiko.Channel:
-    address = (REACHED_AT.get(endpoint.host, endpoint.host), endpoint.port)
-    transport.get_exception()  # forgets that of an earlier channel
-    try:
-        return transport.open_channel("direct-tcpip", address, ("127.0.0.1", 0), timeout=timeout)
-    except paramiko.ChannelException as error:
-        if error.code == 1:
-            raise Unreached(None, FORBIDDEN, "forbidden") from None
-        if error.code == 2:
-            raise Unreached(False, _refused(endpoint), "refused") from None
-        raise Unreached(False, f"sshd there did not connect: {error.text}", "no way") from None
-
-
-def _refused(endpoint: Endpoint) -> str:
-    # sshd says which it was, but paramiko keeps the code alone: "connect failed"
-    named = ":" not in endpoint.host and not endpoint.host.replace(".", "").isdigit()
-    return "has no address there, or refused the connection" if named else "refused the connection"
+def _chain(tls: Any) -> tuple[bytes, ...]:
+    """The certificates that the server sent, its own first, in DER."""
+    if sys.version_info >= (3, 13):
+        return tuple(tls.get_unverified_chain())
+    # 3.11 and 3.12, which change no more, have it without a public name
+    found = tls._sslobj.get_unverified_chain()
+    return tuple(certificate.public_bytes(_ssl.ENCODING_DER) for certificate in found or ())
 
 
 def _not_tls(heard: bytes, error: ssl.SSLError) -> Unreached:

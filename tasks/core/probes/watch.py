@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import Future, wait
 from datetime import datetime
 from io import StringIO
+from threading import Thread
 from time import sleep
+from typing import Generic, TypeVar
 
 from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from ..errors import UsageError
+from ..errors import StepError, UsageError
+from ..remote.node import Node
+
+T = TypeVar("T")
 
 EVERY = 2.0
 
@@ -32,6 +38,49 @@ def seconds_of(watch: object) -> float | None:
     if not 0.1 <= seconds <= 3600:
         raise UsageError(f"--watch {watch}: seconds are wanted, from 0.1 to 3600, such as --watch 5")
     return seconds
+
+
+class Patience(Generic[T]):
+    """Asks nodes look after look, and keeps those that answer from waiting for those that do not.
+
+    `ask` is what may take long. A node that does not answer within `seconds` is asked on, and so is one that
+    failed before: what comes of it is for a later look, and until then the last that is known is told.
+    """
+
+    def __init__(self, ask: Callable[[Node], T], seconds: float) -> None:
+        self._ask = ask
+        self._seconds = seconds
+        self._asked: dict[str, Future[T]] = {}
+        self._failed: dict[str, StepError] = {}
+
+    def answer(self, node: Node) -> T:
+        """What the node answered. Raises StepError: why it did not, or that it has not yet."""
+        new = node.label not in self._asked and node.label not in self._failed
+        future = self._asked.get(node.label) or self._begin(node)
+        done, _ = wait([future], self._seconds if new else 0)
+        if not done:
+            late = StepError(f"has not answered within {self._seconds:g} s; still trying", unreachable=True)
+            raise self._failed.get(node.label, late).with_traceback(None)  # which would grow, look by look
+        del self._asked[node.label]
+        self._failed.pop(node.label, None)
+        try:
+            return future.result()
+        except StepError as error:
+            self._failed[node.label] = error
+            raise
+
+    def _begin(self, node: Node) -> Future[T]:
+        future = self._asked[node.label] = Future[T]()
+
+        def work() -> None:
+            try:
+                future.set_result(self._ask(node))
+            except BaseException as error:  # handed over to whoever looks
+                future.set_exception(error)
+
+        # a daemon, unlike those of concurrent.futures: Ctrl-C is not held up by a node that does not answer
+        Thread(target=work, daemon=True).start()
+        return future
 
 
 Draw = Callable[[Console], None]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 from ..config import servers
@@ -12,10 +12,12 @@ from ..config.settings import Endpoint, Settings
 from ..errors import StepError
 from ..remote.facts import Facts
 from ..remote.node import Node
+from ..remote.remedy import brings_up
 from . import fallback
+from .certificate import Trust
 from .drift import Drift, drift
 from .probe import FAILED, OK, STATES, WARNING, Cell, Seen, judge, look
-from .tunnel import each
+from .reach import Reached, handshake
 
 _REFUSES = (
     "see why: fab status --limit {nodes}, fab logs --limit {nodes}; when all apiservers were down, nginx "
@@ -27,13 +29,17 @@ _FIREWALL = "do the apiservers run, and does a firewall stand between them and t
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """What one node met: at each apiserver, through each listener of its proxy, and what has drifted."""
+    """What one node met: at each apiserver, through each listener of its proxy, and what has drifted.
+
+    `remedy` is what to do where it is the service that is missing.
+    """
 
     node: str
     facts: Facts
     direct: Mapping[Endpoint, Cell]
     through: Mapping[Endpoint, Cell]
     drift: tuple[Drift, ...] = ()
+    remedy: str = ""
 
     @property
     def worst(self) -> Cell:
@@ -56,21 +62,13 @@ class Row:
         if direct == {False} and not any(cell.way for cell in self.through.values()):
             neither = f", neither directly nor through {_listed(silent)}" if silent else ""
             strangers = all(cell.seen.distrust for cell in self.direct.values())
-            hint = self._hint() or (_STRANGERS if strangers else _FIREWALL)
+            hint = self.remedy or (_STRANGERS if strangers else _FIREWALL)
             return StepError(f"no way to any ready apiserver{neither}", hint=hint)
         if not silent:
             return None
         told = "; ".join(dict.fromkeys(cell.detail for cell in silent.values()))
-        hint = self._hint() or _REFUSES
+        hint = self.remedy or _REFUSES
         return StepError(f"no ready apiserver answers through {_listed(silent)}: {told}", hint=hint)
-
-    def _hint(self) -> str:
-        """What to do where it is the service that is missing."""
-        if any(self.facts.holder(listener) for listener in self.through):
-            return "stop what holds the address, or choose another proxy.listen"
-        if self.facts.state == "not installed":
-            return "fab deploy --limit {nodes}"
-        return "" if self.facts.active else "fab start --limit {nodes}"
 
 
 def _listed(listeners: Mapping[Endpoint, Cell]) -> str:
@@ -80,7 +78,7 @@ def _listed(listeners: Mapping[Endpoint, Cell]) -> str:
 class Ways:
     """Looks from one node. Raises StepError where the node itself fails."""
 
-    def __init__(self, node: Node, settings: Settings, trust: ssl.SSLContext | None) -> None:
+    def __init__(self, node: Node, settings: Settings, trust: Trust | None) -> None:
         self._node = node
         self._settings = settings
         self._trust = trust
@@ -89,61 +87,96 @@ class Ways:
     def row(self) -> Row:
         """Everything, once."""
         settings, facts = self._settings, self._facts
-        direct = {a: judge(self._named(a, seen)) for a, seen in self._ask(settings.apiservers).items()}
-        # a hung apiserver accepts, which is all that the proxy looks at, so it may swallow a try or two
-        hopeless = all(cell.way is False for cell in direct.values())
-        tries = 1 if hopeless else len(servers.resolved(settings.apiservers, facts.addresses)) + 1
-        # one after the other, and after the direct ones: paramiko keeps one error a connection
-        through = {listener: self._through(listener, tries) for listener in settings.proxy.listen}
-        return Row(self._node.label, facts, direct, through, drift(settings, facts))
+        asked = zip(settings.apiservers, self._ask(settings.apiservers), strict=True)
+        seen = {apiserver: self._named(apiserver, met) for apiserver, met in asked}
+        usual = min((s.connected for s in seen.values() if s.connected), default=0.0)
+        names = list(dict.fromkeys(map(_reached_at, settings.proxy.listen)))
+        direct = {apiserver: judge(met, names, usual=usual) for apiserver, met in seen.items()}
+        through = {listener: self._through(listener, direct, usual) for listener in settings.proxy.listen}
+        remedy = brings_up(facts, settings.proxy)
+        return Row(self._node.label, facts, direct, through, drift(settings, facts), remedy)
 
-    def _ask(self, endpoints: Sequence[Endpoint]) -> dict[Endpoint, Seen]:
+    def _ask(self, endpoints: Sequence[Endpoint]) -> list[Seen]:
+        """What is met at each, all at once."""
         timeout, transport = self._settings.check.timeout, self._node.transport
 
         def ask(endpoint: Endpoint) -> Seen:
             return look(transport, endpoint, timeout, self._trust, self._facts.clock)
 
-        seen = each(endpoints, ask, lambda s: not s.ok and s.connected is None and s.seconds < timeout)
+        with ThreadPoolExecutor(len(endpoints)) as pool:
+            met = list(pool.map(ask, endpoints))
         if not transport.is_active():
             raise StepError("the connection broke while apiservers were asked")
-        forbidden = [endpoint for endpoint, met in seen.items() if met.ok is None]
-        return seen | (fallback.ask(self._node, forbidden, timeout) if forbidden else {})
+        forbidden = [endpoint for endpoint, seen in zip(endpoints, met, strict=True) if seen.ok is None]
+        instead = fallback.ask(self._node, [*dict.fromkeys(forbidden)], timeout) if forbidden else {}
+        return [
+            instead[endpoint] if seen.ok is None else seen
+            for endpoint, seen in zip(endpoints, met, strict=True)
+        ]
 
     def _named(self, apiserver: Endpoint, seen: Seen) -> Seen:
-        """With what the node's own resolver says, where sshd does not tell what failed."""
+        """With the addresses that were tried, where they are those of a name."""
         found = self._facts.addresses.get(apiserver.host)
-        if seen.word != "refused" or seen.by or found is None:
+        if seen.word not in ("refused", "no route") or seen.by or not found:
             return seen
-        if not found:
-            return replace(seen, word="no address", text="does not resolve on the node")
-        return replace(seen, text=f"refused the connection ({', '.join(found)})")
+        return replace(seen, text=f"{seen.text} ({', '.join(found)})")
 
-    def _through(self, listener: Endpoint, tries: int) -> Cell:
-        """What the proxy leads to; a way that is only found at a later try is a bad one."""
+    def _through(self, listener: Endpoint, direct: Mapping[Endpoint, Cell], usual: float) -> Cell:
+        """What the proxy leads to, tried until it has led to all that answer directly, or often enough."""
         if holder := self._facts.holder(listener):
             return self._foreign(listener, f"is held by {holder}, not by kube-nginx")
-        missed: list[str] = []
-        for _ in range(tries):
-            cell = self._once(listener)
-            if cell.way is not False:
+        wanted = {cell.seen.peer for cell in direct.values()} - {""}
+        met: list[Cell] = []
+        for tries in self._rounds(direct):
+            programs = bool(met and met[-1].seen.by)  # which ask once, and do not see who answers
+            met += self._tried(listener, 1 if programs else tries, usual)
+            led = any(cell.way is not False for cell in met)
+            if all(cell.seen.word == "refused" for cell in met):
                 break
-            missed.append(cell.detail)
-        told = "; ".join(dict.fromkeys(missed))
-        if cell.way is False:
-            return self._without_service(replace(cell, detail=told))
-        if not missed:
-            return cell
-        detail = f"an apiserver answers at try {len(missed) + 1} only; before: {told}"
-        return replace(cell, state=WARNING, word=f"at try {len(missed) + 1}", detail=detail)
+            if led and (met[-1].seen.by or wanted <= {cell.seen.peer for cell in met}):
+                break
+        return self._summed(met, direct)
 
-    def _once(self, listener: Endpoint) -> Cell:
-        return judge(self._ask([listener])[listener], REACHED_AT.get(listener.host, listener.host))
+    def _rounds(self, direct: Mapping[Endpoint, Cell]) -> Sequence[int]:
+        """How many tries are made at once, and then again.
+
+        Of three, a given one is missed by all 13 of them once in 200 times. A hung apiserver accepts,
+        which is all that the proxy looks at, so it may swallow any of them.
+        """
+        if all(cell.way is False for cell in direct.values()):
+            return (1,)
+        behind = len(servers.resolved(self._settings.apiservers, self._facts.addresses))
+        return (1, behind, behind, 2 * behind)
+
+    def _tried(self, listener: Endpoint, tries: int, usual: float) -> list[Cell]:
+        name = (_reached_at(listener),)
+        return [judge(seen, name, True, usual) for seen in self._ask([listener] * tries)]
+
+    def _summed(self, met: Sequence[Cell], direct: Mapping[Endpoint, Cell]) -> Cell:
+        """All tries as one cell: the worst of those that led to an apiserver, if any did."""
+        good = [cell for cell in met if cell.way is not False]
+        bad = [cell for cell in met if cell.way is False]
+        worst = max(good or bad, key=lambda cell: STATES.index(cell.state))
+        peers = {cell.seen.peer for cell in met} - {""}
+        led = tuple(apiserver for apiserver, cell in direct.items() if cell.seen.peer in peers)
+        cell = replace(worst, detail=_told(good or bad, direct), led=led)
+        if not good:
+            return self._without_service(cell)
+        if bad:
+            share = f"{len(good)} of {len(met)} tries"
+            text = f"an apiserver answers at {share} only; else: {_told(bad, direct)}"
+            return _with(replace(cell, state=WARNING, word=share), text)
+        missed = [str(a) for a, there in direct.items() if there.seen.peer and a not in led]
+        if not missed or not peers:
+            return cell
+        some = " and ".join(map(str, led)) or "others"
+        return _with(cell, f"{len(met)} tries led to {some}, not to {' and '.join(missed)}")
 
     def _foreign(self, listener: Endpoint, why: str) -> Cell:
-        cell = self._once(listener)
-        detail = "; ".join(filter(None, (why, cell.detail)))
+        (cell,) = self._tried(listener, 1, 0.0)
         word = cell.word if cell.word == "untrusted" else "not ours"
-        return replace(cell, state=FAILED, way=False, word=word, detail=detail)
+        foreign = replace(cell, state=FAILED, way=False, word=word, detail=why)
+        return _with(foreign, cell.detail)
 
     def _without_service(self, cell: Cell) -> Cell:
         facts = self._facts
@@ -153,3 +186,47 @@ class Ways:
             return cell
         word = facts.unit.get("ActiveState", "not active")
         return replace(cell, word=word, detail=f"the service is {facts.state}")
+
+
+def _reached_at(listener: Endpoint) -> str:
+    return REACHED_AT.get(listener.host, listener.host)
+
+
+def _with(cell: Cell, text: str) -> Cell:
+    return replace(cell, detail="; ".join(filter(None, (cell.detail, text))))
+
+
+def _told(met: Sequence[Cell], direct: Mapping[Endpoint, Cell]) -> str:
+    """What is told of the tries, each thing once, and of which apiserver."""
+
+    def told(cell: Cell) -> str:
+        peer = cell.seen.peer
+        who = [str(a) for a, there in direct.items() if peer and there.seen.peer == peer]
+        return f"{' or '.join(who)}: {cell.detail}" if who else cell.detail
+
+    return "; ".join(dict.fromkeys(told(cell) for cell in met if cell.detail))
+
+
+def answering(node: Node, settings: Settings, listener: Endpoint) -> tuple[str, str]:
+    """What a TLS handshake through a listener meets, in a word or two; and why no apiserver answers.
+
+    Where sshd forbids trying, what the kernel lists.
+    """
+    facts, tries = node.survey(settings.proxy), 2 * len(settings.apiservers)
+    if holder := facts.holder(listener):
+        return f"is held by {holder}", ""
+
+    def ask(_: int = 0) -> Reached:
+        return handshake(node.transport, listener, settings.check.timeout)
+
+    reached = ask()
+    if reached.ok is False and facts.listens(listener):
+        # a hung apiserver accepts, which is all that the proxy looks at, so it may swallow any try
+        with ThreadPoolExecutor(tries) as pool:
+            met = list(pool.map(ask, range(tries)))
+        reached = next((other for other in met if other.ok), reached)
+    if reached.ok is None:
+        return "listens" if facts.listens(listener) else "nobody listens", ""
+    if reached.ok:
+        return "answers", ""
+    return ("accepts", reached.text) if facts.listens(listener) else ("refuses", "")

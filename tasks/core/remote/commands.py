@@ -8,9 +8,12 @@ from shlex import quote
 
 from ..config.render import TEMPLATES
 from ..config.settings import Proxy
+from .tools import needed
 
 UNIT = "kube-nginx.service"
 UNIT_PATH = f"/etc/systemd/system/{UNIT}"
+NO_FOLDER = 66
+"""The exit status of `receive` where there is no folder to put the file into."""
 
 _WHY = f"journalctl -u {UNIT} -n 8 --no-pager -o cat >&2"
 _PREAMBLE = "set -u; umask 022; LC_ALL=C; PATH=$PATH:/usr/sbin:/sbin; export LC_ALL PATH\n"
@@ -75,7 +78,8 @@ def on_node(proxy: Proxy, *names: str, **given: object) -> str:
 def survey(proxy: Proxy, names: Sequence[str] = ()) -> str:
     """Everything later steps need to know of a node, as lines `kn.KEY=VALUE`; it resolves `names`, too."""
     hosts = " ".join(names)
-    return on_node(proxy, "survey", user=proxy.user, ports=_ports(proxy), hosts=hosts, properties=_PROPERTIES)
+    given = {"user": proxy.user, "ports": _ports(proxy), "hosts": hosts, "properties": _PROPERTIES}
+    return on_node(proxy, "survey", tools=needed(proxy.user), **given)
 
 
 def _ports(proxy: Proxy) -> str:
@@ -118,7 +122,7 @@ def receive(destination: str, size: int, sha256: str, mode: str, owner: str = "0
     return (
         f"new={quote(f'{folder}/.{name}.part')}; to={quote(destination)}\n"
         f"[ -d {quote(folder)} ] || "
-        f"{{ echo {quote(f'{folder} does not exist; make it first: fab mkdir')} >&2; exit 66; }}\n"
+        f"{{ echo {quote(f'{folder} does not exist')} >&2; exit {NO_FOLDER}; }}\n"
         f"trap 'rm -f \"$new\"' EXIT\n"
         f'head -c {size} > "$new"\n'
         'sum=$(sha256sum < "$new" | cut -c1-64)\n'

@@ -10,6 +10,7 @@ from sys import byteorder
 
 from ..config.settings import Endpoint
 from .commands import told
+from .tools import lacking, vital
 
 CURRENT, PREVIOUS = "current", "previous"
 _ANY = ("0.0.0.0", "::")  # noqa: S104 - a socket on :: takes the port for IPv4 too
@@ -93,8 +94,9 @@ class Facts:
     way. `free` is in bytes, `mounts` holds mount options. `installed` is nginx's version in the binary on
     disk, "" if there is none. `addresses` holds, of each name that the survey was asked for, what the node
     resolves it to: IP addresses, or () if it does not resolve there; `resolver` is whether the node has the
-    means to. `clock` is by how many seconds the node's clock is ahead of this machine's (behind: less than
-    0), at the least: what the round trip of the survey can explain is taken off.
+    means to. `missing` are programs that scripts need and the node lacks. `clock` is by how many seconds the
+    node's clock is ahead of this machine's (behind: less than 0), at the least: what the round trip of the
+    survey can explain is taken off.
     """
 
     arch: str = ""
@@ -119,6 +121,7 @@ class Facts:
     installed: str = ""
     addresses: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     resolver: bool = True
+    missing: tuple[str, ...] = ()
     clock: float = 0.0
     listening: Mapping[Endpoint, Holder | None] = field(default_factory=dict)
 
@@ -176,7 +179,12 @@ class Facts:
         return self.listening.get(wanted, self) is None
 
     def holder(self, wanted: Endpoint) -> Holder | None:
-        """Who else has `wanted`, or an address that excludes it; None if nobody has."""
+        """Who else has `wanted`, or an address that excludes it; None if nobody has.
+
+        What the service itself listens on nobody excludes, be it with a socket on [::] that has no IPv4.
+        """
+        if self.listens(wanted):
+            return None
         for there, holder in self.listening.items():
             if holder is not None and there.port == wanted.port and _excludes(there.host, wanted.host):
                 return holder
@@ -231,7 +239,7 @@ def _excludes(there: str, wanted: str) -> bool:
 
 
 def parse(text: str, asked: float = 0.0, answered: float = 0.0) -> Facts:
-    """Reads what the survey told.
+    """Reads what the survey told. Raises StepError where the node lacks what a survey is made with.
 
     `asked` and `answered` are this machine's time before and after the survey, in seconds since the epoch;
     without them nothing is known of the node's clock.
@@ -242,6 +250,9 @@ def parse(text: str, asked: float = 0.0, answered: float = 0.0) -> Facts:
     def below(prefix: str) -> dict[str, str]:
         return {k[len(prefix) :]: v for k, v in lines if k.startswith(prefix)}
 
+    missing = tuple(below("missing."))
+    if unread := vital(missing):
+        raise lacking(unread)
     # what was in use or went away during the survey gives half a line: as good as none
     whole = [(path, text.split()) for path, text in below("file.").items()]
     return Facts(
@@ -252,7 +263,7 @@ def parse(text: str, asked: float = 0.0, answered: float = 0.0) -> Facts:
         libc=values.get("libc", ""),
         free=int(values.get("free") or 0) * 1024,
         mounts=below("mount."),
-        directories={path: Folder(v[0], v[1][-3:]) for path, v in _pairs(below("dir."))},
+        directories={path: Folder(v[0], v[1][-3:].rjust(3, "0")) for path, v in _pairs(below("dir."))},
         instead=below("instead."),
         journal=values.get("journal", ""),
         files={path: File(v[0], v[1], v[2], float(v[3])) for path, v in whole if len(v) == 4},
@@ -267,6 +278,7 @@ def parse(text: str, asked: float = 0.0, answered: float = 0.0) -> Facts:
         installed=_version(values.get("installed", "")),
         addresses={name: _addresses(found) for name, found in below("address.").items()},
         resolver=values.get("resolver") != "missing",
+        missing=missing,
         clock=_ahead(values, asked, answered) if answered else 0.0,
         listening={from_kernel(text): _holder(owner) for text, owner in below("listen.").items()},
     )

@@ -19,6 +19,7 @@ from fabric.group import GroupResult
 from ..config.settings import NodeSpec, Settings, find, load, parse_node
 from ..errors import UsageError
 from .node import Node
+from .options import Options, flag, key_files, options_of, unfit
 from .pool import fan_out
 from .ssh import Session
 
@@ -45,18 +46,18 @@ class Fleet(fabric.ThreadingGroup):  # type: ignore[misc]
 class _Open:
     """The settings, session and connections that all tasks of one command line share."""
 
-    def __init__(self, settings: Settings, config: fabric.Config) -> None:
+    def __init__(self, settings: Settings, options: Options, config: invoke.Config) -> None:
         self.settings = settings
-        self.session = Session(settings, config)
+        self.options = options
+        self.session = Session(settings, options, config)
         self.nodes: dict[tuple[NodeSpec, str], Node] = {}
 
     def node(self, spec: NodeSpec, caller: fabric.Connection | None = None) -> Node:
         """The one connection to a host; `caller` is the Connection whose keys and gateway it takes over."""
-        kwargs = None if caller is None else dict(caller.connect_kwargs)
-        key = (spec, repr(sorted((kwargs or {}).items(), key=str)))
+        own = {} if caller is None else _own(caller, self.options)
+        key = (spec, repr(sorted(own.items(), key=str)))
         if key not in self.nodes:
-            gateway = None if caller is None else _own_gateway(caller)
-            self.nodes[key] = Node(spec, self.session, gateway=gateway, connect_kwargs=kwargs)
+            self.nodes[key] = Node(spec, self.session, **own)
         return self.nodes[key]
 
     def close(self) -> None:
@@ -77,16 +78,16 @@ def close_all() -> None:
 
 
 def _open(c: invoke.Context) -> _Open:
-    options = c.config.get("kube_nginx", {})
+    options = options_of(c.config)
     project = getattr(c.config, "_project_prefix", None)
-    path = find(options.get("hosts_file"), Path(project) if project else None).resolve()
+    configured = c.config.get("kube_nginx", {}).get("hosts_file")
+    path = find(configured, Path(project) if project else None).resolve()
     settings = load(path)
     known = _opened.get(path)
-    if known is None or known.settings != settings:
+    if known is None or (known.settings, known.options) != (settings, options):
         if known:
             known.close()
-        config = c.config if isinstance(c.config, fabric.Config) else c.config.clone(into=fabric.Config)
-        known = _opened[path] = _Open(settings, config)
+        known = _opened[path] = _Open(settings, options, c.config)
     return known
 
 
@@ -128,9 +129,27 @@ def ssh_host(c: invoke.Context, text: str) -> Node:
     return _open(c).node(parse_node(text))
 
 
-def _own_gateway(c: fabric.Connection) -> fabric.Connection | str | None:
-    """The gateway that a caller gave; one that Fabric found in ssh_config is ours to find, and to check."""
-    return None if {"proxyjump", "proxycommand"} & set(c.ssh_config) else c.gateway or None
+def _own(c: fabric.Connection, options: Options) -> dict[str, Any]:
+    """What a caller gave its Connection; what Fabric found in its settings and ssh_config is ours to read."""
+    kwargs = dict(c.connect_kwargs)
+    if problems := "\n".join(unfit({name: value for name, value in kwargs.items() if name != "timeout"})):
+        raise UsageError(problems)
+    kwargs["key_filename"] = [
+        *key_files(options.connect_kwargs.get("key_filename"), kwargs.get("key_filename"))
+    ]
+    timeouts = [c.connect_timeout, kwargs.pop("timeout", None)]
+    known = {
+        c.config.timeouts.connect,
+        c.config.connect_kwargs.get("timeout"),
+        c.ssh_config.get("connecttimeout"),
+    }
+    found = {"proxyjump", "proxycommand"} & set(c.ssh_config) or c.gateway == c.config.gateway
+    return {
+        "gateway": None if found else c.gateway,
+        "connect_kwargs": kwargs,
+        "connect_timeout": next((t for t in timeouts if t and str(t) not in map(str, known)), None),
+        "forward_agent": c.forward_agent or None,
+    }
 
 
 def _spec_of(c: fabric.Connection, settings: Settings) -> NodeSpec:
@@ -139,12 +158,23 @@ def _spec_of(c: fabric.Connection, settings: Settings) -> NodeSpec:
         given = parse_node(str(c.original_host))
     except ValueError as error:
         raise UsageError(f"-H {c.original_host}: {error}") from None
-    user = given.user or (str(c.user) if c.user != c.config.user else None)
-    port = given.port or (int(c.port) if int(c.port) != 22 else None)
+    typed = _typed(c, given)
+    user = typed.user or (str(c.user) if c.user != c.config.user else None)
+    port = typed.port or (int(c.port) if int(c.port) != int(c.config.port) else None)
     named = [spec for spec in settings.nodes if spec.name == given.host]
     hosted = [spec for spec in settings.nodes if spec.host == given.host and port in (None, spec.port)]
     spec = next(iter(named + hosted), NodeSpec(given.host, given.host, None, None, ()))
     return replace(spec, user=user or spec.user, port=port or spec.port)
+
+
+def _typed(c: fabric.Connection, given: NodeSpec) -> NodeSpec:
+    """The word of -H behind `c`, else `given`: in `c`, a default that was typed looks as if it was not."""
+    for word in str(flag("hosts") or "").split(","):
+        with suppress(ValueError):
+            spec = parse_node(word)
+            if (spec.host, spec.user or c.user, spec.port or c.port) == (given.host, c.user, c.port):
+                return spec
+    return given
 
 
 def select(nodes: Sequence[NodeSpec], limit: str | None) -> list[NodeSpec]:

@@ -32,7 +32,7 @@ class Link(fabric.Connection):  # type: ignore[misc]
     # Fabric's connections are equal when user, host and port are; two nodes behind two gateways may be so
     __eq__ = object.__eq__
     __hash__ = object.__hash__
-    _never_opened: StepError | None = None
+    _not_opened: tuple[float, StepError] | None = None
 
     def __init__(
         self,
@@ -40,17 +40,20 @@ class Link(fabric.Connection):  # type: ignore[misc]
         session: Session,
         gateway: fabric.Connection | str | bool | None = None,
         connect_kwargs: dict[str, Any] | None = None,
+        connect_timeout: int | None = None,
+        forward_agent: bool | None = None,
     ) -> None:
         ssh = session.ssh
         own = session.config.base_ssh_config.lookup(spec.host)
         exclusive = own.get("identitiesonly", "no") == "yes"
+        seconds = connect_timeout or session.connect_timeout(own)
         kwargs: dict[str, Any] = {
-            "banner_timeout": ssh.connect_timeout,
-            "auth_timeout": ssh.connect_timeout,
-            "channel_timeout": ssh.connect_timeout,
+            "banner_timeout": seconds,
+            "auth_timeout": seconds,
+            "channel_timeout": seconds,
             "allow_agent": not exclusive,
             "look_for_keys": not exclusive,
-            **(session.connect_kwargs if connect_kwargs is None else connect_kwargs),
+            **(session.options.connect_kwargs if connect_kwargs is None else connect_kwargs),
         }
         if ssh.identity:
             given = kwargs.get("key_filename") or []
@@ -62,7 +65,8 @@ class Link(fabric.Connection):  # type: ignore[misc]
             port=spec.port or ssh.port or None,
             config=session.config,
             gateway=gateway if gateway is not None else (gateway_for(spec, session) or False),
-            connect_timeout=ssh.connect_timeout,
+            forward_agent=forward_agent,
+            connect_timeout=seconds,
             connect_kwargs=kwargs,
         )
         keys = self.connect_kwargs.get("key_filename", [])
@@ -76,7 +80,7 @@ class Link(fabric.Connection):  # type: ignore[misc]
 
         Raises StepError: unreachable, refused, a host key that is unknown or changed, or a login
         that failed. What sshd drops because too many come at once (MaxStartups) is tried again until
-        ssh.connect_timeout seconds have passed, what is refused for 3 s at most.
+        its connect_timeout's seconds have passed, what is refused for 3 s at most.
         """
         if self.is_connected:
             return
@@ -97,16 +101,16 @@ class Link(fabric.Connection):  # type: ignore[misc]
             sleep(min(pause, left))
 
     def open_as_gateway(self) -> None:
-        """Connects once for all nodes behind it; if that fails, it fails for all of them at once."""
+        """Connects once for all nodes behind it; if that fails, it fails for all that ask soon after."""
         with self.session.gateways_lock:  # two threads must not open one connection
-            if self._never_opened:
-                raise self._never_opened
+            if self._not_opened and monotonic() - self._not_opened[0] < self.connect_timeout:
+                raise self._not_opened[1].with_traceback(None)
             try:
                 self.open()
             except StepError as error:
                 message = f"the gateway {self.label}: {error.message}"
                 failed = StepError(message, hint=error.hint, unreachable=True)
-                object.__setattr__(self, "_never_opened", failed)
+                object.__setattr__(self, "_not_opened", (monotonic(), failed))
                 raise failed from None
 
     def _connect(self) -> None:
@@ -146,13 +150,14 @@ class Link(fabric.Connection):  # type: ignore[misc]
 def gateway_for(spec: NodeSpec, session: Session) -> Link | str | None:
     """The jump host (or ProxyCommand) for a node; one connection serves all nodes behind it.
 
-    hosts.toml's ssh.gateway wins over ssh_config's ProxyJump and ProxyCommand.
+    hosts.toml's ssh.gateway wins over ssh_config's ProxyJump and ProxyCommand, those over Fabric's setting.
     """
     own = session.config.base_ssh_config.lookup(spec.host)
     jump = session.ssh.gateway or str(own.get("proxyjump", "none"))
     if jump != "none":
         return _gateway(jump, spec.host, session)
-    command = str(own.get("proxycommand", "none"))
+    last = None if "proxyjump" in own else session.options.get("gateway")
+    command = str(own.get("proxycommand", last or "none"))
     return command if command != "none" else None
 
 

@@ -5,16 +5,19 @@ from __future__ import annotations
 import getpass
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from threading import Event, Thread
 
-from ..errors import StepError
+from ..errors import NotBegun, StepError
 from . import commands
 from .node import Node
 from .piped import Piped
+from .tools import lacking
 
 LOCK = "/run/kube-nginx"
 _BEAT = 15.0  # seconds; the node lets go after 120 without one
+_HELD = 75
+_NO_FLOCK = (126, 127)  # as a shell ends that cannot run it
 _PATIENCE = 120  # seconds that an activation may go on after its connection broke
 
 
@@ -23,24 +26,35 @@ def holder(task: str) -> str:
     return f"{getpass.getuser()}@{socket.gethostname()} (fab {task}, PID {os.getpid()})"
 
 
-def acquire(node: Node, me: str, wait: int) -> Piped:
+def acquire(node: Node, me: str, wait: int, given_up: Callable[[], bool] = lambda: False) -> Piped:
     """Locks `node` for `me` until the result is closed or the connection breaks; waits up to `wait` seconds.
 
-    Raises StepError that says who has it, from where and since when.
+    Raises StepError that says who has it, from where and since when, and NotBegun once it is `given_up`.
     """
     script = commands.script("lock", lock=LOCK, wait=wait, patience=_PATIENCE, holder=me)
     held = node.piped(script, timeout=wait + _PATIENCE + 30)
     try:
-        held.until("kn.locked=1")
+        held.until("kn.locked=1", given_up)
+        if given_up():
+            raise NotBegun
+    except NotBegun:
+        held.release()
+        raise
     except StepError as error:
-        if error.status != 75:
-            raise
-        raise StepError(
-            f"somebody else is at work there: {held.said('kn.held=')}",
-            hint="wait until they have finished, or give "
-            + (f"more than --wait {wait}" if wait else "--wait SECONDS"),
-        ) from None
+        raise _refused(error, held, wait) from None
     return held
+
+
+def _refused(error: StepError, held: Piped, wait: int) -> StepError:
+    if error.status in _NO_FLOCK:
+        return lacking(["flock"])
+    if error.status != _HELD:
+        return error
+    return StepError(
+        f"somebody else is at work there: {held.said('kn.held=')}",
+        hint="wait until they have finished, or give "
+        + (f"more than --wait {wait}" if wait else "--wait SECONDS"),
+    )
 
 
 class Heartbeat:

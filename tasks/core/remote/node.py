@@ -13,8 +13,7 @@ from typing import Any
 import invoke
 import paramiko
 
-from ..config.address import REACHED_AT
-from ..config.settings import Endpoint, Proxy
+from ..config.settings import Proxy
 from ..errors import StepError, reason
 from . import commands, facts
 from .facts import Facts
@@ -135,9 +134,13 @@ class Node(Link):
         Raises StepError: the folder is missing, not writable or full, or other bytes arrived.
         """
         digest = sha256(content).hexdigest()
-        self.feed(
-            commands.receive(path, len(content), digest, mode, "0:0" if root else ""), content, root=root
-        )
+        script = commands.receive(path, len(content), digest, mode, "0:0" if root else "")
+        try:
+            self.feed(script, content, root=root)
+        except StepError as error:
+            if error.status == commands.NO_FOLDER:
+                error.hint = "make it first: fab mkdir --limit {nodes}"
+            raise
 
     def feed(
         self, script: str, content: bytes, *, root: bool = True, timeout: float = 30, tail: int = 5
@@ -165,22 +168,6 @@ class Node(Link):
     def fetch(self, path: str) -> bytes:
         """A file's content. Raises StepError."""
         return b64decode(self.sh(f"base64 < {quote(path)}", root=False).stdout)
-
-    def answers(self, listener: Endpoint, timeout: float = 5) -> bool | None:
-        """Whether a TCP connection on the node to its own `listener` is accepted.
-
-        It is opened by sshd (direct-tcpip), so nothing is needed on the node; None if sshd forbids it.
-        """
-        host = REACHED_AT.get(listener.host, listener.host)
-        try:
-            self.transport.open_channel(
-                "direct-tcpip", (host, listener.port), ("127.0.0.1", 0), timeout=timeout
-            ).close()
-        except paramiko.ChannelException as error:
-            return None if error.code == 1 else False
-        except (paramiko.SSHException, OSError, EOFError):
-            return False
-        return True
 
 
 def _reason(error: BaseException) -> str:

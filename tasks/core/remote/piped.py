@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from time import monotonic
 from typing import Any
 
 import paramiko
 
-from ..errors import StepError
+from ..errors import NotBegun, StepError
 from . import commands
 from .host import Ended
 
 _CHUNK = 65536
+_ASK = 0.2  # seconds between two looks whether somebody still waits
 _READY, _BEGIN = "kn.ready", "kn.begin"
 # A password that sudo did not ask for is still there; what is sent begins after this word.
 _AWAIT = f'echo {_READY}\nwhile IFS= read -r word && [ "$word" != {_BEGIN} ]; do :; done\n'
@@ -63,8 +65,11 @@ class Piped:
                 if not self._channel.exit_status_ready() and not self._channel.eof_received:
                     raise
 
-    def until(self, word: str) -> None:
-        """Waits for a line that begins with `word`. Raises StepError if none comes."""
+    def until(self, word: str, given_up: Callable[[], bool] | None = None) -> None:
+        """Waits for a line that begins with `word`.
+
+        Raises StepError if none comes, NotBegun when `given_up` says that nobody waits any more.
+        """
         while True:
             lines = self._said.decode(errors="replace").splitlines(keepends=True)
             if any(line.startswith(word) and line.endswith("\n") for line in lines):
@@ -72,7 +77,7 @@ class Piped:
             if "Sorry, try again.\n" in lines:
                 self.close()
                 raise StepError("sudo refused the password", hint="fab --prompt-for-sudo-password TASK")
-            if not self._read():
+            if not self._read(given_up):
                 ended = self.ended()
                 raise StepError(
                     f"ended with status {ended.status}",
@@ -114,12 +119,23 @@ class Piped:
         """Lets go of the command."""
         self._channel.close()
 
-    def _read(self) -> bool:
+    def _read(self, given_up: Callable[[], bool] | None = None) -> bool:
         with self._told():
-            self._channel.settimeout(self._timeout)
-            more = self._channel.recv(32768)
+            more = self._channel_says(given_up)
         self._said += more
         return bool(more)
+
+    def _channel_says(self, given_up: Callable[[], bool] | None) -> bytes:
+        late = monotonic() + self._timeout
+        self._channel.settimeout(_ASK if given_up else self._timeout)
+        while True:
+            try:
+                return bytes(self._channel.recv(32768))
+            except TimeoutError:
+                if given_up and given_up():
+                    raise NotBegun from None
+                if not given_up or monotonic() > late:
+                    raise
 
     def _status(self) -> int:
         if not self._channel.status_event.wait(self._timeout) or self._channel.exit_status < 0:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from threading import Lock, RLock
 from typing import Any
@@ -18,6 +18,7 @@ from ..config.model import expanded
 from ..config.settings import Settings, Ssh
 from ..errors import StepError, UsageError
 from .hostkeys import KnownHosts
+from .options import Options
 
 # what fails is told by our own messages; without a handler, paramiko's log ends up on stderr as tracebacks
 logging.getLogger("paramiko").addHandler(logging.NullHandler())
@@ -35,30 +36,43 @@ class Runner(fabric.runners.Remote):  # type: ignore[misc]
 class Session:
     """The shared half of all connections made from one hosts.toml and one command line."""
 
-    def __init__(self, settings: Settings, config: fabric.Config) -> None:
+    def __init__(self, settings: Settings, options: Options, config: invoke.Config) -> None:
+        self.settings = settings
         self.ssh: Ssh = settings.ssh
+        self.options = options
         self.known_hosts = KnownHosts(accept_new=self.ssh.host_keys == "accept-new")
         self.sudo_gate = SudoGate()
         self.warnings: list[str] = []
-        self.connect_kwargs: dict[str, Any] = dict(config.connect_kwargs or {})
+        own = {
+            "user": self.ssh.user or options.get("user") or "root",
+            "port": options.get("port"),
+            "forward_agent": options.get("forward_agent"),
+            "runners": {"remote": Runner},
+            "sudo": {"password": config.sudo.password, "prompt": config.sudo.prompt},
+        }
         self.config = fabric.Config(
             ssh_config=self._ssh_config(),
-            overrides={
-                "user": self.ssh.user or "root",
-                "runners": {"remote": Runner},
-                "sudo": {"password": config.sudo.password},
-            },
+            overrides={key: value for key, value in own.items() if value is not None},
+            lazy=True,  # what Fabric's files say is in `options`
         )
         self.gateways: dict[str, fabric.Connection] = {}
         self.gateways_lock = RLock()
 
-    def _ssh_config(self) -> paramiko.SSHConfig:
-        """OpenSSH's files in OpenSSH's order; a file named in hosts.toml is the only one, as with -F."""
-        merged = paramiko.SSHConfig()
+    def _ssh_files(self) -> list[Path]:
+        """OpenSSH's files in OpenSSH's order; a file that is named is the only one, as with -F."""
+        if self.options.ssh_config:
+            return [self.options.ssh_config]
         own = self.ssh.config
-        files = [own] if own else []
-        if own == DEFAULT_CONFIG:
-            files.append(Path("/etc/ssh/ssh_config"))
+        if not self.settings.sets_ssh("config"):
+            if path := self.options.get("ssh_config_path"):
+                return [expanded(path)]
+            if self.options.get("load_ssh_configs") is False:
+                return []
+        return [] if own is None else [own, Path("/etc/ssh/ssh_config")] if own == DEFAULT_CONFIG else [own]
+
+    def _ssh_config(self) -> paramiko.SSHConfig:
+        merged = paramiko.SSHConfig()
+        files = self._ssh_files()
         for file in files:
             if not file.is_file():
                 continue
@@ -67,16 +81,29 @@ class Session:
                 merged.parse(text.splitlines())
             except (OSError, paramiko.SSHException) as error:
                 raise UsageError(f"{file}: {error}") from None
-            if file == own and re.search(r"(?im)^\s*include\b", text):
+            if file == files[0] and re.search(r"(?im)^\s*include\b", text):
                 self.warnings.append(f"{file}: Include is not followed; name the file in ssh.config")
         return merged
 
     def missing_file(self) -> str:
         """The file that hosts.toml names and that is not there, with its key; "" if all are."""
-        for key, file in (("config", self.ssh.config), ("identity", self.ssh.identity)):
+        config = next(iter(self._ssh_files()), None)
+        for key, file in (("config", config), ("identity", self.ssh.identity)):
             if file and file != DEFAULT_CONFIG and not Path(file).is_file():
                 return f"ssh.{key}: {file}"
         return ""
+
+    def connect_timeout(self, ssh_config: Mapping[str, Any]) -> int:
+        """How long connecting to a host may take, in seconds; `ssh_config` is what that says of it."""
+        if self.options.timeout:
+            return self.options.timeout
+        if not self.settings.sets_ssh("connect_timeout"):
+            own = str(ssh_config.get("connecttimeout", ""))
+            if own.isdecimal() and int(own):
+                return int(own)
+            if seconds := self.options.get("timeouts.connect"):
+                return int(seconds)
+        return self.ssh.connect_timeout
 
     def close(self) -> None:
         """Closes the gateways; nodes are closed by their fleet."""

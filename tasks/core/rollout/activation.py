@@ -9,8 +9,9 @@ from dataclasses import dataclass, field, replace
 from ..config import servers
 from ..config.settings import Endpoint, Rollout, Settings
 from ..errors import StepError
-from ..probes import reach
+from ..probes import proving
 from ..probes.drift import servers_of
+from ..probes.reach import Proof
 from ..remote import commands
 from ..remote.facts import PREVIOUS, Facts, as_kernel
 from ..remote.host import Ended
@@ -108,7 +109,7 @@ class Activation:
     def carry_out(self, order: Order) -> Outcome:
         """Does what `order` says, and proves that an apiserver is reached through it, or goes back."""
         facts = self.node.survey(self.settings.proxy)
-        answered = reach.answered(self.node.transport, _own(facts), self._known(facts))
+        answered = proving.answered(self.node, _own(facts), self._known(facts))
         ended = self._run(order, facts)
         if ended.said("result") != "done":
             return _went_back(order, ended, self.settings)
@@ -128,9 +129,9 @@ class Activation:
     def _behind(self) -> tuple[Endpoint, ...]:
         return servers.resolved(self.settings.apiservers, self.addresses)
 
-    def _prove(self, order: Order, answered: bool) -> reach.Proof:
-        def look() -> reach.Proof:
-            return reach.proof(self.node.transport, listen, self._behind, answered=answered)
+    def _prove(self, order: Order, answered: bool) -> Proof:
+        def look() -> Proof:
+            return proving.prove(self.node, listen, self._behind, answered)
 
         facts = self.node.survey(self.settings.proxy)
         listen = self.settings.proxy.listen if order.listen is None else _own(facts)

@@ -12,8 +12,8 @@ from ..config import rules, servers
 from ..config.settings import Rollout, Settings
 from ..errors import KubeNginxError, StepError
 from ..nginx import store
-from ..probes import reach
-from ..remote import commands
+from ..probes import proving
+from ..remote import commands, layout
 from ..remote.facts import Facts
 from ..remote.node import Node
 from ..report import Outcome
@@ -96,12 +96,13 @@ class Deployment:
             "edited": list(plan.edited),
             "diffs": diffs(release.texts, facts, self._settings.proxy),
         }
-        if drop_ins := facts.unit.get("DropInPaths"):
-            data["drop_ins"] = drop_ins.split()
-        notes = [*preflight.notes(facts, self._settings.proxy), *self._unproven.get(node.label, ())]
+        notes = [*layout.notes(facts, self._settings.proxy), *self._unproven.get(node.label, ())]
+        state = "warning" if notes else "ok"
+        if drop_ins := facts.unit.get("DropInPaths", "").split():
+            data["drop_ins"] = drop_ins
+            notes += [f"{path} changes the unit" for path in drop_ins]
         if notes:
             data["notes"] = notes
-        state = "warning" if notes else "ok"
         if plan.action == NOTHING:
             return Outcome(state, "; ".join(["unchanged", *notes]), data | {"result": plan.result})
         if self._only_looks:
@@ -164,7 +165,7 @@ class Deployment:
         # after an outage of all of them, nginx refuses clients for as long as this
         deadline = monotonic() + min(_FORGIVES, rules.seconds(proxy.fail_timeout) + 1)
         while True:
-            proof = reach.proof(node.transport, proxy.listen, behind)
+            proof = proving.prove(node, proxy.listen, behind)
             if proof.state != "failed" or monotonic() >= deadline:
                 break
             sleep(0.2)

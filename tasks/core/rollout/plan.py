@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from difflib import unified_diff
 
 from ..config.settings import Proxy
+from ..remote import layout
 from ..remote.commands import UNIT_PATH
 from ..remote.facts import CURRENT, PREVIOUS, Facts
-from .release import BINARY, CONF, MODES, NAMES, UNIT, folders, found, name_of, paths
+from .release import BINARY, CONF, NAMES, UNIT, found, name_of, paths
 
 NOTHING, MODE, ENABLE, RELOAD, UPGRADE, RESTART, INSTALL = ACTIONS = (
     "nothing",
@@ -35,6 +36,9 @@ RESULTS = {
     INSTALL: "installed",
 }
 """What a node is when it has been done."""
+
+
+_UNKEPT = "its release is not kept there"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,9 +87,9 @@ def plan(
         UPGRADE: _upgrade(files, sums, facts, version),
         RELOAD: _reload(files, facts, proxy),
         ENABLE: [] if facts.enabled else ["it does not start at boot"],
-        MODE: [*_around(files, facts, proxy), *([] if kept or files else ["its release is not kept there"])],
+        MODE: [*layout.around(facts, proxy, files), *([] if kept or files else [_UNKEPT])],
     }
-    if wants[UPGRADE] and (why_not := _no_upgrade(facts)):
+    if wants[UPGRADE] and (why_not := _no_upgrade(facts, proxy)):
         wants[RESTART] += [f"{reason} ({why_not})" for reason in wants.pop(UPGRADE)]
     action = next((action for action in reversed(ACTIONS) if wants.get(action)), NOTHING)
     why = tuple(reason for reasons in wants.values() for reason in reasons)
@@ -98,30 +102,6 @@ def _kept(sums: Mapping[str, str], facts: Facts) -> bool:
     return facts.releases.get(CURRENT) == name_of(sums) and facts.kept.get(CURRENT) == sums
 
 
-def _around(files: tuple[str, ...], facts: Facts, proxy: Proxy) -> list[str]:
-    """What is not right beside the content of the files, and can be put right unnoticed by clients."""
-    why = [f"the user {proxy.user} is missing"] if proxy.user and not facts.user_id else []
-    for path, owner in folders(proxy, facts.user_id).items():
-        folder = facts.directories.get(path)
-        if folder is None:
-            why.append(f"{path} is missing")
-        elif folder.mode != "755":
-            why.append(f"{path} has mode {folder.mode}, not 755")
-        elif owner and folder.owner != owner:
-            why.append(f"{path} belongs to {folder.owner}, not to {owner}")
-    for name, path in paths(proxy).items():
-        file = facts.files.get(path)
-        if name in files or file is None or file.has(MODES[name]):
-            continue
-        wrong = f"mode {file.mode}, not {MODES[name]}" if file.owner == "0" else f"owner {file.owner}, not 0"
-        why.append(f"{name} has {wrong}")
-    if facts.process and not facts.process.named:
-        why.append("nginx.pid does not name its main process")
-    if UNIT not in files and (facts.unit.get("NeedDaemonReload") == "yes" or not facts.loaded_unit):
-        why.append("systemd has not read the unit as it is now")
-    return why
-
-
 def _restart(files: tuple[str, ...], facts: Facts, proxy: Proxy, force: bool, silent: str) -> list[str]:
     process, why = facts.process, ["--force"] if force else []
     if not facts.active:
@@ -130,11 +110,11 @@ def _restart(files: tuple[str, ...], facts: Facts, proxy: Proxy, force: bool, si
         why.append("the unit differs")
     elif facts.active and not facts.took(UNIT_PATH, "unit"):
         why.append("it was started before the unit was changed")
-    elif process and facts.user_id and process.owner not in (facts.user_id, ""):
-        why.append(f"it runs as user {process.owner}, and {proxy.user} is {facts.user_id}")
+    else:
+        why += layout.user(facts, proxy)
     if facts.active and process is None:
         why.append("its main process cannot be seen")
-    if process and process.executable.removesuffix(" (deleted)") != paths(proxy)[BINARY]:
+    if process and not layout.runs_ours(facts, proxy):
         why.append(f"it runs {process.executable}")
     for pid in _strays(facts, proxy):
         why.append(f"a kube-nginx outside of the unit has the port (PID {pid})")
@@ -164,27 +144,22 @@ def _upgrade(files: tuple[str, ...], sums: Mapping[str, str], facts: Facts, vers
     return []
 
 
-def _no_upgrade(facts: Facts) -> str:
+def _no_upgrade(facts: Facts, proxy: Proxy) -> str:
     """Why a new binary cannot take over from the running one; "" if it can."""
     if "PIDFile=" not in facts.texts.get(UNIT_PATH, ""):
         return "without PIDFile in the unit systemd would lose its main process"
-    if facts.process and facts.process.detached:
+    if facts.process and facts.process.detached and layout.runs_ours(facts, proxy):
         return "the service cannot write to logs, which was removed under it"
     return ""
 
 
 def _reload(files: tuple[str, ...], facts: Facts, proxy: Proxy) -> list[str]:
-    process, why = facts.process, []
+    why = [*layout.processes(facts)]
     if CONF in files:
-        why.append("the configuration differs")
-    elif facts.active and not facts.took(paths(proxy)[CONF], "conf"):
-        why.append("it has not taken the configuration that is on disk")
-    if process is None:
-        return why
-    if not process.workers:
-        why.append("it has no worker process")
-    why += [f"another process of it accepts connections, too (PID {pid})" for pid in process.beside]
-    return why + [f"a process of it is stopped (PID {pid})" for pid in process.stopped]
+        return ["the configuration differs", *why]
+    if facts.active and not facts.took(paths(proxy)[CONF], "conf"):
+        return ["it has not taken the configuration that is on disk", *why]
+    return why
 
 
 def _strays(facts: Facts, proxy: Proxy) -> tuple[int, ...]:
@@ -227,5 +202,5 @@ def returning(facts: Facts, proxy: Proxy) -> str:
         return RESTART
     running = facts.process.sha256 if facts.process else ""
     if kept.get(BINARY) not in (there.get(BINARY), running) or there.get(BINARY) != running:
-        return RESTART if _no_upgrade(facts) else UPGRADE
+        return RESTART if _no_upgrade(facts, proxy) else UPGRADE
     return RELOAD

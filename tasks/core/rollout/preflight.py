@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice, product
 
 from ..config import servers
 from ..config.address import loops
 from ..config.settings import Endpoint, Proxy, Settings
 from ..errors import StepError
-from ..remote.facts import Facts, Holder
+from ..remote.commands import UNIT_PATH
+from ..remote.facts import Facts
+from ..remote.remedy import UNMASK, frees
+from ..remote.tools import lacking
 from .plan import Plan
 from .release import BINARY, UNIT, Release
 
 _MACHINES = {"x86_64": 62, "aarch64": 183, "ppc64le": 21, "s390x": 22, "riscv64": 243}
-UNMASK = "somebody wanted it so; if that is over: systemctl unmask kube-nginx on the node"
 
 
 def obstacles(release: Release, plan: Plan, facts: Facts, settings: Settings) -> Iterator[StepError]:
@@ -23,6 +25,7 @@ def obstacles(release: Release, plan: Plan, facts: Facts, settings: Settings) ->
     proxy = settings.proxy
     if not facts.systemd:
         yield StepError("systemd is not PID 1 there", hint="kube-nginx runs under systemd only")
+    yield from lacks(facts)
     yield from masked(facts)
     yield from in_the_way(facts)
     if plan.stages:
@@ -31,24 +34,6 @@ def obstacles(release: Release, plan: Plan, facts: Facts, settings: Settings) ->
     yield from _libc(release, facts)
     yield from taken(facts, proxy, plan.strays)
     yield from unresolved(settings, facts)
-
-
-def notes(facts: Facts, proxy: Proxy) -> Iterator[str]:
-    """What works, and is worth knowing: told beside the plan."""
-    limits = [facts.unit.get(name, "") for name in ("LimitNOFILE", "LimitNOFILESoft")]
-    limit = min((int(text) for text in limits if text.isdecimal()), default=proxy.worker_connections)
-    if facts.loaded_unit and limit < proxy.worker_connections:
-        yield (
-            f"the unit allows {limit} open files (LimitNOFILE), fewer than proxy.worker_connections, "
-            f"{proxy.worker_connections}{_by_drop_ins(facts)}"
-        )
-    if facts.journal == "none":
-        yield "journald stores nothing there (Storage=none), so that fab logs stays empty"
-
-
-def _by_drop_ins(facts: Facts) -> str:
-    paths = facts.unit.get("DropInPaths", "")
-    return f"; see {paths}" if paths else ""
 
 
 def in_the_way(facts: Facts) -> Iterator[StepError]:
@@ -114,13 +99,32 @@ def _numbers(version: str) -> tuple[int, ...]:
     return tuple(map(int, version.split(".")))
 
 
+def startable(facts: Facts, proxy: Proxy) -> Iterator[StepError]:
+    """Each reason why the service that is there cannot be started, nor another in its place."""
+    yield from lacks(facts)
+    yield from masked(facts)
+    yield from taken(facts, proxy)
+
+
+def lacks(facts: Facts) -> Iterator[StepError]:
+    """That programs are missing which scripts need; who is there already need not be added."""
+    if missing := [tool for tool in facts.missing if tool != "useradd" or not facts.user_id]:
+        yield lacking(missing)
+
+
+def installed(facts: Facts) -> Iterator[StepError]:
+    """That there is nothing yet that could be started."""
+    if facts.state == "not installed" and UNIT_PATH not in facts.files:
+        yield StepError("kube-nginx is not installed there", hint="fab deploy --limit {nodes}")
+
+
 def masked(facts: Facts) -> Iterator[StepError]:
     """What nobody may start, nor put a unit over."""
     if facts.masked:
         yield StepError("the unit is masked", hint=UNMASK)
 
 
-def refuse(errors: Iterator[StepError]) -> None:
+def refuse(errors: Iterable[StepError]) -> None:
     """Raises the first of `errors`, if there is one."""
     for error in errors:
         raise error
@@ -131,18 +135,7 @@ def taken(facts: Facts, proxy: Proxy, strays: Sequence[int] = ()) -> Iterator[St
     for address in proxy.listen:
         holder = facts.holder(address)
         if holder and holder.pid not in strays and not facts.listens(address):
-            yield _taken(address, holder)
-
-
-def _taken(address: Endpoint, holder: Holder) -> StepError:
-    message = f"{address} is held by {holder}"
-    if holder.name == "kube-apiserver":
-        hint = "the node is itself an apiserver; give that another --secure-port, or kube-nginx another "
-        return StepError(message, hint=f"{hint}proxy.listen")
-    if not holder.pid:
-        return StepError(message, hint="find out who it is; on the node: ss -ltnp")
-    end = f"systemctl stop {holder.unit}" if holder.unit.endswith(".service") else f"end PID {holder.pid}"
-    return StepError(message, hint=f"on the node: {end}; or choose another proxy.listen")
+            yield StepError(f"{address} is held by {holder}", hint=frees(holder))
 
 
 def unresolved(settings: Settings, facts: Facts) -> Iterator[StepError]:

@@ -7,23 +7,22 @@ from dataclasses import dataclass
 from hashlib import sha256
 
 from ..config.settings import Proxy
-from ..remote import commands
 from ..remote.facts import Facts
+from ..remote.layout import BINARY, CONF, MODES, NAMES, UNIT, paths
 
-BINARY, CONF, UNIT = NAMES = ("kube-nginx", "kube-nginx.conf", commands.UNIT)
-MODES = {BINARY: "755", CONF: "644", UNIT: "644"}
-
-
-def paths(proxy: Proxy) -> dict[str, str]:
-    """Where each file of a release is when it is in use."""
-    return {BINARY: commands.binary_path(proxy), CONF: commands.conf_path(proxy), UNIT: commands.UNIT_PATH}
-
-
-def folders(proxy: Proxy, user_id: str) -> dict[str, str]:
-    """The folders of the service, with the number of the user to whom each is to belong; "": not known."""
-    logs = user_id if proxy.user else "0"
-    inside = dict.fromkeys(("conf", "sbin", "releases"), "0") | {"logs": logs}
-    return {proxy.prefix: "0"} | {f"{proxy.prefix}/{name}": owner for name, owner in inside.items()}
+__all__ = [
+    "BINARY",
+    "CONF",
+    "MODES",
+    "NAMES",
+    "UNIT",
+    "Release",
+    "found",
+    "name_of",
+    "paths",
+    "release",
+    "serving",
+]
 
 
 def name_of(sums: Mapping[str, str]) -> str:

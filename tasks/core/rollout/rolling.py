@@ -16,7 +16,7 @@ from ..run import Run, run
 from .batches import batches, overridden
 
 ROLLOUT_HELP = {
-    "canary": "How many nodes go first [rollout.canary].",
+    "canary": "How many nodes go first; one of them must work [rollout.canary].",
     "batch": "How many go at a time after the canaries, or a percentage [rollout.batch].",
     "max-failures": "With more failures than this, no further batch begins [rollout.max_failures].",
     "wait": "Seconds to wait for another command that is at work on a node [0: fail at once].",
@@ -57,7 +57,8 @@ def rolling(
     """Does `work` on the canaries, then batch by batch; `rollout` says how many, and when to stop.
 
     Each node is locked (after up to `wait` seconds) and looked at anew when its turn comes, and unlocked
-    when it is over. Those whose turn never came are in `r.left`.
+    when it is over. No batch begins after Ctrl-C, after too many failures, or if no canary worked. Those
+    whose turn never came are in `r.left`.
     """
     r.counting = True
     rounds = batches(nodes, rollout)
@@ -69,7 +70,8 @@ def rolling(
         r.step(name, lambda node: _locked(r, node, work, wait), batch, title, finish=True)
         failures += len(set(r.failed) & {node.label for node in batch})
         done = {record.host for record in r.records if record.step == name}
-        if r.interrupted or failures > rollout.max_failures:
+        no_canary = rollout.canary > 0 and 0 < failures == len(done)
+        if r.interrupted or failures > rollout.max_failures or no_canary:
             r.left += [node.label for node in nodes if node.label not in done]
             r.why_left = "interrupted" if r.interrupted else _harm(failures, rollout)
             return
@@ -79,13 +81,17 @@ def _locked(r: Run, node: Node, work: Callable[[Node], Outcome], wait: int) -> O
     r.lock(node, wait)
     node.forget()
     try:
+        node.survey(r.settings.proxy)
+        r.go_on()
         return work(node)
     finally:
         r.unlock(node)
 
 
 def _harm(failures: int, rollout: Rollout) -> str:
-    return f"{failures} failed, and max_failures is {rollout.max_failures}"
+    if failures > rollout.max_failures:
+        return f"{failures} failed, and max_failures is {rollout.max_failures}"
+    return f"{failures} failed, and no canary worked"
 
 
 def as_given(canary: str | None, batch: str | None, max_failures: str | None, wait: str) -> dict[str, object]:

@@ -1,0 +1,222 @@
+"""Fabric's own options and settings (fabric.yaml, FABRIC_*, -S, -t, ...): each is obeyed or refused.
+
+What hosts.toml sets counts more than a setting and less than a flag of the command line.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import fabric
+import fabric.main
+import invoke
+import paramiko
+
+from ..config.address import parse_user
+from ..config.check import Check, integer, parsed, shown, string
+from ..config.model import expanded
+from ..errors import UsageError
+
+
+def _number(value: object) -> object:
+    """An environment variable is text."""
+    return int(value) if isinstance(value, str) and value.isdecimal() and len(value) < 6 else value
+
+
+def _file(value: object) -> str:
+    if not expanded(name := string(value)).is_file():
+        raise ValueError("is no file")
+    return name
+
+
+def _command(value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError("must be the text of a ProxyCommand; for a jump host set ssh.gateway in hosts.toml")
+    return string(value)
+
+
+OBEYED: Mapping[str, Check[Any]] = {
+    "authentication.identities": lambda value: value,
+    "connect_kwargs": lambda value: value,
+    "forward_agent": bool,
+    "gateway": _command,
+    "load_ssh_configs": bool,
+    "port": lambda value: integer(1, 65535)(_number(value)),
+    "ssh_config_path": _file,
+    "sudo.password": lambda value: value,
+    "sudo.prompt": parsed(str),
+    "timeouts.connect": lambda value: integer(1, 600, " (seconds)")(_number(value)),
+    "user": parsed(parse_user),
+}
+"""Settings that connections are made by, with what their values must be."""
+
+IDLE = {
+    "inline_ssh_env": "no variables are sent",
+    "run.echo_format": "nothing is echoed",
+    "run.echo_stdin": "no command reads a terminal",
+    "run.fallback": "no command has a terminal",
+    "run.hide": "what commands write is always hidden",
+    "run.in_stream": "no command reads what is typed",
+    "run.replace_env": "no variables are sent",
+    "runners.remote_shell": "no shell is opened",
+    "tasks.auto_dash_names": "Fabric's own: how tasks are found and run",
+    "tasks.collection_name": "likewise",
+    "tasks.dedupe": "likewise",
+    "tasks.executor_class": "likewise",
+    "tasks.ignore_unknown_help": "likewise",
+    "tasks.search_root": "likewise",
+}
+"""Settings that hold whatever their value is, and why."""
+
+_WAITS = "each step waits for its commands; rollout.parallel says on how many nodes at a time"
+_OWN = "the scripts of kube-nginx are run in the one way that they are written for; leave it out"
+REFUSED = {
+    "authentication.strategy_class": "set ssh.identity in hosts.toml, IdentityFile in ssh_config, or give -i",
+    "run.asynchronous": _WAITS,
+    "run.disown": _WAITS,
+    "run.dry": "it would still connect and write; see fab diff, fab render, fab status",
+    "run.echo": "see fab diff and fab render; a step that fails shows its command",
+    "run.encoding": "all that nodes write is read as UTF-8; leave it out",
+    "run.env": "no variables are sent; set them on the hosts, in /etc/environment",
+    "run.err_stream": "write fab TASK 2> FILE, or --json",
+    "run.out_stream": "write fab TASK > FILE, or --json",
+    "run.pty": "no command has a terminal; for a sudo that wants one: Defaults !requiretty in sudoers",
+    "run.shell": _OWN,
+    "run.warn": "a node that fails drops out and the others go on; how many may fail: rollout.max_failures",
+    "run.watchers": "sudo's question is answered with --prompt-for-sudo-password; leave it out",
+    "runners.local": _OWN,
+    "runners.remote": _OWN,
+    "sudo.user": "all that is done on nodes is done as root; ssh.user in hosts.toml is who logs in",
+    "timeouts.command": "each step has its own time; set rollout.timeout or check.timeout in hosts.toml",
+}
+"""Settings that must keep Fabric's default, and what to do instead."""
+
+FLAGS = {
+    "run.dry": "--dry",
+    "run.echo": "-e/--echo",
+    "run.pty": "-p/--pty",
+    "run.warn": "-w/--warn-only",
+    "timeouts.command": "-T/--command-timeout",
+}
+_LEVELS = ("_collection", "_system", "_user", "_project", "_env", "_runtime", "_overrides", "_modifications")
+"""Where Invoke keeps what was set, the weakest first; its defaults are below them."""
+
+_PLACES = {
+    "hostname": "name the host with -H or in hosts.toml",
+    "port": "set ssh.port in hosts.toml",
+    "sock": "set ssh.gateway in hosts.toml, or ProxyCommand in ssh_config",
+    "username": "set ssh.user in hosts.toml",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What is set for connections besides hosts.toml; None where nothing is.
+
+    `ssh_config` and `timeout` are those of the command line (-S, -t), in seconds.
+    """
+
+    ssh_config: Path | None = None
+    timeout: int | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    connect_kwargs: Mapping[str, Any] = field(default_factory=dict)
+
+    def get(self, name: str) -> Any:
+        """A setting's value, as one of OBEYED; None if it is not set."""
+        return self.settings.get(name)
+
+
+def options_of(config: invoke.Config) -> Options:
+    """What the command line, fabric.yaml and the environment say. Raises UsageError: what is not obeyed."""
+    problems = [*_refused(config)]
+    settings: dict[str, Any] = {}
+    for name, check in OBEYED.items():
+        value = _set(config, name)
+        if value is None or name == "connect_kwargs":
+            continue
+        try:
+            settings[name] = check(value)
+        except ValueError as error:
+            given = f"{shown(value)} " if isinstance(value, str | int | float) else ""
+            problems.append(f"{name} (Fabric's setting): {given}{error}")
+    kwargs = dict(config.get("connect_kwargs") or {})
+    timeout = kwargs.pop("timeout", flag("connect-timeout"))  # Fabric drops a 0
+    by_flag = "timeout" in (getattr(config, "_overrides", {}).get("connect_kwargs") or {})
+    try:
+        seconds = None if timeout is None else OBEYED["timeouts.connect"](timeout)
+    except ValueError as error:
+        problems.append(f"-t/--connect-timeout (connect_kwargs.timeout): {shown(timeout)} {error}")
+    kwargs["key_filename"] = list(
+        key_files(kwargs.get("key_filename"), settings.get("authentication.identities"))
+    )
+    problems += [*unfit(kwargs), *_missing(kwargs["key_filename"])]
+    if problems:
+        raise UsageError("\n".join(problems))
+    if seconds and not by_flag:
+        settings["timeouts.connect"] = seconds
+    return Options(_ssh_config_flag(config), seconds if by_flag else None, settings, kwargs)
+
+
+def _refused(config: invoke.Config) -> Iterator[str]:
+    defaults = fabric.Config.global_defaults()
+    for name, instead in REFUSED.items():
+        value = _set(config, name)
+        if value is None or value == _at(defaults, name) or (name, value) == ("sudo.user", "root"):
+            continue
+        called = f"{FLAGS[name]} ({name})" if name in FLAGS else f"{name} (Fabric's setting)"
+        yield f"{called}: {instead}"
+
+
+def unfit(kwargs: Mapping[str, Any]) -> Iterator[str]:
+    """What paramiko's connect() would not take of `connect_kwargs`."""
+    known = inspect.signature(paramiko.SSHClient.connect).parameters
+    for name in kwargs:
+        if name in _PLACES:
+            yield f"connect_kwargs.{name} (Fabric's setting): {_PLACES[name]}"
+        elif name not in known:
+            yield f"connect_kwargs.{name} (Fabric's setting): paramiko {paramiko.__version__} has none"
+
+
+def _missing(keys: Sequence[str]) -> Iterator[str]:
+    for key in keys:
+        if not expanded(key).is_file():
+            yield f"-i/--identity (connect_kwargs.key_filename): {key}: no such file"
+
+
+def key_files(*given: Any) -> Iterator[str]:
+    """The names of key files, each once."""
+    seen: dict[str, None] = {}
+    for names in given:
+        listed = names if isinstance(names, list | tuple) else [names] if names else []
+        seen |= dict.fromkeys(str(name) for name in listed)
+    yield from seen
+
+
+def _set(config: invoke.Config, name: str) -> Any:
+    """The value of a setting that somebody set; None if nobody did."""
+    values = (_at(getattr(config, level, None) or {}, name) for level in reversed(_LEVELS))
+    return next((value for value in values if value is not None), None)
+
+
+def _at(data: Mapping[str, Any], name: str) -> Any:
+    for part in name.split("."):
+        data = data.get(part) if isinstance(data, Mapping) else None  # type: ignore[assignment]
+    return data
+
+
+def flag(name: str) -> Any:
+    """What stands on the command line of `fab`; None if nothing does, or if another program runs."""
+    core = getattr(fabric.main.program, "core", None)
+    return core[0].args[name].value if core else None
+
+
+def _ssh_config_flag(config: invoke.Config) -> Path | None:
+    """-S; Fabric keeps it in the config, but for where the setting ssh_config_path is put in its place."""
+    kept = getattr(config, "_runtime_ssh_path", None)
+    if kept and kept == config.get("ssh_config_path"):
+        kept = flag("ssh-config")
+    return expanded(str(kept)) if kept else None

@@ -1,0 +1,92 @@
+"""Faults of the way to the apiservers: what a deploy says of it is true, and no node loses it to a change."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Ran, run_fab
+from tests.faults.conftest import Trial, answers, current
+
+pytestmark = pytest.mark.lab
+
+LIVE = '"lab-api-1:6443", "lab-api-2:6443", "lab-api-3:6443"'
+DEAD = '"lab-api-1:6444", "lab-api-2:6444"'  # nothing listens there
+ROLLED_BACK = "rolled back; every other node as it was"
+REST = "not begun: lab-node-2, lab-node-3: 1 failed, and max_failures is 0"
+NO_ANSWER = (
+    "lab-node-1: activate: rolled back: no apiserver answers through 127.0.0.1:8443 "
+    "(accepted the connection and closed it before TLS), though one answered before"
+)
+
+
+def up_to(ran: Ran, end: str) -> Ran:
+    """What was told, with lines cut after `end`: what follows is another test's matter."""
+    lines = [line.partition(end)[0] + end if end in line else line for line in ran.err.splitlines()]
+    return Ran(ran.status, ran.out, "\n".join(lines))
+
+
+def reload_by(trial: Trial, apiservers: str, *more: tuple[str, str]) -> Path:
+    """A hosts.toml with other apiservers."""
+    return trial.hosts_toml((LIVE, apiservers), *more)
+
+
+def test_no_new_apiserver_answers(trial: Trial) -> None:
+    """The old worker, which accepts for some 100 ms more, does not give the proof."""
+    before = [current(node) for node in trial.lab.nodes]
+    for _ in range(4):
+        ran = trial.deploy(hosts=reload_by(trial, DEAD))
+        assert [current(node) for node in trial.lab.nodes] == before
+        assert all(answers(node) for node in trial.lab.nodes)
+        told = up_to(ran, "though one answered before")
+        trial.saw(27, "no new apiserver answers", ROLLED_BACK, told, NO_ANSWER, REST)
+
+
+def test_no_new_apiserver_answers_through_a_new_binary(trial: Trial) -> None:
+    older = ('version = "1.26.3"', 'version = "1.22.1"'), ("apt:trixie", "apt:bookworm")
+    hosts = reload_by(trial, DEAD, *older)
+    assert run_fab("build", hosts=hosts).status == 0
+    node = trial.lab.nodes[0]
+    before = current(node)
+    ran = trial.deploy(hosts=hosts)
+    assert current(node) == before
+    assert answers(node)
+    told = up_to(ran, "though one answered before")
+    fault = "no new apiserver answers, and the binary is another, too"
+    trial.saw(28, fault, "rolled back, by a restart", told, NO_ANSWER, REST)
+
+
+def test_no_new_apiserver_answers_through_a_restart(trial: Trial) -> None:
+    hosts = reload_by(trial, DEAD)
+    ran = trial.deploy("--force", hosts=hosts)
+    assert all(answers(node) for node in trial.lab.nodes)
+    assert NO_ANSWER in ran.err
+    assert ran.status == 1
+
+
+def test_from_dead_apiservers_to_live_ones(trial: Trial) -> None:
+    """A good configuration is never undone by an answer of the old worker."""
+    for server in trial.lab.apiservers:
+        server.stop()
+    try:
+        assert trial.deploy(hosts=reload_by(trial, DEAD)).status == 0  # nothing answered before
+    finally:
+        for server in trial.lab.apiservers:
+            server.start()
+    for node in trial.lab.nodes:
+        assert not answers(node)
+        ran = trial.deploy("--limit", node.name, hosts=trial.plain)
+        assert (ran.status, "deploy: 1 reloaded" in ran.out) == (0, True), ran.out + ran.err
+        assert answers(node)
+
+
+def test_one_new_apiserver_does_not_answer(trial: Trial) -> None:
+    ran = trial.deploy("--json", hosts=reload_by(trial, f'{LIVE}, "lab-api-1:6444"'))
+    assert ran.status == 0
+    for node in ran.json["nodes"]:
+        step = node["steps"][-1]
+        assert step["state"] == "warning"
+        assert step["detail"].startswith("reloaded, an apiserver answers through 127.0.0.1:8443, but ")
+        assert "lab-api-1" not in step["detail"]  # an address, as the node resolves it
+        assert f"{trial.lab.apiservers[0].address}:6444 " in step["detail"]

@@ -1,0 +1,415 @@
+"""What serves and what is on disk are two things: the way back leads to what served, and deploy sees both."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Ran, run_fab
+from tests.faults.conftest import PREFIX, Binaries, Trial, answers, current, until
+from tests.lab.nodes import Node
+
+pytestmark = pytest.mark.lab
+
+RELEASES = f"{PREFIX}/releases"
+CONF, UNIT = f"{PREFIX}/conf/kube-nginx.conf", "/etc/systemd/system/kube-nginx.service"
+PID = f"{PREFIX}/logs/nginx.pid"
+OTHER_USER = ("[build]", '[proxy]\nuser = "other"\n\n[build]')
+MAIN = "systemctl show -p MainPID --value kube-nginx"
+
+
+def show(node: Node, *properties: str) -> list[str]:
+    """What systemd says of the unit."""
+    text = node.enter(f"systemctl show {' '.join(f'-p {name}' for name in properties)} kube-nginx")
+    found = dict(line.split("=", 1) for line in text.splitlines())
+    return [found[name] for name in properties]
+
+
+def main(node: Node) -> str:
+    return node.enter(MAIN).strip()
+
+
+def processes(node: Node) -> list[str]:
+    """What the unit's processes are called, without those that end."""
+    text = node.enter("for p in $(pgrep -f '^nginx: '); do tr '\\0' ' ' < /proc/$p/cmdline; echo; done")
+    return sorted(line.split(" /")[0].strip() for line in text.splitlines() if "shutting" not in line)
+
+
+def restarts_well(node: Node) -> bool:
+    """Whether it comes up again by itself, as after a crash or a boot."""
+    node.enter("systemctl restart kube-nginx")
+    return answers(node) and show(node, "ActiveState", "SubState") == ["active", "running"]
+
+
+def comes_back(node: Node) -> None:
+    """Waits until systemd has started it again after a crash."""
+    pid = main(node)
+    node.enter(f"kill -KILL {pid}")
+    until(lambda: main(node) not in ("0", pid) and answers(node))
+
+
+# --- the way back ---
+
+
+def test_another_user_and_a_binary_that_dies(
+    trial: Trial, binaries: Binaries, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The old service's logs are its own again."""
+    node = trial.lab.nodes[0]
+    for name, value in binaries.cache(binaries.compiled("life0", "-static", "-DLIFE=0")).items():
+        monkeypatch.setenv(name, value)
+    ran = trial.deploy("--limit", node.name, hosts=trial.hosts_toml(OTHER_USER))
+    monkeypatch.undo()
+    line = "lab-node-1: activate: rolled back: the service did not start"
+    trial.saw(29, "another user, and a binary that does not start", "rolled back, by a restart", ran, line)
+    assert node.enter(f"stat -c %U {PREFIX}/logs {PID}").split() == ["kube-nginx"] * 2
+    assert answers(node)
+    assert restarts_well(node)
+    assert run_fab("diff", "--exit-code", "--limit", node.name, hosts=trial.plain).status == 0
+
+
+def test_another_user_and_a_conf_that_nginx_refuses(trial: Trial) -> None:
+    """While it is tested, the old service's logs stay as they are."""
+    node = trial.lab.nodes[0]
+    listen = 'listen = ["127.0.0.1:8443", "198.51.100.7:8443"]\nuser = "other"'
+    hosts = trial.hosts_toml(("[build]", f"[proxy]\n{listen}\n\n[build]"))
+    ran = trial.deploy("--limit", node.name, hosts=hosts)
+    assert ran.status == 1
+    assert "nginx refuses the new release there" in ran.err
+    assert node.enter(f"stat -c %U {PREFIX}/logs {PID}").split() == ["kube-nginx"] * 2
+    assert restarts_well(node)
+
+
+def test_another_user_and_back_again(trial: Trial) -> None:
+    node = trial.lab.nodes[1]
+    assert trial.deploy("--limit", node.name, hosts=trial.hosts_toml(OTHER_USER)).status == 0
+    assert node.enter(f"stat -c %U {PREFIX}/logs {PID}").split() == ["other"] * 2
+    ran = run_fab("rollback", "--limit", node.name, hosts=trial.plain)
+    assert ran.status == 0, ran.err
+    assert node.enter(f"stat -c %U {PREFIX}/logs {PID}").split() == ["kube-nginx"] * 2
+    assert restarts_well(node)
+    assert run_fab("diff", "--exit-code", "--limit", node.name, hosts=trial.plain).status == 0
+
+
+def test_the_prefix_is_removed_while_it_serves(trial: Trial) -> None:
+    node = trial.lab.nodes[2]
+    node.enter(f"rm -rf {PREFIX}")
+    ran = trial.deploy(hosts=trial.plain)
+    trial.saw(
+        30,
+        "the prefix is removed while the service runs from it",
+        "restarted, as hosts.toml says",
+        ran,
+        "deploy: 2 unchanged, 1 restarted",
+        status=0,
+    )
+    assert restarts_well(node)
+
+
+def test_an_invalid_conf_that_nobody_loaded_and_a_deploy_that_fails(
+    trial: Trial, binaries: Binaries, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It goes back to what served, and not to what was on disk."""
+    node = trial.lab.nodes[0]
+    before = current(node)
+    node.enter(f"echo nonsense >> {CONF}")
+    for name, value in binaries.cache(binaries.compiled("life0", "-static", "-DLIFE=0")).items():
+        monkeypatch.setenv(name, value)
+    ran = trial.deploy("--force", "--limit", node.name, hosts=trial.plain)
+    monkeypatch.undo()
+    line = "lab-node-1: activate: rolled back: the service did not start"
+    fault = "an edit that is invalid and not loaded, and a binary that does not start"
+    trial.saw(31, fault, "rolled back to what served; the edit is kept as a release", ran, line)
+    assert current(node) == before
+    assert answers(node)
+    assert "nonsense" not in node.enter(f"cat {CONF}")
+    assert node.enter(f"grep -l nonsense {PREFIX}/releases/*/kube-nginx.conf").count("\n") == 1
+    assert restarts_well(node)
+
+
+def test_no_unit_then_deploy_then_rollback(trial: Trial) -> None:
+    for number, reload in enumerate(("", "; systemctl daemon-reload")):
+        node = trial.lab.nodes[number]
+        node.enter(f"rm {UNIT}{reload}")
+        ran = trial.deploy("--limit", node.name, "--wait", "30")
+        assert ran.status == 0, ran.err
+        back = run_fab("rollback", "--limit", node.name, hosts=trial.plain)
+        assert back.status == 0, back.out + back.err
+        assert show(node, "LoadState", "UnitFileState", "ActiveState") == ["loaded", "enabled", "active"]
+        assert answers(node)
+        comes_back(node)
+    note = Ran(back.status, back.out, back.err)
+    trial.saw(
+        32,
+        "the unit is removed; deploy, then rollback",
+        "went back, to a release that is whole",
+        note,
+        "rollback: 1 went back",
+        status=0,
+    )
+
+
+def test_another_prefix_that_fails(trial: Trial, binaries: Binaries, monkeypatch: pytest.MonkeyPatch) -> None:
+    node = trial.lab.nodes[1]
+    for name, value in binaries.cache(binaries.compiled("life0", "-static", "-DLIFE=0")).items():
+        monkeypatch.setenv(name, value)
+    hosts = trial.hosts_toml(("[build]", '[proxy]\nprefix = "/opt/k8s/elsewhere"\n\n[build]'))
+    ran = trial.deploy("--limit", node.name, hosts=hosts)
+    monkeypatch.undo()
+    line = "lab-node-2: activate: rolled back: the service did not start"
+    trial.saw(33, "another prefix, and a binary that does not start", "rolled back, by a restart", ran, line)
+    assert answers(node)
+    assert restarts_well(node)
+    assert run_fab("diff", "--exit-code", "--limit", node.name, hosts=trial.plain).status == 0
+    node.enter("rm -rf /opt/k8s/elsewhere")
+
+
+# --- what is around the files ---
+
+
+@pytest.mark.parametrize(
+    ("damage", "why"),
+    [
+        (f"rm -rf {PREFIX}/logs", f"{PREFIX}/logs is missing"),
+        ("userdel -f kube-nginx", "the user kube-nginx is missing"),
+        (f"chmod 700 {PREFIX}/conf", f"{PREFIX}/conf has mode 700, not 755"),
+        (f"chmod 700 {PREFIX}/sbin", f"{PREFIX}/sbin has mode 700, not 755"),
+        (f"chmod 700 {PREFIX}", f"{PREFIX} has mode 700, not 755"),
+        (f"chmod 700 {PREFIX}/releases", f"{PREFIX}/releases has mode 700, not 755"),
+        (f"chmod 000 {PREFIX}/logs", f"{PREFIX}/logs has mode 000, not 755"),
+        (f"chown root {PREFIX}/logs", f"{PREFIX}/logs belongs to 0, not to "),
+        (f"chmod 777 {PREFIX}/sbin/kube-nginx", "kube-nginx has mode 777, not 755"),
+        (f"chmod 600 {CONF}", "kube-nginx.conf has mode 600, not 644"),
+        (f"rm {PREFIX}/releases/current", "its release is not kept there"),
+        (f"cd {RELEASES}; cp -rL current c; rm current; mv c current", "its release is not kept there"),
+        (f"rm -rf {PREFIX}/releases", f"{PREFIX}/releases is missing"),
+        (f"rm {PID}", "nginx.pid does not name its main process"),
+        (f"cp {UNIT} /tmp/u; rm {UNIT}; systemctl daemon-reload; mv /tmp/u {UNIT}",
+         "systemd has not read the unit as it is now"),
+    ],
+)  # fmt: skip
+def test_what_is_around_is_put_right(trial: Trial, damage: str, why: str) -> None:
+    """The service goes on meanwhile, and comes up after its next restart."""
+    node = trial.lab.nodes[2]
+    if CONF in damage or UNIT in damage:  # what was loaded is known for certain of what we have started
+        assert run_fab("restart", "--limit", node.name, hosts=trial.plain).status == 0
+    before = main(node)
+    node.enter(damage)
+    assert answers(node)
+    ran = trial.deploy("--json", "--limit", node.name, hosts=trial.plain)
+    assert ran.status == 0, ran.err
+    (seen,) = ran.json["nodes"]
+    assert (seen["result"], seen["why"][0][: len(why)]) == ("mode set", why)
+    assert main(node) == before
+    assert answers(node)
+    assert run_fab("diff", "--exit-code", "--limit", node.name, hosts=trial.plain).status == 0
+    assert restarts_well(node)
+
+
+def test_the_row_of_what_is_put_right(trial: Trial) -> None:
+    for node, damage in zip(
+        trial.lab.nodes,
+        (f"rm -rf {PREFIX}/logs", "userdel -f kube-nginx", f"chmod 700 {PREFIX}/conf {PREFIX}"),
+        strict=True,
+    ):
+        node.enter(damage)
+    ran = trial.deploy(hosts=trial.plain)
+    fault = "folders removed or closed to the service's user, or its user deleted"
+    trial.saw(34, fault, "put right; the service goes on", ran, "deploy: 3 mode set", status=0)
+    assert all(restarts_well(node) for node in trial.lab.nodes)
+
+
+# --- what is tested before anything is stopped ---
+
+
+@pytest.mark.parametrize("task", ["restart", "reload"])
+def test_an_invalid_edit(trial: Trial, task: str) -> None:
+    node = trial.lab.nodes[0]
+    before = main(node)
+    node.enter(f"echo 'nonsense;' >> {CONF}")
+    ran = run_fab(task, "--limit", node.name, hosts=trial.plain)
+    line = f"lab-node-1: {task}: nginx refuses the files that are there; nothing was changed"
+    if task == "restart":
+        trial.saw(35, "an invalid edit, and fab restart", "as it was: it was not stopped", ran, line)
+    assert line in ran.err
+    assert 'unknown directive "nonsense"' in ran.err
+    assert main(node) == before
+    assert answers(node)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        f"chmod 700 {PREFIX}/conf",
+        f"rm -rf {PREFIX}/logs",
+        f"rm {PREFIX}/sbin/kube-nginx",
+        f"mkdir -p {UNIT}.d; printf '[Service]\\nExecStartPre=/bin/false\\n' > {UNIT}.d/x.conf",
+    ],
+)
+def test_a_restart_that_could_not_work_is_not_begun(trial: Trial, damage: str) -> None:
+    node = trial.lab.nodes[1]
+    before = main(node)
+    node.enter(damage)
+    try:
+        ran = run_fab("restart", "--limit", node.name, hosts=trial.plain)
+        assert ran.status == 1
+        assert "; nothing was changed" in ran.err
+        assert main(node) == before
+        assert answers(node)
+    finally:
+        node.enter(f"rm -rf {UNIT}.d; systemctl daemon-reload")
+
+
+# --- processes ---
+
+
+def test_an_upgrade_by_hand_that_nobody_ended(trial: Trial) -> None:
+    node = trial.lab.nodes[1]
+    old = main(node)
+    node.enter(f"kill -USR2 {old}")
+    until(lambda: len(processes(node)) == 4)
+    ran = trial.deploy("--limit", node.name, hosts=trial.plain)
+    assert "another process of it accepts connections, too (PID " in ran.out
+    fault = "kill -USR2 by hand: two masters, both of which accept"
+    trial.saw(36, fault, "reloaded; the other one ends", ran, "deploy: 1 reloaded", status=0)
+    assert answers(node)
+    until(lambda: len(processes(node)) == 2)
+    assert node.enter(f"cat {PID}").strip() == main(node)
+    assert trial.deploy("--limit", node.name).status == 0
+
+
+@pytest.mark.parametrize("content", ["", "worker", "nonsense"])
+def test_a_pid_file_that_does_not_name_the_master(trial: Trial, content: str) -> None:
+    node = trial.lab.nodes[0]
+    before = main(node)
+    worker = f"pgrep -P {before}"
+    node.enter({"": f"rm {PID}", "worker": f"{worker} > {PID}", "nonsense": f"echo x > {PID}"}[content])
+    ran = trial.deploy("--limit", node.name)
+    if not content:
+        fault = "nginx.pid is removed; other servers"
+        trial.saw(37, fault, "reloaded; the file is there again", ran, "deploy: 1 reloaded", status=0)
+    assert ran.status == 0, ran.err
+    assert main(node) == before == node.enter(f"cat {PID}").strip()
+
+
+def test_a_conf_that_was_loaded_and_put_back(trial: Trial) -> None:
+    node = trial.lab.nodes[2]
+    node.enter(
+        f"cp -p {CONF} /tmp/kept; sed -i s/4096/4097/ {CONF}; kill -HUP $({MAIN}); sleep 1; "
+        f"cat /tmp/kept > {CONF}; rm /tmp/kept"
+    )
+    ran = trial.deploy(hosts=trial.plain)
+    fault = "the configuration is edited, loaded by hand, and put back"
+    trial.saw(38, fault, "reloaded", ran, "deploy: 2 unchanged, 1 reloaded", status=0)
+
+
+@pytest.mark.parametrize(
+    ("number", "harm", "fault"),
+    [
+        (39, signal.SIGWINCH, "the workers are gone (WINCH)"),
+        (40, signal.SIGSTOP, "the workers are stopped"),
+    ],
+)
+def test_workers_that_do_not_serve(trial: Trial, number: int, harm: signal.Signals, fault: str) -> None:
+    node = trial.lab.nodes[0]
+    whom = MAIN if harm is signal.SIGWINCH else f"pgrep -P $({MAIN})"
+    node.enter(f"kill -{harm.name[3:]} $({whom})")
+    until(lambda: not node.enter(f"pgrep -P $({MAIN}) || true") or harm is signal.SIGSTOP)
+    ran = trial.deploy(hosts=trial.plain)
+    trial.saw(number, fault, "reloaded", ran, "deploy: 1 reloaded, 2 unchanged", status=0)
+    assert answers(node)
+
+
+# --- what is in the way ---
+
+
+@pytest.mark.parametrize("path", [CONF, f"{PREFIX}/sbin/kube-nginx", UNIT])
+def test_an_empty_folder_in_place_of_a_file(trial: Trial, path: str) -> None:
+    node = trial.lab.nodes[1]
+    node.enter(f"rm {path}; mkdir {path}")
+    ran = trial.deploy("--limit", node.name, hosts=trial.plain)
+    assert ran.status == 0, ran.err
+    assert node.enter(f"test -f {path} && echo file") == "file\n"
+    assert restarts_well(node)
+    assert run_fab("diff", "--exit-code", "--limit", node.name, hosts=trial.plain).status == 0
+
+
+@pytest.mark.parametrize(
+    ("damage", "undo", "line"),
+    [
+        (f"rm {CONF}; mkdir {CONF}; touch {CONF}/x", f"rm -r {CONF}",
+         f"{CONF} is a folder that is not empty"),
+        (f"mv {RELEASES} /tmp/r; touch {RELEASES}", f"rm {RELEASES}; mv /tmp/r {RELEASES}",
+         f"{RELEASES} is no folder"),
+    ],
+)  # fmt: skip
+def test_something_else_is_in_the_way(trial: Trial, damage: str, undo: str, line: str) -> None:
+    node = trial.lab.nodes[0]
+    node.enter(damage)
+    try:
+        ran = trial.deploy("--limit", node.name, hosts=trial.plain)
+        assert ran.status == 1
+        assert f"lab-node-1: survey: {line}" in ran.err
+        assert answers(node)
+    finally:
+        node.enter(undo)
+
+
+@pytest.mark.parametrize("path", ["/opt/k8s", PREFIX, f"{PREFIX}/conf", f"{PREFIX}/sbin", f"{PREFIX}/logs"])
+def test_a_symlink_in_the_way_to_a_file(trial: Trial, path: str) -> None:
+    """It is the same file, however its name is written."""
+    node = trial.lab.nodes[2]
+    assert run_fab("uninstall", "--yes", "--limit", node.name, hosts=trial.plain).status == 0
+    folder = Path(path)
+    node.enter(f"rm -rf {path}; mkdir -p /data{path} {folder.parent}; ln -s /data{path} {path}")
+    try:
+        assert trial.deploy("--limit", node.name, hosts=trial.plain).status == 0
+        before = main(node)
+        ran = trial.deploy("--limit", node.name, "--json", hosts=trial.plain)
+        assert ran.json["nodes"][0]["why"] == []
+        changed = trial.deploy("--limit", node.name)
+        if path == "/opt/k8s":
+            fault = "/opt/k8s is a symlink to another disk; another configuration"
+            trial.saw(41, fault, "reloaded", changed, "deploy: 1 reloaded", status=0)
+        assert changed.status == 0
+        assert main(node) == before
+        gone = run_fab("uninstall", "--yes", "--limit", node.name, hosts=trial.plain)
+        assert (gone.status, "removed" in gone.out) == (0, True)
+        assert "stays" not in gone.out
+        assert node.enter(f"find /data{path}* /opt/k8s/ -name '*nginx*' 2>/dev/null || true") == ""
+    finally:
+        node.enter(f"[ ! -L {path} ] || rm {path}; rm -rf /data; mkdir -p /opt/k8s")
+
+
+def test_a_unit_that_is_a_link(trial: Trial) -> None:
+    node = trial.lab.nodes[1]
+    node.enter(f"mv {UNIT} /opt/elsewhere.service; ln -s /opt/elsewhere.service {UNIT}")
+    ran = trial.deploy("--limit", node.name, hosts=trial.plain)
+    assert ran.status == 0, ran.err
+    assert node.enter(f"test -L {UNIT} || echo file") == "file\n"
+    assert restarts_well(node)
+    assert run_fab("diff", "--exit-code", "--limit", node.name, hosts=trial.plain).status == 0
+    node.enter("rm /opt/elsewhere.service")
+
+
+def test_a_folder_in_place_of_the_lock(trial: Trial) -> None:
+    node = trial.lab.nodes[0]
+    node.enter("rm -f /run/kube-nginx.lock; mkdir /run/kube-nginx.lock")
+    assert trial.deploy("--limit", node.name).status == 0
+
+
+def test_a_limit_below_what_is_asked_for(trial: Trial) -> None:
+    node = trial.lab.nodes[0]
+    drop_in = f"mkdir -p {UNIT}.d; printf '[Service]\\nLimitNOFILE=1000\\n' > {UNIT}.d/x.conf"
+    node.enter(f"{drop_in}; systemctl daemon-reload")
+    try:
+        for task in ("diff", "preflight"):
+            ran = run_fab(task, "--limit", node.name, hosts=trial.plain)
+            assert (
+                "the unit allows 1000 open files (LimitNOFILE), fewer than proxy.worker_connections, 4096"
+                in ran.out
+            )
+    finally:
+        node.enter(f"rm -r {UNIT}.d; systemctl daemon-reload")

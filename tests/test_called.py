@@ -1,0 +1,128 @@
+"""Hints and refusals name tasks as they have to be typed, in whatever fabfile; --json is one document."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tasks.core import called
+from tests.conftest import ROOT, Ran, run_fab
+from tests.test_cli import good
+
+__all__ = ["good"]
+
+IMPORTS = """
+from invoke import Collection, task
+from tasks import deploy, ns as kube_nginx, restart, status
+"""
+UPGRADE = """
+@task
+def upgrade(c, look=False):
+    status(c) if look else deploy(c)
+"""
+BELOW = f"{IMPORTS}{UPGRADE}\nns = Collection(upgrade)\nns.add_collection(kube_nginx, 'kube-nginx')\n"
+DEEP = f"{IMPORTS}{UPGRADE}\nns = Collection(upgrade, Collection('a', Collection('b', kube_nginx)))\n"
+ALONE = f"{IMPORTS}{UPGRADE}\nns = Collection(upgrade)\n"
+TWICE = (
+    f"{IMPORTS}\nns = Collection(Collection('one', restart, status), Collection('two', status, deploy))\n"
+    "ns.add_task(restart, name='bounce')\n"
+)
+
+
+@pytest.fixture
+def folder(good: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project beside whose hosts.toml a test writes a fabfile; nothing has been built for it."""
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(good.parent / "cache"))
+    return good.parent
+
+
+def fab(folder: Path, fabfile: str, *arguments: str) -> Ran:
+    (folder / "fabfile.py").write_text(fabfile)
+    return run_fab(*arguments, cwd=folder)
+
+
+@pytest.mark.parametrize(
+    ("fabfile", "typed", "said"),
+    [
+        (BELOW, ["kube-nginx.status"], "then again: fab kube-nginx.status --limit worker-1,worker-2"),
+        (DEEP, ["a.b.kube-nginx.status"], "then again: fab a.b.kube-nginx.status --limit worker-1,worker-2"),
+        (BELOW, ["upgrade", "--look"], "then again: fab kube-nginx.status --limit worker-1,worker-2"),
+        (DEEP, ["upgrade", "--look"], "then again: fab a.b.kube-nginx.status --limit worker-1,worker-2"),
+        (ALONE, ["upgrade", "--look"], "then again: fab status --limit worker-1,worker-2"),
+        (TWICE, ["two.status"], "then again: fab two.status --limit worker-1,worker-2"),
+        (TWICE, ["one.status"], "then again: fab one.status --limit worker-1,worker-2"),
+        (TWICE, ["bounce"], "then again: fab bounce --limit worker-1,worker-2"),
+        (BELOW, ["-H", "worker-1", "kube-nginx.status"], "then again: fab -H worker-1 kube-nginx.status"),
+        (BELOW, ["upgrade"], "run fab kube-nginx.build first"),
+        (ALONE, ["upgrade"], "run fab build first"),
+        (BELOW, ["--dry", "kube-nginx.restart"], "see fab kube-nginx.diff, fab kube-nginx.render"),
+    ],
+)
+def test_tasks_are_named_as_they_are_typed(folder: Path, fabfile: str, typed: list[str], said: str) -> None:
+    ran = fab(folder, fabfile, *typed)
+    assert ran.status != 0
+    assert said in ran.err
+    names = fab(folder, fabfile, "--list", "--list-format=flat").out
+    for word in said.split():
+        if word.partition(".")[0] in ("a", "kube-nginx", "one", "two"):
+            assert f" {word.rstrip(',')}" in names  # it is there
+
+
+def test_advice_for_a_host_of_the_command_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may be in no hosts.toml, and then --limit cannot name it."""
+    hint = "see why: fab logs --limit {nodes}; then fab start --limit {nodes}; fab diff"
+    said = "see why: fab logs --limit a,b; then fab start --limit a,b; fab diff"
+    assert called.advice(hint, ["a", "b"]) == said
+    monkeypatch.setattr(called, "_hosts", lambda program: "a,b")
+    assert called.advice(hint, ["a", "b"]) == "see why: fab -H a,b logs; then fab -H a,b start; fab diff"
+
+
+def test_where_a_fleet_begins(folder: Path) -> None:
+    (folder / "hosts.toml").unlink()
+    assert "fab kube-nginx.init writes one" in fab(folder, BELOW, "kube-nginx.status").err
+    ran = fab(folder, BELOW, "kube-nginx.init", "--nodes", "a", "--apiservers", "10.0.0.1")
+    assert "fab kube-nginx.build kube-nginx.deploy " in ran.out
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("run fab build first", "run fab k.build first"),
+        ("fab build deploy puts it there", "fab k.build k.deploy puts it there"),
+        ("fab diff shows it, fab deploy --limit deploy", "fab k.diff shows it, fab k.deploy --limit deploy"),
+        ("fab --help init; fab lab.up; fabulous deploy", "fab --help k.init; fab lab.up; fabulous deploy"),
+        ("fab --prompt-for-sudo-password TASK", "fab --prompt-for-sudo-password TASK"),
+        ("fab logs", "fab logs"),  # is not mounted
+    ],
+)
+def test_words(text: str, named: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(called, "_names", lambda: {t: f"k.{t}" for t in ("build", "deploy", "diff", "init")})
+    assert called.named(text) == named
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        (["status", "--json", "diff", "--json"], "status, diff would write 2 things"),
+        (["status", "diff", "--json"], "give each a command line of its own"),
+        (["render", "status", "--json"], "render, status would write 2 things"),
+        (["-H", "worker-1,worker-2", "status", "--json"], "give --limit worker-1,worker-2 instead"),
+    ],
+)
+def test_what_would_be_several_documents_is_refused(good: Path, typed: list[str], said: str) -> None:
+    ran = run_fab(*typed, hosts=good)
+    assert ran.status == 2
+    assert said in ran.err
+    document = json.loads(ran.out)
+    assert (document["ok"], document["nodes"]) == (False, [])
+    assert said in document["error"]
+
+
+def test_what_is_one_document_is_not(good: Path, folder: Path) -> None:
+    for typed in (["-H", "worker-1", "status", "--json"], ["status", "--json"]):
+        assert run_fab(*typed, hosts=good).json["task"] == "status"
+    own = f"{IMPORTS}\n@task\ndef hello(c):\n    pass\n\nns = Collection(hello, status)\n"
+    assert fab(folder, own, "hello", "status", "--json").json["task"] == "status"
