@@ -257,7 +257,8 @@ def test_an_invalid_edit(trial: Trial, task: str) -> None:
         f"chmod 700 {PREFIX}/conf",
         f"rm -rf {PREFIX}/logs",
         f"rm {PREFIX}/sbin/kube-nginx",
-        f"mkdir -p {UNIT}.d; printf '[Service]\\nExecStartPre=/bin/false\\n' > {UNIT}.d/x.conf",
+        f"mkdir -p {UNIT}.d; printf '[Service]\\nExecStartPre=/bin/false\\n' > {UNIT}.d/x.conf"
+        "; systemctl daemon-reload",
     ],
 )
 def test_a_restart_that_could_not_work_is_not_begun(trial: Trial, damage: str) -> None:
@@ -446,7 +447,12 @@ def test_what_is_wrong_with_the_unit_is_told(trial: Trial) -> None:
     node.enter(
         f"mkdir -p {UNIT}.d; printf '[Service]\\nNice=1\\n' > {UNIT}.d/x.conf; systemctl daemon-reload"
     )
+    node.enter(f"printf '[Service]\\nNice=2\\n' > {UNIT}.d/y.conf")
     try:
+        assert f"{UNIT}.d/y.conf changes the unit" in run_fab("diff", *at, hosts=trial.plain).out
+        unread = run_fab("deploy", *at, "--json", hosts=trial.plain)
+        assert unread.json["nodes"][0]["why"] == ["systemd has not read the unit as it is now"]
+        assert show(node, "NeedDaemonReload", "Nice") == ["no", "2"]
         assert f"{UNIT}.d/x.conf changes the unit" in run_fab("diff", *at, hosts=trial.plain).out
         assert f"{UNIT}.d/x.conf changes its unit" in run_fab("check", *at, hosts=trial.plain).out
         status = run_fab("status", *at, "--json", hosts=trial.plain)
