@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from base64 import b64decode
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import ip_address
+from itertools import product
 from sys import byteorder
 
 from ..config.settings import Endpoint
@@ -202,6 +203,17 @@ class Facts:
             if holder is not None and there.port == wanted.port and _excludes(there.host, wanted.host):
                 return holder
         return None
+
+    def overlapping(self, wanted: Sequence[Endpoint]) -> Iterator[tuple[Endpoint, Endpoint]]:
+        """Addresses that the service is to get, each with one of its own that keeps it from that meanwhile.
+
+        A reload opens new sockets before it closes old ones, and of a port the kernel gives either the
+        wildcard or single addresses. nginx's own [::] leaves IPv4 alone (ipv6only).
+        """
+        for new, (old, holder) in product(wanted, self.listening.items()):
+            same = new.port == old.port and (":" in new.host) == (":" in old.host)
+            if holder is None and new not in self.listening and same and {new.host, old.host} & {*_ANY}:
+                yield new, old
 
     def took(self, path: str, what: str) -> bool:
         """Whether the running process has read the file at `path` as it is now.
