@@ -248,6 +248,7 @@ tested() {
   if [ -n "$release" ]; then
     why="the release $release is damaged on the node"
     is_whole "$release" || return
+    [ "$(program "$releases/$release/$unit")" = "$binary" ] || return 0 # that of another prefix
     why='the folders could not be made'
     account "$(user_of "$releases/$release/$unit")" && folders "$(user_of "$releases/$release/$unit")" || return
     why='nginx refuses the release there'
