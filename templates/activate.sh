@@ -87,7 +87,9 @@ point() {
 # --- the service ---
 
 now() { read -r up _ < /proc/uptime; echo "${up%.*}${up#*.}"; }
-refresh() { [ "$(of_systemd NeedDaemonReload)$(of_systemd LoadState)" = noloaded ] || systemctl daemon-reload; }
+refresh() {
+  [ "$(of_systemd NeedDaemonReload)$(of_systemd LoadState)$(new_drop_ins)" = noloaded ] || systemctl daemon-reload
+}
 
 # whether the service does what it should; if not, $why says what is missing. The five are its arguments:
 # addresses that it must have, what its main process must not be, workers that do not count, whether processes of

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from base64 import b64decode
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import ip_address
+from itertools import product
 from sys import byteorder
 
 from ..config.settings import Endpoint
@@ -87,7 +88,8 @@ class Facts:
     """One node at one moment.
 
     `files`, `texts` and `directories` are by path, `instead` says what is in the place of one that is not
-    what it should be. `journal` is journald's Storage=, "" for its default. `unit` is systemd's view,
+    what it should be. `journal` is journald's Storage=, "" for its default. `unit` is systemd's view, which
+    `new_drop_ins` are not in yet,
     `listening` maps each address that somebody listens on to None (the service itself) or, for the wanted
     ports, to who it is. `kept` holds the sha256 of each file of the releases `current` and `previous`,
     `recorded` what was last seen to be taken, `leftovers` the files of a run that was cut off, or is under
@@ -116,6 +118,7 @@ class Facts:
     recorded: Mapping[str, str] = field(default_factory=dict)
     leftovers: tuple[str, ...] = ()
     unit: Mapping[str, str] = field(default_factory=dict)
+    new_drop_ins: tuple[str, ...] = ()
     process: Process | None = None
     uptime: float = 0.0
     installed: str = ""
@@ -139,6 +142,17 @@ class Facts:
     def masked(self) -> bool:
         """Whether somebody has forbidden the unit."""
         return self.unit.get("LoadState") == "masked"
+
+    @property
+    def drop_ins(self) -> list[str]:
+        """The paths of the unit's drop-ins, those that systemd has not read among them."""
+        return [*self.unit.get("DropInPaths", "").split(), *self.new_drop_ins]
+
+    @property
+    def unread(self) -> bool:
+        """Whether systemd has yet to read the unit, or a drop-in, as it is now."""
+        stale = self.unit.get("NeedDaemonReload") == "yes" or bool(self.new_drop_ins)
+        return stale or not self.loaded_unit
 
     @property
     def loaded_unit(self) -> bool:
@@ -189,6 +203,17 @@ class Facts:
             if holder is not None and there.port == wanted.port and _excludes(there.host, wanted.host):
                 return holder
         return None
+
+    def overlapping(self, wanted: Sequence[Endpoint]) -> Iterator[tuple[Endpoint, Endpoint]]:
+        """Addresses that the service is to get, each with one of its own that keeps it from that meanwhile.
+
+        A reload opens new sockets before it closes old ones, and of a port the kernel gives either the
+        wildcard or single addresses. nginx's own [::] leaves IPv4 alone (ipv6only).
+        """
+        for new, (old, holder) in product(wanted, self.listening.items()):
+            same = new.port == old.port and (":" in new.host) == (":" in old.host)
+            if holder is None and new not in self.listening and same and {new.host, old.host} & {*_ANY}:
+                yield new, old
 
     def took(self, path: str, what: str) -> bool:
         """Whether the running process has read the file at `path` as it is now.
@@ -273,6 +298,7 @@ def parse(text: str, asked: float = 0.0, answered: float = 0.0) -> Facts:
         recorded=below("recorded."),
         leftovers=tuple(below("leftover.")),
         unit=below("unit."),
+        new_drop_ins=tuple(below("drop_in.")),
         process=_process(values, below) if values.get("pid") else None,
         uptime=float(values.get("uptime") or 0),
         installed=_version(values.get("installed", "")),
