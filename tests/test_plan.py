@@ -375,7 +375,7 @@ def test_somebody_else_has_the_port(executable: str) -> None:
 
 
 DEVIATIONS: dict[str, tuple[Changes, str]] = {
-    "nginx.pid does not name its main process": ({"named": False}, MODE),
+    f"{LOGS} has mode 700, not 755": (folder(LOGS, mode="700"), MODE),
     "it does not start at boot": ({"UnitFileState": "disabled"}, ENABLE),
     "the configuration differs": ({CONF: "old"}, RELOAD),
     "the binary differs": ({BINARY: "old"}, UPGRADE),
@@ -397,11 +397,18 @@ def test_the_strongest_of_several_is_done_and_each_is_told(reasons: tuple[str, .
         PATHS[name]: replace(HEALTHY.files[PATHS[name]], sha256=found.get(name, SUMS[name])) for name in NAMES
     }
     states = unit(UnitFileState=found.get("UnitFileState", "enabled"))
-    there = process(executable=found.get("executable", PROCESS.executable), named=found.get("named", True))
-    done = made({"files": files, **states, **there})
+    there = process(executable=found.get("executable", PROCESS.executable))
+    folders = {"directories": found.get("directories", HEALTHY.directories)}
+    done = made({"files": files, **states, **there, **folders})
     assert done.action == max((DEVIATIONS[reason][1] for reason in reasons), key=ACTIONS.index)
     assert set(done.why) == set(reasons)
     assert done.files == tuple(name for name in NAMES if name in found)
+
+
+def test_what_runs_another_binary_has_no_say_about_the_pid_file() -> None:
+    assert made(process(executable="/elsewhere", named=False)).why == ("it runs /elsewhere",)
+    replaced = process(executable=f"{PATHS[BINARY]} (deleted)", named=False)
+    assert made(replaced).why == ("nginx.pid does not name its main process",)
 
 
 def test_without_pid_file_several_make_one_restart() -> None:
@@ -502,7 +509,7 @@ def test_the_way_back(kept: dict[str, str], changes: Changes, action: str) -> No
 def test_every_action_has_a_result() -> None:
     assert tuple(RESULTS) == ACTIONS
     assert made({}).result == "unchanged"
-    assert made(file(CONF, mode="600")).result == "mode set"
+    assert made(file(CONF, mode="600")).result == "corrected"
     assert made(file(CONF, sha256="old")).result == "reloaded"
 
 
