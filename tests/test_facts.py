@@ -724,7 +724,7 @@ def test_the_survey_of_a_process(machine: Machine) -> None:
     ):
         assert master.stdout is not None
         children = [int(master.stdout.readline()) for _ in names]
-        eventually(lambda: all(n in told(pid) for n, pid in zip(names, children, strict=True)))
+        eventually(lambda: all(map(is_called, children, names)))
         seen, again = machine.survey(master.pid), machine.survey(master.pid)
         for child in children:
             os.kill(child, signal.SIGKILL)
@@ -758,7 +758,7 @@ def test_the_survey_of_what_else_is_in_the_unit(machine: Machine) -> None:
     ):
         assert master.stdout is not None
         worker, draining, second = children = [int(master.stdout.readline()) for _ in names]
-        eventually(lambda: all(n in told(pid) for n, pid in zip(names, children, strict=True)))
+        eventually(lambda: all(map(is_called, children, names)))
         pid_file.write_text(f"{master.pid}\n")
         for child in (worker, draining):
             os.kill(child, signal.SIGSTOP)
@@ -835,8 +835,9 @@ def state(pid: int) -> str:
     return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0]
 
 
-def told(pid: int) -> str:
-    return Path(f"/proc/{pid}/cmdline").read_text()
+def is_called(pid: int, name: str) -> bool:
+    """Whether it is what was started by this name, and no longer a copy of the shell that starts it."""
+    return Path(f"/proc/{pid}/cmdline").read_text().endswith(f"\0{name}\0")
 
 
 def eventually(true: Callable[[], bool], seconds: float = 20) -> None:
