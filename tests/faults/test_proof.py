@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -79,6 +80,42 @@ def test_from_dead_apiservers_to_live_ones(trial: Trial) -> None:
         ran = trial.deploy("--limit", node.name, hosts=trial.plain)
         assert (ran.status, "deploy: 1 reloaded" in ran.out) == (0, True), ran.out + ran.err
         assert answers(node)
+
+
+def test_a_rollback_to_dead_apiservers(trial: Trial) -> None:
+    """The way back is proven as any other, and what served comes back."""
+    node = trial.lab.nodes[0]
+    for server in trial.lab.apiservers:
+        server.stop()
+    try:
+        assert trial.deploy("--limit", node.name, hosts=reload_by(trial, DEAD)).status == 0
+    finally:
+        for server in trial.lab.apiservers:
+            server.start()
+    assert trial.deploy("--limit", node.name, hosts=trial.plain).status == 0
+    served = current(node)
+    ran = run_fab("rollback", "--limit", node.name, hosts=trial.plain)
+    assert ran.status == 1
+    assert "rollback: 1 rolled back" in ran.out
+    assert current(node) == served
+    assert answers(node)
+
+
+def test_a_good_configuration_is_never_undone(trial: Trial) -> None:
+    """From one whose apiservers are dead, while both processors are busy."""
+    conf = "/opt/k8s/kube-nginx/conf/kube-nginx.conf"
+    spoil = f"sed -i s/:6443/:6444/ {conf}; kill -HUP $(systemctl show -p MainPID --value kube-nginx)"
+    busy = [subprocess.Popen(["sh", "-c", "while :; do :; done"]) for _ in range(2)]
+    try:
+        for _ in range(4):
+            for node in trial.lab.nodes:
+                node.enter(spoil)
+            ran = trial.deploy("--canary", "0", "--batch", "100%", hosts=trial.plain)
+            assert (ran.status, "deploy: 3 reloaded" in ran.out) == (0, True), ran.out + ran.err
+    finally:
+        for process in busy:
+            process.kill()
+            process.wait()
 
 
 def test_one_new_apiserver_does_not_answer(trial: Trial) -> None:

@@ -208,6 +208,18 @@ def test_what_is_around_is_put_right(trial: Trial, damage: str, why: str) -> Non
     assert restarts_well(node)
 
 
+@pytest.mark.parametrize(
+    "damage", [f"rm -rf {PREFIX}/logs", "userdel -f kube-nginx", f"chmod 700 {PREFIX}/conf {PREFIX}/sbin"]
+)
+def test_a_forced_restart_puts_right_what_is_around(trial: Trial, damage: str) -> None:
+    node = trial.lab.nodes[0]
+    node.enter(damage)
+    ran = trial.deploy("--force", "--limit", node.name, hosts=trial.plain)
+    assert (ran.status, "deploy: 1 restarted" in ran.out) == (0, True), ran.out + ran.err
+    assert restarts_well(node)
+    assert run_fab("diff", "--exit-code", "--limit", node.name, hosts=trial.plain).status == 0
+
+
 def test_the_row_of_what_is_put_right(trial: Trial) -> None:
     for node, damage in zip(
         trial.lab.nodes,
@@ -413,3 +425,36 @@ def test_a_limit_below_what_is_asked_for(trial: Trial) -> None:
             )
     finally:
         node.enter(f"rm -r {UNIT}.d; systemctl daemon-reload")
+
+
+def test_a_journal_that_keeps_nothing(trial: Trial) -> None:
+    node = trial.lab.nodes[1]
+    folder = "/etc/systemd/journald.conf.d"
+    node.enter(f"mkdir -p {folder}; printf '[Journal]\\nStorage=none\\n' > {folder}/x.conf")
+    try:
+        for task in ("diff", "preflight", "check"):
+            ran = run_fab(task, "--limit", node.name, hosts=trial.plain)
+            assert ran.status == 0
+            assert "journald stores nothing there (Storage=none)" in ran.out
+    finally:
+        node.enter(f"rm {folder}/x.conf")
+
+
+def test_what_is_wrong_with_the_unit_is_told(trial: Trial) -> None:
+    node = trial.lab.nodes[2]
+    at = "--limit", node.name
+    node.enter(
+        f"mkdir -p {UNIT}.d; printf '[Service]\\nNice=1\\n' > {UNIT}.d/x.conf; systemctl daemon-reload"
+    )
+    try:
+        assert f"{UNIT}.d/x.conf changes the unit" in run_fab("diff", *at, hosts=trial.plain).out
+        assert f"{UNIT}.d/x.conf changes its unit" in run_fab("check", *at, hosts=trial.plain).out
+        status = run_fab("status", *at, "--json", hosts=trial.plain)
+        assert (status.status, status.json["nodes"][0]["unit"]) == (0, ["drop-in"])
+    finally:
+        node.enter(f"rm -r {UNIT}.d; systemctl daemon-reload")
+    node.enter(f"rm {UNIT}")
+    status = run_fab("status", *at, hosts=trial.plain)
+    assert status.status == 1
+    assert "active, but no unit: nothing starts it again after a crash or a boot" in status.err
+    assert f"there is no {UNIT}" in run_fab("check", *at, hosts=trial.plain).out
