@@ -23,8 +23,9 @@ import pytest
 from tasks.core.config.settings import Endpoint, Proxy, Settings
 from tasks.core.errors import StepError
 from tasks.core.remote import commands
-from tasks.core.remote.facts import Facts, File, as_kernel
+from tasks.core.remote.facts import Facts, File
 from tasks.core.remote.node import Node
+from tasks.core.remote.survey import as_kernel
 from tasks.core.rollout.activation import stage
 from tasks.core.rollout.release import BINARY, CONF, MODES, NAMES, UNIT, Release, name_of, paths, release
 

@@ -13,10 +13,11 @@ from ..probes import proving
 from ..probes.drift import servers_of
 from ..probes.reach import Proof
 from ..remote import commands
-from ..remote.facts import PREVIOUS, Facts, as_kernel
+from ..remote.facts import PREVIOUS, Facts
 from ..remote.host import Ended
 from ..remote.lock import LOCK
 from ..remote.node import Node
+from ..remote.survey import as_kernel
 from ..report import Outcome
 from .plan import RESTART, STOP, UPGRADE
 from .release import MODES, Release, found, serving
