@@ -19,7 +19,8 @@ from .core.rollout import state
 from .core.rollout.activation import Activation, Order
 from .core.rollout.preflight import installed, masked, refuse, startable
 from .core.rollout.rolling import ROLLOUT_HELP, orderly, rolling
-from .core.run import FLEET_HELP, Run, run
+from .core.run import FLEET_HELP, run
+from .core.steps import Run
 
 
 def _systemctl(r: Run, verb: str, current: Any = lambda facts: False) -> None:

@@ -18,7 +18,7 @@ from ..remote import commands, layout
 from ..remote.facts import Facts
 from ..remote.node import Node
 from ..report import Outcome
-from ..run import Run
+from ..steps import Run
 from . import preflight
 from .activation import Activation, Order
 from .plan import ENABLE, MODE, NOTHING, Plan, diffs, plan
