@@ -87,7 +87,9 @@ point() {
 # --- the service ---
 
 now() { read -r up _ < /proc/uptime; echo "${up%.*}${up#*.}"; }
-refresh() { [ "$(of_systemd NeedDaemonReload)$(of_systemd LoadState)" = noloaded ] || systemctl daemon-reload; }
+refresh() {
+  [ "$(of_systemd NeedDaemonReload)$(of_systemd LoadState)$(new_drop_ins)" = noloaded ] || systemctl daemon-reload
+}
 
 # whether the service does what it should; if not, $why says what is missing. The five are its arguments:
 # addresses that it must have, what its main process must not be, workers that do not count, whether processes of
@@ -246,6 +248,7 @@ tested() {
   if [ -n "$release" ]; then
     why="the release $release is damaged on the node"
     is_whole "$release" || return
+    [ "$(program "$releases/$release/$unit")" = "$binary" ] || return 0 # that of another prefix
     why='the folders could not be made'
     account "$(user_of "$releases/$release/$unit")" && folders "$(user_of "$releases/$release/$unit")" || return
     why='nginx refuses the release there'

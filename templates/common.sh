@@ -26,6 +26,14 @@ group=$(of_systemd ControlGroup)
 first=$(sed -n '/:name=systemd:\|^0::/s/^[^:]*:[^:]*://p' /proc/1/cgroup | head -n 1)
 first=${first%/init.scope}
 group=$(printf ':%s' "${group:-${first%/}/system.slice/$unit}" | sed 's/[].[\*^$]/\\&/g')
+# a folder of drop-ins that is new is unknown to systemd 252 until it is told, NeedDaemonReload or not
+new_drop_ins() {
+  known=" $(of_systemd DropInPaths) "
+  for drop_in in "/etc/systemd/system/$unit.d"/*.conf "/run/systemd/system/$unit.d"/*.conf; do
+    [ -e "$drop_in" ] || continue
+    case $known in *" $drop_in "*) ;; *) echo "$drop_in" ;; esac
+  done
+}
 in_unit() { grep -q "$group\$" "/proc/$1/cgroup" 2>/dev/null; }
 of_unit() { grep -ls "$group\$" /proc/[0-9]*/cgroup | cut -d/ -f3; }
 is_master() { in_unit "$1" && grep -q 'master process' "/proc/$1/cmdline" 2>/dev/null; }
@@ -78,8 +86,9 @@ accepting() {
   of_all=$(inodes)
   for process in $(of_unit); do
     case " $1 " in *" $process "*) continue ;; esac
-    for inode in $(sockets "$process"); do
-      case " $of_all " in *" $inode "*) echo "$process"; break ;; esac
+    theirs=" $(sockets "$process")" # may be thousands
+    for inode in $of_all; do
+      case $theirs in *" $inode "*) echo "$process"; break ;; esac
     done
   done
 }

@@ -8,6 +8,7 @@ take() {
   return "$taken"
 }
 
+rmdir "$lock.lock" "$lock.action" 2>/dev/null # an empty folder in its place
 exec 9<>"$lock.lock"
 if ! take "$wait" 9; then
   printf 'kn.held=%s\n' "$(cat "$lock.lock")"

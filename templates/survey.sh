@@ -48,6 +48,7 @@ done
 [ -f "$releases/running" ] && sed 's/^/kn.recorded./' "$releases/running"
 
 systemctl show -p "$properties" "$unit" | sed 's/^/kn.unit./'
+for f in $(new_drop_ins); do say "drop_in.$(echo "$f" | clean)" 1; done
 pid=$(main) own=' '
 if [ "${pid:-0}" -gt 0 ] && [ -d "/proc/$pid" ]; then
   say pid "$pid"; say started "$(started "$pid")"; say owner "$(stat -c %u "/proc/$pid")"

@@ -40,7 +40,7 @@ def _unit(settings: Settings, facts: Facts) -> Iterator[Drift]:
         yield Drift("masked", "its unit is masked")
     elif UNIT_PATH not in facts.files:
         yield Drift("unit", f"there is no {UNIT_PATH}, so that nothing starts it again")
-    for path in facts.unit.get("DropInPaths", "").split():
+    for path in facts.drop_ins:
         yield Drift("drop-in", f"{path} changes its unit")
     for note in notes(facts, settings.proxy):
         yield Drift("limits", note)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import product
 
 from ..config.settings import Endpoint
 
@@ -82,16 +83,16 @@ class Facts:
     """One node at one moment.
 
     `files`, `texts` and `directories` are by path, `instead` says what is in the place of one that is not
-    what it should be. `journal` is journald's Storage=, "" for its default. `unit` is systemd's view,
-    `listening` maps each address that somebody listens on to None (the service itself) or, for the wanted
-    ports, to who it is. `kept` holds the sha256 of each file of the releases `current` and `previous`,
-    `recorded` what was last seen to be taken, `leftovers` the files of a run that was cut off, or is under
-    way. `free` is in bytes, `mounts` holds mount options. `installed` is nginx's version in the binary on
-    disk, "" if there is none. `addresses` holds, of each name that the survey was asked for, what the node
-    resolves it to: IP addresses, or () if it does not resolve there; `resolver` is whether the node has the
-    means to. `missing` are programs that scripts need and the node lacks. `clock` is by how many seconds the
-    node's clock is ahead of this machine's (behind: less than 0), at the least: what the round trip of the
-    survey can explain is taken off.
+    what it should be. `journal` is journald's Storage=, "" for its default. `unit` is systemd's view, which
+    `new_drop_ins` are not in yet, `listening` maps each address that somebody listens on to None (the service
+    itself) or, for the wanted ports, to who it is. `kept` holds the sha256 of each file of the releases
+    `current` and `previous`, `recorded` what was last seen to be taken, `leftovers` the files of a run that
+    was cut off, or is under way. `free` is in bytes, `mounts` holds mount options. `installed` is nginx's
+    version in the binary on disk, "" if there is none. `addresses` holds, of each name that the survey was
+    asked for, what the node resolves it to: IP addresses, or () if it does not resolve there; `resolver` is
+    whether the node has the means to. `missing` are programs that scripts need and the node lacks. `clock` is
+    by how many seconds the node's clock is ahead of this machine's (behind: less than 0), at the least: what
+    the round trip of the survey can explain is taken off.
     """
 
     arch: str = ""
@@ -111,6 +112,7 @@ class Facts:
     recorded: Mapping[str, str] = field(default_factory=dict)
     leftovers: tuple[str, ...] = ()
     unit: Mapping[str, str] = field(default_factory=dict)
+    new_drop_ins: tuple[str, ...] = ()
     process: Process | None = None
     uptime: float = 0.0
     installed: str = ""
@@ -134,6 +136,17 @@ class Facts:
     def masked(self) -> bool:
         """Whether somebody has forbidden the unit."""
         return self.unit.get("LoadState") == "masked"
+
+    @property
+    def drop_ins(self) -> list[str]:
+        """The paths of the unit's drop-ins, those that systemd has not read among them."""
+        return [*self.unit.get("DropInPaths", "").split(), *self.new_drop_ins]
+
+    @property
+    def unread(self) -> bool:
+        """Whether systemd has yet to read the unit, or a drop-in, as it is now."""
+        stale = self.unit.get("NeedDaemonReload") == "yes" or bool(self.new_drop_ins)
+        return stale or not self.loaded_unit
 
     @property
     def loaded_unit(self) -> bool:
@@ -184,6 +197,17 @@ class Facts:
             if holder is not None and there.port == wanted.port and _excludes(there.host, wanted.host):
                 return holder
         return None
+
+    def overlapping(self, wanted: Sequence[Endpoint]) -> Iterator[tuple[Endpoint, Endpoint]]:
+        """Addresses that the service is to get, each with one of its own that keeps it from that meanwhile.
+
+        A reload opens new sockets before it closes old ones, and of a port the kernel gives either the
+        wildcard or single addresses. nginx's own [::] leaves IPv4 alone (ipv6only).
+        """
+        for new, (old, holder) in product(wanted, self.listening.items()):
+            same = new.port == old.port and (":" in new.host) == (":" in old.host)
+            if holder is None and new not in self.listening and same and {new.host, old.host} & {*_ANY}:
+                yield new, old
 
     def took(self, path: str, what: str) -> bool:
         """Whether the running process has read the file at `path` as it is now.

@@ -54,7 +54,7 @@ def around(facts: Facts, proxy: Proxy, files: Collection[str] = ()) -> list[str]
         why.append(f"{name} has {wrong}")
     if facts.process and not facts.process.named and runs_ours(facts, proxy):
         why.append("nginx.pid does not name its main process")
-    if UNIT not in files and (facts.unit.get("NeedDaemonReload") == "yes" or not facts.loaded_unit):
+    if UNIT not in files and facts.unread:
         why.append("systemd has not read the unit as it is now")
     return why
 
@@ -92,8 +92,7 @@ def notes(facts: Facts, proxy: Proxy) -> Iterator[str]:
 
 
 def _by_drop_ins(facts: Facts) -> str:
-    paths = facts.unit.get("DropInPaths", "")
-    return f"; see {paths}" if paths else ""
+    return f"; see {' '.join(facts.drop_ins)}" if facts.drop_ins else ""
 
 
 UNSUPERVISED = ("masked", "no unit")
@@ -107,7 +106,7 @@ def unit_state(facts: Facts) -> Iterator[str]:
         return
     elif commands.UNIT_PATH not in facts.files:
         yield "no unit"
-    elif facts.unit.get("NeedDaemonReload") == "yes" or not facts.loaded_unit:
+    elif facts.unread:
         yield "unit not read"
-    if facts.unit.get("DropInPaths"):
+    if facts.drop_ins:
         yield "drop-in"

@@ -48,6 +48,7 @@ def parse(text: str, asked: float = 0.0, answered: float = 0.0) -> Facts:
         recorded=below("recorded."),
         leftovers=tuple(below("leftover.")),
         unit=below("unit."),
+        new_drop_ins=tuple(below("drop_in.")),
         process=_process(values, below) if values.get("pid") else None,
         uptime=float(values.get("uptime") or 0),
         installed=_version(values.get("installed", "")),

@@ -100,9 +100,9 @@ class Deployment:
         }
         notes = [*layout.notes(facts, self._settings.proxy), *self._unproven.get(node.label, ())]
         state = "warning" if notes else "ok"
-        if drop_ins := facts.unit.get("DropInPaths", "").split():
-            data["drop_ins"] = drop_ins
-            notes += [f"{path} changes the unit" for path in drop_ins]
+        if facts.drop_ins:
+            data["drop_ins"] = facts.drop_ins
+            notes += [f"{path} changes the unit" for path in facts.drop_ins]
         if notes:
             data["notes"] = notes
         if plan.action == NOTHING:
