@@ -22,7 +22,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.core.config.settings import Endpoint, Proxy
-from tasks.core.remote import commands, survey
+from tasks.core.remote import commands, sockets, survey
 from tasks.core.remote.facts import Facts, File, Folder, Holder, Process
 
 from .strategies import thorough
@@ -459,7 +459,7 @@ def test_a_holder_in_words(holder: Holder, text: str) -> None:
 @given(st.ip_addresses(), st.integers(1, 65535))
 def test_addresses_as_the_kernel_writes_them(address: object, port: int) -> None:
     host = ip_address(str(address).partition("%")[0])
-    line = survey.as_kernel(Endpoint(str(host), port))
+    line = sockets.as_kernel(Endpoint(str(host), port))
     read = getattr(host, "ipv4_mapped", None) or host
     assert survey.parse(f"kn.listen.{line}=ours").listening == {Endpoint(str(read), port): None}
 
@@ -473,7 +473,7 @@ def test_this_kernel_writes_them_so(host: str) -> None:
         pytest.skip(f"no {host} here")
     with listener:
         port = listener.getsockname()[1]
-        assert f" {survey.as_kernel(Endpoint(host, port))} " in Path(f"/proc/net/{table}").read_text()
+        assert f" {sockets.as_kernel(Endpoint(host, port))} " in Path(f"/proc/net/{table}").read_text()
 
 
 SYSTEMCTL = r"""#!/bin/sh

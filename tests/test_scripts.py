@@ -25,7 +25,7 @@ from tasks.core.errors import StepError
 from tasks.core.remote import commands
 from tasks.core.remote.facts import Facts, File
 from tasks.core.remote.node import Node
-from tasks.core.remote.survey import as_kernel
+from tasks.core.remote.sockets import as_kernel
 from tasks.core.rollout.release import BINARY, CONF, MODES, NAMES, UNIT, Release, name_of, paths, release
 from tasks.core.rollout.staging import stage
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from itertools import product
 
 from ..config.settings import Endpoint
+from .sockets import excludes, overlap
 
 CURRENT, PREVIOUS = "current", "previous"
-_ANY = ("0.0.0.0", "::")  # noqa: S104 - a socket on :: takes the port for IPv4 too
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,19 +194,14 @@ class Facts:
         if self.listens(wanted):
             return None
         for there, holder in self.listening.items():
-            if holder is not None and there.port == wanted.port and _excludes(there.host, wanted.host):
+            if holder is not None and there.port == wanted.port and excludes(there.host, wanted.host):
                 return holder
         return None
 
     def overlapping(self, wanted: Sequence[Endpoint]) -> Iterator[tuple[Endpoint, Endpoint]]:
-        """Addresses that the service is to get, each with one of its own that keeps it from that meanwhile.
-
-        A reload opens new sockets before it closes old ones, and of a port the kernel gives either the
-        wildcard or single addresses. nginx's own [::] leaves IPv4 alone (ipv6only).
-        """
+        """Addresses that the service is to get, each with one of its own that keeps it from it meanwhile."""
         for new, (old, holder) in product(wanted, self.listening.items()):
-            same = new.port == old.port and (":" in new.host) == (":" in old.host)
-            if holder is None and new not in self.listening and same and {new.host, old.host} & {*_ANY}:
+            if holder is None and new not in self.listening and overlap(new, old):
                 yield new, old
 
     def took(self, path: str, what: str) -> bool:
@@ -246,12 +241,3 @@ class Facts:
         if not self._is_recorded or (by_hand and what == "conf" and not self._has_recorded_workers):
             return file.sha256 if file and by_hand else ""
         return self.recorded.get(what, "")
-
-
-def _excludes(there: str, wanted: str) -> bool:
-    """Whether a listener on one address keeps another from listening on the same port.
-
-    One on :: has IPv4 too, as a rule; nginx's own listener on :: has not (ipv6only).
-    """
-    same_family = (":" in there) == (":" in wanted)
-    return there in (wanted, "::") or (same_family and (there in _ANY or wanted in _ANY))

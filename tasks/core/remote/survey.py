@@ -5,11 +5,10 @@ from __future__ import annotations
 from base64 import b64decode
 from collections.abc import Callable, Iterator, Mapping
 from ipaddress import ip_address
-from sys import byteorder
 
-from ..config.settings import Endpoint
 from .commands import told
 from .facts import Facts, File, Folder, Holder, Process
+from .sockets import from_kernel
 from .tools import lacking, vital
 
 
@@ -121,20 +120,3 @@ def _holder(text: str) -> Holder | None:
         return Holder(0, "", "", "unknown")
     pid, unit, executable, name = fields
     return Holder(int(pid), "" if unit == "-" else unit, executable, name)
-
-
-def from_kernel(text: str) -> Endpoint:
-    """The address of a line of /proc/net/tcp or tcp6: hexadecimal, in words of the host's order."""
-    address, _, port = text.partition(":")
-    words = [bytes.fromhex(address[i : i + 8]) for i in range(0, len(address), 8)]
-    packed = b"".join(word[::-1] if byteorder == "little" else word for word in words)
-    host = ip_address(packed)
-    return Endpoint(str(getattr(host, "ipv4_mapped", None) or host), int(port, 16))
-
-
-def as_kernel(endpoint: Endpoint) -> str:
-    """The opposite of what the survey reads: a listen address as /proc/net/tcp writes it."""
-    packed = ip_address(endpoint.host).packed
-    words = [packed[i : i + 4] for i in range(0, len(packed), 4)]
-    swapped = b"".join(word[::-1] if byteorder == "little" else word for word in words)
-    return f"{swapped.hex().upper()}:{endpoint.port:04X}"

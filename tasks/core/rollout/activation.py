@@ -16,7 +16,7 @@ from ..remote.facts import PREVIOUS, Facts
 from ..remote.host import Ended
 from ..remote.lock import LOCK
 from ..remote.node import Node
-from ..remote.survey import as_kernel
+from ..remote.sockets import as_kernel
 from ..report import Outcome
 from .plan import RESTART, STOP, UPGRADE
 from .release import serving

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from ..config import servers
 from ..config.settings import Endpoint, Settings
 from ..errors import StepError
-from ..remote import commands, survey
+from ..remote import commands, sockets, survey
 from ..remote.facts import Facts
 from ..remote.node import Node
 
@@ -61,7 +61,7 @@ def peers(text: str) -> dict[Endpoint, int]:
     found: Counter[Endpoint] = Counter()
     for key, count in commands.told(text):
         if key.startswith("peer."):
-            found[survey.from_kernel(key.removeprefix("peer."))] += int(count)
+            found[sockets.from_kernel(key.removeprefix("peer."))] += int(count)
     return dict(found)
 
 
