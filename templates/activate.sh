@@ -241,7 +241,10 @@ needs() {
   why="the user $owner could not be made"
   account "$owner" || return
   why='folders and modes could not be put right'
-  folders "$owner" && logs_for "$owner" && modes && pid_right && refresh && alone
+  folders "$owner" && logs_for "$owner" && modes && pid_right || return
+  refresh
+  why="systemd cannot use the unit: $(of_systemd LoadState)"
+  [ "$(of_systemd LoadState)" = loaded ] && alone
 }
 # what is about to run is tested before anything is stopped
 tested() {
@@ -321,7 +324,7 @@ done_with() {
 forth() {
   why='the files could not be put in place'
   [ -z "$release" ] || { keep_live && put "$release"; } || return 1
-  [ -z "$repair" ] || needs || return 1
+  [ -z "$repair" ] || [ "$action" = stop ] || needs || return 1
   expected=$listen
   deadline=$(($(now) + timeout))
   case $action in

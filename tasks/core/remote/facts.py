@@ -146,7 +146,13 @@ class Facts:
     def unread(self) -> bool:
         """Whether systemd has yet to read the unit, or a drop-in, as it is now."""
         stale = self.unit.get("NeedDaemonReload") == "yes" or bool(self.new_drop_ins)
-        return stale or not self.loaded_unit
+        return stale or not (self.loaded_unit or self.unloadable)
+
+    @property
+    def unloadable(self) -> str:
+        """How systemd calls a unit that it has read and cannot use, for a drop-in, say; "" if it can."""
+        state = self.unit.get("LoadState", "")
+        return state if state == "bad-setting" else ""
 
     @property
     def loaded_unit(self) -> bool:
@@ -215,9 +221,15 @@ class Facts:
         if file is None or process is None:
             return False
         if self._is_recorded and self.recorded.get(what) == file.sha256:
-            same = float(self.recorded.get("changed") or file.changed) == file.changed
-            return what == "unit" or same or self._has_recorded_workers
+            return what == "unit" or self._is_as_recorded(file) or self._has_recorded_workers
         return process.started > file.changed
+
+    def _is_as_recorded(self, file: File) -> bool:
+        """Whether the configuration has not been touched since; records of before do not tell."""
+        try:
+            return float(self.recorded.get("changed") or file.changed) == file.changed
+        except ValueError:
+            return False
 
     @property
     def _is_recorded(self) -> bool:
@@ -230,7 +242,10 @@ class Facts:
         return bool(workers) and workers <= set(self.recorded.get("workers", "").split())
 
     def loaded(self, path: str, what: str) -> str:
-        """The sha256 of the file that the running process has read in place of `path`; "" if not known."""
+        """The sha256 of the file that the running process has read in place of `path`; "" if not known.
+
+        In doubt, after edits and reloads by hand, it is what was last recorded.
+        """
         file, process = self.files.get(path), self.process
         if process is None:
             return ""

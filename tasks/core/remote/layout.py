@@ -106,7 +106,7 @@ def unit_state(facts: Facts) -> Iterator[str]:
         return
     elif commands.UNIT_PATH not in facts.files:
         yield "no unit"
-    elif facts.unread:
-        yield "unit not read"
+    elif facts.unread or facts.unloadable:
+        yield facts.unloadable or "unit not read"
     if facts.drop_ins:
         yield "drop-in"

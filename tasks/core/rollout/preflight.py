@@ -28,6 +28,10 @@ def obstacles(release: Release, plan: Plan, facts: Facts, settings: Settings) ->
     yield from lacks(facts)
     yield from masked(facts)
     yield from in_the_way(facts)
+    if facts.unloadable and not facts.unread and UNIT not in plan.files:
+        where = f"see {' '.join(facts.drop_ins)}; " if facts.drop_ins else ""
+        hint = f"{where}on the node: systemctl status kube-nginx"
+        yield StepError(f"systemd cannot use the unit ({facts.unloadable})", hint=hint)
     if plan.stages:
         yield from _room(release, plan, facts, proxy)
     yield from _machine(release, facts)
