@@ -28,9 +28,12 @@ first=${first%/init.scope}
 group=$(printf ':%s' "${group:-${first%/}/system.slice/$unit}" | sed 's/[].[\*^$]/\\&/g')
 # a folder of drop-ins that is new is unknown to systemd 252 until it is told, NeedDaemonReload or not
 new_drop_ins() {
-  known=" $(of_systemd DropInPaths) "
+  known=" $(of_systemd DropInPaths) " taken=/
+  # of two of one name systemd takes the first
   for drop_in in "/etc/systemd/system/$unit.d"/*.conf "/run/systemd/system/$unit.d"/*.conf; do
     [ -e "$drop_in" ] || continue
+    case $taken in *"/${drop_in##*/}/"*) continue ;; esac
+    taken=$taken${drop_in##*/}/
     case $known in *" $drop_in "*) ;; *) echo "$drop_in" ;; esac
   done
 }

@@ -204,6 +204,13 @@ def test_other_differences(changes: dict[str, Any], word: str, text: str) -> Non
     assert drift(SETTINGS, replace(AS_IT_SHOULD_BE, **changes)) == (Drift(word, text),)
 
 
+def test_a_drop_in_that_systemd_does_not_know_yet() -> None:
+    assert drift(SETTINGS, replace(AS_IT_SHOULD_BE, new_drop_ins=("/etc/x.conf",))) == (
+        Drift("drop-in", "/etc/x.conf changes its unit"),
+        Drift("modes", "systemd has not read the unit as it is now"),
+    )
+
+
 def test_each_drop_in_is_named() -> None:
     unit = {**AS_IT_SHOULD_BE.unit, "DropInPaths": "/etc/x.conf /run/y.conf", "LimitNOFILE": "512"}
     first, second, limit = drift(SETTINGS, replace(AS_IT_SHOULD_BE, unit=unit))

@@ -894,6 +894,25 @@ def test_the_survey_reports_drop_ins(machine: Machine) -> None:
     assert machine.survey().unit["DropInPaths"] == "/etc/x.conf /run/y.conf"
 
 
+def test_a_drop_in_that_systemd_does_not_know_yet(machine: Machine) -> None:
+    system, runtime = machine.units / "x.d", machine.units / "y.d"
+    system.mkdir()
+    runtime.mkdir()
+    for path in (system / "new.conf", runtime / "new.conf", runtime / "other.conf", system / "no.txt"):
+        path.touch()
+    known, new = system / "known.conf", [str(system / "new.conf"), str(runtime / "other.conf")]
+    known.touch()
+    places = {
+        "system": ("/etc/systemd/system/$unit.d", str(system)),
+        "runtime": ("/run/systemd/system/$unit.d", str(runtime)),
+        "known": ('known=" ', f'known=" {known} '),
+    }
+    seen = machine.survey(**places)
+    assert seen.unread
+    assert list(seen.new_drop_ins) == new  # of two of one name, that of /etc counts
+    assert seen.drop_ins == ["/etc/x.conf", "/run/y.conf", *new]
+
+
 @pytest.mark.parametrize("is_main", [True, False])
 def test_a_holders_unit_is_named_only_if_it_is_the_units_main_process(
     machine: Machine, is_main: bool

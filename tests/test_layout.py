@@ -43,6 +43,11 @@ def test_the_unit_in_words(unit: dict[str, str], files: dict[str, File], words: 
     assert list(unit_state(Facts(unit=unit, files=files))) == words
 
 
+def test_a_drop_in_that_systemd_does_not_know_yet() -> None:
+    facts = Facts(unit={"LoadState": "loaded", "NeedDaemonReload": "no"}, files=THERE, new_drop_ins=("/x",))
+    assert list(unit_state(facts)) == ["unit not read", "drop-in"]
+
+
 @pytest.mark.parametrize(
     ("executable", "is_ours"),
     [

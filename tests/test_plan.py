@@ -343,6 +343,26 @@ def test_one_of_two_listen_addresses_is_missing() -> None:
     assert plan(SUMS, HEALTHY, two) == Plan(RESTART, ("it does not have its listen address",), ())
 
 
+@pytest.mark.parametrize(
+    ("has", "wanted", "why"),
+    [
+        ("127.0.0.1", "0.0.0.0", ["it cannot listen on 0.0.0.0:8443 while it has 127.0.0.1:8443"]),
+        ("0.0.0.0", "127.0.0.1", ["it cannot listen on 127.0.0.1:8443 while it has 0.0.0.0:8443"]),
+        ("::1", "::", ["it cannot listen on [::]:8443 while it has [::1]:8443"]),
+        # nginx's own [::] leaves IPv4 alone
+        ("127.0.0.1", "::", []),
+        ("::", "127.0.0.1", []),
+        ("127.0.0.1", "127.0.0.2", []),
+    ],
+)
+def test_what_the_kernel_does_not_give_out_at_once(has: str, wanted: str, why: list[str]) -> None:
+    facts = replace(HEALTHY, **file(CONF, sha256="old"), listening={Endpoint(has, 8443): None})
+    found = plan(SUMS, facts, replace(PROXY, listen=(Endpoint(wanted, 8443),)))
+    assert (found.action, found.why) == (RESTART if why else RELOAD, (*why, "the configuration differs"))
+    other = plan(SUMS, facts, replace(PROXY, listen=(Endpoint(wanted, 9443),)))
+    assert other.action == RELOAD
+
+
 def test_listen_addresses_are_not_missed_before_the_configuration_was_taken() -> None:
     changes = {**file(CONF, changed=STARTED + 9), **UNRECORDED, "listening": {}}
     assert made(changes) == Plan(RELOAD, (NOT_TAKEN,), ())
