@@ -17,7 +17,8 @@ from .core.probes.watch import watch as watching
 from .core.probes.ways import Row, Ways
 from .core.remote.node import Node
 from .core.report import Outcome
-from .core.run import FLEET_HELP, Run, run
+from .core.run import FLEET_HELP, run
+from .core.steps import Run
 
 _WATCH = "Look again every SECONDS (2), until Ctrl-C; the exit status is that of the last look."
 

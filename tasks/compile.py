@@ -15,7 +15,8 @@ from .core.remote.fleet import settings_of, ssh_host
 from .core.remote.host import Local
 from .core.remote.node import Node
 from .core.report import Outcome
-from .core.run import Run, run
+from .core.run import run
+from .core.steps import Run
 
 Builder = Local | Node
 _BUILD_SECONDS = 1800.0

@@ -20,7 +20,8 @@ from .core.report import Outcome
 from .core.rollout.deployment import Releases
 from .core.rollout.preflight import in_the_way, masked, refuse, unresolved
 from .core.rollout.release import BINARY
-from .core.run import FLEET_HELP, Run, run, told
+from .core.run import FLEET_HELP, run, told
+from .core.steps import Run
 
 
 @task(help=FLEET_HELP)

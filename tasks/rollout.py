@@ -19,7 +19,8 @@ from .core.rollout.deployment import Deployment
 from .core.rollout.plan import returning
 from .core.rollout.preflight import refuse, startable
 from .core.rollout.rolling import ROLLOUT_HELP, orderly, rolling
-from .core.run import FLEET_HELP, Run, run
+from .core.run import FLEET_HELP, run
+from .core.steps import Run
 
 
 @task(help=FLEET_HELP | ROLLOUT_HELP | {"force": "Restart also where nothing differs."})

@@ -9,21 +9,18 @@ from typing import Any
 from invoke import Context, Exit, task
 
 from .core import report
-from .core.config.settings import Rollout, Settings
-from .core.errors import StepError, last_lines
-from .core.probes.ways import answering
-from .core.remote import commands, layout
-from .core.remote.facts import CURRENT, Facts
+from .core.config.settings import Rollout
+from .core.errors import StepError
+from .core.remote import commands
 from .core.remote.node import Node
 from .core.remote.remedy import brings_up
 from .core.report import Outcome
+from .core.rollout import state
 from .core.rollout.activation import Activation, Order
 from .core.rollout.preflight import installed, masked, refuse, startable
-from .core.rollout.release import found, name_of
 from .core.rollout.rolling import ROLLOUT_HELP, orderly, rolling
-from .core.run import FLEET_HELP, Run, run
-
-_COLUMNS = ("NODE", "STATE", "SINCE", "RESTARTS", "VERSION", "RELEASE", "LISTENER")
+from .core.run import FLEET_HELP, run
+from .core.steps import Run
 
 
 def _systemctl(r: Run, verb: str, current: Any = lambda facts: False) -> None:
@@ -147,87 +144,11 @@ def reload(
 def status(c: Context, limit: str | None = None, json: bool = False) -> None:
     """12. Show each node's service; exit 1 unless all are active, and an apiserver answers through each."""
     with run(c, "status", limit=limit, json=json) as r:
-        r.step("status", lambda node: _status(r.settings, node))
+        r.step("status", lambda node: state.look(r.settings, node))
         seen = {record.host: record.outcome.data for record in r.records if record.step == "status"}
-        rows = [_row(host.label, seen[host.label]) for host in r.fleet if host.label in seen]
+        rows = [state.row(host.label, seen[host.label]) for host in r.fleet if host.label in seen]
         if rows:
-            report.table(r.console, _COLUMNS, rows)
-
-
-def _status(settings: Settings, node: Node) -> Outcome:
-    facts = node.survey(settings.proxy)
-    met = {str(a): answering(node, settings, a) for a in settings.proxy.listen}
-    data = {
-        "state": facts.unit.get("ActiveState", ""),
-        "substate": facts.unit.get("SubState", ""),
-        "since": facts.unit.get("ActiveEnterTimestamp") if facts.active else None,
-        "since_seconds": None if facts.active_seconds is None else round(facts.active_seconds, 1),
-        "restarts": facts.restarts,
-        "enabled": facts.enabled,
-        "unit": list(layout.unit_state(facts)),
-        "version": facts.version,
-        "release": facts.releases.get(CURRENT, ""),
-        "edited": _edited(facts, settings),
-        "replaced": facts.replaced,
-        "listeners": {address: state for address, (state, _) in met.items()},
-    }
-    silent = [(address, *seen) for address, seen in met.items() if seen[0] not in ("answers", "listens")]
-    gone = [word for word in layout.unit_state(facts) if word in layout.UNSUPERVISED]
-    if facts.active and not silent and not gone:
-        return Outcome("ok", f"{facts.state}, nginx {facts.version}", data)
-    why, then = facts.state, brings_up(facts, settings.proxy)
-    if facts.active and not silent:
-        why = f"active, but {gone[0]}: nothing starts it again after a crash or a boot"
-    elif facts.active:
-        address, state, text = silent[0]
-        why = f"active, but {address}: {state}" + (
-            f", no apiserver answers through it: {text}" if text else ""
-        )
-        then = "fab check --limit {nodes}" if state == "accepts" else then
-    log = node.sh(commands.journal(5, follow=False), check=False).stdout
-    hint = "see why: fab logs --limit {nodes}" + (f"; then {then}" if then else "")
-    return Outcome("failed", why, data, StepError(why, tail=last_lines(log), hint=hint))
-
-
-def _row(host: str, data: dict[str, Any]) -> tuple[str, ...]:
-    if not data:
-        return (host, "not seen", "-", "-", "-", "-", "-")
-    restarts = data["restarts"]
-    return (
-        host,
-        ", ".join([f"{data['state']} ({data['substate']})", *_disabled(data), *data["unit"]]),
-        _age(data["since_seconds"]),
-        "-" if restarts is None else str(restarts),
-        (data["version"] or "-") + (", replaced" if data["replaced"] else ""),
-        (data["release"] or "-") + (", edited" if data["edited"] else ""),
-        _listeners(data["listeners"]),
-    )
-
-
-def _disabled(data: dict[str, Any]) -> list[str]:
-    return [] if data["enabled"] else ["disabled"]
-
-
-def _edited(facts: Facts, settings: Settings) -> bool:
-    """Whether other files are in use than those of the release that was put there."""
-    name = facts.releases.get(CURRENT)
-    return bool(name) and name_of(found(facts, settings.proxy)) != name
-
-
-def _listeners(seen: dict[str, str]) -> str:
-    """One word if all is well."""
-    if set(seen.values()) == {"answers"}:
-        return "answers"
-    return ", ".join(f"{address} {state}" for address, state in seen.items())
-
-
-def _age(seconds: float | None) -> str:
-    if seconds is None:
-        return "-"
-    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
-        if seconds >= size:
-            return f"{seconds / size:.0f} {unit}"
-    return f"{seconds:.0f} s"
+            report.table(r.console, state.COLUMNS, rows)
 
 
 @task(

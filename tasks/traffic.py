@@ -14,7 +14,8 @@ from .core.remote.node import Node
 from .core.report import Outcome
 from .core.rollout.rolling import ROLLOUT_HELP, as_given
 from .core.rollout.rolling import seconds as number
-from .core.run import FLEET_HELP, Run, run
+from .core.run import FLEET_HELP, run
+from .core.steps import Run
 from .core.traffic import chart, damage
 from .core.traffic.drill import Drill, named
 from .core.traffic.sessions import Sessions, look, together

@@ -17,6 +17,7 @@ why=
 
 # the binary that a unit starts, which after a change of prefix is not $binary
 program() { sed -n 's/^ExecStart=\([^ ]*\).*/\1/p' "$1" 2>/dev/null | tail -n 1; }
+is_elsewhere() { case $(program "$1") in '' | "$binary") return 1 ;; esac; }
 
 # --- files ---
 
@@ -31,7 +32,7 @@ is_whole() { [ -n "$1" ] && [ "$(name_of "$releases/$1")" = "$1" ]; }
 # whether it can serve: a unit that starts another program, under another prefix, needs nothing here
 is_complete() {
   is_whole "$1" && [ -f "$releases/$1/$unit" ] || return
-  [ "$(program "$releases/$1/$unit")" = "$binary" ] || return 0
+  ! is_elsewhere "$releases/$1/$unit" || return 0
   for name in $names; do [ -f "$releases/$1/$name" ] || return; done
 }
 copy() {
@@ -248,6 +249,7 @@ tested() {
   if [ -n "$release" ]; then
     why="the release $release is damaged on the node"
     is_whole "$release" || return
+    ! is_elsewhere "$releases/$release/$unit" || return 0
     why='the folders could not be made'
     account "$(user_of "$releases/$release/$unit")" && folders "$(user_of "$releases/$release/$unit")" || return
     why='nginx refuses the release there'
@@ -344,11 +346,11 @@ back_to() {
   [ "$(name_of '')" = "$1" ] || put "$1" || return
   [ "$was_enabled" = 1 ] || systemctl disable "$unit" >/dev/null 2>&1
   refresh
-  [ "$(program "$unit_path")" != "$binary" ] || needs || return
+  is_elsewhere "$unit_path" || needs || return
   expected=$listened settle=0
   deadline=$(($(now) + timeout))
   as_before && return
-  [ "$(program "$unit_path")" != "$binary" ] || passes_live 2>/dev/null || { why='nginx refuses it'; return 1; }
+  is_elsewhere "$unit_path" || passes_live 2>/dev/null || { why='nginx refuses it'; return 1; }
   { [ "$action" = reload ] && [ "$(main)" = "$first" ] && reload "$deadline"; } || restart "$deadline" || return
   anew
   holds

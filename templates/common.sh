@@ -86,8 +86,9 @@ accepting() {
   of_all=$(inodes)
   for process in $(of_unit); do
     case " $1 " in *" $process "*) continue ;; esac
-    for inode in $(sockets "$process"); do
-      case " $of_all " in *" $inode "*) echo "$process"; break ;; esac
+    theirs=" $(sockets "$process")" # may be thousands
+    for inode in $of_all; do
+      case $theirs in *" $inode "*) echo "$process"; break ;; esac
     done
   done
 }

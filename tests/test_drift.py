@@ -12,7 +12,8 @@ from tasks.core.config import render
 from tasks.core.config.settings import Settings, parse
 from tasks.core.probes.drift import Drift, drift
 from tasks.core.remote.commands import UNIT_PATH, conf_path
-from tasks.core.remote.facts import Facts, File, Process
+from tasks.core.remote.facts import Facts, File, Folder, Process
+from tasks.core.remote.layout import folders
 
 DATA: dict[str, Any] = {
     "nodes": ["a"],
@@ -23,14 +24,38 @@ ADDRESSES = {"api-3": ("10.0.0.3", "10.0.0.4")}
 SETTINGS = parse(DATA, Path("hosts.toml"))
 CONF = conf_path(SETTINGS.proxy)
 BINARY = "/opt/k8s/kube-nginx/sbin/kube-nginx"
+PREFIX = SETTINGS.proxy.prefix
 AS_IT_SHOULD_BE = Facts(
-    files={BINARY: File("b"), CONF: File("c", changed=100.0)},
-    texts={CONF: render.conf(SETTINGS, ADDRESSES)},
+    user_id="998",
+    directories={path: Folder(owner, "755") for path, owner in folders(SETTINGS.proxy, "998").items()},
+    files={
+        BINARY: File("b", "755", changed=100.0),
+        CONF: File("c", changed=100.0),
+        UNIT_PATH: File("u", changed=100.0),
+    },
+    texts={CONF: render.conf(SETTINGS, ADDRESSES), UNIT_PATH: render.unit(SETTINGS)},
     unit={"LoadState": "loaded", "ActiveState": "active", "SubState": "running"},
-    process=Process(7, BINARY, "b", "1.26.3", 200.0, "boot:7:1", {8: 200.0}),
+    process=Process(7, BINARY, "b", "1.26.3", 200.0, "boot:7:1", {8: 200.0}, owner="998"),
     installed="1.26.3",
     addresses=ADDRESSES,
 )
+
+
+def with_conf(text: str) -> Facts:
+    """Where kube-nginx.conf is this text."""
+    return replace(AS_IT_SHOULD_BE, texts={**AS_IT_SHOULD_BE.texts, CONF: text})
+
+
+def without(*paths: str) -> dict[str, Any]:
+    """Where these files are not."""
+    files = {path: file for path, file in AS_IT_SHOULD_BE.files.items() if path not in paths}
+    return {"files": files, "texts": {k: v for k, v in AS_IT_SHOULD_BE.texts.items() if k not in paths}}
+
+
+def changed(**process: Any) -> dict[str, Any]:
+    """Where the main process is otherwise."""
+    assert AS_IT_SHOULD_BE.process is not None
+    return {"process": replace(AS_IT_SHOULD_BE.process, **process)}
 
 
 def wanted(*apiservers: str) -> Settings:
@@ -65,20 +90,18 @@ def test_servers(apiservers: list[str], text: str) -> None:
 @pytest.mark.parametrize("old", ["max_fails=2", "proxy_connect_timeout 1s", "worker_connections 4096"])
 def test_other_settings(old: str) -> None:
     text = AS_IT_SHOULD_BE.texts[CONF].replace(old, f"{old}9")
-    (found,) = drift(SETTINGS, replace(AS_IT_SHOULD_BE, texts={CONF: text}))
+    (found,) = drift(SETTINGS, with_conf(text))
     assert found == Drift("conf", "its kube-nginx.conf has other settings than hosts.toml")
 
 
 def test_a_comment_is_no_setting() -> None:
     text = f"# mine\n{AS_IT_SHOULD_BE.texts[CONF]}"
-    assert drift(SETTINGS, replace(AS_IT_SHOULD_BE, texts={CONF: text})) == ()
+    assert drift(SETTINGS, with_conf(text)) == ()
 
 
 def test_the_unit() -> None:
-    unit = render.unit(SETTINGS)
+    unit = render.unit(SETTINGS).replace("RestartSec=5", "RestartSec=50")
     texts = {**AS_IT_SHOULD_BE.texts, UNIT_PATH: unit}
-    assert drift(SETTINGS, replace(AS_IT_SHOULD_BE, texts=texts)) == ()
-    texts[UNIT_PATH] = unit.replace("RestartSec=5", "RestartSec=50")
     (found,) = drift(SETTINGS, replace(AS_IT_SHOULD_BE, texts=texts))
     assert found == Drift("unit", "its kube-nginx.service is not the one of hosts.toml")
 
@@ -94,7 +117,7 @@ def test_a_name_that_resolves_otherwise_now() -> None:
 
 
 def test_a_name_that_stands_in_the_file_is_what_it_resolves_to() -> None:
-    assert drift(SETTINGS, replace(AS_IT_SHOULD_BE, texts={CONF: render.conf(SETTINGS)})) == ()
+    assert drift(SETTINGS, with_conf(render.conf(SETTINGS))) == ()
 
 
 def test_a_name_that_does_not_resolve_cannot_be_compared() -> None:
@@ -107,8 +130,7 @@ def test_a_name_that_does_not_resolve_cannot_be_compared() -> None:
 def test_servers_as_others_write_them() -> None:
     text = "upstream b {\n\tserver 10.0.0.1:6443;\n # server 10.0.0.7:1;\n server [fd00::2]:6443 weight=2;\n"
     text += "server api-3:7443 backup;server unix:/run/x;\n}\nserver {\n listen 127.0.0.1:8443;\n}\n"
-    facts = replace(AS_IT_SHOULD_BE, texts={CONF: text.replace(";server", ";\nserver")})
-    found, others = drift(SETTINGS, facts)
+    found, others = drift(SETTINGS, with_conf(text.replace(";server", ";\nserver")))
     assert others.word == "conf"
     assert found.text == "its kube-nginx.conf has unix:/run/x, which hosts.toml does not name"
 
@@ -122,18 +144,68 @@ def test_servers_as_others_write_them() -> None:
             "version",
             "the binary is not there, or tells no version; hosts.toml says 1.26.3",
         ),
-        ({"texts": {}}, "servers", f"there is no {CONF}"),
+        (without(CONF), "servers", f"there is no {CONF}"),
+        (without(UNIT_PATH), "unit", f"there is no {UNIT_PATH}, so that nothing starts it again"),
+        ({"unit": {"LoadState": "masked"}}, "masked", "its unit is masked"),
         (
-            {"files": {**AS_IT_SHOULD_BE.files, BINARY: File("other")}},
+            {"unit": {**AS_IT_SHOULD_BE.unit, "DropInPaths": "/etc/x.conf"}},
+            "drop-in",
+            "/etc/x.conf changes its unit",
+        ),
+        (
+            {"unit": {**AS_IT_SHOULD_BE.unit, "NeedDaemonReload": "yes"}},
+            "modes",
+            "systemd has not read the unit as it is now",
+        ),
+        (
+            {"unit": {**AS_IT_SHOULD_BE.unit, "LimitNOFILE": "1024"}},
+            "limits",
+            "the unit allows 1024 open files (LimitNOFILE), fewer than proxy.worker_connections, 4096",
+        ),
+        (
+            {"journal": "none"},
+            "limits",
+            "journald stores nothing there (Storage=none), so that fab logs stays empty",
+        ),
+        ({"user_id": ""}, "modes", "the user kube-nginx is missing"),
+        (
+            {"directories": {**AS_IT_SHOULD_BE.directories, f"{PREFIX}/logs": Folder("0", "755")}},
+            "modes",
+            f"{PREFIX}/logs belongs to 0, not to 998",
+        ),
+        (
+            {"files": {**AS_IT_SHOULD_BE.files, CONF: File("c", "600", changed=100.0)}},
+            "modes",
+            "kube-nginx.conf has mode 600, not 644",
+        ),
+        (changed(named=False), "modes", "nginx.pid does not name its main process"),
+        (
+            {"files": {**AS_IT_SHOULD_BE.files, BINARY: File("other", "755")}},
             "binary",
             "it runs another binary (nginx 1.26.3) than the one that is installed",
         ),
         (
             {"files": {**AS_IT_SHOULD_BE.files, CONF: File("c", changed=300.0)}},
             "conf",
-            "it runs without the changes of the kube-nginx.conf that is there",
+            "it is not known to have read the kube-nginx.conf that is there",
         ),
+        (
+            {"files": {**AS_IT_SHOULD_BE.files, UNIT_PATH: File("u", changed=300.0)}},
+            "unit",
+            "it was started before its unit was changed",
+        ),
+        (changed(owner="0"), "processes", "it runs as user 0, and kube-nginx is 998"),
+        (changed(workers={}), "processes", "it has no worker process"),
+        (changed(beside=(9,)), "processes", "another process of it accepts connections, too (PID 9)"),
+        (changed(stopped=(8,)), "processes", "a process of it is stopped (PID 8)"),
     ],
 )
 def test_other_differences(changes: dict[str, Any], word: str, text: str) -> None:
     assert drift(SETTINGS, replace(AS_IT_SHOULD_BE, **changes)) == (Drift(word, text),)
+
+
+def test_each_drop_in_is_named() -> None:
+    unit = {**AS_IT_SHOULD_BE.unit, "DropInPaths": "/etc/x.conf /run/y.conf", "LimitNOFILE": "512"}
+    first, second, limit = drift(SETTINGS, replace(AS_IT_SHOULD_BE, unit=unit))
+    assert (first.text, second.text) == ("/etc/x.conf changes its unit", "/run/y.conf changes its unit")
+    assert limit.text.endswith("; see /etc/x.conf /run/y.conf")

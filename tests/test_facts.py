@@ -22,7 +22,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.core.config.settings import Endpoint, Proxy
-from tasks.core.remote import commands, facts
+from tasks.core.remote import commands, sockets, survey
 from tasks.core.remote.facts import Facts, File, Folder, Holder, Process
 
 from .strategies import thorough
@@ -93,7 +93,7 @@ kn.end=1000161.250000000
 
 
 def test_a_running_node() -> None:
-    seen = facts.parse(SURVEY)
+    seen = survey.parse(SURVEY)
     assert (seen.arch, seen.uid, seen.user_id, seen.systemd) == ("x86_64", 0, "998", True)
     assert (seen.libc, seen.free) == ("glibc 2.17", 2048 * 1024)
     assert seen.mounts == {"prefix": "rw,relatime", "unit": "ro"}
@@ -120,7 +120,7 @@ def test_a_running_node() -> None:
 
 
 def test_its_process() -> None:
-    seen = facts.parse(SURVEY)
+    seen = survey.parse(SURVEY)
     assert seen.process == Process(
         pid=4711,
         executable=f"{BINARY} (deleted)",
@@ -142,14 +142,14 @@ def test_its_process() -> None:
 
 
 def test_a_process_of_which_little_is_known() -> None:
-    seen = facts.parse("kn.now=1000160.5\nkn.uptime=160.5\nkn.pid=4711\n").process
+    seen = survey.parse("kn.now=1000160.5\nkn.uptime=160.5\nkn.pid=4711\n").process
     assert seen is not None
     assert (seen.owner, seen.beside, seen.stopped, seen.worker_identities) == ("", (), (), frozenset())
     assert (seen.named, seen.detached) == (False, False)
 
 
 def test_its_listeners() -> None:
-    assert facts.parse(SURVEY).listening == {
+    assert survey.parse(SURVEY).listening == {
         LISTEN: None,
         Endpoint("::1", 8443): None,
         Endpoint("0.0.0.0", 8080): Holder(77, "haproxy.service", "/usr/sbin/haproxy?(deleted)", "ha?proxy"),
@@ -160,7 +160,7 @@ def test_its_listeners() -> None:
 
 @pytest.mark.parametrize("text", ["", "\n", "motd\n", "kn.\nkn.arch\nkn.unit.\n"])
 def test_a_survey_that_says_nothing(text: str) -> None:
-    seen = facts.parse(text)
+    seen = survey.parse(text)
     assert (seen.uid, seen.systemd, seen.process, seen.version, seen.replaced) == (-1, False, None, "", False)
     assert (seen.state, seen.active, seen.enabled, seen.masked) == ("not installed", False, False, False)
     assert (seen.files, seen.listening, seen.free) == ({}, {}, 0)
@@ -184,12 +184,12 @@ def test_a_survey_that_says_nothing(text: str) -> None:
 def test_the_clock_is_off_by_what_the_round_trip_does_not_explain(
     asked: float, answered: float, clock: float
 ) -> None:
-    assert facts.parse(SURVEY, asked, answered).clock == pytest.approx(clock)
+    assert survey.parse(SURVEY, asked, answered).clock == pytest.approx(clock)
 
 
 @pytest.mark.parametrize("text", ["", "kn.now=\nkn.end=\n", "kn.now="])
 def test_a_node_that_does_not_tell_the_time(text: str) -> None:
-    assert facts.parse(text, 1000.0, 1001.0).clock == 0.0
+    assert survey.parse(text, 1000.0, 1001.0).clock == 0.0
 
 
 @pytest.mark.parametrize(
@@ -206,7 +206,7 @@ def test_a_node_that_does_not_tell_the_time(text: str) -> None:
     ],
 )
 def test_the_addresses_of_a_name(told: str, addresses: tuple[str, ...]) -> None:
-    assert facts.parse(f"kn.address.x={told}").addresses == {"x": addresses}
+    assert survey.parse(f"kn.address.x={told}").addresses == {"x": addresses}
 
 
 @pytest.mark.parametrize(
@@ -251,7 +251,7 @@ def test_a_file_is_as_it_should_be(file: File, has: bool, matches: bool) -> None
 
 
 def test_systemd_before_235_counts_no_restarts() -> None:
-    assert facts.parse("kn.unit.LoadState=loaded").restarts is None
+    assert survey.parse("kn.unit.LoadState=loaded").restarts is None
 
 
 OURS = "boot:7:42"
@@ -459,9 +459,9 @@ def test_a_holder_in_words(holder: Holder, text: str) -> None:
 @given(st.ip_addresses(), st.integers(1, 65535))
 def test_addresses_as_the_kernel_writes_them(address: object, port: int) -> None:
     host = ip_address(str(address).partition("%")[0])
-    line = facts.as_kernel(Endpoint(str(host), port))
+    line = sockets.as_kernel(Endpoint(str(host), port))
     read = getattr(host, "ipv4_mapped", None) or host
-    assert facts.parse(f"kn.listen.{line}=ours").listening == {Endpoint(str(read), port): None}
+    assert survey.parse(f"kn.listen.{line}=ours").listening == {Endpoint(str(read), port): None}
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
@@ -473,7 +473,7 @@ def test_this_kernel_writes_them_so(host: str) -> None:
         pytest.skip(f"no {host} here")
     with listener:
         port = listener.getsockname()[1]
-        assert f" {facts.as_kernel(Endpoint(host, port))} " in Path(f"/proc/net/{table}").read_text()
+        assert f" {sockets.as_kernel(Endpoint(host, port))} " in Path(f"/proc/net/{table}").read_text()
 
 
 SYSTEMCTL = r"""#!/bin/sh
@@ -531,7 +531,7 @@ class Machine:
             check=True,
         )
         assert ran.stderr == ""
-        return facts.parse(ran.stdout)
+        return survey.parse(ran.stdout)
 
     def program(self, name: str, text: str) -> None:
         """Puts a shell script in place of a program of this machine."""
@@ -724,7 +724,7 @@ def test_the_survey_of_a_process(machine: Machine) -> None:
     ):
         assert master.stdout is not None
         children = [int(master.stdout.readline()) for _ in names]
-        eventually(lambda: all(n in told(pid) for n, pid in zip(names, children, strict=True)))
+        eventually(lambda: all(map(is_called, children, names)))
         seen, again = machine.survey(master.pid), machine.survey(master.pid)
         for child in children:
             os.kill(child, signal.SIGKILL)
@@ -758,7 +758,7 @@ def test_the_survey_of_what_else_is_in_the_unit(machine: Machine) -> None:
     ):
         assert master.stdout is not None
         worker, draining, second = children = [int(master.stdout.readline()) for _ in names]
-        eventually(lambda: all(n in told(pid) for n, pid in zip(names, children, strict=True)))
+        eventually(lambda: all(map(is_called, children, names)))
         pid_file.write_text(f"{master.pid}\n")
         for child in (worker, draining):
             os.kill(child, signal.SIGSTOP)
@@ -835,8 +835,9 @@ def state(pid: int) -> str:
     return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0]
 
 
-def told(pid: int) -> str:
-    return Path(f"/proc/{pid}/cmdline").read_text()
+def is_called(pid: int, name: str) -> bool:
+    """Whether it is what was started by this name, and no longer a copy of the shell that starts it."""
+    return Path(f"/proc/{pid}/cmdline").read_text().endswith(f"\0{name}\0")
 
 
 def eventually(true: Callable[[], bool], seconds: float = 20) -> None:
@@ -997,13 +998,13 @@ def test_a_copy_of_the_binary_is_another(machine: Machine) -> None:
     ],
 )
 def test_a_file_that_could_not_be_read_is_as_good_as_none(half: str) -> None:
-    seen = facts.parse(f"kn.uid=1000\nkn.file./x={half}\nkn.file./y=aa11 644 0 1.5\n")
+    seen = survey.parse(f"kn.uid=1000\nkn.file./x={half}\nkn.file./y=aa11 644 0 1.5\n")
     assert (seen.uid, seen.files) == (1000, {"/y": File("aa11", changed=1.5)})
 
 
 @pytest.mark.parametrize("half", ["", "0", "0 ", " 755"])
 def test_a_folder_that_went_away_meanwhile_is_as_good_as_none(half: str) -> None:
-    seen = facts.parse(f"kn.uid=1000\nkn.dir./x={half}\nkn.dir./y=0 755\n")
+    seen = survey.parse(f"kn.uid=1000\nkn.dir./x={half}\nkn.dir./y=0 755\n")
     assert (seen.uid, seen.directories) == (1000, {"/y": Folder("0", "755")})
 
 
@@ -1019,13 +1020,13 @@ def test_a_folder_that_went_away_meanwhile_is_as_good_as_none(half: str) -> None
     ],
 )
 def test_a_holder_of_which_half_a_line_is_known_is_one_all_the_same(half: str) -> None:
-    seen = facts.parse(f"kn.uid=1000\nkn.listen.0100007F:20FB={half}\n")
+    seen = survey.parse(f"kn.uid=1000\nkn.listen.0100007F:20FB={half}\n")
     assert (seen.uid, seen.holder(LISTEN)) == (1000, Holder(0, "", "", "unknown"))
     assert not seen.listens(LISTEN)
 
 
 def test_a_worker_that_ended_while_the_survey_looked_at_it() -> None:
-    seen = facts.parse(f"{SURVEY}kn.worker.4713=\n").process
+    seen = survey.parse(f"{SURVEY}kn.worker.4713=\n").process
     assert seen is not None
     assert list(seen.workers) == [4712]
 
@@ -1057,7 +1058,7 @@ def test_no_name_of_a_process_can_forge_a_line_of_the_survey(machine: Machine, n
 )
 def test_who_holds_an_ipv4_address_through_ipv6_as_java_does(address: str, excluded: bool) -> None:
     line = f"kn.listen.0000000000000000FFFF0000{address}:20FB=9 other.service /other other"
-    assert facts.parse(line).holder(LISTEN) == (SOMEBODY if excluded else None)
+    assert survey.parse(line).holder(LISTEN) == (SOMEBODY if excluded else None)
 
 
 def test_the_survey_sees_who_holds_an_ipv4_address_through_ipv6(machine: Machine) -> None:
@@ -1127,5 +1128,5 @@ def test_the_survey_tells_the_time_at_both_ends(machine: Machine) -> None:
     )
     told = dict(line.split("=", 1) for line in ran.stdout.splitlines())
     assert began <= float(told["kn.now"]) <= float(told["kn.end"]) - 0.5 <= time() - 0.5
-    assert facts.parse(ran.stdout, began, time()).clock == 0.0
-    assert facts.parse(ran.stdout, began - 60, time() - 60).clock == pytest.approx(60, abs=0.2)
+    assert survey.parse(ran.stdout, began, time()).clock == 0.0
+    assert survey.parse(ran.stdout, began - 60, time() - 60).clock == pytest.approx(60, abs=0.2)

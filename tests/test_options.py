@@ -29,7 +29,7 @@ from tasks.core.run import told
 
 @task
 def show(c):
-    with told():
+    with told("show"):
         (node,) = fleet_of(c)
     kwargs = node.connect_kwargs
     print(json.dumps({

@@ -197,6 +197,8 @@ def test_nothing_there_but_a_stray() -> None:
         (process(owner="997"), RESTART, "it runs as user 997, and kube-nginx is 998", ()),
         (process(owner="0"), RESTART, "it runs as user 0, and kube-nginx is 998", ()),
         (process(executable="/usr/sbin/nginx"), RESTART, "it runs /usr/sbin/nginx", ()),
+        # another program has its pid file and its logs elsewhere
+        (process(executable="/usr/sbin/nginx", named=False), RESTART, "it runs /usr/sbin/nginx", ()),
         (file(UNIT, sha256="old"), RESTART, "the unit differs", (UNIT,)),
         ({**file(UNIT, sha256="old"), **process(owner="997")}, RESTART, "the unit differs", (UNIT,)),
         ({**file(UNIT, sha256="old"), **unit(NeedDaemonReload="yes")}, RESTART, "the unit differs", (UNIT,)),
@@ -215,6 +217,7 @@ def test_nothing_there_but_a_stray() -> None:
         (process(named=False), MODE, "nginx.pid does not name its main process", ()),
         ({"user_id": ""}, MODE, "the user kube-nginx is missing", ()),
         *((without_folder(path), MODE, f"{path} is missing", ()) for path in FOLDERS),
+        ({"directories": {}}, MODE, f"{PROXY.prefix} is missing", ()),
         *((folder(path, mode="700"), MODE, f"{path} has mode 700, not 755", ()) for path in FOLDERS),
         *(
             (folder(path, owner="1000"), MODE, f"{path} belongs to 1000, not to {owner}", ())
@@ -272,6 +275,8 @@ def test_a_service_that_runs_as_root() -> None:
     assert plan(SUMS, replace(HEALTHY, **changes), root) == Plan(NOTHING, (), ())
     of_another = replace(HEALTHY, **{**changes, **folder(LOGS, owner="998")})
     assert plan(SUMS, of_another, root) == Plan(MODE, (f"{LOGS} belongs to 998, not to 0",), ())
+    as_another = replace(HEALTHY, **{**changes, **process(owner="998")})
+    assert plan(SUMS, as_another, root) == Plan(RESTART, ("it runs as user 998, and root is 0",), ())
 
 
 def test_a_service_that_does_not_serve_is_restarted() -> None:
@@ -302,10 +307,8 @@ def test_a_prefix_that_was_removed_under_it() -> None:
     found = made({**changes, **process(executable=f"{PATHS[BINARY]} (deleted)", detached=True, named=False)})
     assert (found.action, found.files, found.stages) == (RESTART, (BINARY, CONF), True)
     assert found.why[:2] == (f"the binary differs {DETACHED}", "the configuration differs")
-    assert set(found.why[2:]) == {
-        *(f"{path} is missing" for path in FOLDERS),
-        "nginx.pid does not name its main process",
-    }
+    # of what was in it nothing is said, since it is told with it
+    assert found.why[2:] == (f"{PROXY.prefix} is missing",)
 
 
 @pytest.mark.parametrize(
@@ -375,7 +378,7 @@ def test_somebody_else_has_the_port(executable: str) -> None:
 
 
 DEVIATIONS: dict[str, tuple[Changes, str]] = {
-    "nginx.pid does not name its main process": ({"named": False}, MODE),
+    "the user kube-nginx is missing": ({"user_id": ""}, MODE),
     "it does not start at boot": ({"UnitFileState": "disabled"}, ENABLE),
     "the configuration differs": ({CONF: "old"}, RELOAD),
     "the binary differs": ({BINARY: "old"}, UPGRADE),
@@ -397,8 +400,8 @@ def test_the_strongest_of_several_is_done_and_each_is_told(reasons: tuple[str, .
         PATHS[name]: replace(HEALTHY.files[PATHS[name]], sha256=found.get(name, SUMS[name])) for name in NAMES
     }
     states = unit(UnitFileState=found.get("UnitFileState", "enabled"))
-    there = process(executable=found.get("executable", PROCESS.executable), named=found.get("named", True))
-    done = made({"files": files, **states, **there})
+    there = process(executable=found.get("executable", PROCESS.executable))
+    done = made({"files": files, **states, **there, "user_id": found.get("user_id", USER_ID)})
     assert done.action == max((DEVIATIONS[reason][1] for reason in reasons), key=ACTIONS.index)
     assert set(done.why) == set(reasons)
     assert done.files == tuple(name for name in NAMES if name in found)
@@ -502,7 +505,7 @@ def test_the_way_back(kept: dict[str, str], changes: Changes, action: str) -> No
 def test_every_action_has_a_result() -> None:
     assert tuple(RESULTS) == ACTIONS
     assert made({}).result == "unchanged"
-    assert made(file(CONF, mode="600")).result == "mode set"
+    assert made(file(CONF, mode="600")).result == "corrected"
     assert made(file(CONF, sha256="old")).result == "reloaded"
 
 

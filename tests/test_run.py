@@ -15,15 +15,15 @@ from typing import Any, cast
 import invoke
 import pytest
 
-from tasks.core import report
-from tasks.core import run as running
+from tasks.core import report, steps
 from tasks.core.config.settings import Settings
 from tasks.core.errors import KubeNginxError, StepError, UsageError
 from tasks.core.remote import lock
 from tasks.core.remote.fleet import Fleet
 from tasks.core.remote.piped import Piped
 from tasks.core.report import Outcome
-from tasks.core.run import Run, run
+from tasks.core.run import run
+from tasks.core.steps import Run
 
 OK, CHANGED = Outcome("ok"), Outcome("changed")
 
@@ -159,7 +159,7 @@ class TestStep:
 
     def test_the_seconds_are_those_of_the_host(self, monkeypatch: pytest.MonkeyPatch) -> None:
         now = [0.0]
-        monkeypatch.setattr(running, "monotonic", lambda: now[0])
+        monkeypatch.setattr(steps, "monotonic", lambda: now[0])
 
         def work(host: Host) -> Outcome:
             now[0] += {"a": 5.0, "b": 7.0}[host.label]

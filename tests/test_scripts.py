@@ -23,10 +23,11 @@ import pytest
 from tasks.core.config.settings import Endpoint, Proxy, Settings
 from tasks.core.errors import StepError
 from tasks.core.remote import commands
-from tasks.core.remote.facts import Facts, File, as_kernel
+from tasks.core.remote.facts import Facts, File
 from tasks.core.remote.node import Node
-from tasks.core.rollout.activation import stage
+from tasks.core.remote.sockets import as_kernel
 from tasks.core.rollout.release import BINARY, CONF, MODES, NAMES, UNIT, Release, name_of, paths, release
+from tasks.core.rollout.staging import stage
 
 TEMPLATES = Path(__file__).parent.parent / "templates"
 SHELLS = [shell for shell in ("sh", "dash", "bash --posix", "busybox sh") if shutil.which(shell.split()[0])]

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from tasks.core.config.settings import Endpoint
 from tasks.core.remote import commands
-from tasks.core.remote.facts import as_kernel
+from tasks.core.remote.sockets import as_kernel
 from tasks.core.traffic import chart
 from tasks.core.traffic.sessions import Sessions, assigned, at, peers, together
 

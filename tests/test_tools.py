@@ -11,7 +11,7 @@ import pytest
 
 from tasks.core.config.settings import Proxy
 from tasks.core.errors import StepError
-from tasks.core.remote import commands, facts
+from tasks.core.remote import commands, survey
 from tasks.core.remote.facts import Facts
 from tasks.core.remote.tools import TOOLS, lacking, needed, vital
 from tasks.core.rollout.preflight import lacks
@@ -93,7 +93,7 @@ def test_the_survey_says_what_is_missing(tmp_path: Path) -> None:
         text=True,
         check=True,
     )
-    assert facts.parse(done.stdout).missing == ("findmnt", "flock")
+    assert survey.parse(done.stdout).missing == ("findmnt", "flock")
 
 
 def test_the_survey_is_given_the_list() -> None:
@@ -103,7 +103,7 @@ def test_the_survey_is_given_the_list() -> None:
 def test_a_survey_without_its_own_programs_is_not_believed() -> None:
     assert vital(("flock", "sed", "cut")) == ["sed", "cut"]
     with pytest.raises(StepError) as caught:
-        facts.parse("kn.missing.sed=1\nkn.missing.flock=1\nkn.pid=7\n")
+        survey.parse("kn.missing.sed=1\nkn.missing.flock=1\nkn.pid=7\n")
     assert (caught.value.message, caught.value.hint) == ("the node lacks sed", "install there: sed")
 
 

@@ -82,6 +82,20 @@ def test_from_dead_apiservers_to_live_ones(trial: Trial) -> None:
         assert answers(node)
 
 
+def test_no_new_apiserver_answers_under_another_prefix(trial: Trial) -> None:
+    node = trial.lab.nodes[2]
+    before = current(node)
+    hosts = reload_by(trial, DEAD, ("[build]", '[proxy]\nprefix = "/opt/k8s/elsewhere"\n\n[build]'))
+    ran = trial.deploy("--limit", node.name, hosts=hosts)
+    assert ran.status == 1
+    assert "deploy: 1 rolled back" in ran.out
+    assert current(node) == before
+    assert answers(node)
+    assert run_fab("diff", "--exit-code", "--limit", node.name, hosts=trial.plain).status == 0
+    node.enter("systemctl restart kube-nginx; rm -rf /opt/k8s/elsewhere")
+    assert answers(node)
+
+
 def test_a_rollback_to_dead_apiservers(trial: Trial) -> None:
     """The way back is proven as any other, and what served comes back."""
     node = trial.lab.nodes[0]

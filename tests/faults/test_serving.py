@@ -335,6 +335,24 @@ def test_workers_that_do_not_serve(trial: Trial, number: int, harm: signal.Signa
     assert answers(node)
 
 
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ('"0.0.0.0:8443"', '"127.0.0.1:8443"'),
+        ('"127.0.0.1:8443", "[::1]:8443"', '"0.0.0.0:8443", "[::]:8443"'),
+    ],
+)
+def test_from_a_wildcard_to_one_of_its_addresses(trial: Trial, before: str, after: str) -> None:
+    """No reload can do that: the kernel does not give both at once."""
+    node = trial.lab.nodes[2]
+    for listen in (before, after):
+        hosts = trial.hosts_toml(("[build]", f"[proxy]\nlisten = [{listen}]\n\n[build]"))
+        ran = trial.deploy("--limit", node.name, hosts=hosts)
+        assert ran.status == 0, ran.out + ran.err
+    assert "deploy: 1 restarted" in ran.out
+    assert answers(node)
+
+
 # --- what is in the way ---
 
 

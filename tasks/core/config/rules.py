@@ -57,33 +57,12 @@ _DURATION = re.compile("".join(rf"(?:([0-9]{{1,9}}){unit}(?!s))?" for unit in _S
 _LONGEST = 24 * _SECONDS["d"]
 
 _VERSION = re.compile(r"(?:0|[1-9][0-9]{0,2})(?:\.(?:0|[1-9][0-9]{0,2})){2}")
-_PATH = re.compile(r"(?:/(?!\.{1,2}(?:/|$))[A-Za-z0-9_.][A-Za-z0-9_.+-]{0,99}){1,20}")
 _URL_TEXT = re.compile(r"[A-Za-z0-9._~:/%+=,\[\]-]{1,500}")
 _SUITE = re.compile(r"apt:[a-z0-9][a-z0-9.+-]{0,49}")
 _ACCOUNT = re.compile(r"[a-z_][a-z0-9_-]{0,30}")
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}")
 _COUNT = re.compile(r"[1-9][0-9]{0,3}")
 _SHARE = re.compile(r"(?:[1-9][0-9]?|100)%")
-
-# What a sandboxed unit cannot see (PrivateTmp, PrivateDevices, ProtectHome), what is gone after a
-# boot, and what belongs to the system or to other programs: no folder there can be the proxy's own.
-_OTHERS = (
-    "calico|cilium|cni|containerd|containers|crio|docker|dockershim|etcd|flannel|k0s|k3s|kubelet|kube-proxy"
-    "|kube-router|lxc|lxd|microk8s|minikube|podman|rancher|rke2?|weave"
-)
-_CLOSED = re.compile(
-    r"(/(bin|boot|dev|etc|home|lib\w*|lost\+found|proc|root|run|sbin|snap|sys|tmp)"
-    r"|/usr/(?!local(/|$))[^/]+|/usr/local/(s?bin|etc|games|include|lib\w*|man|share|src)"
-    r"|/var/(backups|cache|crash|lock|log|mail|run|spool|tmp)"
-    rf"|/var/lib/({_OTHERS}|apt|ceph|dbus|dhcp|dpkg|kubernetes|longhorn|nfs|rook|rpm|snapd|systemd)"
-    rf"|/(opt|(data|srv)(/k8s)?)/({_OTHERS})"
-    r"|/opt/(bin|google|kube/bin|kubernetes/(bin|cfg|conf|logs|ssl)|k8s/(bin|cert|work))"
-    r"|/data/k8s/k8s)(/.*)?"
-)
-# Shared by others, though a folder inside may be the proxy's own.
-_SHARED = re.compile(
-    r"/[^/]+|/usr/local|/var/(lib|local|mail|opt)|/opt/(k8s|kube|kubernetes)|/(data|srv)/k8s"
-)
 
 
 def number(version: str) -> Version:
@@ -184,27 +163,6 @@ def balance(text: str) -> str:
 def balance_since(method: str) -> Version:
     """The first nginx whose stream module has `method`."""
     return RANDOM_SINCE if method.startswith("random") else OLDEST
-
-
-def path(text: str) -> str:
-    """An absolute, normalised path of letters, digits and . _ + -."""
-    if not _PATH.fullmatch(text) or len(text) > 200:
-        raise ValueError(
-            "must be an absolute path without .., // or / at its end, made of letters, digits and "
-            ". _ + -, such as /opt/k8s/kube-nginx"
-        )
-    return text
-
-
-def prefix(text: str) -> str:
-    """A folder that is the proxy's own: it is removed as a whole when the proxy is uninstalled."""
-    if _CLOSED.fullmatch(path(text)) or _SHARED.fullmatch(text):
-        raise ValueError(
-            "is, or is in, a folder that is not for kube-nginx alone: shared, temporary, a home, the system's"
-            " or another program's. Uninstall removes the prefix with all that is in it; write a folder of "
-            "its own, such as /opt/k8s/kube-nginx"
-        )
-    return text
 
 
 def mirror(text: str) -> str:

@@ -5,7 +5,7 @@ from dataclasses import fields, replace
 from pathlib import Path, PurePosixPath
 from typing import cast
 
-from . import endpoints, inventory, rules
+from . import endpoints, inventory, places, rules
 from .address import parse_node, parse_user
 from .check import Table, boolean, choice, integer, optional, parsed, shown, string
 from .model import (
@@ -89,7 +89,7 @@ def _build(table: Table, base: Build) -> Build:
         sha256=sha256,
         mirrors=table.take_list("mirrors", parsed(rules.mirror), base.mirrors),
         hosts=table.take_list("hosts", parsed(_ssh_host), base.hosts),
-        work_dir=table.take("work_dir", optional(parsed(rules.path)), "") or base.work_dir,
+        work_dir=table.take("work_dir", optional(parsed(places.path)), "") or base.work_dir,
         static=table.take("static", boolean, base.static),
     )
     table.finish(KEYS)
@@ -105,7 +105,7 @@ def _build(table: Table, base: Build) -> Build:
 def _proxy(table: Table, base: Proxy) -> Proxy:
     duration = parsed(rules.duration)
     proxy = Proxy(
-        prefix=table.take("prefix", parsed(rules.prefix), base.prefix),
+        prefix=table.take("prefix", parsed(places.prefix), base.prefix),
         listen=table.take_list("listen", parsed(endpoints.listener), base.listen),
         balance=table.take("balance", parsed(rules.balance), base.balance),
         max_fails=table.take("max_fails", integer(0, 1000), base.max_fails),

@@ -117,7 +117,8 @@ def _running(settings: Settings, facts: Facts) -> Iterator[Drift]:
         yield Drift(
             "binary", f"it runs another binary (nginx {facts.version}) than the one that is installed"
         )
-    if facts.active and not facts.took(conf_path(settings.proxy), "conf"):
+    conf = conf_path(settings.proxy)
+    if facts.active and conf in facts.files and not facts.took(conf, "conf"):
         yield Drift("conf", "it is not known to have read the kube-nginx.conf that is there")
     if facts.active and UNIT_PATH in facts.files and not facts.took(UNIT_PATH, "unit"):
         yield Drift("unit", "it was started before its unit was changed")

@@ -1,19 +1,15 @@
-"""What one survey of a node saw."""
+"""What is known of a node at one moment."""
 
 from __future__ import annotations
 
-from base64 import b64decode
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from ipaddress import ip_address
-from sys import byteorder
+from itertools import product
 
 from ..config.settings import Endpoint
-from .commands import told
-from .tools import lacking, vital
+from .sockets import excludes, overlap
 
 CURRENT, PREVIOUS = "current", "previous"
-_ANY = ("0.0.0.0", "::")  # noqa: S104 - a socket on :: takes the port for IPv4 too
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,16 +84,15 @@ class Facts:
 
     `files`, `texts` and `directories` are by path, `instead` says what is in the place of one that is not
     what it should be. `journal` is journald's Storage=, "" for its default. `unit` is systemd's view, which
-    `new_drop_ins` are not in yet,
-    `listening` maps each address that somebody listens on to None (the service itself) or, for the wanted
-    ports, to who it is. `kept` holds the sha256 of each file of the releases `current` and `previous`,
-    `recorded` what was last seen to be taken, `leftovers` the files of a run that was cut off, or is under
-    way. `free` is in bytes, `mounts` holds mount options. `installed` is nginx's version in the binary on
-    disk, "" if there is none. `addresses` holds, of each name that the survey was asked for, what the node
-    resolves it to: IP addresses, or () if it does not resolve there; `resolver` is whether the node has the
-    means to. `missing` are programs that scripts need and the node lacks. `clock` is by how many seconds the
-    node's clock is ahead of this machine's (behind: less than 0), at the least: what the round trip of the
-    survey can explain is taken off.
+    `new_drop_ins` are not in yet, `listening` maps each address that somebody listens on to None (the service
+    itself) or, for the wanted ports, to who it is. `kept` holds the sha256 of each file of the releases
+    `current` and `previous`, `recorded` what was last seen to be taken, `leftovers` the files of a run that
+    was cut off, or is under way. `free` is in bytes, `mounts` holds mount options. `installed` is nginx's
+    version in the binary on disk, "" if there is none. `addresses` holds, of each name that the survey was
+    asked for, what the node resolves it to: IP addresses, or () if it does not resolve there; `resolver` is
+    whether the node has the means to. `missing` are programs that scripts need and the node lacks. `clock` is
+    by how many seconds the node's clock is ahead of this machine's (behind: less than 0), at the least: what
+    the round trip of the survey can explain is taken off.
     """
 
     arch: str = ""
@@ -199,9 +194,15 @@ class Facts:
         if self.listens(wanted):
             return None
         for there, holder in self.listening.items():
-            if holder is not None and there.port == wanted.port and _excludes(there.host, wanted.host):
+            if holder is not None and there.port == wanted.port and excludes(there.host, wanted.host):
                 return holder
         return None
+
+    def overlapping(self, wanted: Sequence[Endpoint]) -> Iterator[tuple[Endpoint, Endpoint]]:
+        """Addresses that the service is to get, each with one of its own that keeps it from it meanwhile."""
+        for new, (old, holder) in product(wanted, self.listening.items()):
+            if holder is None and new not in self.listening and overlap(new, old):
+                yield new, old
 
     def took(self, path: str, what: str) -> bool:
         """Whether the running process has read the file at `path` as it is now.
@@ -240,139 +241,3 @@ class Facts:
         if not self._is_recorded or (by_hand and what == "conf" and not self._has_recorded_workers):
             return file.sha256 if file and by_hand else ""
         return self.recorded.get(what, "")
-
-
-def _excludes(there: str, wanted: str) -> bool:
-    """Whether a listener on one address keeps another from listening on the same port.
-
-    One on :: has IPv4 too, as a rule; nginx's own listener on :: has not (ipv6only).
-    """
-    same_family = (":" in there) == (":" in wanted)
-    return there in (wanted, "::") or (same_family and (there in _ANY or wanted in _ANY))
-
-
-def parse(text: str, asked: float = 0.0, answered: float = 0.0) -> Facts:
-    """Reads what the survey told. Raises StepError where the node lacks what a survey is made with.
-
-    `asked` and `answered` are this machine's time before and after the survey, in seconds since the epoch;
-    without them nothing is known of the node's clock.
-    """
-    lines = told(text)
-    values = dict(lines)
-
-    def below(prefix: str) -> dict[str, str]:
-        return {k[len(prefix) :]: v for k, v in lines if k.startswith(prefix)}
-
-    missing = tuple(below("missing."))
-    if unread := vital(missing):
-        raise lacking(unread)
-    # what was in use or went away during the survey gives half a line: as good as none
-    whole = [(path, text.split()) for path, text in below("file.").items()]
-    return Facts(
-        arch=values.get("arch", ""),
-        uid=int(values.get("uid") or -1),
-        user_id=values.get("user", ""),
-        systemd=values.get("systemd") == "1",
-        libc=values.get("libc", ""),
-        free=int(values.get("free") or 0) * 1024,
-        mounts=below("mount."),
-        directories={path: Folder(v[0], v[1][-3:].rjust(3, "0")) for path, v in _pairs(below("dir."))},
-        instead=below("instead."),
-        journal=values.get("journal", ""),
-        files={path: File(v[0], v[1], v[2], float(v[3])) for path, v in whole if len(v) == 4},
-        texts={path: b64decode(v).decode(errors="replace") for path, v in below("text.").items()},
-        releases=below("release."),
-        kept={which: below(f"kept.{which}.") for which in below("release.")},
-        recorded=below("recorded."),
-        leftovers=tuple(below("leftover.")),
-        unit=below("unit."),
-        new_drop_ins=tuple(below("drop_in.")),
-        process=_process(values, below) if values.get("pid") else None,
-        uptime=float(values.get("uptime") or 0),
-        installed=_version(values.get("installed", "")),
-        addresses={name: _addresses(found) for name, found in below("address.").items()},
-        resolver=values.get("resolver") != "missing",
-        missing=missing,
-        clock=_ahead(values, asked, answered) if answered else 0.0,
-        listening={from_kernel(text): _holder(owner) for text, owner in below("listen.").items()},
-    )
-
-
-def _pairs(values: Mapping[str, str]) -> Iterator[tuple[str, list[str]]]:
-    return ((key, text.split()) for key, text in values.items() if len(text.split()) == 2)
-
-
-def _process(values: Mapping[str, str], below: Callable[[str], Mapping[str, str]]) -> Process:
-    workers = below("worker.")
-    booted = float(values["now"]) - float(values["uptime"])
-
-    def wall(ticks: str) -> float:
-        return booted + int(ticks or 0) / int(values.get("ticks") or 100)
-
-    return Process(
-        pid=int(values["pid"]),
-        executable=values.get("exe", ""),
-        sha256=values.get("running_sum", ""),
-        version=_version(values.get("running", "")),
-        started=wall(values.get("started", "")),
-        identity=f"{values.get('boot', '')}:{values['pid']}:{values.get('started', '')}",
-        workers={int(pid): wall(ticks) for pid, ticks in workers.items() if ticks},
-        worker_identities=frozenset(f"{pid}:{ticks}" for pid, ticks in workers.items() if ticks),
-        owner=values.get("owner", ""),
-        beside=tuple(map(int, below("beside."))),
-        stopped=tuple(map(int, below("stopped."))),
-        named=values.get("pid_file") == "1",
-        detached=values.get("detached") == "1",
-    )
-
-
-def _version(text: str) -> str:
-    return text.rpartition("nginx/")[2]
-
-
-def _addresses(text: str) -> tuple[str, ...]:
-    """Those that nginx can connect to, IPv4 first; for a link-local one it would need a zone."""
-    found = {ip_address(word) for word in text.split() if _is_address(word)}
-    plain = {getattr(ip, "ipv4_mapped", None) or ip for ip in found}
-    usable = [ip for ip in plain if ip.version == 4 or not ip.is_link_local]
-    return tuple(map(str, sorted(usable, key=lambda ip: (ip.version, int(ip)))))
-
-
-def _is_address(word: str) -> bool:
-    try:
-        return "%" not in str(ip_address(word))
-    except ValueError:
-        return False
-
-
-def _ahead(values: Mapping[str, str], asked: float, answered: float) -> float:
-    """Of all differences of the clocks with which the survey lay between the two times, the smallest."""
-    began, ended = float(values.get("now") or asked), float(values.get("end") or answered)
-    return min(max(0.0, ended - answered), began - asked)
-
-
-def _holder(text: str) -> Holder | None:
-    if text == "ours":
-        return None
-    fields = text.split()
-    if len(fields) != 4 or not fields[0].isdecimal():
-        return Holder(0, "", "", "unknown")
-    pid, unit, executable, name = fields
-    return Holder(int(pid), "" if unit == "-" else unit, executable, name)
-
-
-def from_kernel(text: str) -> Endpoint:
-    """The address of a line of /proc/net/tcp or tcp6: hexadecimal, in words of the host's order."""
-    address, _, port = text.partition(":")
-    words = [bytes.fromhex(address[i : i + 8]) for i in range(0, len(address), 8)]
-    packed = b"".join(word[::-1] if byteorder == "little" else word for word in words)
-    host = ip_address(packed)
-    return Endpoint(str(getattr(host, "ipv4_mapped", None) or host), int(port, 16))
-
-
-def as_kernel(endpoint: Endpoint) -> str:
-    """The opposite of what the survey reads: a listen address as /proc/net/tcp writes it."""
-    packed = ip_address(endpoint.host).packed
-    words = [packed[i : i + 4] for i in range(0, len(packed), 4)]
-    swapped = b"".join(word[::-1] if byteorder == "little" else word for word in words)
-    return f"{swapped.hex().upper()}:{endpoint.port:04X}"

@@ -15,7 +15,7 @@ import paramiko
 
 from ..config.settings import Proxy
 from ..errors import StepError, reason
-from . import commands, facts
+from . import commands, survey
 from .facts import Facts
 from .host import Ended, ended_as, failure, runner_options, too_late
 from .link import Link
@@ -97,7 +97,7 @@ class Node(Link):
             self.open()
             asked = time()
             told = self.sh(commands.survey(proxy, names), timeout=30).stdout
-            seen = facts.parse(told, asked, time())
+            seen = survey.parse(told, asked, time())
             self.refuse_others_than_root(seen)
             object.__setattr__(self, "_facts", seen)
         return seen

@@ -1,8 +1,7 @@
-"""One node changes over: what is brought there, the script that does it, the proof, the way back."""
+"""One node changes over: the script that does it, the proof, the way back."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -13,13 +12,14 @@ from ..probes import proving
 from ..probes.drift import servers_of
 from ..probes.reach import Proof
 from ..remote import commands
-from ..remote.facts import PREVIOUS, Facts, as_kernel
+from ..remote.facts import PREVIOUS, Facts
 from ..remote.host import Ended
 from ..remote.lock import LOCK
 from ..remote.node import Node
+from ..remote.sockets import as_kernel
 from ..report import Outcome
 from .plan import RESTART, STOP, UPGRADE
-from .release import MODES, Release, found, serving
+from .release import serving
 
 ROLLED_BACK, FAILED = "rolled back", "failed"
 _UNKNOWN = (
@@ -34,17 +34,6 @@ _BEFORE = {
 }
 # a second upgrade would wait until the sessions of the first have ended, and this one leads nowhere
 _BACK_BY = {UPGRADE: RESTART}
-_UNSTAGED = {
-    65: (
-        "other bytes arrived there than were sent",
-        "nothing was changed; is the disk full, or the network bad?",
-    ),
-    67: ("nginx refuses the new release there", "nothing was changed; correct hosts.toml, or build again"),
-}
-"""By the exit status of templates/stage.sh: what is told, and what is to be done."""
-
-# nginx's lines without time and PID are the same on every node, and told once
-_STAMP = re.compile(r"\d{4}/\d\d/\d\d \d\d:\d\d:\d\d (?=\[)|(?<=\] )\d+#\d+: ")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,33 +56,6 @@ class Order:
     was: Mapping[str, str] = field(default_factory=dict)
     listen: tuple[Endpoint, ...] | None = None
     repair: bool = True
-
-
-def stage(node: Node, release: Release, settings: Settings, facts: Facts) -> None:
-    """Brings a release to the node, beside what runs there, and tests it there as the service's user.
-
-    Raises StepError: other bytes arrived, no room, or nginx refuses the configuration there.
-    """
-    proxy, there = settings.proxy, found(facts, settings.proxy)
-    kept = next((facts.kept[which] for which, name in facts.releases.items() if name == release.name), {})
-    needed = {
-        name: content
-        for name, content in release.contents.items()
-        if release.sums[name] not in (there.get(name), kept.get(name))
-    }
-    parts = [
-        f"{name} {MODES[name]} {release.sums[name]} {len(needed.get(name, b''))}" for name in release.contents
-    ]
-    names = "prepare", "tidy", "stage"
-    script = commands.on_node(proxy, *names, user=proxy.user, release=release.name, parts="\n".join(parts))
-    try:
-        node.feed(f"exec 3<&0\n{script}", b"".join(needed.values()))
-    except StepError as error:
-        message, hint = _UNSTAGED.get(error.status or 0, (error.message, error.hint))
-        tail = _STAMP.sub("", error.tail)
-        raise StepError(message, status=error.status, tail=tail, hint=hint) from None
-    finally:
-        node.forget()
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,11 +18,12 @@ from ..remote import commands, layout
 from ..remote.facts import Facts
 from ..remote.node import Node
 from ..report import Outcome
-from ..run import Run
+from ..steps import Run
 from . import preflight
-from .activation import Activation, Order, stage
+from .activation import Activation, Order
 from .plan import ENABLE, MODE, NOTHING, Plan, diffs, plan
 from .release import Release, found, name_of, release
+from .staging import stage
 
 _FORGIVES = 10.0
 """Seconds at most that a service which does not serve is given to begin again by itself."""

@@ -116,6 +116,7 @@ def _restart(files: tuple[str, ...], facts: Facts, proxy: Proxy, force: bool, si
         why.append("its main process cannot be seen")
     if process and not layout.runs_ours(facts, proxy):
         why.append(f"it runs {process.executable}")
+    why += [f"it cannot listen on {new} while it has {old}" for new, old in facts.overlapping(proxy.listen)]
     for pid in _strays(facts, proxy):
         why.append(f"a kube-nginx outside of the unit has the port (PID {pid})")
     if facts.active and not files and not _taken_but_listening(facts, proxy):

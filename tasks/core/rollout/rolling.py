@@ -12,7 +12,8 @@ from ..config.settings import Rollout
 from ..errors import UsageError
 from ..remote.node import Node
 from ..report import Outcome
-from ..run import Run, run
+from ..run import run
+from ..steps import Run
 from .batches import batches, overridden
 
 ROLLOUT_HELP = {

@@ -17,7 +17,7 @@ from ..probes.tunnel import each
 from ..remote.commands import conf_path
 from ..remote.node import Node
 from ..report import Outcome
-from ..run import Run
+from ..steps import Run
 from . import damage, sessions
 from .clients import EVERY, Clients
 from .cut import Cut, in_test_network

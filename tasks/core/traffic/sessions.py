@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from ..config import servers
 from ..config.settings import Endpoint, Settings
 from ..errors import StepError
-from ..remote import commands, facts
+from ..remote import commands, sockets, survey
 from ..remote.facts import Facts
 from ..remote.node import Node
 
@@ -43,7 +43,7 @@ def look(node: Node, settings: Settings) -> tuple[Facts, Sessions]:
     """
     names = servers.names(settings.apiservers)
     told = node.sh(commands.sessions(settings.proxy, names), timeout=30).stdout
-    seen = facts.parse(told)
+    seen = survey.parse(told)
     node.refuse_others_than_root(seen)
     if not seen.active:
         raise StepError(seen.state, hint="see why: fab status --limit {nodes}")
@@ -61,7 +61,7 @@ def peers(text: str) -> dict[Endpoint, int]:
     found: Counter[Endpoint] = Counter()
     for key, count in commands.told(text):
         if key.startswith("peer."):
-            found[facts.from_kernel(key.removeprefix("peer."))] += int(count)
+            found[sockets.from_kernel(key.removeprefix("peer."))] += int(count)
     return dict(found)
 
 
