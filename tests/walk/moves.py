@@ -17,7 +17,7 @@ from tests.lab import faults
 from . import damage
 from .rules import BY_ITSELF, BrokenError, Rules, describe
 from .tasks import LOOKS, WAIT, Ended, Promises
-from .truth import Eyes
+from .truth import Eyes, Truth
 from .world import BAD, LISTENERS, LIVE, MIRRORS, PREFIXES, SERVERS, USERS, World
 
 TASKS = {
@@ -189,6 +189,8 @@ class Moves:
     def _during(self, rest: str) -> None:
         kind, delay, task = rest.split(" ", 2)
         before = self.eyes.look(8)
+        if kind == "master-KILL" and not self._comes_back(before):
+            return
         process = self.world.begin(*self._arguments(task))
         time.sleep(float(delay))
         over = process.poll() is not None
@@ -201,6 +203,10 @@ class Moves:
         self.promises.hold(Ended(task, before, ran, calm=False))
         if kind in CUTS and not over and ran.status:
             self.world.cut = True
+
+    def _comes_back(self, now: Truth) -> bool:
+        """Whether systemd can start the service again by itself."""
+        return now.unit["LoadState"] == "loaded" and bool(now.parts["pidfile"]) and not self.eyes.starts()
 
     def _strike(self, kind: str, process: subprocess.Popen[str]) -> None:
         what, _, how = kind.partition("-")
