@@ -902,12 +902,11 @@ def test_a_drop_in_that_systemd_does_not_know_yet(machine: Machine) -> None:
         path.touch()
     known, new = system / "known.conf", [str(system / "new.conf"), str(runtime / "other.conf")]
     known.touch()
-    places = {
-        "system": ("/etc/systemd/system/$unit.d", str(system)),
-        "runtime": ("/run/systemd/system/$unit.d", str(runtime)),
-        "known": ('known=" ', f'known=" {known} '),
-    }
-    seen = machine.survey(**places)
+    seen = machine.survey(
+        system=("/etc/systemd/system/$unit.d", str(system)),
+        runtime=("/run/systemd/system/$unit.d", str(runtime)),
+        known=('known=" ', f'known=" {known} '),
+    )
     assert seen.unread
     assert list(seen.new_drop_ins) == new  # of two of one name, that of /etc counts
     assert seen.drop_ins == ["/etc/x.conf", "/run/y.conf", *new]

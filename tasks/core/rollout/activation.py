@@ -71,13 +71,14 @@ class Activation:
     def carry_out(self, order: Order) -> Outcome:
         """Does what `order` says, and proves that an apiserver is reached through it, or goes back."""
         facts = self.node.survey(self.settings.proxy)
-        answered = proving.answered(self.node, _own(facts), self._known(facts))
+        served = proving.answered(self.node, _own(facts), ())
+        answered = served or proving.answered(self.node, (), self._known(facts))
         ended = self._run(order, facts)
         if ended.said("result") != "done":
             return _went_back(order, ended, self.settings)
         proof = self._prove(order, answered)
         if proof.state == "failed":
-            return self._go_back(order, facts, ended, proof.text)
+            return self._go_back(order, facts, ended, proof.text, served)
         state = "warning" if proof.state == "warning" else "changed"
         return Outcome(state, f"{order.result}, {proof.text}", {"result": order.result})
 
@@ -151,12 +152,12 @@ class Activation:
             raise StepError(said, tail=ended.stderr, hint=_UNKNOWN)
         return ended
 
-    def _go_back(self, order: Order, facts: Facts, ended: Ended, why: str) -> Outcome:
-        """Puts back what was there before, after a proof that failed."""
+    def _go_back(self, order: Order, facts: Facts, ended: Ended, why: str, served: bool) -> Outcome:
+        """Puts back what was there before, after a proof that failed; what `served` then must serve again."""
         was = {key: ended.said(key) for key in ("was_active", "was_enabled")}
         ran, release = was["was_active"] == "1", ended.said("before")
-        if ran and (served := serving(facts, self.settings.proxy)) in facts.releases.values():
-            release = served
+        if ran and (loaded := serving(facts, self.settings.proxy)) in facts.releases.values():
+            release = loaded
         if not order.release and release == ended.said("before"):
             return _failed(why)
         back = replace(
@@ -173,7 +174,7 @@ class Activation:
         again = self._run(back, facts)
         if again.said("result") != "done":
             return _failed(f"{why}{_LOST}{again.said('why')}", FAILED, log)
-        if ran and (proof := self._prove(back, answered=False)).state == "failed":
+        if served and (proof := self._prove(back, answered=False)).state == "failed":
             return _failed(f"{why}{_LOST}{proof.text}", FAILED, log)
         return _failed(f"rolled back: {why}{_BEFORE[was['was_active']]}", ROLLED_BACK, log)
 

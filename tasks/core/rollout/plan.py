@@ -87,8 +87,10 @@ def plan(
         UPGRADE: _upgrade(files, sums, facts, version),
         RELOAD: _reload(files, facts, proxy),
         ENABLE: [] if facts.enabled else ["it does not start at boot"],
-        MODE: [*layout.around(facts, proxy, files), *([] if kept or files else [_UNKEPT])],
+        MODE: layout.around(facts, proxy, files),
     }
+    if not kept and not any(wants.values()):
+        wants[MODE] = [_UNKEPT]
     if wants[UPGRADE] and (why_not := _no_upgrade(facts, proxy)):
         wants[RESTART] += [f"{reason} ({why_not})" for reason in wants.pop(UPGRADE)]
     action = next((action for action in reversed(ACTIONS) if wants.get(action)), NOTHING)
