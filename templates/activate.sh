@@ -231,17 +231,17 @@ alone() {
   done
 }
 # written by the service's user, who may write there anyway: root follows no link that they left
-pid_right() {
+pid_right() { # USER
   pid=$(main)
   [ "${pid:-0}" -eq 0 ] || [ "$(recorded_pid)" = "$pid" ] ||
-    as "$(stat -c %U "/proc/$pid")" sh -c 'rm -rf "$0" && echo "$1" > "$0"' "$pid_file" "$pid"
+    as "$1" sh -c 'rm -rf "$0" && echo "$1" > "$0"' "$pid_file" "$pid"
 }
 needs() {
   owner=$(user_of "$unit_path")
   why="the user $owner could not be made"
   account "$owner" || return
   why='folders and modes could not be put right'
-  folders "$owner" && logs_for "$owner" && modes && pid_right || return
+  folders "$owner" && logs_for "$owner" && modes && pid_right "$owner" || return
   refresh
   why="systemd cannot use the unit: $(of_systemd LoadState)"
   [ "$(of_systemd LoadState)" = loaded ] && alone
