@@ -120,6 +120,8 @@ class Activation:
         script = commands.on_node(
             proxy,
             "prepare",
+            "files",
+            "service",
             "activate",
             lock=LOCK,
             holder=self.me,
