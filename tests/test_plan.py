@@ -262,9 +262,10 @@ def test_all_that_is_not_right_around_the_files_is_told() -> None:
             "kube-nginx.conf has mode 600, not 644",
             "nginx.pid does not name its main process",
             UNREAD,
+            NOT_KEPT,
         ),
         (),
-        stages=True,  # which is a reason only where there is no other
+        stages=True,
     )
 
 
