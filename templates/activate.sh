@@ -13,208 +13,6 @@ case $(cat "$lock.lock" 2>/dev/null) in
   "$holder since "*) ;;
   *) echo 'the lock on the node has gone to somebody else' >&2; exit 75 ;;
 esac
-why=
-
-# the binary that a unit starts, which after a change of prefix is not $binary
-program() { sed -n 's/^ExecStart=\([^ ]*\).*/\1/p' "$1" 2>/dev/null | tail -n 1; }
-is_elsewhere() { case $(program "$1") in '' | "$binary") return 1 ;; esac; }
-
-# --- files ---
-
-same() { [ "$(sum "$1")$(stat -c %a:%u:%g "$1" 2>/dev/null)" = "$(sum "$2")$(stat -c %a:%u:%g "$2" 2>/dev/null)" ]; }
-# the name of a release: from the sums of its files, as `release.name_of` makes it; "" for those in use
-name_of() {
-  for name in $names; do
-    printf '%s %s\n' "$name" "$(sum "$([ -n "$1" ] && echo "$1/$name" || live "$name")")"
-  done | sha256sum | cut -c1-10
-}
-is_whole() { [ -n "$1" ] && [ "$(name_of "$releases/$1")" = "$1" ]; }
-# whether it can serve: a unit that starts another program, under another prefix, needs nothing here
-is_complete() {
-  is_whole "$1" && [ -f "$releases/$1/$unit" ] || return
-  ! is_elsewhere "$releases/$1/$unit" || return 0
-  for name in $names; do [ -f "$releases/$1/$name" ] || return; done
-}
-copy() {
-  dd if="$1" of="$2" bs=1M conv=fsync 2>/dev/null && chmod --reference="$1" "$2" && chown --reference="$1" "$2"
-}
-# over whatever is there: a link, or an empty folder
-over() {
-  [ ! -d "$2" ] || [ -L "$2" ] || rmdir "$2" || return
-  mv -fT "$1" "$2"
-}
-keep_live() {
-  is_whole "$before" && [ -d "$releases/$before" ] && return
-  rm -rf "${releases:?}/$before" "$releases/$before.part"
-  mkdir -p "$releases/$before.part" || return
-  for name in $names; do
-    [ ! -f "$(live "$name")" ] || copy "$(live "$name")" "$releases/$before.part/$name" || return
-  done
-  mv "$releases/$before.part" "$releases/$before"
-}
-fresh_of() { echo "$(dirname "$(live "$1")")/.$1.fresh"; }
-# all of a release or nothing: what can fail for want of room comes first
-put() {
-  is_whole "$1" || { why="the release $1 is damaged on the node"; return 1; }
-  for name in $names; do rm -f "$(fresh_of "$name")"; done # of one that failed half way
-  for name in $names; do
-    [ ! -f "$releases/$1/$name" ] || same "$releases/$1/$name" "$(live "$name")" ||
-      copy "$releases/$1/$name" "$(fresh_of "$name")" || { rm -f "$(fresh_of "$name")"; return 1; }
-  done
-  for name in $names; do
-    if [ -f "$(fresh_of "$name")" ]; then
-      over "$(fresh_of "$name")" "$(live "$name")" || return
-    elif [ ! -f "$releases/$1/$name" ]; then
-      [ "$(live "$name")" != "$unit_path" ] || systemctl disable "$unit" 2>/dev/null
-      rm -f "$(live "$name")"
-    fi
-  done
-}
-modes() {
-  for name in $names; do
-    file=$(live "$name") mode=644
-    [ "$name" != kube-nginx ] || mode=755
-    [ -f "$file" ] || continue
-    [ ! -L "$file" ] || { copy "$file" "$(fresh_of "$name")" && over "$(fresh_of "$name")" "$file"; } || return
-    [ "$(stat -c %a:%u "$file")" = "$mode:0" ] || { chown 0:0 "$file" && chmod "$mode" "$file"; } || return
-  done
-}
-point() {
-  ln -sfn "$2" "$releases/.$1" || return
-  [ ! -d "$releases/$1" ] || [ -L "$releases/$1" ] || rm -rf "${releases:?}/$1"
-  mv -fT "$releases/.$1" "$releases/$1"
-}
-
-# --- the service ---
-
-now() { read -r up _ < /proc/uptime; echo "${up%.*}${up#*.}"; }
-refresh() {
-  [ "$(of_systemd NeedDaemonReload)$(of_systemd LoadState)$(new_drop_ins)" = noloaded ] || systemctl daemon-reload
-}
-
-# whether the service does what it should; if not, $why says what is missing. The five are its arguments:
-# addresses that it must have, what its main process must not be, workers that do not count, whether processes of
-# before may still accept connections, and what its binary must be, if not the one on disk
-expected= unlike= stale= beside= image=
-anew() { unlike=none stale= beside= image=; }
-anew
-holds() {
-  why="the service is $(of_systemd ActiveState) ($(of_systemd SubState))"
-  [ "$why" = 'the service is active (running)' ] || return 1
-  pid=$(main)
-  why="the process that was there goes on (PID $pid)"
-  [ "$pid" != "$unlike" ] || return 1
-  runs=$(program "$unit_path")
-  why="it runs another file than $runs: $(readlink "/proc/$pid/exe" | clean)"
-  [ "$(sum "/proc/$pid/exe")" = "${image:-$(sum "$runs")}" ] || return 1
-  why='nginx did not take the new configuration: no new worker has come'
-  news=
-  for worker in $(workers "$pid"); do
-    case " $stale " in *" $worker "*) ;; *) news="$news $worker" ;; esac
-  done
-  [ -n "$news" ] || return 1
-  own=" $(sockets "$pid")"
-  for address in $expected; do
-    why="it does not listen where it should ($address)"
-    inode=$(listening | while read -r _ local _ _ _ _ _ _ _ inode _; do [ "$local" != "$address" ] || echo "$inode"; done)
-    case $own in *" ${inode:-none} "*) ;; *) return 1 ;; esac
-  done
-  # whatever is proven through the listener could be their doing
-  left=$([ -n "$beside" ] || list "$(accepting "$pid $news")")
-  why="what was there before still accepts connections (PID $left)"
-  [ -z "$left" ] || return 1
-  why=
-}
-until_it_holds() {
-  until holds; do
-    [ "$(now)" -lt "$1" ] || return 1
-    sleep 0.05
-  done
-}
-# a new process must also live for a while: the same one, all the time
-settles() {
-  until_it_holds "$1" || return 1
-  chosen=$(main) quiet=$(($(now) + settle))
-  while [ "$(now)" -lt "$quiet" ]; do
-    sleep 0.1
-    holds && [ "$(main)" = "$chosen" ] && continue
-    [ -d "/proc/$chosen" ] || why='its process ended'
-    why="it came up, but within $((settle / 100)) s: ${why:-another process came}"
-    return 1
-  done
-}
-began=$(date +%s)
-journal() { journalctl -q -u "$unit" --since "@$began" -n 8 --no-pager -o cat >&2; }
-
-boots() {
-  case $boot in
-    '') return ;;
-    1) verb=enable wanted=enabled ;;
-    0) verb=disable wanted=disabled ;;
-  esac
-  [ "$(of_systemd UnitFileState)" = "$wanted" ] || systemctl "$verb" "$unit" >/dev/null 2>&1 ||
-    { why="systemctl $verb failed"; return 1; }
-}
-# by a signal: nginx's own `-s reload` would believe its pid file, which others may have removed
-reload() {
-  unlike=none stale=$(list "$(workers "$(main)")") beside= image=$(sum "/proc/$(main)/exe")
-  kill -HUP "$(main)" 2>/dev/null || { why='the service does not run'; return 1; }
-  until_it_holds "$1"
-}
-# the new master is seen to live before the old one is sent away; if it dies, the old one has gone on
-upgrade() {
-  old=$(main) unlike=$old stale= beside=may image=
-  [ "${old:-0}" -gt 0 ] || { why='the service does not run'; return 1; }
-  # while the master before it still lives, for the sessions that it had, nginx ignores USR2
-  until ! in_unit "$(parent "$old")"; do
-    [ "$(now)" -lt "$1" ] || { why='the process before the last upgrade still has sessions'; return 1; }
-    sleep 0.1
-  done
-  until=$(($(now) + timeout))
-  kill -USR2 "$old" || { why='the main process is gone'; return 1; }
-  if takes_over "$until" && settles "$until"; then
-    kill -QUIT "$old"
-    beside=
-    until_it_holds "$until"
-    return
-  fi
-  why="the new binary did not take over: $why"
-  send_away TERM 500 || send_away KILL 200
-  return 1
-}
-takes_over() {
-  soon=$(($(now) + 200))
-  until [ -e "$pid_file.oldbin" ] || [ "$(now)" -gt "$soon" ]; do sleep 0.02; done
-  until holds; do # nginx takes its pid file back as soon as the new master has died
-    [ -e "$pid_file.oldbin" ] || { why='its process ended'; return 1; }
-    [ "$(now)" -lt "$1" ] || return 1
-    sleep 0.05
-  done
-}
-# ends whatever came of USR2, with a signal, and waits until the old master is the main process again
-successors() { for child in $(children "$old"); do is_worker "$child" || echo "$child"; done; }
-send_away() {
-  soon=$(($(now) + $2))
-  for master in $(successors); do
-    [ "$1" = TERM ] || kill -KILL $(children "$master") 2>/dev/null
-    kill -"$1" "$master" 2>/dev/null
-  done
-  until [ -z "$(successors)" ] && [ "$(main)" = "$old" ]; do
-    [ "$(now)" -lt "$soon" ] || return 1
-    sleep 0.05
-  done
-}
-restart() {
-  unlike=$(main) stale= beside= image=
-  refresh
-  systemctl reset-failed "$unit" 2>/dev/null
-  for pid in $strays; do
-    ! is_ours "$pid" || in_unit "$pid" || kill -TERM "$pid"
-  done
-  timeout "$((timeout / 100))" systemctl restart "$unit" || { why='the service did not start'; return 1; }
-  settles "$1"
-}
-stop() { systemctl stop "$unit" 2>/dev/null; systemctl reset-failed "$unit" 2>/dev/null; }
 
 # --- what it needs besides ---
 
@@ -231,17 +29,17 @@ alone() {
   done
 }
 # written by the service's user, who may write there anyway: root follows no link that they left
-pid_right() {
+pid_right() { # USER
   pid=$(main)
   [ "${pid:-0}" -eq 0 ] || [ "$(recorded_pid)" = "$pid" ] ||
-    as "$(stat -c %U "/proc/$pid")" sh -c 'rm -rf "$0" && echo "$1" > "$0"' "$pid_file" "$pid"
+    as "$1" sh -c 'rm -rf "$0" && echo "$1" > "$0"' "$pid_file" "$pid"
 }
 needs() {
   owner=$(user_of "$unit_path")
   why="the user $owner could not be made"
   account "$owner" || return
   why='folders and modes could not be put right'
-  folders "$owner" && logs_for "$owner" && modes && pid_right || return
+  folders "$owner" && logs_for "$owner" && modes && pid_right "$owner" || return
   refresh
   why="systemd cannot use the unit: $(of_systemd LoadState)"
   [ "$(of_systemd LoadState)" = loaded ] && alone

@@ -130,7 +130,7 @@ def test_a_reload_that_nginx_refuses_is_a_failure(lab: Lab, deployed: Path, host
     try:
         ran = run_fab("reload", *limit, hosts=taken)
         assert ran.status == 1
-        assert "lab-node-1: reload: nginx did not take the new configuration: no new worker" in ran.err
+        assert "lab-node-1: reload: nginx refuses the files that are there; nothing was changed" in ran.err
         assert "198.51.100.7:8443" in ran.err
         assert "then again: fab reload --limit lab-node-1" in ran.err
         assert ask(lab.nodes[0]).endswith(" ok")

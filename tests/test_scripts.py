@@ -429,6 +429,8 @@ def functions(
     text = commands.on_node(
         place.proxy,
         "prepare",
+        "files",
+        "service",
         "activate",
         **names | {"lock": lock, "holder": "me", "timeout": 100, "settle": 0, "keep": 3} | given,
     )
@@ -476,18 +478,18 @@ class TestActivateMayBegin:
     """Only under its own lock, and only one at a time."""
 
     def test_it_may(self, place: Place) -> None:
-        assert functions(place, "echo began").stdout == "began\n"
+        assert functions(place, "echo began", until=ALL_FUNCTIONS).stdout == "began\n"
 
     @pytest.mark.parametrize("holder", ["somebody", "m", "me since", "*", "me since yesterday and"])
     def test_the_lock_has_gone_to_somebody_else(self, place: Place, holder: str) -> None:
-        done = functions(place, "echo began", holder=holder)
+        done = functions(place, "echo began", until=ALL_FUNCTIONS, holder=holder)
         assert (done.returncode, done.stdout) == (75, "")
         assert done.stderr == "the lock on the node has gone to somebody else\n"
 
     def test_another_one_is_under_way(self, place: Place) -> None:
         with (place.unit.parent / "lock.action").open("w") as action:
             fcntl.flock(action, fcntl.LOCK_EX)
-            done = functions(place, "echo began")
+            done = functions(place, "echo began", until=ALL_FUNCTIONS)
         assert (done.returncode, done.stdout) == (75, "")
         assert done.stderr == "another activation is under way on the node\n"
 
@@ -679,7 +681,7 @@ def test_point_replaces_a_link_at_once(place: Place) -> None:
 class TestBoots:
     """Whether it starts at boot."""
 
-    FUNCTION = re.search(r"(?ms)^boots\(\) \{$.*?^\}$", (TEMPLATES / "activate.sh").read_text())
+    FUNCTION = re.search(r"(?ms)^boots\(\) \{$.*?^\}$", (TEMPLATES / "service.sh").read_text())
 
     def asked(self, place: Place, boot: str, state: str, status: int = 0) -> tuple[list[str], str]:
         """What systemd is asked to do when its UnitFileState is `state`, and what comes of it."""

@@ -183,3 +183,11 @@ def test_a_node_of_another_architecture(releases: Releases) -> None:
     with pytest.raises(StepError) as caught:
         releases.for_node(node("10.0.0.1", "riscv64"))
     assert caught.value.message == "the node is riscv64, and the binaries are for aarch64, x86_64"
+
+
+def test_names_as_they_are_written() -> None:
+    apiservers = [Endpoint("api-1", 6443), Endpoint("api-2", 6443), Endpoint("10.0.0.9", 6443)]
+    addresses = {"api-1": ("10.0.0.1",), "api-2": ("10.0.0.2", "10.0.0.3")}
+    text = "10.0.0.1:6443 x; 10.0.0.2:6443; 110.0.0.1:6443; 10.0.0.1:64430; 10.0.0.9:6443"
+    told = "api-1:6443 x; 10.0.0.2:6443; 110.0.0.1:6443; 10.0.0.1:64430; 10.0.0.9:6443"
+    assert servers.as_written(text, apiservers, addresses) == told

@@ -5,6 +5,7 @@ nginx itself would resolve a name once, when it starts, and would not start whil
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from ipaddress import ip_address
 
@@ -35,3 +36,14 @@ def resolved(apiservers: Sequence[Endpoint], addresses: Addresses) -> tuple[Endp
         for host in addresses.get(server.host) or (server.host,)
     ]
     return tuple(dict.fromkeys(found))
+
+
+def as_written(text: str, apiservers: Sequence[Endpoint], addresses: Addresses) -> str:
+    """`text` with names as hosts.toml has them in place of the addresses to which they alone lead."""
+    for server in apiservers:
+        found = addresses.get(server.host, ())
+        if len(found) == 1:
+            text = re.sub(
+                rf"(?<![\w.:]){re.escape(str(Endpoint(found[0], server.port)))}\b", str(server), text
+            )
+    return text

@@ -94,7 +94,9 @@ class Activation:
 
     def _prove(self, order: Order, answered: bool) -> Proof:
         def look() -> Proof:
-            return proving.prove(self.node, listen, self._behind, answered)
+            proof = proving.prove(self.node, listen, self._behind, answered)
+            text = servers.as_written(proof.text, self.settings.apiservers, self.addresses)
+            return replace(proof, text=text)
 
         facts = self.node.survey(self.settings.proxy)
         listen = self.settings.proxy.listen if order.listen is None else _own(facts)
@@ -120,6 +122,8 @@ class Activation:
         script = commands.on_node(
             proxy,
             "prepare",
+            "files",
+            "service",
             "activate",
             lock=LOCK,
             holder=self.me,

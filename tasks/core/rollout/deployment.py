@@ -174,8 +174,9 @@ class Deployment:
             if proof.state != "failed" or monotonic() >= deadline:
                 break
             sleep(0.2)
-        self._unproven[node.label] = (proof.text,) if proof.state == "warning" else ()
-        return proof.text if proof.state == "failed" else ""
+        text = servers.as_written(proof.text, self._settings.apiservers, facts.addresses)
+        self._unproven[node.label] = (text,) if proof.state == "warning" else ()
+        return text if proof.state == "failed" else ""
 
     def _facts(self, node: Node) -> Facts:
         """Names are resolved once: what DNS says later would be a release that nobody has tested."""

@@ -89,8 +89,8 @@ def plan(
         ENABLE: [] if facts.enabled else ["it does not start at boot"],
         MODE: layout.around(facts, proxy, files),
     }
-    if not kept and not any(wants.values()):
-        wants[MODE] = [_UNKEPT]
+    if not kept and not any(reasons for action, reasons in wants.items() if action != MODE):
+        wants[MODE] += [_UNKEPT]
     if wants[UPGRADE] and (why_not := _no_upgrade(facts, proxy)):
         wants[RESTART] += [f"{reason} ({why_not})" for reason in wants.pop(UPGRADE)]
     action = next((action for action in reversed(ACTIONS) if wants.get(action)), NOTHING)

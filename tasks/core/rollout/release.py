@@ -68,11 +68,12 @@ def serving(facts: Facts, proxy: Proxy) -> str:
 
     What is on disk may be something else: an edit that nobody has loaded yet, or nothing.
     """
-    where = paths(proxy)
+    where, unit = paths(proxy), facts.files.get(paths(proxy)[UNIT])
     sums = {
         BINARY: facts.process.sha256 if facts.process else "",
         CONF: facts.loaded(where[CONF], "conf"),
-        UNIT: facts.loaded(where[UNIT], "unit"),
+        # systemd goes by what it has read last, whenever the process began
+        UNIT: unit.sha256 if unit and not facts.unread else facts.loaded(where[UNIT], "unit"),
     }
     return name_of(sums) if all(sums.values()) else ""
 
