@@ -193,9 +193,9 @@ class Promises:
 
     def _enable(self, e: Ended) -> None:
         now = self.rules.goes_on(e.before, f"after fab {e.task}")
-        wanted = f"{e.name}d"
-        if e.ran.status == 0 and now.unit["UnitFileState"] != wanted:
-            raise BrokenError(f"after fab {e.name} it is {wanted}", str(now.unit))
+        enabled = now.unit["UnitFileState"] == "enabled"  # a unit that is gone is neither, and does not start
+        if e.ran.status == 0 and enabled != (e.name == "enable"):
+            raise BrokenError(f"after fab {e.name} it is {e.name}d", str(now.unit))
 
     _disable = _enable
 
