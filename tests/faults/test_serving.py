@@ -293,6 +293,25 @@ def test_an_upgrade_by_hand_that_nobody_ended(trial: Trial) -> None:
     assert trial.deploy("--limit", node.name).status == 0
 
 
+def test_an_upgrade_that_was_cut_off(trial: Trial) -> None:
+    """The script on the node is killed between USR2 and QUIT."""
+    node = trial.lab.nodes[2]
+    version = ('version = "1.26.3"', 'version = "1.22.1"'), ("apt:trixie", "apt:bookworm")
+    hosts = trial.hosts_toml(*version, ("[build]", "[rollout]\nsettle = 5\n\n[build]"))
+    assert run_fab("build", hosts=hosts).status == 0
+    with trial.begun("--limit", node.name, hosts=hosts) as process:
+        until(lambda: len(processes(node)) == 4)
+        node.enter("kill -KILL $(grep -als 'takes_ove[r]' /proc/[0-9]*/cmdline | cut -d/ -f3)")
+        assert ended(process).status == 1
+    assert len(processes(node)) == 4
+    ran = run_fab("deploy", "--limit", node.name, "--wait", "30", hosts=hosts)
+    assert ran.status == 0, ran.out + ran.err
+    assert "another process of it accepts connections, too (PID " in ran.out
+    until(lambda: len(processes(node)) == 2)
+    assert run_fab("diff", "--exit-code", "--limit", node.name, hosts=hosts).status == 0
+    assert answers(node)
+
+
 @pytest.mark.parametrize("content", ["", "worker", "nonsense"])
 def test_a_pid_file_that_does_not_name_the_master(trial: Trial, content: str) -> None:
     node = trial.lab.nodes[0]
