@@ -16,11 +16,11 @@ FAULTS = 45
 HEAD = """\
 # What happens when things go wrong
 
-Each row is a test on real systemd hosts over real SSH: the fault is injected, `fab deploy`, or the task that is
-named, is run, and what it says is compared with this page, which those tests write. In every one of them no other node was harmed,
-a service that ran before answered afterwards, the exit status and the recap were right, and no traceback
-was shown. PIDs, addresses, times and sums are replaced by `…`. When the cause is gone, a plain `fab deploy`
-mends what is left.
+Each row is a test on real systemd hosts over real SSH: the fault is injected, `fab deploy`, or the task that
+is named, is run, and what it says is compared with this page, which those tests write. In every one of them
+no other node was harmed, a service that ran before answered afterwards, the exit status and the recap were
+right, and no traceback was shown. PIDs, addresses, times and sums are replaced by `…`. When the cause is
+gone, a plain `fab deploy` mends what is left.
 
 | # | fault | what you see | how the node ends |
 | --- | --- | --- | --- |

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Ran, run_fab
-from tests.faults.conftest import PREFIX, Binaries, Trial, answers, current, until
+from tests.faults.conftest import PREFIX, Binaries, Trial, answers, current, ended, until
 from tests.lab.nodes import Node
 
 pytestmark = pytest.mark.lab
