@@ -27,6 +27,7 @@ from .staging import stage
 
 _FORGIVES = 10.0
 """Seconds at most that a service which does not serve is given to begin again by itself."""
+_SOON = 3.0  # seconds
 
 
 class Releases:
@@ -164,7 +165,7 @@ class Deployment:
         """Why a service that would go on as it is does not serve; "" if it does, or is not to blame."""
         proxy = self._settings.proxy
         self._unproven[node.label] = ()
-        if all(handshake(node.transport, listener).ok for listener in proxy.listen):
+        if all(handshake(node.transport, listener, _SOON).ok for listener in proxy.listen):
             return ""
         behind = servers.resolved(self._settings.apiservers, facts.addresses)
         # after an outage of all of them, nginx refuses clients for as long as this
