@@ -110,7 +110,7 @@ def _rollback(r: Run, node: Node, rollout: Rollout) -> Outcome:
     if PREVIOUS not in facts.releases:
         raise StepError("somebody has removed the release before this one", hint="fab status --limit {nodes}")
     order = Order(returning(facts, r.settings.proxy), "went back", facts.releases[PREVIOUS], listen=())
-    return Activation(node, r.settings, rollout, r.me).carry_out(order)
+    return Activation(node, r.settings, rollout, r.me, go_on=r.go_on).carry_out(order)
 
 
 @task(help=FLEET_HELP | {"yes": "Do not ask."})

@@ -102,7 +102,7 @@ def _over_the_fleet(r: Run, action: str, rollout: Rollout, wait: int) -> None:
 
     def work(node: Node) -> Outcome:
         look(node)
-        return Activation(node, r.settings, rollout, r.me).carry_out(
+        return Activation(node, r.settings, rollout, r.me, go_on=r.go_on).carry_out(
             Order(action, f"{action}ed", repair=False)
         )
 

@@ -4,7 +4,7 @@
 # to what served until now); action (mode, enable, reload, upgrade, restart or stop); repair (1: user, folders and
 # modes are put right, too); boot (1, 0 or "": whether it is to start at boot); listen and listened (addresses as
 # /proc/net/tcp writes them, after and before); strays (PIDs that have the port); served (the release that the
-# processes have loaded, "" if that is not known); was_active and was_enabled ("": as they are now); timeout,
+# processes have loaded, "" if that is not known) and began_by (the sum of the unit that they began with); was_active and was_enabled ("": as they are now); timeout,
 # settle (hundredths of a second); keep (how many releases). Ends with 75 if nothing was begun.
 trap '' HUP INT TERM PIPE
 exec 8<>"$lock.action"
@@ -71,20 +71,32 @@ passes_live() {
   for name in $names; do ln -s "$(live "$name")" "$part/$name"; done
   # in place of the folders it sees no more than what the service's user does
   as "$(user_of "$unit_path")" test -x "$binary" -a -r "$prefix/conf/kube-nginx.conf" -a -w "$prefix/logs" ||
-    { echo "$(user_of "$unit_path") may not run $binary, read its configuration, or write to $prefix/logs" >&2; false; } &&
+    { echo "the service's user may not run $binary, read its configuration, or write to $prefix/logs" >&2; false; } &&
     passes "$part"
   passed=$?
   rm -rf "$part"
   return "$passed"
 }
-# whatever else the unit has run before the service starts, by drop-ins, say
+# whatever else the unit has run before the service starts, by drop-ins, say; what may fail, and what only systemd
+# can read, is left out
 before_start() {
   why='what the unit runs before its start fails'
-  systemctl show -p ExecStartPre "$unit" | sed -n 's/.*argv\[\]=\(.*\) ; ignore_errors=no .*/\1/p' |
+  systemctl cat "$unit" 2>/dev/null | sed -n 's/^ExecStartPre=[[:space:]]*//p' | {
+    commands=
     while read -r line; do
-      case $line in "$binary "*' -t') continue ;; esac
-      as "$(user_of "$unit_path")" $line >&2 || exit 1
+      case $line in
+        '') commands= ;;
+        "$binary "*' -t' | -* | @* | *%*) ;;
+        *) commands="$commands$line
+" ;;
+      esac
     done
+    printf '%s' "$commands"
+  } | while read -r line; do
+    whom=$(user_of "$unit_path")
+    case $line in [+!]*) whom= ;; esac
+    as "$whom" sh -c "${line#"${line%%[!+!]*}"}" < /dev/null >&2 || exit 1
+  done
 }
 
 # --- what is noted when it is over ---
@@ -92,8 +104,11 @@ before_start() {
 identity() { echo "$(cat /proc/sys/kernel/random/boot_id):$1:$(started "$1")"; }
 record() {
   pid=$(main) conf=$prefix/conf/kube-nginx.conf
+  # a process that goes on is one of the unit with which it began
+  of_file=$(sum "$unit_path")
+  [ "$pid" != "$first" ] || of_file=$began_by
   of_workers=$(for worker in $(workers "$pid"); do echo "$worker:$(started "$worker")"; done)
-  printf '%s\n' "main=$(identity "$pid")" "conf=$(sum "$conf")" "unit=$(sum "$unit_path")" \
+  printf '%s\n' "main=$(identity "$pid")" "conf=$(sum "$conf")" "unit=$of_file" \
     "changed=$(stat -c %.9Z "$conf")" "workers=$(list "$of_workers")" > "$releases/.running" &&
     mv -fT "$releases/.running" "$releases/running"
 }
@@ -103,7 +118,7 @@ done_with() {
     point current "$release"
     case $previous in
       -)
-        for one in "$served" "$before"; do
+        for one in "$served" "$before" "$proven"; do
           [ "$one" != "$release" ] && is_complete "$one" && point previous "$one" && break
         done
         ;;
@@ -152,7 +167,8 @@ back_to() {
   deadline=$(($(now) + timeout))
   as_before && return
   is_elsewhere "$unit_path" || passes_live 2>/dev/null || { why='nginx refuses it'; return 1; }
-  { [ "$action" = reload ] && [ "$(main)" = "$first" ] && reload "$deadline"; } || restart "$deadline" || return
+  { [ "$action" = reload ] && [ "$(main)" = "$first" ] && reload "$deadline"; } ||
+    restart "$(($(now) + timeout))" || return
   anew
   holds
 }
@@ -176,6 +192,7 @@ back() {
     case " $tried " in *" $one "*) continue ;; esac
     tried="$tried $one"
     is_complete "$one" && back_to "$one" || continue
+    [ "$one" != "$release" ] || point current "$one"
     record
     say result back
     return

@@ -34,7 +34,7 @@ new_drop_ins() {
     [ -e "$drop_in" ] || continue
     case $taken in *"/${drop_in##*/}/"*) continue ;; esac
     taken=$taken${drop_in##*/}/
-    case $known in *" $drop_in "*) ;; *) echo "$drop_in" ;; esac
+    case $known in *" $drop_in "* | *" $(readlink -f "$drop_in") "*) ;; *) echo "$drop_in" ;; esac
   done
 }
 in_unit() { grep -q "$group\$" "/proc/$1/cgroup" 2>/dev/null; }
@@ -45,7 +45,9 @@ recorded_pid() { [ -f "$pid_file" ] && [ ! -L "$pid_file" ] && head -c 20 "$pid_
 # While an old master ends after an upgrade, systemd still calls it the main process; 0: there is none. A file
 # that is gone or names no master says nothing: of several masters it is then the youngest, which the others begat
 main() {
-  fresh=$(recorded_pid)
+  # a unit that names no pid file is lost with the process that systemd knows
+  grep -q '^PIDFile=' "$unit_path" 2>/dev/null || { of_systemd MainPID; return; }
+  fresh=$(recorded_pid) || fresh=
   case $fresh in '' | *[!0-9]*) fresh=0 ;; esac
   if [ "$fresh" -gt 0 ] && is_master "$fresh"; then echo "$fresh"; return; fi
   fresh=$(of_systemd MainPID)
@@ -89,6 +91,7 @@ accepting() {
   of_all=$(inodes)
   for process in $(of_unit); do
     case " $1 " in *" $process "*) continue ;; esac
+    grep -q '^nginx: ' "/proc/$process/cmdline" || continue
     theirs=" $(sockets "$process")" # may be thousands
     for inode in $of_all; do
       case $theirs in *" $inode "*) echo "$process"; break ;; esac

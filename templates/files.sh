@@ -32,18 +32,20 @@ keep_live() {
   rm -rf "${releases:?}/$before" "$releases/$before.part"
   mkdir -p "$releases/$before.part" || return
   for name in $names; do
-    [ ! -f "$(live "$name")" ] || copy "$(live "$name")" "$releases/$before.part/$name" || return
+    [ ! -f "$(live "$name")" ] || copy "$(live "$name")" "$releases/$before.part/$name" ||
+      { rm -rf "$releases/$before.part"; return 1; }
   done
   mv "$releases/$before.part" "$releases/$before"
 }
 fresh_of() { echo "$(dirname "$(live "$1")")/.$1.fresh"; }
+no_fresh() { for name in $names; do rm -f "$(fresh_of "$name")"; done; }
 # all of a release or nothing: what can fail for want of room comes first
 put() {
   is_whole "$1" || { why="the release $1 is damaged on the node"; return 1; }
-  for name in $names; do rm -f "$(fresh_of "$name")"; done # of one that failed half way
+  no_fresh # of one that failed half way
   for name in $names; do
     [ ! -f "$releases/$1/$name" ] || same "$releases/$1/$name" "$(live "$name")" ||
-      copy "$releases/$1/$name" "$(fresh_of "$name")" || { rm -f "$(fresh_of "$name")"; return 1; }
+      copy "$releases/$1/$name" "$(fresh_of "$name")" || { no_fresh; return 1; }
   done
   for name in $names; do
     if [ -f "$(fresh_of "$name")" ]; then

@@ -9,6 +9,9 @@ take() {
 }
 
 rmdir "$lock.lock" "$lock.action" 2>/dev/null # an empty folder in its place
+for file in "$lock.lock" "$lock.action"; do
+  [ ! -d "$file" ] || { echo "$file is a folder that is not empty: move it away" >&2; exit 76; }
+done
 exec 9<>"$lock.lock"
 if ! take "$wait" 9; then
   printf 'kn.held=%s\n' "$(cat "$lock.lock")"

@@ -97,7 +97,7 @@ upgrade() {
   return 1
 }
 takes_over() {
-  soon=$(($(now) + 200))
+  soon=$(($(now) + timeout / 2)) # a master that dies at once may not be seen at all
   until [ -e "$pid_file.oldbin" ] || [ "$(now)" -gt "$soon" ]; do sleep 0.02; done
   until holds; do # nginx takes its pid file back as soon as the new master has died
     [ -e "$pid_file.oldbin" ] || { why='its process ended'; return 1; }

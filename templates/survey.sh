@@ -38,6 +38,8 @@ done
 for link in current previous; do
   release=$(readlink "$releases/$link") || continue
   say "release.$link" "$release"
+  say "listens.$link" "$(sed -n 's/^[[:space:]]*listen[[:space:]]*\([^;[:space:]]*\).*/\1/p' \
+    "$releases/$release/kube-nginx.conf" 2>/dev/null | tr '\n' ' ')"
   for name in $names; do
     [ -f "$releases/$release/$name" ] && say "kept.$link.$name" "$(sum "$releases/$release/$name")"
   done

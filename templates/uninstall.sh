@@ -1,11 +1,12 @@
 # Removes the unit and what was shipped; a file of somebody else's keeps its folder. What is a link is removed with
 # what is ours where it leads to.
-if [ ! -e "$unit_path" ] && [ ! -L "$unit_path" ] && [ ! -d "$prefix/sbin" ] && [ ! -d "$prefix/conf" ]; then
+is_active() { case $(of_systemd ActiveState) in '' | inactive) return 1 ;; esac; }
+if [ ! -e "$unit_path" ] && [ ! -L "$unit_path" ] && [ ! -d "$prefix/sbin" ] && [ ! -d "$prefix/conf" ] && ! is_active; then
   say changed 0
   exit 0
 fi
-if [ -e "$unit_path" ] || [ -L "$unit_path" ] || [ "$(of_systemd ActiveState)" != inactive ]; then
-  systemctl stop "$unit" || exit
+if [ -e "$unit_path" ] || [ -L "$unit_path" ] || is_active; then
+  ! is_active || systemctl stop "$unit" || exit
   systemctl disable "$unit" 2>/dev/null
   rm -rf "$unit_path" && systemctl daemon-reload || exit
   systemctl reset-failed "$unit" 2>/dev/null

@@ -425,7 +425,7 @@ def functions(
     lock = place.unit.parent / "lock"
     lock.with_name("lock.lock").write_text("me since yesterday")
     names = dict.fromkeys(("release", "previous", "action", "strays", "boot", "listen", "listened"), "")
-    names |= {"was_active": "", "was_enabled": "", "served": "", "repair": ""}
+    names |= {"was_active": "", "was_enabled": "", "served": "", "began_by": "", "repair": ""}
     text = commands.on_node(
         place.proxy,
         "prepare",
@@ -728,7 +728,7 @@ class TestDoneWith:
         """Has r4 done with, where r3 was in use, and r0 is the oldest; what then is there."""
         assert self.FUNCTION
         stubs = "record() { : > $releases/running; }\nis_complete() { [ -f $releases/$1/kube-nginx ]; }"
-        call = f"{self.FUNCTION[0]}\n{stubs}\nbefore=${{was:-r3}}; done_with"
+        call = f"{self.FUNCTION[0]}\n{stubs}\nbefore=${{was:-r3}} proven=; done_with"
         names: dict[str, Any] = {"release": "r4", "previous": "-", "action": "reload"} | given
         done = functions(place, call, **names)
         assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
@@ -808,8 +808,17 @@ class TestMain:
             file = Path(place.proxy.prefix, "logs", "nginx.pid")
             file.parent.mkdir(parents=True)
             file.write_text(text)
+        place.unit.write_text("PIDFile=/x/nginx.pid\n")
         stubs = "is_master() { [ $1 = 77 ]; }; systemctl() { echo MainPID=5; }; children() { :; }"
         assert of_common(place, f"{stubs}; main") == f"{found}\n"
+
+    def test_without_a_pid_file_in_the_unit_systemd_knows(self, place: Place) -> None:
+        """It ends them all when the one that it knows ends."""
+        file = Path(place.proxy.prefix, "logs", "nginx.pid")
+        file.parent.mkdir(parents=True)
+        file.write_text("77\n")
+        stubs = "is_master() { :; }; systemctl() { echo MainPID=5; }"
+        assert of_common(place, f"{stubs}; main") == "5\n"
 
     def test_a_process_outside_of_the_unit_is_not(self, place: Place) -> None:
         file = Path(place.proxy.prefix, "logs", "nginx.pid")
@@ -825,6 +834,7 @@ class TestMain:
             eventually(lambda: "worker" in named(worker) and "master" in named(master))
             stubs = f"in_unit() {{ :; }}; systemctl() {{ echo MainPID={parent}; }}"
             file.write_text(f"{worker}\n")
+            place.unit.write_text("PIDFile=/x/nginx.pid\n")
             assert of_common(place, f"{stubs}; main") == f"{master}\n"
 
     @pytest.mark.parametrize("kind", ["fifo", "link", "folder"])
@@ -947,7 +957,7 @@ class TestThereAndBack:
     """The whole of activate.sh, but for what it asks of systemd and of nginx."""
 
     STUBS = """
-        unit_is=active; systemctl() { case $1 in show) ;; *) echo "systemctl $*" >> "$lock.did" ;; esac; }
+        unit_is=active; systemctl() { case $1 in show | cat) ;; *) echo "systemctl $*" >> "$lock.did" ;; esac; }
         of_systemd() {
           case $1 in
             ActiveState) echo $unit_is ;;

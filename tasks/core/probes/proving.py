@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..config.address import Endpoint
+from ..errors import StepError
 from ..remote.node import Node
 from . import fallback, reach
 from .reach import Proof, Reached
@@ -36,6 +37,8 @@ def answered(node: Node, listeners: Sequence[Endpoint], apiservers: Sequence[End
     Raises StepError where the node itself fails.
     """
     known = reach.answered(node.transport, listeners, apiservers, _SECONDS)
+    if not known and not node.is_connected:
+        raise StepError("the connection broke while apiservers were looked for")
     if known is None:
         return any(reached.ok for reached in _asked(node, [*listeners, *apiservers]).values())
     return known

@@ -226,6 +226,9 @@ def answering(node: Node, settings: Settings, listener: Endpoint) -> tuple[str, 
             met = list(pool.map(ask, range(tries)))
         reached = next((other for other in met if other.ok), reached)
     if reached.ok is None:
+        seen = fallback.ask(node, [listener], settings.check.timeout)[listener]
+        reached = Reached(seen.ok, seen.text, 0.0)
+    if reached.ok is None:
         return "listens" if facts.listens(listener) else "nobody listens", ""
     if reached.ok:
         return "answers", ""

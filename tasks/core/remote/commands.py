@@ -20,7 +20,7 @@ _PREAMBLE = "set -u; umask 022; LC_ALL=C; PATH=$PATH:/usr/sbin:/sbin; export LC_
 _PROPERTIES = (
     "LoadState,UnitFileState,ActiveState,SubState,Result,MainPID,NRestarts,"
     "ActiveEnterTimestamp,ActiveEnterTimestampMonotonic,NeedDaemonReload,DropInPaths,"
-    "LimitNOFILE,LimitNOFILESoft"
+    "LimitNOFILE,LimitNOFILESoft,User"
 )
 
 

@@ -83,16 +83,17 @@ class Facts:
     """One node at one moment.
 
     `files`, `texts` and `directories` are by path, `instead` says what is in the place of one that is not
-    what it should be. `journal` is journald's Storage=, "" for its default. `unit` is systemd's view, which
-    `new_drop_ins` are not in yet, `listening` maps each address that somebody listens on to None (the service
-    itself) or, for the wanted ports, to who it is. `kept` holds the sha256 of each file of the releases
-    `current` and `previous`, `recorded` what was last seen to be taken, `leftovers` the files of a run that
-    was cut off, or is under way. `free` is in bytes, `mounts` holds mount options. `installed` is nginx's
-    version in the binary on disk, "" if there is none. `addresses` holds, of each name that the survey was
-    asked for, what the node resolves it to: IP addresses, or () if it does not resolve there; `resolver` is
-    whether the node has the means to. `missing` are programs that scripts need and the node lacks. `clock` is
-    by how many seconds the node's clock is ahead of this machine's (behind: less than 0), at the least: what
-    the round trip of the survey can explain is taken off.
+    what it should be. `journal` is journald's Storage=, "" for its default. `unit` is systemd's view,
+    which `new_drop_ins` are not in yet, `listening` maps each address that somebody listens on to None
+    (the service itself) or, for the wanted ports, to who it is. `kept` holds the sha256 of each file of
+    the releases `current` and `previous`, `listens_in` the addresses on which those listen, `recorded`
+    what was last seen to be taken, `leftovers` the files of a run that was cut off, or is under way.
+    `free` is in bytes, `mounts` holds mount options. `installed` is nginx's version in the binary on
+    disk, "" if there is none. `addresses` holds, of each name that the survey was asked for, what the
+    node resolves it to: IP addresses, or () if it does not resolve there; `resolver` is whether the node
+    has the means to. `missing` are programs that scripts need and the node lacks. `clock` is by how many
+    seconds the node's clock is ahead of this machine's (behind: less than 0), at the least: what the
+    round trip of the survey can explain is taken off.
     """
 
     arch: str = ""
@@ -109,6 +110,7 @@ class Facts:
     texts: Mapping[str, str] = field(default_factory=dict)
     releases: Mapping[str, str] = field(default_factory=dict)
     kept: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    listens_in: Mapping[str, str] = field(default_factory=dict)
     recorded: Mapping[str, str] = field(default_factory=dict)
     leftovers: tuple[str, ...] = ()
     unit: Mapping[str, str] = field(default_factory=dict)

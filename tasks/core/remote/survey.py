@@ -44,6 +44,7 @@ def parse(text: str, asked: float = 0.0, answered: float = 0.0) -> Facts:
         texts={path: b64decode(v).decode(errors="replace") for path, v in below("text.").items()},
         releases=below("release."),
         kept={which: below(f"kept.{which}.") for which in below("release.")},
+        listens_in=below("listens."),
         recorded=below("recorded."),
         leftovers=tuple(below("leftover.")),
         unit=below("unit."),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from ..config import servers
@@ -60,19 +60,24 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class Activation:
-    """A node changes over. `me` is the holder of its lock; `addresses` what names resolved to, if known."""
+    """A node changes over. `me` is the holder of its lock; `addresses` what names resolved to, if known.
+
+    `go_on` is asked right before it begins, and raises NotBegun after Ctrl-C.
+    """
 
     node: Node
     settings: Settings
     rollout: Rollout
     me: str
     addresses: servers.Addresses = field(default_factory=dict)
+    go_on: Callable[[], None] = lambda: None
 
     def carry_out(self, order: Order) -> Outcome:
         """Does what `order` says, and proves that an apiserver is reached through it, or goes back."""
         facts = self.node.survey(self.settings.proxy)
         served = proving.answered(self.node, _own(facts), ())
         answered = served or proving.answered(self.node, (), self._known(facts))
+        self.go_on()
         ended = self._run(order, facts)
         if ended.said("result") != "done":
             return _went_back(order, ended, self.settings)
@@ -134,6 +139,7 @@ class Activation:
             listened=_kernel(_own(facts)),
             strays=" ".join(map(str, order.strays)),
             served=serving(facts, proxy),
+            began_by=facts.loaded(commands.UNIT_PATH, "unit"),
             repair="1" if order.repair else "",
             boot=order.boot,
             was_active=order.was.get("was_active", ""),
@@ -176,7 +182,7 @@ class Activation:
         )
         log = self.node.sh(commands.journal(8, follow=False), check=False).stdout
         again = self._run(back, facts)
-        if again.said("result") != "done":
+        if again.said("result") not in ("done", "back"):
             return _failed(f"{why}{_LOST}{again.said('why')}", FAILED, log)
         if served and (proof := self._prove(back, answered=False)).state == "failed":
             return _failed(f"{why}{_LOST}{proof.text}", FAILED, log)
@@ -200,7 +206,7 @@ def _went_back(order: Order, ended: Ended, settings: Settings) -> Outcome:
         "trying": (ROLLED_BACK, f"rolled back: {why}{_BEFORE['trying']}"),
         "lost": (FAILED, f"{why}{_LOST}{ended.said('still')}"),
         "failed": (FAILED, f"{why}: it is down" if order.action == RESTART else why),
-        "refused": (FAILED, f"{why}; nothing was changed"),
+        "refused": (FAILED, f"{why}; nothing was {'put in place or stopped' if order.repair else 'changed'}"),
     }
     result, message = tails[ended.said("result")]
     hint = _REFUSED if ended.said("result") == "refused" else ""

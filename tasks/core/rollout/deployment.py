@@ -147,7 +147,8 @@ class Deployment:
         action = "restart" if plan.action == "install" else plan.action
         order = Order(action, plan.result, name, strays=plan.strays, boot="1")
         rollout, me = self._rollout, self._run.me
-        return Activation(node, self._settings, rollout, me, facts.addresses).carry_out(order)
+        go_on = self._run.go_on
+        return Activation(node, self._settings, rollout, me, facts.addresses, go_on).carry_out(order)
 
     def _look(self, node: Node) -> tuple[Plan, Facts]:
         facts = self._facts(node)
@@ -172,6 +173,8 @@ class Deployment:
         deadline = monotonic() + min(_FORGIVES, rules.seconds(proxy.fail_timeout) + 1)
         while True:
             proof = proving.prove(node, proxy.listen, behind)
+            if not node.is_connected:
+                raise StepError("the connection broke while apiservers were looked for")
             if proof.state != "failed" or monotonic() >= deadline:
                 break
             sleep(0.2)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from difflib import unified_diff
 
-from ..config.settings import Proxy
+from ..config.settings import Endpoint, Proxy, parse_endpoint
 from ..remote import layout
 from ..remote.commands import UNIT_PATH
 from ..remote.facts import CURRENT, PREVIOUS, Facts
@@ -197,11 +198,19 @@ def diffs(texts: Mapping[str, str], facts: Facts, proxy: Proxy) -> dict[str, str
     }
 
 
+def _listens(text: str) -> Iterator[Endpoint]:
+    for word in text.split():
+        with suppress(ValueError):
+            yield parse_endpoint(word)
+
+
 def returning(facts: Facts, proxy: Proxy) -> str:
     """The least disruptive action after which a node runs its previous release. It must have one."""
     kept = facts.kept[PREVIOUS]
     there = found(facts, proxy)
     if not facts.active or kept.get(UNIT) != there.get(UNIT):
+        return RESTART
+    if any(facts.overlapping([*_listens(facts.listens_in.get(PREVIOUS, ""))])):
         return RESTART
     running = facts.process.sha256 if facts.process else ""
     if kept.get(BINARY) not in (there.get(BINARY), running) or there.get(BINARY) != running:

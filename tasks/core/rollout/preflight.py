@@ -32,12 +32,24 @@ def obstacles(release: Release, plan: Plan, facts: Facts, settings: Settings) ->
         where = f"see {' '.join(facts.drop_ins)}; " if facts.drop_ins else ""
         hint = f"{where}on the node: systemctl status kube-nginx"
         yield StepError(f"systemd cannot use the unit ({facts.unloadable})", hint=hint)
+    yield from _other_user(facts)
     if plan.stages:
         yield from _room(release, plan, facts, proxy)
     yield from _machine(release, facts)
     yield from _libc(release, facts)
     yield from taken(facts, proxy, plan.strays)
     yield from unresolved(settings, facts)
+
+
+def _other_user(facts: Facts) -> Iterator[StepError]:
+    """A user that a drop-in gives the service needs logs of its own, and is never what hosts.toml says."""
+    text, user = facts.texts.get(UNIT_PATH, ""), facts.unit.get("User", "")
+    written = re.findall(r"^User=(.*)$", text, re.M)
+    if facts.drop_ins and text and not facts.unread and user != (written or [""])[-1]:
+        yield StepError(
+            f"a drop-in has the service run as {user or 'root'}: {' '.join(facts.drop_ins)}",
+            hint=f'say it in hosts.toml, user = "{user}" under [proxy], and remove the drop-in',
+        )
 
 
 def in_the_way(facts: Facts) -> Iterator[StepError]:
