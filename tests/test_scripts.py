@@ -824,6 +824,7 @@ class TestMain:
         file = Path(place.proxy.prefix, "logs", "nginx.pid")
         file.parent.mkdir(parents=True)
         file.write_text(f"{os.getpid()}\n")
+        place.unit.write_text("PIDFile=/x/nginx.pid\n")
         assert of_common(place, "systemctl() { echo MainPID=5; }; children() { :; }; main") == "5\n"
 
     def test_a_worker_is_not(self, place: Place, tmp_path: Path) -> None:

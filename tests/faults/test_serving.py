@@ -293,6 +293,72 @@ def test_an_upgrade_by_hand_that_nobody_ended(trial: Trial) -> None:
     assert trial.deploy("--limit", node.name).status == 0
 
 
+def test_an_upgrade_by_hand_of_a_unit_without_a_pid_file(trial: Trial) -> None:
+    """systemd knows the old master alone, and would end all with it: the new one goes."""
+    node = trial.lab.nodes[0]
+    hosts = trial.hosts_toml(("nodes =", 'profile = "runbook"\nnodes ='))
+    assert trial.deploy("--limit", node.name, hosts=hosts).status == 0
+    old = main(node)
+    node.enter(f"kill -USR2 {old}")
+    until(lambda: len(processes(node)) == 4)
+    ran = trial.deploy("--limit", node.name, hosts=hosts)
+    assert (ran.status, "deploy: 1 reloaded" in ran.out) == (0, True), ran.out + ran.err
+    until(lambda: len(processes(node)) == 2)
+    assert main(node) == old
+    assert answers(node)
+    assert run_fab("diff", "--exit-code", "--limit", node.name, hosts=hosts).status == 0
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["/bin/sh -c 'mkdir -p /run/mine; test -d /run/mine'", "-/bin/false", "+/bin/mkdir -p /run/roots"],
+)
+def test_what_else_runs_before_the_start_is_read_as_systemd_does(trial: Trial, command: str) -> None:
+    node = trial.lab.nodes[1]
+    node.enter("install -d -o kube-nginx /run/mine")
+    drop_in = f'mkdir -p {UNIT}.d; printf "[Service]\\nExecStartPre={command}\\n" > {UNIT}.d/x.conf'
+    node.enter(f"{drop_in}; systemctl daemon-reload")
+    try:
+        ran = run_fab("restart", "--limit", node.name, hosts=trial.plain)
+        assert ran.status == 0, ran.out + ran.err
+    finally:
+        node.enter(f"rm -r {UNIT}.d; systemctl daemon-reload")
+
+
+def test_a_user_that_a_drop_in_says(trial: Trial) -> None:
+    node = trial.lab.nodes[2]
+    node.enter(
+        f"mkdir -p {UNIT}.d; printf '[Service]\\nUser=daemon\\n' > {UNIT}.d/x.conf; systemctl daemon-reload"
+    )
+    try:
+        ran = trial.deploy("--limit", node.name)
+        assert ran.status == 1
+        assert f"a drop-in has the service run as daemon: {UNIT}.d/x.conf" in ran.err
+        assert answers(node)
+    finally:
+        node.enter(f"rm -r {UNIT}.d; systemctl daemon-reload")
+
+
+def test_a_rollback_from_an_address_to_the_wildcard(trial: Trial) -> None:
+    node = trial.lab.nodes[2]
+    for listen in ('"0.0.0.0:8443"', '"127.0.0.1:8443"'):
+        hosts = trial.hosts_toml(("[build]", f"[proxy]\nlisten = [{listen}]\n\n[build]"))
+        assert trial.deploy("--limit", node.name, hosts=hosts).status == 0
+    ran = run_fab("rollback", "--limit", node.name, hosts=trial.plain)
+    assert ran.status == 0, ran.out + ran.err
+    assert answers(node)
+
+
+def test_a_unit_that_was_changed_and_a_reload(trial: Trial) -> None:
+    """The process goes on under the unit with which it began, and deploy knows."""
+    node = trial.lab.nodes[0]
+    hosts = trial.hosts_toml(("[build]", '[proxy]\nproxy_timeout = "9m"\nuser = "other"\n\n[build]'))
+    assert run_fab("unit", "--limit", node.name, hosts=hosts).status == 0
+    assert run_fab("reload", "--limit", node.name, hosts=hosts).status == 0
+    ran = run_fab("diff", "--limit", node.name, "--json", hosts=hosts)
+    assert ran.json["nodes"][0]["action"] == "restart"
+
+
 def test_an_upgrade_that_was_cut_off(trial: Trial) -> None:
     """The script on the node is killed between USR2 and QUIT."""
     node = trial.lab.nodes[2]
