@@ -958,7 +958,8 @@ class TestThereAndBack:
     """The whole of activate.sh, but for what it asks of systemd and of nginx."""
 
     STUBS = """
-        unit_is=active; systemctl() { case $1 in show | cat) ;; *) echo "systemctl $*" >> "$lock.did" ;; esac; }
+        unit_is=active
+        systemctl() { case $1 in show | cat) ;; *) echo "systemctl $*" >> "$lock.did" ;; esac; }
         of_systemd() {
           case $1 in
             ActiveState) echo $unit_is ;;
