@@ -954,6 +954,18 @@ class TestStrays:
         assert not self.ended(place, tmp_path / "other" / "kube-nginx")
 
 
+@pytest.mark.parametrize(("first", "unit"), [("7", "old"), ("5", sha256(b"unit\n").hexdigest())])
+def test_a_process_that_goes_on_is_one_of_the_unit_with_which_it_began(
+    place: Place, first: str, unit: str
+) -> None:
+    place.use(ALL)
+    place.releases.mkdir(parents=True)
+    call = f"main() {{ echo 7; }}; workers() {{ :; }}; first={first}; record"
+    functions(place, call, until=ALL_FUNCTIONS, began_by="old")
+    recorded = dict(line.split("=", 1) for line in (place.releases / "running").read_text().splitlines())
+    assert (recorded["unit"], recorded["conf"]) == (unit, sha256(b"conf\n").hexdigest())
+
+
 class TestThereAndBack:
     """The whole of activate.sh, but for what it asks of systemd and of nginx."""
 

@@ -349,16 +349,6 @@ def test_a_rollback_from_an_address_to_the_wildcard(trial: Trial) -> None:
     assert answers(node)
 
 
-def test_a_unit_that_was_changed_and_a_reload(trial: Trial) -> None:
-    """The process goes on under the unit with which it began, and deploy knows."""
-    node = trial.lab.nodes[0]
-    hosts = trial.hosts_toml(("[build]", '[proxy]\nproxy_timeout = "9m"\nuser = "other"\n\n[build]'))
-    assert run_fab("unit", "--limit", node.name, hosts=hosts).status == 0
-    assert run_fab("reload", "--limit", node.name, hosts=hosts).status == 0
-    ran = run_fab("diff", "--limit", node.name, "--json", hosts=hosts)
-    assert ran.json["nodes"][0]["action"] == "restart"
-
-
 def test_an_upgrade_that_was_cut_off(trial: Trial) -> None:
     """The script on the node is killed between USR2 and QUIT."""
     node = trial.lab.nodes[2]
