@@ -88,6 +88,7 @@ def test_the_sandbox_is_as_tight_as_promised(lab: Lab, deployed: Path) -> None:
 
 
 def test_shipping_again_changes_nothing(lab: Lab, deployed: Path) -> None:
+    assert run_fab("deploy", hosts=deployed).status == 0  # whatever other tests have left
     before, pids = files(lab), main_pids(lab)
     chain = ("mkdir", "scp", "conf", "unit", "daemon-reload", "enable", "start")
     for task in chain:

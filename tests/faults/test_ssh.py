@@ -86,6 +86,11 @@ def test_no_forwarding(trial: Trial) -> None:
     with faults.no_forwarding(trial.lab.nodes[1]):
         ran = trial.deploy()
         assert run_fab("status", hosts=trial.changed).status == 0
-    assert ran.status == 0
-    assert "not tried: sshd there forbids forwarding (AllowTcpForwarding)" in ran.out
+        assert ran.status == 0
+        assert ran.out.count("reloaded, an apiserver answers through 127.0.0.1:8443") == 3
+        dead = trial.hosts_toml(
+            ('"lab-api-1:6443", "lab-api-2:6443", "lab-api-3:6443"', '"lab-api-1:6444", "lab-api-2:6444"')
+        )
+        ran = trial.deploy("--limit", trial.lab.nodes[1].name, hosts=dead)
+        assert (ran.status, "deploy: 1 rolled back" in ran.out) == (1, True), ran.out
     assert answers(trial.lab.nodes[1])

@@ -41,6 +41,7 @@ int main(int argc, char **argv) {
     _exit(0);
   }
   listener();
+  title(argv, "nginx: master process");
   char path[300];
   snprintf(path, sizeof path, "%s/logs/nginx.pid", prefix);
   FILE *pid = fopen(path, "w");

@@ -103,8 +103,8 @@ class Activation:
             text = servers.as_written(proof.text, self.settings.apiservers, self.addresses)
             return replace(proof, text=text)
 
-        facts = self.node.survey(self.settings.proxy)
-        listen = self.settings.proxy.listen if order.listen is None else _own(facts)
+        proxy = self.settings.proxy
+        listen = proxy.listen if order.listen is None else _own(self.node.survey(proxy))
         proof = look()
         if proof.state == "ok":
             return proof
