@@ -106,11 +106,11 @@ class Live:
     def __init__(self, console: Console) -> None:
         self._console = console
         self._bar: Progress | None = None
+        self._records: list[Record] = []
 
     def step_begins(self, step: str, hosts: Sequence[str], title: str = "") -> None:
         self._step, self._began = title or step, monotonic()
-        self._records: list[Record] = []
-        self._hosts = len(hosts)
+        self._records, self._hosts = [], len(hosts)
         columns = (
             SpinnerColumn(),
             TextColumn("{task.description:<14}", markup=False),

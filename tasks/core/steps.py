@@ -66,7 +66,6 @@ class Run:
         hosts = [host for host in self.alive if hosts is None or host in hosts]
         if not hosts:
             return
-        self.reporter.step_begins(name, [host.label for host in hosts], title)
         crew = Fleet.from_connections(hosts)
         crew.parallel = self.fleet.parallel
         began: dict[str, float] = {}
@@ -81,7 +80,8 @@ class Run:
                 return None
 
         self._finishing = finish
-        try:
+        try:  # Ctrl-C may come while the bar is being drawn
+            self.reporter.step_begins(name, [host.label for host in hosts], title)
             for host, result in crew.each(timed):
                 if result is not None:
                     self._note(host, name, result, monotonic() - began[host.label])
