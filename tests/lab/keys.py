@@ -5,6 +5,7 @@ import datetime
 import ipaddress
 import json
 import os
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.x509.oid import NameOID
+
+_MAKING = threading.Lock()  # apiservers are started at once, and share what is made for the first
 
 
 def write(path: Path, content: bytes, mode: int = 0o644) -> None:
@@ -71,9 +74,10 @@ class Authority:
     def service_accounts(self) -> Path:
         """The key that signs the tokens of service accounts."""
         path = self.folder / "service-accounts.key"
-        if not path.exists():
-            key = ec.generate_private_key(ec.SECP256R1())
-            write(path, _pem(key, serialization.PrivateFormat.TraditionalOpenSSL), 0o600)
+        with _MAKING:
+            if not path.exists():
+                key = ec.generate_private_key(ec.SECP256R1())
+                write(path, _pem(key, serialization.PrivateFormat.TraditionalOpenSSL), 0o600)
         return path
 
     def issue(
