@@ -9,7 +9,7 @@ refresh() {
 # whether the service does what it should; if not, $why says what is missing. The five are its arguments:
 # addresses that it must have, what its main process must not be, workers that do not count, whether processes of
 # before may still accept connections, and what its binary must be, if not the one on disk
-expected= unlike= stale= beside= image=
+expected=
 anew() { unlike=none stale= beside= image=; }
 anew
 holds() {

@@ -61,7 +61,7 @@ def answered(
 
     None: sshd forbids trying.
     """
-    met = [_through(transport, listener, 1, timeout).ok for listener in listeners]
+    met = [through(transport, listener, 1, timeout).ok for listener in listeners]
     if True in met:
         return True
     met += [reached.ok for reached in _directly(transport, apiservers, timeout).values()]
@@ -85,12 +85,12 @@ def proof(
     """
     if not listeners:
         return Proof("failed", "it listens nowhere")
-    met = {listener: _through(transport, listener, len(apiservers), timeout) for listener in listeners}
+    met = {listener: through(transport, listener, len(apiservers), timeout) for listener in listeners}
     direct = _directly(transport, apiservers, timeout)
     if _missed(met) and _could_answer(met, direct, answered):
         # of a hung apiserver and a busy machine the first answers may be late, and going back would do harm
         tries = max(2, 3 * len(apiservers))
-        met |= {listener: _through(transport, listener, tries, _LONGER) for listener in _missed(met)}
+        met |= {listener: through(transport, listener, tries, _LONGER) for listener in _missed(met)}
     return conclude(met, direct, answered, broken=not transport.is_active())
 
 
@@ -129,7 +129,7 @@ def _reached(met: Mapping[Endpoint, Reached], direct: Mapping[Endpoint, Reached]
     return Proof("warning", f"{text}, but {'; '.join(silent)}") if silent else Proof("ok", text)
 
 
-def _through(transport: paramiko.Transport, listener: Endpoint, tries: int, timeout: float) -> Reached:
+def through(transport: paramiko.Transport, listener: Endpoint, tries: int, timeout: float) -> Reached:
     """The best of so many tries at once: a hung apiserver still accepts, and swallows those that it gets."""
     with ThreadPoolExecutor(max(1, tries)) as pool:
         found = list(pool.map(lambda _: handshake(transport, listener, timeout), range(max(1, tries))))

@@ -17,7 +17,7 @@ from . import fallback
 from .certificate import Trust
 from .drift import Drift, drift
 from .probe import FAILED, OK, STATES, WARNING, Cell, Seen, judge, look
-from .reach import Reached, handshake
+from .reach import Reached, handshake, through
 
 _REFUSES = (
     "see why: fab status --limit {nodes}, fab logs --limit {nodes}; when all apiservers were down, nginx "
@@ -216,15 +216,10 @@ def answering(node: Node, settings: Settings, listener: Endpoint) -> tuple[str, 
     if holder := facts.holder(listener):
         return f"is held by {holder}", ""
 
-    def ask(_: int = 0) -> Reached:
-        return handshake(node.transport, listener, settings.check.timeout)
-
-    reached = ask()
+    reached = handshake(node.transport, listener, settings.check.timeout)
     if reached.ok is False and facts.listens(listener):
-        # a hung apiserver accepts, which is all that the proxy looks at, so it may swallow any try
-        with ThreadPoolExecutor(tries) as pool:
-            met = list(pool.map(ask, range(tries)))
-        reached = next((other for other in met if other.ok), reached)
+        again = through(node.transport, listener, tries, settings.check.timeout)
+        reached = again if again.ok else reached
     if reached.ok is None:
         seen = fallback.ask(node, [listener], settings.check.timeout)[listener]
         reached = Reached(seen.ok, seen.text, 0.0)
