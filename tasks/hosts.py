@@ -13,7 +13,7 @@ from pathlib import Path
 import fabric
 from invoke import Context, Exit, task
 
-from .core import consent, report
+from .core import consent, terminal
 from .core.called import named
 from .core.config import draft, environment
 from .core.config.address import Endpoint
@@ -71,7 +71,7 @@ def init(
         if given and apiservers is None and planned.all_are_apiservers() and not yes:
             _confirm(planned, given)
         settings = draft.create(planned, path)
-    report.write(named(_summary(settings, planned, _prefix(c, path))))
+    terminal.write(named(_summary(settings, planned, _prefix(c, path))))
 
 
 @contextmanager
@@ -141,7 +141,7 @@ def _confirm(planned: Draft, given: Environment) -> None:
         f"({_some([node.name for node in planned.nodes])})."
     )
     consent.ask(
-        report.console_for(as_json=True),
+        terminal.console_for(as_json=True),
         f"{what}\nDoes each of them run a kube-apiserver? If not: --apiservers names those that do.",
         f"{what} There is no terminal to ask on: say --yes if each of them runs a kube-apiserver, "
         "else --apiservers with those that do",
@@ -160,7 +160,7 @@ def _answer(key: str, flag: str | None, listen: Endpoint | None) -> Settings:
         try:
             return _checked("answer", key, line.decode(errors="replace"), listen)
         except SettingsError as error:
-            print("\n".join(text.removeprefix("answer: ") for text in error.problems), file=sys.stderr)
+            terminal.tell("\n".join(text.removeprefix("answer: ") for text in error.problems))
 
 
 def _checked(source: str, key: str, text: str, listen: Endpoint | None) -> Settings:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from time import monotonic
@@ -197,42 +195,7 @@ def table(console: Console, columns: Sequence[str], rows: Sequence[Sequence[str 
         console.print(line.rstrip(), markup=False, emoji=False, highlight=False, soft_wrap=True)
 
 
-class Output(Console):
-    """A console whose reader may leave (`| head`): the work goes on, and is told to nobody.
-
-    `broken` is then true.
-    """
-
-    broken = False
-
-    def on_broken_pipe(self) -> None:
-        """Is told by rich that nobody reads any more."""
-        self.broken = True
-        _to_nobody()
-
-
-def _to_nobody() -> None:
-    """What is still written to stdout goes nowhere, so that the interpreter's own flush cannot fail."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, sys.stdout.fileno())
-    os.close(nowhere)
-
-
-def console_for(as_json: bool) -> Output:
-    """Where people read: stdout, or stderr when stdout belongs to a JSON document."""
-    return Output(stderr=as_json, emoji=False)  # fd00:a:b::1 is an address
-
-
 def reporter_for(console: Console) -> Reporter:
     """Live on a terminal that can show it, plain lines elsewhere."""
     able = console.is_terminal and not console.is_dumb_terminal and console.encoding.startswith("utf")
     return Live(console) if able else Plain(console)
-
-
-def write(text: str) -> None:
-    """A document on stdout."""
-    try:
-        sys.stdout.write(text + "\n")
-        sys.stdout.flush()
-    except BrokenPipeError:
-        _to_nobody()

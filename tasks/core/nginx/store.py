@@ -10,7 +10,9 @@ from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
 
+from ..config.model import expanded
 from ..config.settings import Settings
+from ..errors import KubeNginxError
 from . import recipe
 
 
@@ -38,7 +40,10 @@ class Binary:
 
 def folder(settings: Settings) -> Path:
     """Where this machine keeps sources and binaries."""
-    return Path(settings.build.work_dir_for("local")).expanduser()
+    place = expanded(settings.build.work_dir_for("local"))
+    if not place.is_absolute():
+        raise KubeNginxError(f"{place}: this user has no home for it: set HOME or build.work_dir")
+    return place
 
 
 def _place(settings: Settings, arch: str) -> Path:

@@ -11,6 +11,8 @@ from typing import Any
 
 import paramiko
 
+from ..config.content import content
+from ..config.model import expanded
 from ..errors import StepError
 
 
@@ -23,7 +25,7 @@ def known_hosts_files(ssh_config: dict[str, Any]) -> list[Path]:
     """The user's files, then the machine's, of one host's ssh_config."""
     user = str(ssh_config.get("userknownhostsfile", "~/.ssh/known_hosts ~/.ssh/known_hosts2"))
     machine = str(ssh_config.get("globalknownhostsfile", "/etc/ssh/ssh_known_hosts"))
-    return [Path(name).expanduser() for name in f"{user} {machine}".split()]
+    return [expanded(name) for name in f"{user} {machine}".split()]
 
 
 class KnownHosts:
@@ -74,7 +76,7 @@ class KnownHosts:
 
 def _lines(file: Path) -> list[str]:
     try:
-        text = file.read_text(errors="replace")
+        text = content(file).decode(errors="replace")
     except FileNotFoundError:
         return []
     except OSError as error:
