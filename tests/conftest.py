@@ -105,7 +105,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Gives all workers one folder for what the tests of faults see, and what they start its usual signals."""
+    """Gives all workers one folder for what the tests of faults see, and what they start usual signals."""
     own_signals()
     if not WORKER:
         os.environ[book.FOLDER] = tempfile.mkdtemp(prefix="kube-nginx-faults.")

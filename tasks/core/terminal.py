@@ -31,10 +31,6 @@ class Output(Console):
     """A console of rich's on which all text is `printable`; by default on stdout."""
 
     def __init__(self, **options: Any) -> None:
-        # rich takes any digits for a size, and 0 columns for an order to show nothing
-        for name, least in (("columns", 80), ("lines", 25)):
-            if not _SIZE.fullmatch(os.environ.get(name.upper(), "80")):
-                options.setdefault("width" if name == "columns" else "height", least)
         super().__init__(emoji=False, **options)  # fd00:a:b::1 is an address
 
     @property
@@ -124,9 +120,12 @@ def guard() -> None:
             os.fstat(number)
         except OSError:
             _stand_in(number)  # or the next connection would have its number
-        if number and not isinstance(getattr(sys, name), Stream):
-            stream = getattr(sys, name) or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - to the end
-            setattr(sys, name, cast(TextIO, Stream(stream)))
+        stream = getattr(sys, name) or open(os.devnull, "w" if number else "r", encoding="utf-8")  # noqa: SIM115
+        guarded = number == 0 or isinstance(stream, Stream)
+        setattr(sys, name, stream if guarded else cast(TextIO, Stream(stream)))
+    for name in ("COLUMNS", "LINES"):  # rich takes any digits for a size, and 0 for an order to show nothing
+        if not _SIZE.fullmatch(os.environ.get(name, "80")):
+            del os.environ[name]
 
 
 @atexit.register
