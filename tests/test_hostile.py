@@ -217,7 +217,11 @@ ROWS: dict[str, tuple[str, int, str]] = {
         1,
         "x: cannot be written: File too large",
     ),
-    "disk read-only": ("$FAB render --to /proc/x", 1, "cannot write /proc/x/kube-nginx.conf: No such file"),
+    "no folder can be made": (
+        "$FAB render --to /proc/x",
+        1,
+        "cannot write /proc/x/kube-nginx.conf: No such file",
+    ),
     "cache not there": (
         "XDG_CACHE_HOME=/proc $FAB download",
         1,
@@ -228,6 +232,30 @@ ROWS: dict[str, tuple[str, int, str]] = {
         "ulimit -n 60; $FAB status",
         2,
         "this process may have 60: raise its hard limit (ulimit -Hn 66",
+    ),
+    "no room for threads": ("ulimit -s 4000000; ulimit -v 3000000; $FAB status", 1, UNREACHED),
+    "cache full": (
+        "mkdir m c; truncate -s 1M m/nginx-1.30.6.tar.gz; sed -i s,/nonexistent/,$PWD/m/, hosts.toml; "
+        "unshare -Urm sh -c 'mount -t tmpfs -o size=64k none c; XDG_CACHE_HOME=$PWD/c $FAB download'",
+        1,
+        "cannot keep nginx-1.30.6.tar.gz in",
+    ),
+    "disk read-only": (
+        "unshare -Urm sh -c 'mount --bind . . && mount -o remount,bind,ro . && cd $PWD && $FAB init --to x "
+        "--nodes a --apiservers b'",
+        1,
+        "x: cannot be written: Read-only file system",
+    ),
+    "the year 1970": (
+        f"cc -shared -fPIC -o clock.so {ROOT}/tests/lab/clock.c; "
+        "CLOCK_OFF=-$(date +%s) LD_PRELOAD=$PWD/clock.so $FAB status",
+        1,
+        UNREACHED,
+    ),
+    "terminal of no size": (
+        "TERM=xterm script -qec 'stty rows 0 cols 0; unset COLUMNS LINES; $FAB status' /dev/null",
+        1,
+        "2 failed",
     ),
     # signals
     "all signals ignored": ("trap '' HUP INT TERM PIPE CHLD; $FAB status", 1, UNREACHED),

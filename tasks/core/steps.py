@@ -208,6 +208,9 @@ def _unexpected(error: BaseException) -> StepError:
         return StepError(str(error))
     if isinstance(error, OSError) and error.filename:
         return StepError(f"{error.filename}: {error.strerror}", hint="can you read and write there?")
+    if isinstance(error, MemoryError) or "start new thread" in str(error):
+        hint = "lower rollout.parallel in hosts.toml, or allow more: ulimit -u, ulimit -v"
+        return StepError("this machine gives no more threads or memory", hint=hint)
     return StepError(
         f"{type(error).__name__}: {error}", hint="this is a fault of kube-nginx: please report it"
     )

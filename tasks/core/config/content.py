@@ -22,7 +22,9 @@ def content(path: Path, most: int = MOST, piped: bool = False) -> bytes:
             os.set_blocking(number, True)  # one without a writer is at its end
         elif not stat.S_ISREG(mode):
             raise OSError(22, "is no regular file, but a FIFO or a device", str(path))
-        read = file.read(most + 1)
-    if len(read) > most:
-        raise OSError(27, f"has more than {most >> 20} MB", str(path))
-    return read
+        read = bytearray()
+        while more := file.read(1 << 16):
+            read += more
+            if len(read) > most:
+                raise OSError(27, f"has more than {most >> 20} MB", str(path))
+    return bytes(read)
