@@ -13,6 +13,7 @@ from typing import Any, TextIO, cast
 import invoke
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
+from rich.text import Text
 
 # Control characters of C0 and C1 besides tab and newline, what turns the direction of a line, other ends of
 # lines, and what is no character at all.
@@ -42,6 +43,10 @@ class Output(Console):
     def broken(self) -> bool:
         """Whether nobody reads any more."""
         return bool(getattr(self.file, "broken", False))
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        """As rich does, which would leave out the bell."""
+        return super().render_str(printable(text), **options)
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
         """As rich renders it; only what is rich's own controls anything."""
