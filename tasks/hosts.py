@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import fabric
-from invoke import Context, Exit, task
+from invoke import Context, task
 
 from .core import consent, terminal
 from .core.called import named
@@ -79,7 +79,7 @@ def _nothing_written() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        raise Exit("\nnothing was written", code=130) from None
+        raise terminal.ending("\nnothing was written", 130) from None
 
 
 def _hosts_file(c: Context) -> str | None:
@@ -153,7 +153,7 @@ def _answer(key: str, flag: str | None, listen: Endpoint | None) -> Settings:
     if flag is not None:
         return _checked(f"--{key}", key, flag, listen)
     while True:
-        print(f"{_QUESTIONS[key]}\n{key}: ", end="", file=sys.stderr, flush=True)
+        terminal.tell(f"{_QUESTIONS[key]}\n{key}: ", end="")
         line = sys.stdin.buffer.readline()
         if not line:
             raise UsageError("\nno answer: nothing was written")

@@ -22,6 +22,7 @@ from rich.table import Table
 from rich.text import Text
 
 from .errors import StepError
+from .terminal import printable
 
 MARKS = {"ok": "[green]✔[/]", "changed": "[yellow]●[/]", "failed": "[red]✘[/]", "warning": "[yellow]![/]"}
 
@@ -183,12 +184,12 @@ def table(console: Console, columns: Sequence[str], rows: Sequence[Sequence[str 
     if console.is_terminal:
         drawn = Table(box=None, header_style="bold", pad_edge=False)
         for column in columns:
-            drawn.add_column(Text(column), overflow="fold")
+            drawn.add_column(Text(printable(column)), overflow="fold")
         for row in rows:
-            drawn.add_row(*(cell if isinstance(cell, Text) else Text(cell) for cell in row))
+            drawn.add_row(*(cell if isinstance(cell, Text) else Text(printable(cell)) for cell in row))
         console.print(drawn, highlight=False)
         return
-    plain = [[str(cell) for cell in row] for row in (columns, *rows)]
+    plain = [[printable(str(cell)) for cell in row] for row in (columns, *rows)]
     widths = [max(map(len, column)) for column in zip(*plain, strict=True)]
     for cells in plain:
         line = "  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True))

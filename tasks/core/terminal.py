@@ -59,9 +59,9 @@ def console_for(as_json: bool) -> Output:
     return Output(stderr=as_json)
 
 
-def tell(text: str) -> None:
-    """A line on stderr."""
-    print(printable(text), file=sys.stderr, flush=True)
+def tell(text: str, end: str = "\n") -> None:
+    """Text on stderr, as a line."""
+    print(printable(text), end=end, file=sys.stderr, flush=True)
 
 
 def write(text: str) -> None:
