@@ -10,6 +10,8 @@ from typing import TypeVar
 T = TypeVar("T")
 R = TypeVar("R")
 
+_LOOK = 0.1  # seconds
+
 
 def fan_out(
     items: Sequence[T], work: Callable[[T], R], parallel: int
@@ -42,5 +44,11 @@ def fan_out(
             if not count:
                 worker()
             break
-    for _ in items:
-        yield done.get()
+    left = len(items)
+    while left:
+        try:  # a signal that comes just before a wait without end would not be seen
+            ended = done.get(timeout=_LOOK)
+        except Empty:
+            continue
+        left -= 1
+        yield ended
