@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from threading import Lock
 
@@ -28,7 +29,10 @@ def _builders(c: Context) -> list[Builder]:
 
 
 def _arch(host: Builder) -> str:
-    return str(host.sh("uname -m", root=False).stdout.strip())
+    arch = str(host.sh("uname -m", root=False).stdout.strip())
+    if not re.fullmatch(r"\w+", arch):  # it becomes part of a path here
+        raise StepError(f"uname -m says {arch!r}", hint="see what the login shell there prints by itself")
+    return arch
 
 
 def _work(settings: Settings, host: Builder) -> str:

@@ -17,7 +17,7 @@ from .core.report import Outcome
 from .core.rollout.activation import Activation, Order
 from .core.rollout.deployment import Deployment
 from .core.rollout.plan import returning
-from .core.rollout.preflight import refuse, startable
+from .core.rollout.preflight import outsider, refuse, startable
 from .core.rollout.rolling import ROLLOUT_HELP, orderly, rolling
 from .core.run import FLEET_HELP, run
 from .core.steps import Run
@@ -129,7 +129,7 @@ def _ask(r: Run) -> None:
 
 
 def _uninstall(r: Run, node: Node) -> Outcome:
-    node.survey(r.settings.proxy)
+    refuse(outsider(node.survey(r.settings.proxy), r.settings.proxy))
     r.lock(node)
     try:
         ended = node.sh(commands.uninstall(r.settings.proxy))

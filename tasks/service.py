@@ -17,7 +17,7 @@ from .core.remote.remedy import brings_up
 from .core.report import Outcome
 from .core.rollout import state
 from .core.rollout.activation import Activation, Order
-from .core.rollout.preflight import installed, masked, refuse, startable
+from .core.rollout.preflight import installed, masked, outsider, refuse, startable
 from .core.rollout.rolling import ROLLOUT_HELP, orderly, rolling
 from .core.run import FLEET_HELP, run
 from .core.steps import Run
@@ -31,7 +31,7 @@ def _systemctl(r: Run, verb: str, current: Any = lambda facts: False) -> None:
         if current(facts):
             return Outcome("ok", "already")
         refuse(() if verb == "stop" else installed(facts))
-        refuse(startable(facts, proxy) if verb == "start" else masked(facts))
+        refuse(startable(facts, proxy) if verb == "start" else chain(masked(facts), outsider(facts, proxy)))
         r.lock(node)
         try:
             node.sh(commands.systemctl(verb), tail=10)

@@ -46,6 +46,7 @@ needs() {
 }
 # what is about to run is tested before anything is stopped
 tested() {
+  is_safe || return
   case $action in reload | upgrade | restart) ;; *) return 0 ;; esac
   if [ -n "$release" ]; then
     why="the release $release is damaged on the node"
@@ -95,7 +96,7 @@ before_start() {
   } | while read -r line; do
     whom=$(user_of "$unit_path")
     case $line in [+!]*) whom= ;; esac
-    as "$whom" sh -c "${line#"${line%%[!+!]*}"}" < /dev/null >&2 || exit 1
+    as "$whom" sh -c "${line#"${line%%[!+!]*}"}" || exit 1
   done
 }
 
@@ -125,8 +126,7 @@ done_with() {
       '') rm -f "$releases/previous" ;;
       *) point previous "$previous" ;;
     esac
-    ls -1t "$releases" | grep -vx 'running\|current\|previous' |
-      grep -vx "$(readlink "$releases/current")\|$(readlink "$releases/previous")" |
+    ls -1t "$releases" | grep -x '[0-9a-f]\{10\}' | grep -vx "$(named current)\|$(named previous)" |
       tail -n "+$((keep - 1))" | while read -r old; do rm -rf "${releases:?}/$old"; done
   fi
   case $action in stop | enable) ;; *) record ;; esac
@@ -203,7 +203,7 @@ back() {
   say result lost
 }
 
-before=$(name_of '') proven=$(readlink "$releases/current")
+before=$(name_of '') proven=$(named current)
 if [ -z "$was_active" ]; then
   case $(of_systemd ActiveState) in
     active | reloading) was_active=1 ;;

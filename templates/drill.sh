@@ -100,7 +100,8 @@ if ! flock -w 15 9; then
   exit 75
 fi
 [ "$action" != look ] || choose
-all=$(printf '%s\n' $(cat "$record") $tools | sort -u)
+# paths of programs: they become commands
+all=$(printf '%s\n' $(cat "$record") $tools | grep -x '/[a-zA-Z0-9/._-]*/\(nft\|ip6\{0,1\}tables\)' | sort -u)
 undo=$(undo_all) undo=${undo%; }
 say undo "$undo"
 case $action in

@@ -18,7 +18,7 @@ say journal "$(cat /etc/systemd/journald.conf /usr/lib/systemd/journald.conf.d/*
   2>/dev/null | sed -n 's/^[[:space:]]*Storage[[:space:]]*=[[:space:]]*//p' | tail -n 1)"
 
 # read, not run: whoever is the service's user may have put another program there
-version() { { grep -a -o 'nginx version: nginx/[0-9.]*' < "$1"; } 2>/dev/null | head -n 1; }
+version() { some "$1" 512 | grep -a -o 'nginx version: nginx/[0-9.]*' | head -n 1; }
 installed=$(version "$binary") on_disk=
 say installed "$installed"
 for d in "$prefix" "$prefix/conf" "$prefix/logs" "$prefix/sbin" "$releases"; do
@@ -33,10 +33,10 @@ for name in $names; do
   fi
   digest=$(sum "$f")
   say "file.$f" "$digest $(stat -c '%a %u %.9Z' "$f")"
-  if [ "$f" = "$binary" ]; then on_disk=$digest; else say "text.$f" "$(base64 < "$f" | tr -d '\n')"; fi
+  if [ "$f" = "$binary" ]; then on_disk=$digest; else say "text.$f" "$(some "$f" 16 | base64 | tr -d '\n')"; fi
 done
 for link in current previous; do
-  release=$(readlink "$releases/$link") || continue
+  release=$(named "$link") || continue
   say "release.$link" "$release"
   say "listens.$link" "$(sed -n 's/^[[:space:]]*listen[[:space:]]*\([^;[:space:]]*\).*/\1/p' \
     "$releases/$release/kube-nginx.conf" 2>/dev/null | tr '\n' ' ')"
@@ -50,6 +50,7 @@ done
 [ -f "$releases/running" ] && sed 's/^/kn.recorded./' "$releases/running"
 
 systemctl show -p "$properties" "$unit" | sed 's/^/kn.unit./'
+found=$(outsider) && say outsider "$found"
 for f in $(new_drop_ins); do say "drop_in.$(echo "$f" | clean)" 1; done
 pid=$(main) own=' '
 if [ "${pid:-0}" -gt 0 ] && [ -d "/proc/$pid" ]; then
@@ -83,10 +84,10 @@ listening |
     [ -n "$holder" ] || { say "listen.$local" '0 - - unknown'; continue; }
     # of an nginx that forked, the master; ending a worker alone would only bring the next one
     above=$(parent "$holder")
-    [ "$(readlink "/proc/$above/exe")" != "$(readlink "/proc/$holder/exe")" ] || holder=$above
-    where=$(sed -n '/:name=systemd:\|^0::/s/.*\///p' "/proc/$holder/cgroup" | grep . | head -n 1)
-    # `systemctl stop` is good advice only if it ends nothing else
-    [ "$(systemctl show -p MainPID "${where:-none.service}" | cut -d= -f2)" = "$holder" ] || where=
+    [ "$above" = 1 ] || ! [ "/proc/$above/exe" -ef "/proc/$holder/exe" ] || holder=$above
+    # `systemctl stop` is good advice only if it ends nothing else; whoever may make a group names it as they like
+    where=$(sed -n '/:name=systemd:\|^0::/s/.*\/\([a-zA-Z0-9:_.@\\-]*\.service\)$/\1/p' "/proc/$holder/cgroup" | head -n 1)
+    [ "$(systemctl show -p MainPID -- "${where:-none.service}" | cut -d= -f2)" = "$holder" ] || where=
     # whoever has the port chooses these names, and may not write lines of this survey with them
     if is_ours "$holder"; then exe=$binary; else exe=$(readlink "/proc/$holder/exe" | clean); fi
     name=$(clean < "/proc/$holder/comm")

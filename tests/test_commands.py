@@ -94,7 +94,9 @@ class TestMkdir:
     def made(self, tmp_path: Path, user: str) -> list[str]:
         """What is done beside making the directories, which are there afterwards."""
         prefix = self.prefix(tmp_path)
-        done = sh(commands.mkdir(replace(PROXY, prefix=str(prefix), user=user)))
+        script = commands.mkdir(replace(PROXY, prefix=str(prefix), user=user))
+        assert "of_unit() {" in script
+        done = sh(script.replace("of_unit() {", 'in_unit() { [ "$1" -gt 0 ]; }\nof_unit() {'))
         assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
         assert sorted(os.listdir(prefix)) == ["conf", "logs", "releases", "sbin"]
         for folder in (prefix, *prefix.iterdir()):

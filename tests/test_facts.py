@@ -477,10 +477,11 @@ def test_this_kernel_writes_them_so(host: str) -> None:
 
 
 SYSTEMCTL = r"""#!/bin/sh
-# show -p PROPERTIES UNIT
+# show -p PROPERTIES [--] UNIT
+for unit; do :; done
 case ,$3, in *,LoadState,*) echo LoadState=loaded ;; esac
 case ,$3, in *,DropInPaths,*) echo "DropInPaths=/etc/x.conf /run/y.conf" ;; esac
-case ,$3, in *,MainPID,*) echo "MainPID=$(cat "${0%/*}/$4.pid" 2>/dev/null)" ;; esac
+case ,$3, in *,MainPID,*) echo "MainPID=$(cat "${0%/*}/$unit.pid" 2>/dev/null)" ;; esac
 """
 
 
@@ -511,7 +512,7 @@ class Machine:
         """
         self.main(main)
         script = commands.survey(self.proxy, names)
-        if members:
+        if members := members or [main] * bool(main):
             pids = " ".join(map(str, members))
             in_unit = f'in_unit() {{ case " {pids} " in *" $1 "*) ;; *) false ;; esac; }}'
             instead["members"] = ("# --- who listens ---", f"of_unit() {{ list {pids}; }}; {in_unit}")

@@ -725,48 +725,54 @@ class TestDoneWith:
     FUNCTION = re.search(r"(?ms)^done_with\(\) \{$.*?^\}$", (TEMPLATES / "activate.sh").read_text())
 
     def done(self, place: Place, **given: Any) -> set[str]:
-        """Has r4 done with, where r3 was in use, and r0 is the oldest; what then is there."""
+        """Has ...4 done with, where ...3 was in use, and ...0 is the oldest; what then is there."""
         assert self.FUNCTION
         stubs = "record() { : > $releases/running; }\nis_complete() { [ -f $releases/$1/kube-nginx ]; }"
-        call = f"{self.FUNCTION[0]}\n{stubs}\nbefore=${{was:-r3}} proven=; done_with"
-        names: dict[str, Any] = {"release": "r4", "previous": "-", "action": "reload"} | given
+        call = f"{self.FUNCTION[0]}\n{stubs}\nbefore=${{was:-f000000003}} proven=; done_with"
+        names: dict[str, Any] = {"release": "f000000004", "previous": "-", "action": "reload"} | given
         done = functions(place, call, **names)
         assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
         return set(os.listdir(place.releases))
 
     @pytest.fixture(autouse=True)
     def releases(self, place: Place) -> None:
-        for age, name in enumerate(("r3", "r2", "r4", "r1", "r0"), 1):
+        for age, name in enumerate(("f000000003", "f000000002", "f000000004", "f000000001", "f000000000"), 1):
             os.utime(keep(place, name, ALL), (-age, -age))
 
     @pytest.mark.parametrize(
         ("count", "left"),
         [
-            (2, {"r4", "r3"}),
-            (3, {"r4", "r3", "r2"}),
-            (4, {"r4", "r3", "r2", "r1"}),
-            (9, {"r4", "r3", "r2", "r1", "r0"}),
+            (2, {"f000000004", "f000000003"}),
+            (3, {"f000000004", "f000000003", "f000000002"}),
+            (4, {"f000000004", "f000000003", "f000000002", "f000000001"}),
+            (9, {"f000000004", "f000000003", "f000000002", "f000000001", "f000000000"}),
         ],
     )
     def test_the_newest_stay(self, place: Place, count: int, left: set[str]) -> None:
         assert self.done(place, keep=count) == left | {"current", "previous", "running"}
-        assert (place.releases / "current").readlink() == Path("r4")
-        assert (place.releases / "previous").readlink() == Path("r3")
+        assert (place.releases / "current").readlink() == Path("f000000004")
+        assert (place.releases / "previous").readlink() == Path("f000000003")
 
     def test_the_previous_one_stays_however_old_it_is(self, place: Place) -> None:
-        assert self.done(place, previous="r0", keep=2) == {"r4", "r0", "current", "previous", "running"}
-        assert (place.releases / "previous").readlink() == Path("r0")
+        assert self.done(place, previous="f000000000", keep=2) == {
+            "f000000004",
+            "f000000000",
+            "current",
+            "previous",
+            "running",
+        }
+        assert (place.releases / "previous").readlink() == Path("f000000000")
 
     def test_there_may_be_no_previous_one(self, place: Place) -> None:
-        (place.releases / "previous").symlink_to("r1")
-        assert self.done(place, previous="", keep=3) == {"r4", "r3", "current", "running"}
+        (place.releases / "previous").symlink_to("f000000001")
+        assert self.done(place, previous="", keep=3) == {"f000000004", "f000000003", "current", "running"}
 
-    @pytest.mark.parametrize("was", ["r4", "r2"], ids=["the same again", "nothing was there"])
+    @pytest.mark.parametrize("was", ["f000000004", "f000000002"], ids=["the same again", "nothing was there"])
     def test_the_previous_one_is_left_as_it_was(self, place: Place, was: str) -> None:
-        (place.releases / "previous").symlink_to("r1")
-        (place.releases / "r2" / BINARY).unlink()
+        (place.releases / "previous").symlink_to("f000000001")
+        (place.releases / "f000000002" / BINARY).unlink()
         self.done(place, was=was)
-        assert (place.releases / "previous").readlink() == Path("r1")
+        assert (place.releases / "previous").readlink() == Path("f000000001")
 
     def test_without_a_release_nothing_is_removed(self, place: Place) -> None:
         there = set(os.listdir(place.releases))
@@ -809,7 +815,8 @@ class TestMain:
             file.parent.mkdir(parents=True)
             file.write_text(text)
         place.unit.write_text("PIDFile=/x/nginx.pid\n")
-        stubs = "is_master() { [ $1 = 77 ]; }; systemctl() { echo MainPID=5; }; children() { :; }"
+        stubs = 'is_master() { [ "$1" = 77 ]; }; systemctl() { echo MainPID=5; }; children() { :; }'
+        stubs += "; in_unit() { [ $1 = 5 ]; }"
         assert of_common(place, f"{stubs}; main") == f"{found}\n"
 
     def test_without_a_pid_file_in_the_unit_systemd_knows(self, place: Place) -> None:
@@ -817,7 +824,7 @@ class TestMain:
         file = Path(place.proxy.prefix, "logs", "nginx.pid")
         file.parent.mkdir(parents=True)
         file.write_text("77\n")
-        stubs = "is_master() { :; }; systemctl() { echo MainPID=5; }"
+        stubs = "is_master() { :; }; systemctl() { echo MainPID=5; }; in_unit() { [ $1 = 5 ]; }"
         assert of_common(place, f"{stubs}; main") == "5\n"
 
     def test_a_process_outside_of_the_unit_is_not(self, place: Place) -> None:
@@ -825,7 +832,12 @@ class TestMain:
         file.parent.mkdir(parents=True)
         file.write_text(f"{os.getpid()}\n")
         place.unit.write_text("PIDFile=/x/nginx.pid\n")
-        assert of_common(place, "systemctl() { echo MainPID=5; }; children() { :; }; main") == "5\n"
+        assert (
+            of_common(
+                place, "systemctl() { echo MainPID=5; }; in_unit() { [ $1 = 5 ]; }; children() { :; }; main"
+            )
+            == "5\n"
+        )
 
     def test_a_worker_is_not(self, place: Place, tmp_path: Path) -> None:
         file = Path(place.proxy.prefix, "logs", "nginx.pid")
@@ -848,7 +860,8 @@ class TestMain:
             file.mkdir()
         else:
             file.symlink_to("/dev/zero")
-        assert of_common(place, "systemctl() { echo MainPID=5; }; children() { :; }; main") == "5\n"
+        stubs = "systemctl() { echo MainPID=5; }; in_unit() { [ $1 = 5 ]; }; children() { :; }"
+        assert of_common(place, f"{stubs}; main") == "5\n"
 
 
 @contextmanager
@@ -906,7 +919,8 @@ class TestSendAway:
     """What came of USR2 and does not work ends; the old master is the main process again."""
 
     def sent(self, place: Place, old: int, number: str) -> str:
-        call = f"old={old}; main() {{ echo $old; }}; send_away {number} 300 && echo gone || echo stays"
+        stubs = "in_unit() { :; }; main() { echo $old; }"
+        call = f"{stubs}; old={old}; send_away {number} 300 && echo gone || echo stays"
         return functions(place, call, until=ALL_FUNCTIONS).stdout
 
     @pytest.mark.parametrize("number", ["TERM", "KILL"])

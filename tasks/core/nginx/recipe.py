@@ -135,7 +135,7 @@ def parse_inspected(text: str) -> Inspected:
         arguments=tuple(_words(_first(r"configure arguments: (.*)", text))),
         libraries=tuple(re.findall(r"\(NEEDED\).*\[(.+?)\]", text)),
         glibc=".".join(map(str, max(symbols))) if symbols else "",
-        arch=_first(r"kn\.arch=(\S+)", text),
+        arch=_first(r"(?m)^kn\.arch=(\w+)$", text),
         sha256=_first(r"kn\.sum=(\S+)", text),
     )
 

@@ -36,7 +36,8 @@ def conf_path(proxy: Proxy) -> str:
 
 def told(text: str) -> list[tuple[str, str]]:
     """The lines `kn.KEY=VALUE` that scripts print, in order; what a login shell printed is left out."""
-    lines = (line[3:].partition("=") for line in text.splitlines() if line.startswith("kn."))
+    # splitlines would also end a line where a name has U+2028, say
+    lines = (line[3:].partition("=") for line in text.split("\n") if line.startswith("kn."))
     return [(key, value) for key, _, value in lines]
 
 

@@ -84,7 +84,8 @@ class Facts:
 
     `files`, `texts` and `directories` are by path, `instead` says what is in the place of one that is not
     what it should be. `journal` is journald's Storage=, "" for its default. `unit` is systemd's view,
-    which `new_drop_ins` are not in yet, `listening` maps each address that somebody listens on to None
+    which `new_drop_ins` are not in yet, `outsider` the PID that it takes for the main process although it is
+    not the unit's (0: none), `listening` maps each address that somebody listens on to None
     (the service itself) or, for the wanted ports, to who it is. `kept` holds the sha256 of each file of
     the releases `current` and `previous`, `listens_in` the addresses on which those listen, `recorded`
     what was last seen to be taken, `leftovers` the files of a run that was cut off, or is under way.
@@ -114,6 +115,7 @@ class Facts:
     recorded: Mapping[str, str] = field(default_factory=dict)
     leftovers: tuple[str, ...] = ()
     unit: Mapping[str, str] = field(default_factory=dict)
+    outsider: int = 0
     new_drop_ins: tuple[str, ...] = ()
     process: Process | None = None
     uptime: float = 0.0

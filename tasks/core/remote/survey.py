@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from base64 import b64decode
 from collections.abc import Callable, Iterator, Mapping
 from ipaddress import ip_address
@@ -10,6 +11,8 @@ from .commands import told
 from .facts import Facts, File, Folder, Holder, Process
 from .sockets import from_kernel
 from .tools import lacking, vital
+
+_SERVICE = re.compile(r"[\w:.@\\][\w:.@\\-]*\.service", re.ASCII)
 
 
 def parse(text: str, asked: float = 0.0, answered: float = 0.0) -> Facts:
@@ -48,6 +51,7 @@ def parse(text: str, asked: float = 0.0, answered: float = 0.0) -> Facts:
         recorded=below("recorded."),
         leftovers=tuple(below("leftover.")),
         unit=below("unit."),
+        outsider=int(values.get("outsider") or 0),
         new_drop_ins=tuple(below("drop_in.")),
         process=_process(values, below) if values.get("pid") else None,
         uptime=float(values.get("uptime") or 0),
@@ -116,8 +120,8 @@ def _ahead(values: Mapping[str, str], asked: float, answered: float) -> float:
 def _holder(text: str) -> Holder | None:
     if text == "ours":
         return None
-    fields = text.split()
-    if len(fields) != 4 or not fields[0].isdecimal():
+    fields = text.split(" ")
+    if len(fields) != 4 or not all(fields) or not fields[0].isdecimal():
         return Holder(0, "", "", "unknown")
     pid, unit, executable, name = fields
-    return Holder(int(pid), "" if unit == "-" else unit, executable, name)
+    return Holder(int(pid), unit if _SERVICE.fullmatch(unit) else "", executable, name)

@@ -27,6 +27,7 @@ def obstacles(release: Release, plan: Plan, facts: Facts, settings: Settings) ->
         yield StepError("systemd is not PID 1 there", hint="kube-nginx runs under systemd only")
     yield from lacks(facts)
     yield from masked(facts)
+    yield from outsider(facts, settings.proxy)
     yield from in_the_way(facts)
     if facts.unloadable and not facts.unread and UNIT not in plan.files:
         where = f"see {' '.join(facts.drop_ins)}; " if facts.drop_ins else ""
@@ -119,6 +120,7 @@ def startable(facts: Facts, proxy: Proxy) -> Iterator[StepError]:
     """Each reason why the service that is there cannot be started, nor another in its place."""
     yield from lacks(facts)
     yield from masked(facts)
+    yield from outsider(facts, proxy)
     yield from taken(facts, proxy)
 
 
@@ -138,6 +140,16 @@ def masked(facts: Facts) -> Iterator[StepError]:
     """What nobody may start, nor put a unit over."""
     if facts.masked:
         yield StepError("the unit is masked", hint=UNMASK)
+
+
+def outsider(facts: Facts, proxy: Proxy) -> Iterator[StepError]:
+    """That systemd would end somebody else's process with the service."""
+    if facts.outsider:
+        yield StepError(
+            f"systemd takes PID {facts.outsider}, which is not the unit's, for its main process",
+            hint="it would end with the service; on the node: have "
+            f"{proxy.prefix}/logs/nginx.pid name a process of the unit, then systemctl reload kube-nginx",
+        )
 
 
 def refuse(errors: Iterable[StepError]) -> None:
