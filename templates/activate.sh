@@ -22,7 +22,8 @@ alone() {
   [ "${pid:-0}" -gt 0 ] || return 0
   for process in $(of_unit); do ! is_stopped "$process" || kill -CONT "$process"; done
   soon=$(($(now) + 500))
-  while left=$(list "$(accepting "$(list "$pid" $(workers "$pid"))")") && [ -n "$left" ]; do
+  while left=$(list "$(accepting "$(list "$pid $(workers "$pid")")")") && [ -n "$left" ]; do
+    # shellcheck disable=SC2086 # words
     kill -QUIT $left 2>/dev/null
     [ "$(now)" -lt "$soon" ] || { why="a process beside the main one does not end (PID $left)"; return 1; }
     sleep 0.1
@@ -31,6 +32,7 @@ alone() {
 # written by the service's user, who may write there anyway: root follows no link that they left
 pid_right() { # USER
   pid=$(main)
+  # shellcheck disable=SC2016 # the other shell's
   [ "${pid:-0}" -eq 0 ] || [ "$(recorded_pid)" = "$pid" ] ||
     as "$1" sh -c 'rm -rf "$0" && echo "$1" > "$0"' "$pid_file" "$pid"
 }
@@ -126,6 +128,7 @@ done_with() {
       '') rm -f "$releases/previous" ;;
       *) point previous "$previous" ;;
     esac
+    # shellcheck disable=SC2010 # the order is ls's
     ls -1t "$releases" | grep -x '[0-9a-f]\{10\}' | grep -vx "$(named current)\|$(named previous)" |
       tail -n "+$((keep - 1))" | while read -r old; do rm -rf "${releases:?}/$old"; done
   fi
@@ -191,7 +194,7 @@ back() {
   for one in "$served" "$before" "$proven"; do
     case " $tried " in *" $one "*) continue ;; esac
     tried="$tried $one"
-    is_complete "$one" && back_to "$one" || continue
+    { is_complete "$one" && back_to "$one"; } || continue
     [ "$one" != "$release" ] || point current "$one"
     record
     say result back
@@ -224,7 +227,7 @@ fi
 first=$(main) first_workers=$(list "$(workers "$(main)")")
 if forth; then
   done_with
-  say result done
+  say result 'done'
   exit 0
 fi
 say why "$why"

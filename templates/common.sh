@@ -2,6 +2,7 @@
 releases=$prefix/releases
 binary=$prefix/sbin/kube-nginx
 pid_file=$prefix/logs/nginx.pid
+# shellcheck disable=SC2034 # for scripts that follow
 names='kube-nginx kube-nginx.conf kube-nginx.service'
 live() {
   case $1 in
@@ -20,11 +21,12 @@ say() {
 }
 # names that others choose: one word, whatever is in it
 clean() { tr -d '\n' | tr '[:space:][:cntrl:]' '?'; }
+# shellcheck disable=SC2048,SC2086 # words
 list() { echo $*; } # on one line
 
 # What the service's user may have put there is read as a regular file, no more than so much of it, and not for long.
 # A pipe or a lease is not waited for; a link is followed only where `nofollow` is not given.
-sum() { { [ ! -f "$1" ] || timeout -s KILL 5 sha256sum -- "$1" | cut -c1-64; } 2>/dev/null; }
+sum() { [ ! -f "$1" ] || { digest=$(timeout -s KILL 5 sha256sum -- "$1") 2>/dev/null; echo "${digest%% *}"; }; }
 some() { # FILE BLOCKS [nofollow]: its first blocks, each of 64 KB
   { [ ! -f "$1" ] || timeout -s KILL 5 dd if="$1" iflag="nonblock${3:+,$3}" bs=64k count="$2"; } 2>/dev/null
 }
@@ -64,6 +66,7 @@ outsider() {
   found=$(of_systemd MainPID)
   [ "${found:-0}" -gt 0 ] && [ -d "/proc/$found" ] && ! in_unit "$found" && echo "$found"
 }
+# shellcheck disable=SC2034 # for scripts that follow
 is_safe() { # to stop
   ! found=$(outsider) || { why="systemd takes PID $found, which is not the unit's, for its main process"; return 1; }
 }

@@ -38,7 +38,7 @@ choose() {
     return
   fi
   for version in $(printf '%s\n' "$flows" | cut -d' ' -f1 | sort -u); do
-    tool=$(tool_for "$version") && soon "$tool" -w -S OUTPUT >/dev/null || { tools=''; return; }
+    { tool=$(tool_for "$version") && soon "$tool" -w -S OUTPUT >/dev/null; } || { tools=''; return; }
     tools="${tools:+$tools }$tool"
   done
 }
@@ -101,7 +101,7 @@ if ! flock -w 15 9; then
 fi
 [ "$action" != look ] || choose
 # paths of programs: they become commands
-all=$(printf '%s\n' $(cat "$record") $tools | grep -x '/[a-zA-Z0-9/._-]*/\(nft\|ip6\{0,1\}tables\)' | sort -u)
+all=$(printf '%s\n' "$(cat "$record") $tools" | grep -o '/[a-zA-Z0-9/._-]*/\(nft\|ip6\{0,1\}tables\)' | sort -u)
 undo=$(undo_all) undo=${undo%; }
 say undo "$undo"
 case $action in
@@ -111,7 +111,7 @@ case $action in
     [ -n "$tools" ] || exit 70 ;;
   cut)
     if there; then heal; else disarm; fi
-    printf '%s\n' $tools > "$record"
+    printf '%s\n' "$tools" > "$record"
     arm
     make || { heal; exit 73; }
     say cut 1

@@ -9,7 +9,7 @@ same() { [ "$(sum "$1")$(stat -c %a:%u:%g "$1" 2>/dev/null)" = "$(sum "$2")$(sta
 # the name of a release: from the sums of its files, as `release.name_of` makes it; "" for those in use
 name_of() {
   for name in $names; do
-    printf '%s %s\n' "$name" "$(sum "$([ -n "$1" ] && echo "$1/$name" || live "$name")")"
+    printf '%s %s\n' "$name" "$(sum "$(if [ -n "$1" ]; then echo "$1/$name"; else live "$name"; fi)")"
   done | sha256sum | cut -c1-10
 }
 is_whole() { [ -n "$1" ] && [ "$(name_of "$releases/$1")" = "$1" ]; }

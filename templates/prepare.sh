@@ -35,12 +35,12 @@ as() { # USER COMMAND...
 # nginx -t of the files in a folder as the unit among them runs them, but with logs of its own: a test in those in
 # use would open the pid file, which is another user's while that still serves
 passes() { # FOLDER
-  trial=$releases/trial.part whom=$(user_of "$1/kube-nginx.service") options=
-  ! grep -q '^ExecStart=.* -e stderr' "$1/kube-nginx.service" || options='-e stderr'
+  trial=$releases/trial.part whom=$(user_of "$1/kube-nginx.service") stderr=
+  ! grep -q '^ExecStart=.* -e stderr' "$1/kube-nginx.service" || stderr=1
   rm -rf "$trial"
   mkdir -p "$trial/logs" && sed "s|$prefix/logs/|$trial/logs/|" "$1/kube-nginx.conf" > "$trial/kube-nginx.conf" &&
     chown "${whom:-root}" "$trial/logs" &&
-    as "$whom" "$1/kube-nginx" -t -q -c "$trial/kube-nginx.conf" -p "$trial" $options
+    as "$whom" "$1/kube-nginx" -t -q -c "$trial/kube-nginx.conf" -p "$trial" ${stderr:+-e stderr}
   passed=$?
   rm -rf "$trial"
   return "$passed"

@@ -73,7 +73,7 @@ boots() {
 reload() {
   pid=$(main)
   unlike=none stale=$(list "$(workers "$pid")") beside= image=$(sum "/proc/$pid/exe")
-  [ "$pid" -gt 0 ] && kill -HUP "$pid" 2>/dev/null || { why='the service does not run'; return 1; }
+  { [ "$pid" -gt 0 ] && kill -HUP "$pid" 2>/dev/null; } || { why='the service does not run'; return 1; }
   until_it_holds "$1"
 }
 # the new master is seen to live before the old one is sent away; if it dies, the old one has gone on
@@ -111,6 +111,7 @@ successors() { for child in $(children "$old"); do is_worker "$child" || ! in_un
 send_away() {
   soon=$(($(now) + $2))
   for master in $(successors); do
+    # shellcheck disable=SC2046 # words
     [ "$1" = TERM ] || kill -KILL $(children "$master") 2>/dev/null
     kill -"$1" "$master" 2>/dev/null
   done

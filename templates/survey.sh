@@ -62,7 +62,7 @@ if [ "${pid:-0}" -gt 0 ] && [ -d "/proc/$pid" ]; then
   say running "$installed"
   mine=$(workers "$pid")
   for worker in $mine; do say "worker.$worker" "$(started "$worker")"; done
-  for process in $(accepting "$(list "$pid" $mine)"); do say "beside.$process" 1; done
+  for process in $(accepting "$(list "$pid $mine")"); do say "beside.$process" 1; done
   for process in $(of_unit); do ! is_stopped "$process" || say "stopped.$process" 1; done
   [ "$(recorded_pid)" = "$pid" ] && say pid_file 1
   # where the unit gives it a view of its own of logs, that goes with the folder

@@ -70,7 +70,7 @@ def tools(build: Build) -> str:
         f'    cc -x c {static} -o "$try" - 2>/dev/null; status=$?; rm -f "$try"\n'
         '  [ "$status" = 0 ] && command -v make >/dev/null\n}\n'
         "works && { echo kn.changed=0; exit 0; }\n"
-        "has() { command -v $1 >/dev/null; }\n"
+        'has() { command -v "$1" >/dev/null; }\n'
         "if has apt-get; then\n"
         '  how="apt-get update -qq && '
         'DEBIAN_FRONTEND=noninteractive apt-get install -y -qq gcc make libc6-dev"\n'
