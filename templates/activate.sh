@@ -7,9 +7,9 @@
 # processes have loaded, "" if that is not known) and began_by (the sum of the unit that they began with); was_active and was_enabled ("": as they are now); timeout,
 # settle (hundredths of a second); keep (how many releases). Ends with 75 if nothing was begun.
 trap '' HUP INT TERM PIPE
-exec 8<>"$lock.action"
-flock -n 8 || { echo 'another activation is under way on the node' >&2; exit 75; }
-case $(cat "$lock.lock" 2>/dev/null) in
+exec 8<>"$lock/action"
+take 0 8 || refused action 'another activation is under way on the node'
+case $(cat "$lock/lock" 2>/dev/null) in
   "$holder since "*) ;;
   *) echo 'the lock on the node has gone to somebody else' >&2; exit 75 ;;
 esac

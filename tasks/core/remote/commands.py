@@ -96,9 +96,9 @@ def peers(proxy: Proxy) -> str:
     return on_node(proxy, "sessions", ports=_ports(proxy))
 
 
-def drill(action: str, flows: str, record: str, tools: str = "", seconds: int = 0) -> str:
+def drill(action: str, flows: str, lock: str, tools: str = "", seconds: int = 0) -> str:
     """Cuts the node off from the addresses in `flows`, or heals it: see templates/drill.sh."""
-    return script("drill", action=action, flows=flows, record=record, tools=tools, seconds=seconds)
+    return script("flock", "drill", action=action, flows=flows, lock=lock, tools=tools, seconds=seconds)
 
 
 def mkdir(proxy: Proxy) -> str:
