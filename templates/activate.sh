@@ -67,7 +67,7 @@ tested() {
 passes_live() {
   part=$releases/live.part
   rm -rf "$part"
-  mkdir -p "$part" || return
+  mkdir -p "$releases" && mkdir "$part" || return
   for name in $names; do ln -s "$(live "$name")" "$part/$name"; done
   # in place of the folders it sees no more than what the service's user does
   as "$(user_of "$unit_path")" test -x "$binary" -a -r "$prefix/conf/kube-nginx.conf" -a -w "$prefix/logs" ||
@@ -108,8 +108,12 @@ record() {
   of_file=$(sum "$unit_path")
   [ "$pid" != "$first" ] || of_file=$began_by
   of_workers=$(for worker in $(workers "$pid"); do echo "$worker:$(started "$worker")"; done)
-  printf '%s\n' "main=$(identity "$pid")" "conf=$(sum "$conf")" "unit=$of_file" \
-    "changed=$(stat -c %.9Z "$conf")" "workers=$(list "$of_workers")" > "$releases/.running" &&
+  rm -f "$releases/.running"
+  (
+    set -C # not to where a link leads
+    printf '%s\n' "main=$(identity "$pid")" "conf=$(sum "$conf")" "unit=$of_file" \
+      "changed=$(stat -c %.9Z "$conf")" "workers=$(list "$of_workers")" > "$releases/.running"
+  ) &&
     mv -fT "$releases/.running" "$releases/running"
 }
 done_with() {
