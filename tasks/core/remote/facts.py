@@ -15,7 +15,7 @@ _TEXT = "644"  # the mode of a configuration and a unit
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """A file on a node: `mode` in octal, `owner` a number, `changed` its ctime and `modified` its mtime in seconds."""
+    """A file on a node: `mode` in octal, `owner` a number; ctime (`changed`) and mtime (`modified`) in seconds."""
 
     sha256: str
     mode: str = "644"
@@ -25,7 +25,7 @@ class File:
 
     @property
     def written(self) -> float:
-        """When its content was changed last, at the latest: a mode or owner that is wrong explains a later ctime."""
+        """When its content was changed last: a mode or owner that is wrong explains a later ctime."""
         return self.changed if self.has(_TEXT) else self.modified
 
     def has(self, mode: str) -> bool:
@@ -86,7 +86,8 @@ class Facts:
     """One node at one moment.
 
     `files`, `texts` and `directories` are by path, `instead` says what is in the place of one that is not
-    what it should be, `unsafe` whose a folder above them is into which others than root may write. `journal` is journald's Storage=, "" for its default. `unit` is systemd's view,
+    what it should be, `unsafe` whose a folder above them is that others than root may write to. `journal`
+    is journald's Storage=, "" for its default. `unit` is systemd's view,
     which `new_drop_ins` are not in yet, `listening` maps each address that somebody listens on to None
     (the service itself) or, for the wanted ports, to who it is. `kept` holds the sha256 of each file of
     the releases `current` and `previous`, `listens_in` the addresses on which those listen, `recorded`

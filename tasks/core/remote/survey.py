@@ -41,7 +41,7 @@ def parse(text: str, asked: float = 0.0, answered: float = 0.0) -> Facts:
         instead=below("instead."),
         unsafe=below("unsafe."),
         journal=values.get("journal", ""),
-        files={path: File(*v[:3], *map(float, v[3:])) for path, v in whole if len(v) == 5},
+        files={path: File(*v[:3], float(v[3]), float(v[4])) for path, v in whole if len(v) == 5},
         texts={path: b64decode(v).decode(errors="replace") for path, v in below("text.").items()},
         releases=below("release."),
         kept={which: below(f"kept.{which}.") for which in below("release.")},
