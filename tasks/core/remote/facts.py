@@ -15,7 +15,7 @@ _TEXT = "644"  # the mode of a configuration and a unit
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """A file on a node: `mode` in octal, `owner` a number; ctime (`changed`) and mtime (`modified`) in seconds."""
+    """A file on a node: `mode` in octal, `owner` a number; `changed` is its ctime, `modified` its mtime."""
 
     sha256: str
     mode: str = "644"
