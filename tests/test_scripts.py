@@ -461,7 +461,7 @@ def functions(
 
     `until` is where they end; `whole` has the rest of the script follow.
     """
-    lock = place.unit.parent.parent / "lock"
+    lock = place.unit.parent / "lock"
     lock.mkdir(exist_ok=True)
     (lock / "lock").write_text("me since yesterday")
     names = dict.fromkeys(("release", "previous", "action", "strays", "boot", "listen", "listened"), "")
@@ -528,8 +528,8 @@ class TestActivateMayBegin:
         assert done.stderr == "the lock on the node has gone to somebody else\n"
 
     def test_another_one_is_under_way(self, place: Place) -> None:
-        (place.unit.parent.parent / "lock").mkdir()
-        with (place.unit.parent.parent / "lock" / "action").open("w") as action:
+        (place.unit.parent / "lock").mkdir()
+        with (place.unit.parent / "lock" / "action").open("w") as action:
             fcntl.flock(action, fcntl.LOCK_EX)
             done = functions(place, "echo began", until=ALL_FUNCTIONS)
         who = f"locked by a process that is not fab's: PID {os.getpid()}"
@@ -566,9 +566,11 @@ class TestPut:
         folders(place)
         name = keep_whole(place, ALL)
         functions(place, f"put {name}")
-        place.files[BINARY].chmod(0o644)
+        before = place.files[BINARY].stat()
+        place.files[BINARY].chmod(0o4777)
         functions(place, f"put {name}")
-        assert place.files[BINARY].stat().st_mode & 0o7777 == 0o755
+        after = place.files[BINARY].stat()
+        assert (after.st_mode, after.st_ino) == (before.st_mode, before.st_ino)
 
     def test_what_the_release_does_not_have_is_removed(self, place: Place) -> None:
         place.use(ALL)
@@ -661,6 +663,23 @@ def test_copy_is_exact(place: Place, tmp_path: Path) -> None:
     assert (done.stdout, done.stderr) == ("same\n", "")
     assert copy.read_bytes() == source.read_bytes()
     assert (copy.stat().st_mode, copy.stat().st_uid) == (source.stat().st_mode, source.stat().st_uid)
+
+
+def test_where_a_link_waits_nothing_is_written_to_what_it_leads_to(place: Place, tmp_path: Path) -> None:
+    """A copy, and the record of what was loaded."""
+    theirs = tmp_path / "theirs"
+    theirs.write_text("theirs")
+    place.use(ALL)
+    place.releases.mkdir()
+    waits = [place.files[CONF].with_name(f".{CONF}.fresh"), place.releases / ".running"]
+    for path in waits:
+        path.symlink_to(theirs)
+    call = "main() { echo 7; }; workers() { :; }; first=7; record"
+    copy = shlex.join(["copy", str(place.files[CONF]), str(waits[0])])
+    done = functions(place, f"{copy} && {call}", until=ALL_FUNCTIONS)
+    assert (done.returncode, done.stderr, theirs.read_text()) == (0, "", "theirs")
+    assert (waits[0].is_symlink(), waits[0].read_bytes()) == (False, ALL[CONF])
+    assert (place.releases / "running").read_text().startswith("main=")
 
 
 @pytest.mark.parametrize("change", ["echo >> a", "rm a", "rm b", "ln -sf a b"])
