@@ -89,7 +89,7 @@ def _build(table: Table, base: Build) -> Build:
         sha256=sha256,
         mirrors=table.take_list("mirrors", parsed(rules.mirror), base.mirrors),
         hosts=table.take_list("hosts", parsed(_ssh_host), base.hosts),
-        work_dir=table.take("work_dir", optional(parsed(places.path)), "") or base.work_dir,
+        work_dir=table.take("work_dir", optional(parsed(places.work_dir)), "") or base.work_dir,
         static=table.take("static", boolean, base.static),
     )
     table.finish(KEYS)
