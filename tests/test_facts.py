@@ -324,6 +324,28 @@ class TestTook:
         assert took(loading(50, *workers, **record)) == (conf, True)
 
     @pytest.mark.parametrize(
+        ("mode", "owner", "modified", "taken"),
+        [
+            ("777", "0", 40.0, True),
+            ("644", "998", 40.0, True),
+            ("644", "0", 40.0, False),  # with an older file in its place, say
+            ("777", "0", 60.0, False),
+        ],
+    )
+    def test_permissions_alone_are_nothing_to_be_read(
+        self, mode: str, owner: str, modified: float, taken: bool
+    ) -> None:
+        """Also where the record is of a process of before, and where a worker has died since."""
+        file = File("cc", mode, owner, CHANGED, modified)
+        for record in ({}, {"main": "boot:6:1", "conf": "cc", "unit": "cc"}):
+            seen = replace(loading(50, 60, **record), files={CONF: file, UNIT: file})
+            assert took(seen) == (taken, taken)
+            assert loaded(seen) == (("cc", "cc") if taken else ("", ""))
+        record = {"main": OURS, "conf": "cc", "unit": "cc", "changed": "50.0", "workers": "0:60"}
+        seen = replace(loading(50, 160, **record), files={CONF: file, UNIT: file})
+        assert took(seen) == (taken, True)
+
+    @pytest.mark.parametrize(
         ("started", "workers", "taken"),
         [
             (150.0, [160.0], True),
