@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import shutil
 import signal
 import socket
@@ -692,6 +693,8 @@ def test_the_survey_of_folders(machine: Machine) -> None:
          {"c": "root and has mode 777"}),
         ("mkdir -p a/b/kube-nginx/logs/s; chown daemon a/b/kube-nginx/logs; ln -s logs/s a/b/kube-nginx/sbin",
          {"a/b/kube-nginx/logs": "daemon and has mode 755"}),
+        ("n='\nkn.arch=x\n' && mkdir -p a \"$n/b\" && chmod 777 a \"$n\" && ln -s \"../$n/b\" a/b",
+         {"a": "root and has mode 777"}),
         ("mkdir -p a; ln -s b a/b; chmod 775 a", {"a": "root and has mode 775"}),  # which leads nowhere
         ("mkdir -p 'a/b'; chmod 777 units", {"units": "root and has mode 777"}),
         ("mkdir units/kube-nginx.service.d; chmod 777 units/*",
@@ -704,7 +707,9 @@ def test_the_survey_of_folders_that_others_may_write_to(
     """Above the prefix, and above what links on the way lead to, as sshd's StrictModes."""
     machine = replace(machine, proxy=replace(machine.proxy, prefix=f"{machine.folder}/a/b/kube-nginx"))
     subprocess.run(["sh", "-c", there], cwd=machine.folder, check=True)
-    seen = {k: v for k, v in machine.survey().unsafe.items() if k.startswith(f"{machine.folder}/")}
+    facts = machine.survey()
+    seen = {k: v for k, v in facts.unsafe.items() if k.startswith(f"{machine.folder}/")}
+    assert facts.arch == platform.machine()
     assert seen == {f"{machine.folder}/{path}": f"belongs to {whose}" for path, whose in unsafe.items()}
 
 
