@@ -227,7 +227,7 @@ class Facts:
             return what == "unit" or self._is_as_recorded(file) or self._has_recorded_workers
         if process.started > file.changed or file.has(_TEXT):
             return process.started > file.changed
-        # a mode or owner that is wrong explains a later ctime; a reload may have read something else meanwhile
+        # a mode or owner that is wrong explains a later ctime; a reload may have read another one meanwhile
         first = all(start - process.started < _AT_ONCE for start in process.workers.values())
         return process.started > file.modified and (what == "unit" or first)
 
