@@ -24,6 +24,7 @@ _JSON = {"json": "One JSON document on stdout, all else on stderr."}
 
 
 def _builders(c: Context) -> list[Builder]:
+    store.refuse_shared(settings_of(c))
     return [Local() if host == LOCAL else ssh_host(c, host) for host in settings_of(c).build.hosts]
 
 
@@ -56,10 +57,11 @@ def _download(r: Run) -> Callable[[Builder], Outcome]:
 
         with once:
             transferred = fetch.fetch(build, folder, progress)
+            store.refuse_shared(r.settings)  # it may have been made just now, by whomever
         place = _work(r.settings, host)
         tarball = fetch.tarball_path(build, folder)
         if isinstance(host, Node):
-            transferred |= _send_tarball(host, place, tarball.name, tarball.read_bytes(), build.sha256)
+            transferred |= _send_tarball(host, place, tarball.name, fetch.read(build, folder), build.sha256)
         unpacked = host.sh(recipe.unpack(build, place), root=False).changed
         detail = f"{tarball.name}, sha256 {build.sha256[:12]}..."
         return Outcome("changed" if transferred or unpacked else "ok", detail)

@@ -126,6 +126,26 @@ def max_startups(node: Node, text: str) -> Fault:
 
 
 @contextmanager
+def host_certificate(node: Node, certificate: str) -> Iterator[None]:
+    """sshd shows a certificate for its key, too."""
+    file = "/etc/ssh/fault-cert.pub"
+    with (
+        _fault(node, _write(file, certificate, "0644"), f"rm -f {file}"),
+        _sshd_setting(node, f"HostCertificate {file}"),
+    ):
+        yield
+
+
+@contextmanager
+def another_host_key(node: Node, kind: str) -> Iterator[str]:
+    """sshd has one more host key, of another kind; the block is given its public half."""
+    file = "/etc/ssh/fault_key"
+    make = f"ssh-keygen -q -t {kind} -N '' -f {file}"
+    with _fault(node, make, f"rm -f {file} {file}.pub"), _sshd_setting(node, f"HostKey {file}"):
+        yield node.enter(f"cut -d ' ' -f 1,2 {file}.pub").strip()
+
+
+@contextmanager
 def extra_ports(node: Node, count: int) -> Iterator[list[int]]:
     """sshd can be reached on more ports, too; the block is given them.
 

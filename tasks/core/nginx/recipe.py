@@ -37,10 +37,27 @@ def exists(path: str) -> str:
 
 
 def place(work: str, name: str) -> str:
-    """Sees that the work folder is there; prints the sha256 of the file `name` in it, if it is."""
+    """Sees that the work folder is there and the user's alone; prints the sha256 of the file `name` in it.
+
+    What is built there runs as root on the nodes, so nobody else may write to it, or to a folder above it;
+    one above may be sticky, as /tmp is.
+    """
     return (
-        f"mkdir -p {quote(work)} && cd {quote(work)} && [ -w . ] ||\n"
+        f"[ -e {quote(work)} ] || (umask 022 && mkdir -p -m 700 {quote(work)})\n"
+        f"cd -P {quote(work)} && [ -w . ] ||\n"
         '  { echo "name a folder that $(id -un) may write to: build.work_dir" >&2; exit 73; }\n'
+        "alone() {\n"
+        '  at=$1; set -- "$at" $(stat -c "%u %A" "$at"); others=\n'
+        '  [ "$2" = 0 ] || [ "$2" = "$(id -u)" ] || others="it belongs to uid $2"\n'
+        "  case $3 in\n"
+        f'    l* | d*[tT]) [ "$at" != "$PWD" ] && [ "$at" != {quote(work)} ] || others="its mode is $3" ;;\n'
+        '    ?????w* | ????????w*) others="its mode is $3" ;;\n'
+        "  esac\n"
+        '  [ -z "$others" ] || { echo "others may change $1: $others; what is built there runs as root:" \\\n'
+        '    "name a folder of $(id -un) alone: build.work_dir" >&2; exit 73; }\n'
+        '  [ "$at" = / ] || alone "$(dirname "$at")"\n'
+        "}\n"
+        f'alone {quote(work)}; alone "$PWD"\n'
         f"[ ! -f {quote(name)} ] || sha256sum < {quote(name)}"
     )
 

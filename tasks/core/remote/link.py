@@ -14,7 +14,7 @@ import paramiko
 
 from ..config.settings import NodeSpec, parse_node
 from ..errors import StepError, UsageError, reason
-from .hostkeys import changed_key, lookup_name
+from .hostkeys import HostKey
 from .ssh import Session
 
 KEEPALIVE = 10  # seconds between questions to a host from which nothing has come
@@ -29,6 +29,7 @@ class Link(fabric.Connection):  # type: ignore[misc]
 
     label: str = ""
     session: Session
+    host_key: HostKey
     # Fabric's connections are equal when user, host and port are; two nodes behind two gateways may be so
     __eq__ = object.__eq__
     __hash__ = object.__hash__
@@ -72,7 +73,10 @@ class Link(fabric.Connection):  # type: ignore[misc]
         keys = self.connect_kwargs.get("key_filename", [])
         # as OpenSSH does: an IdentityFile that is not there is passed over
         self.connect_kwargs["key_filename"] = [key for key in keys if Path(key).expanduser().is_file()]
-        for name, value in (("label", spec.name), ("session", session)):
+        known = session.known_hosts
+        host_key = HostKey(known, spec.host, self.host, self.port, self.user, self.ssh_config)
+        self.connect_kwargs["transport_factory"] = host_key.transport
+        for name, value in (("label", spec.name), ("session", session), ("host_key", host_key)):
             object.__setattr__(self, name, value)
 
     def open(self) -> None:
@@ -114,8 +118,7 @@ class Link(fabric.Connection):  # type: ignore[misc]
                 raise failed from None
 
     def _connect(self) -> None:
-        name = lookup_name(self.host, self.port)
-        self.session.known_hosts.prepare(self.client, name, self.ssh_config)
+        self.client.set_missing_host_key_policy(self.host_key)
         super().open()
         transport = self.client.get_transport()
         transport.set_keepalive(KEEPALIVE)
@@ -134,8 +137,6 @@ class Link(fabric.Connection):  # type: ignore[misc]
 
     def _explain(self, error: Exception) -> StepError:
         where = f"{self.host}:{self.port}"
-        if isinstance(error, paramiko.BadHostKeyException):
-            return changed_key(lookup_name(self.host, self.port), error.key, error.expected_key)
         if isinstance(error, paramiko.AuthenticationException):
             message = f"{self.user}@{where} refused the login: {error}"
             return StepError(message, hint=_AUTH_HINT, unreachable=True)
