@@ -7,9 +7,9 @@
 # processes have loaded, "" if that is not known) and began_by (the sum of the unit that they began with); was_active and was_enabled ("": as they are now); timeout,
 # settle (hundredths of a second); keep (how many releases). Ends with 75 if nothing was begun.
 trap '' HUP INT TERM PIPE
-exec 8<>"$lock.action"
-flock -n 8 || { echo 'another activation is under way on the node' >&2; exit 75; }
-case $(cat "$lock.lock" 2>/dev/null) in
+exec 8<>"$lock/action"
+take 0 8 || refused action 'another activation is under way on the node'
+case $(cat "$lock/lock" 2>/dev/null) in
   "$holder since "*) ;;
   *) echo 'the lock on the node has gone to somebody else' >&2; exit 75 ;;
 esac
@@ -67,7 +67,7 @@ tested() {
 passes_live() {
   part=$releases/live.part
   rm -rf "$part"
-  mkdir -p "$part" || return
+  mkdir -p "$releases" && mkdir "$part" || return
   for name in $names; do ln -s "$(live "$name")" "$part/$name"; done
   # in place of the folders it sees no more than what the service's user does
   as "$(user_of "$unit_path")" test -x "$binary" -a -r "$prefix/conf/kube-nginx.conf" -a -w "$prefix/logs" ||
@@ -108,8 +108,12 @@ record() {
   of_file=$(sum "$unit_path")
   [ "$pid" != "$first" ] || of_file=$began_by
   of_workers=$(for worker in $(workers "$pid"); do echo "$worker:$(started "$worker")"; done)
-  printf '%s\n' "main=$(identity "$pid")" "conf=$(sum "$conf")" "unit=$of_file" \
-    "changed=$(stat -c %.9Z "$conf")" "workers=$(list "$of_workers")" > "$releases/.running" &&
+  rm -f "$releases/.running"
+  (
+    set -C # not to where a link leads
+    printf '%s\n' "main=$(identity "$pid")" "conf=$(sum "$conf")" "unit=$of_file" \
+      "changed=$(stat -c %.9Z "$conf")" "workers=$(list "$of_workers")" > "$releases/.running"
+  ) &&
     mv -fT "$releases/.running" "$releases/running"
 }
 done_with() {

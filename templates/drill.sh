@@ -2,8 +2,8 @@
 #   look   sees which tools can do it, and removes what an earlier drill has left
 #   cut    arms a timer that heals the node by itself, then cuts
 #   heal   removes everything, and looks that it is gone
-# Given: action, flows (lines of IP version, address, port), tools (what look said), seconds (until the timer),
-# record (a file: which tools have made rules since all was last seen to be clean).
+# Given: action, flows (lines of IP version, address, port), tools (what look said), seconds (until the timer), lock.
+record=$lock/drill # which tools have made rules since all was last seen to be clean
 name=kube-nginx-drill into=KUBE-NGINX-DRILL-IN outof=KUBE-NGINX-DRILL-OUT
 say() { printf 'kn.%s=%s\n' "$1" "$2"; }
 
@@ -94,11 +94,7 @@ arm() {
 }
 
 exec 9<>"$record"
-if ! flock -w 15 9; then
-  command -v flock >/dev/null || { echo 'the node has no flock' >&2; exit 127; }
-  echo 'an earlier action of a drill is not over there yet' >&2
-  exit 75
-fi
+take 15 9 || refused drill 'an earlier action of a drill is not over there yet'
 [ "$action" != look ] || choose
 all=$(printf '%s\n' $(cat "$record") $tools | sort -u)
 undo=$(undo_all) undo=${undo%; }

@@ -19,7 +19,10 @@ folders() { # USER
 logs_for() { # USER
   [ "$(stat -Lc %U "$prefix/logs")" = "${1:-root}" ] || chown "${1:-root}:${1:-root}" "$prefix/logs/" || return
   case $(stat -Lc %a "$prefix/logs") in 755 | ?755) ;; *) chmod 755 "$prefix/logs/" || return ;; esac
-  # an earlier service that ran as somebody else has left its pid file and its log there
+  # an earlier service that ran as somebody else has left its pid file and its log there; what it may have linked to
+  # root would write, now that it is root who runs it
+  [ -n "$1" ] || find "$prefix/logs/" -mindepth 1 -maxdepth 1 ! -type d \( -links +1 -o ! -type f ! -user root \) \
+    -exec rm -f {} +
   find "$prefix/logs/" -mindepth 1 -maxdepth 1 -type f -links 1 ! -user "${1:-root}" \
     -exec chown -h "${1:-root}:${1:-root}" {} +
 }
@@ -36,7 +39,7 @@ passes() { # FOLDER
   trial=$releases/trial.part whom=$(user_of "$1/kube-nginx.service") options=
   ! grep -q '^ExecStart=.* -e stderr' "$1/kube-nginx.service" || options='-e stderr'
   rm -rf "$trial"
-  mkdir -p "$trial/logs" && sed "s|$prefix/logs/|$trial/logs/|" "$1/kube-nginx.conf" > "$trial/kube-nginx.conf" &&
+  mkdir "$trial" "$trial/logs" && sed "s|$prefix/logs/|$trial/logs/|" "$1/kube-nginx.conf" > "$trial/kube-nginx.conf" &&
     chown "${whom:-root}" "$trial/logs" &&
     as "$whom" "$1/kube-nginx" -t -q -c "$trial/kube-nginx.conf" -p "$trial" $options >&2
   passed=$?

@@ -24,6 +24,25 @@ say installed "$installed"
 for d in "$prefix" "$prefix/conf" "$prefix/logs" "$prefix/sbin" "$releases"; do
   if [ -d "$d" ]; then say "dir.$d" "$(stat -Lc '%u %a' "$d")"; elif [ -e "$d" ] || [ -L "$d" ]; then say "instead.$d" 'no folder'; fi
 done
+# each folder above a path, links on the way followed one by one; the parameters are a function's own
+above() { # PATH
+  while [ "${1:-/}" != / ]; do
+    if [ -L "$1" ] && [ -e "$1" ]; then
+      to=$(readlink "$1")
+      case $to in /*) above "$to" ;; *) above "${1%/*}/$to" ;; esac
+    fi
+    set -- "${1%/*}"
+    [ "$1" = "$prefix" ] || echo "${1:-/}"
+  done
+}
+# as sshd's StrictModes: whoever may write to one of them, sticky or not, can put something else in place of ours
+(
+  IFS='
+'
+  set -f
+  find -L $(for d in "$prefix/conf" "$prefix/sbin" "$releases" "$unit_path.d/x"; do above "$d"; done) -maxdepth 0 \
+    -type d \( ! -uid 0 -o -perm /022 \) -printf 'kn.unsafe.%p=belongs to %u and has mode %m\n' 2>/dev/null
+)
 for name in $names; do
   f=$(live "$name")
   if [ ! -f "$f" ]; then
@@ -32,7 +51,7 @@ for name in $names; do
     continue
   fi
   digest=$(sum "$f")
-  say "file.$f" "$digest $(stat -c '%a %u %.9Z' "$f")"
+  say "file.$f" "$digest $(stat -c '%a %u %.9Z %.9Y' "$f")"
   if [ "$f" = "$binary" ]; then on_disk=$digest; else say "text.$f" "$(base64 < "$f" | tr -d '\n')"; fi
 done
 for link in current previous; do

@@ -305,6 +305,17 @@ class TestReceive:
         assert (destination.is_symlink(), destination.read_bytes()) == (False, self.CONTENT)
         assert (os.listdir(tmp_path / "folder"), (tmp_path / "file").read_bytes()) == ([], b"theirs")
 
+    @pytest.mark.parametrize("target", ["theirs", "folder"])
+    def test_where_a_link_waits_under_the_temporary_name(
+        self, destination: Path, tmp_path: Path, target: str
+    ) -> None:
+        (tmp_path / "folder").mkdir()
+        (tmp_path / "theirs").write_bytes(b"theirs")
+        destination.with_name(".kube-nginx.part").symlink_to(tmp_path / target)
+        assert self.receive(destination, self.CONTENT).returncode == 0
+        assert destination.read_bytes() == self.CONTENT
+        assert (os.listdir(tmp_path / "folder"), (tmp_path / "theirs").read_bytes()) == ([], b"theirs")
+
     def test_what_comes_after_it_is_not_its(self, destination: Path) -> None:
         assert self.receive(destination, self.CONTENT + b"more").returncode == 0
         assert destination.read_bytes() == self.CONTENT

@@ -51,8 +51,9 @@ kn.journal=none
 kn.dir./opt/k8s/kube-nginx/conf=0 755
 kn.dir./opt/k8s/kube-nginx/logs=998 2700
 kn.instead./opt/k8s/kube-nginx/sbin=no folder
-kn.file./opt/k8s/kube-nginx/sbin/kube-nginx=aa11 755 0 1000001.25
-kn.file./etc/systemd/system/kube-nginx.service=bb22 644 998 1000002.5
+kn.file./opt/k8s/kube-nginx/sbin/kube-nginx=aa11 755 0 1000001.25 1000000.5
+kn.unsafe./opt/k8s=belongs to ops and has mode 755
+kn.file./etc/systemd/system/kube-nginx.service=bb22 644 998 1000002.5 1000002.5
 kn.text./etc/systemd/system/kube-nginx.service=W1VuaXRdCkE9Qj1DCg==
 kn.release.current=0123456789
 kn.kept.current.kube-nginx=aa11
@@ -101,10 +102,11 @@ def test_a_running_node() -> None:
         "/opt/k8s/kube-nginx/conf": Folder("0", "755"),
         LOGS: Folder("998", "700"),
     }
+    assert seen.unsafe == {"/opt/k8s": "belongs to ops and has mode 755"}
     assert (seen.instead, seen.journal) == ({"/opt/k8s/kube-nginx/sbin": "no folder"}, "none")
     assert seen.files == {
-        BINARY: File("aa11", "755", "0", 1000001.25),
-        UNIT: File("bb22", "644", "998", 1000002.5),
+        BINARY: File("aa11", "755", "0", 1000001.25, 1000000.5),
+        UNIT: File("bb22", "644", "998", 1000002.5, 1000002.5),
     }
     assert seen.texts == {UNIT: "[Unit]\nA=B=C\n"}
     assert seen.releases == {"current": "0123456789", "previous": "abcdefabcd"}
@@ -238,16 +240,15 @@ def test_whether_systemd_has_the_unit(state: str, masked: bool, loaded: bool) ->
 
 
 @pytest.mark.parametrize(
-    ("file", "has", "matches"),
+    ("file", "has", "written"),
     [
-        (File("aa", "644", "0"), True, True),
-        (File("bb", "644", "0"), True, False),
-        (File("aa", "600", "0"), False, False),
-        (File("aa", "644", "998"), False, False),
+        (File("aa", "644", "0", 7, 5), True, 7),
+        (File("aa", "600", "0", 7, 5), False, 5),
+        (File("aa", "644", "998", 7, 5), False, 5),
     ],
 )
-def test_a_file_is_as_it_should_be(file: File, has: bool, matches: bool) -> None:
-    assert (file.has("644"), file.matches("aa", "644")) == (has, matches)
+def test_permissions_that_are_wrong_explain_a_later_ctime(file: File, has: bool, written: float) -> None:
+    assert (file.has("644"), file.written) == (has, written)
 
 
 def test_systemd_before_235_counts_no_restarts() -> None:
@@ -653,6 +654,38 @@ def test_the_survey_of_folders(machine: Machine) -> None:
     assert seen.instead == {}
 
 
+@pytest.mark.parametrize(
+    ("there", "unsafe"),
+    [
+        ("mkdir -p a/b", {}),
+        ("mkdir -p a/b; chmod 775 a", {"a": "root and has mode 775"}),
+        ("mkdir -p a/b; chmod 1777 a/b", {"a/b": "root and has mode 1777"}),
+        ("mkdir -p a/b; chown daemon a; chmod 700 a", {"a": "daemon and has mode 700"}),
+        ("mkdir -p a/b/kube-nginx/conf; chmod 777 a/b/* a/b/*/conf", {}),  # put right anyway
+        ("mkdir -p a c/d/b; chown daemon c; ln -s ../c/d/b a/b", {"a/../c": "daemon and has mode 755"}),
+        # of links to links, every one's folder
+        ("mkdir -p a x y/b; chmod 757 x; ln -s $PWD/y/b x/b; ln -s $PWD/x/b a/b",
+         {"x": "root and has mode 757"}),
+        ("mkdir -p a/b/kube-nginx c; chmod 777 c; ln -s $PWD/c/sbin a/b/kube-nginx/sbin; mkdir c/sbin",
+         {"c": "root and has mode 777"}),
+        ("mkdir -p a/b/kube-nginx/logs/s; chown daemon a/b/kube-nginx/logs; ln -s logs/s a/b/kube-nginx/sbin",
+         {"a/b/kube-nginx/logs": "daemon and has mode 755"}),
+        ("mkdir -p a; ln -s b a/b; chmod 775 a", {"a": "root and has mode 775"}),  # which leads nowhere
+        ("mkdir -p 'a/b'; chmod 777 units", {"units": "root and has mode 777"}),
+        ("mkdir units/kube-nginx.service.d; chmod 777 units/*",
+         {"units/kube-nginx.service.d": "root and has mode 777"}),
+    ],
+)  # fmt: skip
+def test_the_survey_of_folders_that_others_may_write_to(
+    machine: Machine, there: str, unsafe: dict[str, str]
+) -> None:
+    """Above the prefix, and above what links on the way lead to, as sshd's StrictModes."""
+    machine = replace(machine, proxy=replace(machine.proxy, prefix=f"{machine.folder}/a/b/kube-nginx"))
+    subprocess.run(["sh", "-c", there], cwd=machine.folder, check=True)
+    seen = {k: v for k, v in machine.survey().unsafe.items() if k.startswith(f"{machine.folder}/")}
+    assert seen == {f"{machine.folder}/{path}": f"belongs to {whose}" for path, whose in unsafe.items()}
+
+
 def test_the_survey_of_what_is_in_the_way(machine: Machine) -> None:
     """An empty folder in place of a file is not: it is no loss."""
     prefix = Path(machine.proxy.prefix)
@@ -1010,14 +1043,14 @@ def test_a_copy_of_the_binary_is_another(machine: Machine) -> None:
 @pytest.mark.parametrize(
     "half",
     [
-        " 600 0 1.5",  # this login may not read it
+        " 600 0 1.5 1.0",  # this login may not read it
         "aa11 ",  # it went away after it was read
         "",
     ],
 )
 def test_a_file_that_could_not_be_read_is_as_good_as_none(half: str) -> None:
-    seen = survey.parse(f"kn.uid=1000\nkn.file./x={half}\nkn.file./y=aa11 644 0 1.5\n")
-    assert (seen.uid, seen.files) == (1000, {"/y": File("aa11", changed=1.5)})
+    seen = survey.parse(f"kn.uid=1000\nkn.file./x={half}\nkn.file./y=aa11 644 0 1.5 1.0\n")
+    assert (seen.uid, seen.files) == (1000, {"/y": File("aa11", changed=1.5, modified=1.0)})
 
 
 @pytest.mark.parametrize("half", ["", "0", "0 ", " 755"])

@@ -445,6 +445,8 @@ class TestLock:
         self, node: Node, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         lock.acquire(node, "me", 0).release()  # whose name stays in the file
+        for tool in ("id", "stat", "mkdir", "chmod", "chown"):
+            (tmp_path / tool).symlink_to(f"/usr/bin/{tool}")
         script = commands.script
         monkeypatch.setattr(commands, "script", lambda *a, **k: f"PATH={tmp_path}\n{script(*a, **k)}")
         error = refusal(lambda: lock.acquire(node, "you", 0))
@@ -471,7 +473,7 @@ class TestLock:
         lock.acquire(node, "me", 0)
         shells.transport.close()
         with connected(shells) as again:
-            script = commands.script("lock", lock=lock.LOCK, wait=20, patience=0, holder="you")
+            script = commands.script("flock", "lock", lock=lock.LOCK, wait=20, patience=0, holder="you")
             command = piped(again, script)
             command.until("kn.locked=1")
             command.close()

@@ -10,20 +10,23 @@ from ..config.settings import Endpoint
 from .sockets import excludes, overlap
 
 CURRENT, PREVIOUS = "current", "previous"
+_TEXT = "644"  # the mode of a configuration and a unit
 
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """A file on a node: `mode` in octal, `owner` a number, `changed` its ctime in seconds."""
+    """A file on a node: `mode` in octal, `owner` a number; `changed` is its ctime, `modified` its mtime."""
 
     sha256: str
     mode: str = "644"
     owner: str = "0"
     changed: float = 0.0
+    modified: float = 0.0
 
-    def matches(self, sha256: str, mode: str) -> bool:
-        """Whether it has this content and mode, and is root's."""
-        return self.sha256 == sha256 and self.has(mode)
+    @property
+    def written(self) -> float:
+        """When its content was changed last: a mode or owner that is wrong explains a later ctime."""
+        return self.changed if self.has(_TEXT) else self.modified
 
     def has(self, mode: str) -> bool:
         """Whether it has this mode, and is root's."""
@@ -83,7 +86,8 @@ class Facts:
     """One node at one moment.
 
     `files`, `texts` and `directories` are by path, `instead` says what is in the place of one that is not
-    what it should be. `journal` is journald's Storage=, "" for its default. `unit` is systemd's view,
+    what it should be, `unsafe` whose a folder above them is that others than root may write to. `journal`
+    is journald's Storage=, "" for its default. `unit` is systemd's view,
     which `new_drop_ins` are not in yet, `listening` maps each address that somebody listens on to None
     (the service itself) or, for the wanted ports, to who it is. `kept` holds the sha256 of each file of
     the releases `current` and `previous`, `listens_in` the addresses on which those listen, `recorded`
@@ -105,6 +109,7 @@ class Facts:
     mounts: Mapping[str, str] = field(default_factory=dict)
     directories: Mapping[str, Folder] = field(default_factory=dict)
     instead: Mapping[str, str] = field(default_factory=dict)
+    unsafe: Mapping[str, str] = field(default_factory=dict)
     journal: str = ""
     files: Mapping[str, File] = field(default_factory=dict)
     texts: Mapping[str, str] = field(default_factory=dict)
@@ -224,12 +229,13 @@ class Facts:
             return False
         if self._is_recorded and self.recorded.get(what) == file.sha256:
             return what == "unit" or self._is_as_recorded(file) or self._has_recorded_workers
-        return process.started > file.changed
+        return process.started > file.written
 
     def _is_as_recorded(self, file: File) -> bool:
         """Whether the configuration has not been touched since; records of before do not tell."""
         try:
-            return float(self.recorded.get("changed") or file.changed) == file.changed
+            recorded = float(self.recorded.get("changed") or file.changed)
+            return recorded == file.changed or (not file.has(_TEXT) and recorded >= file.modified)
         except ValueError:
             return False
 
@@ -254,7 +260,7 @@ class Facts:
         if file and self.took(path, what):
             return file.sha256
         starts = [process.started] if what == "unit" else [*process.workers.values()]
-        by_hand = file is not None and bool(starts) and min(starts) > file.changed
+        by_hand = file is not None and bool(starts) and min(starts) > file.written
         if not self._is_recorded or (by_hand and what == "conf" and not self._has_recorded_workers):
             return file.sha256 if file and by_hand else ""
         return self.recorded.get(what, "")

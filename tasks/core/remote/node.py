@@ -120,13 +120,20 @@ class Node(Link):
         Raises StepError, as `send` does.
         """
         file = known.files.get(path)
-        if file and file.matches(sha256(content).hexdigest(), mode.lstrip("0")):
+        right = file is not None and file.sha256 == sha256(content).hexdigest()
+        if file and right and file.has(mode.lstrip("0")):
             return False
         try:
-            self.send(content, path, mode)
+            if not (right and self._permits(path, mode)):
+                self.send(content, path, mode)
         finally:
             self.forget()
         return True
+
+    def _permits(self, path: str, mode: str) -> bool:
+        """Puts owner and mode of a file right, and no more; false where there is a link in its place."""
+        file = quote(path)
+        return self.sh(f"[ ! -L {file} ] && chown 0:0 {file} && chmod {mode} {file}", check=False).status == 0
 
     def send(self, content: bytes, path: str, mode: str, root: bool = True) -> None:
         """Uploads to a temporary name, checks the sha256 on the host, renames over `path`.

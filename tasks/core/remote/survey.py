@@ -39,8 +39,9 @@ def parse(text: str, asked: float = 0.0, answered: float = 0.0) -> Facts:
         mounts=below("mount."),
         directories={path: Folder(v[0], v[1][-3:].rjust(3, "0")) for path, v in _pairs(below("dir."))},
         instead=below("instead."),
+        unsafe=below("unsafe."),
         journal=values.get("journal", ""),
-        files={path: File(v[0], v[1], v[2], float(v[3])) for path, v in whole if len(v) == 4},
+        files={path: _file(*v) for path, v in whole if len(v) == 5},
         texts={path: b64decode(v).decode(errors="replace") for path, v in below("text.").items()},
         releases=below("release."),
         kept={which: below(f"kept.{which}.") for which in below("release.")},
@@ -62,6 +63,10 @@ def parse(text: str, asked: float = 0.0, answered: float = 0.0) -> Facts:
 
 def _pairs(values: Mapping[str, str]) -> Iterator[tuple[str, list[str]]]:
     return ((key, text.split()) for key, text in values.items() if len(text.split()) == 2)
+
+
+def _file(sha256: str, mode: str, owner: str, changed: str, modified: str) -> File:
+    return File(sha256, mode, owner, float(changed), float(modified))
 
 
 def _process(values: Mapping[str, str], below: Callable[[str], Mapping[str, str]]) -> Process:

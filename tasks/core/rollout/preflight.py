@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice, product
+from shlex import quote
 
 from ..config import servers
 from ..config.address import loops
@@ -53,7 +54,13 @@ def _other_user(facts: Facts) -> Iterator[StepError]:
 
 
 def in_the_way(facts: Facts) -> Iterator[StepError]:
-    """What is where a file or a folder of the service should be, and cannot be replaced without a loss."""
+    """What is where a file or a folder of the service should be, and cannot be replaced without a loss.
+
+    So is what others can replace: a folder of theirs on the way there.
+    """
+    for path, whose in facts.unsafe.items():
+        hint = f"on the node: chown root: {quote(path)}; chmod go-w {quote(path)}"
+        yield StepError(f"{path} {whose}: who may write there can have root run anything", hint=hint)
     for path, what in facts.instead.items():
         hint = "see what it is, and move it away: kube-nginx needs that place"
         yield StepError(f"{path} is {what}", hint=hint)

@@ -105,7 +105,7 @@ class Cut:
         return f"{self._timer}by hand, as root there: {self._undo}" if self._undo else ""
 
     def _run(self, action: str, seconds: int = 0, each_line: Callable[[str], None] | None = None) -> Ended:
-        script = commands.drill(action, self._flows, f"{LOCK}.drill", self._tools, seconds)
+        script = commands.drill(action, self._flows, LOCK, self._tools, seconds)
         return self._node.sh(script, timeout=30, check=False, each_line=each_line)
 
 
