@@ -44,6 +44,13 @@ def test_refused(good: Path, arguments: list[str], status: int, message: str) ->
     assert message in ran.err
 
 
+def test_a_file_of_known_hosts_without_meaning_is_refused(good: Path, tmp_path: Path) -> None:
+    (tmp_path / "ssh_config").write_text("Host worker-*\n  UserKnownHostsFile ~/.ssh/%z\n")
+    ran = run_fab("status", hosts=good)
+    assert (ran.status, ran.out) == (2, "")
+    assert "ssh_config: UserKnownHostsFile ~/.ssh/%z: %z stands for nothing; write the path" in ran.err
+
+
 @pytest.mark.parametrize("task", ["deploy", "diff", "preflight", "scp", "build", "verify"])
 def test_a_work_folder_of_others_is_refused(
     good: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, task: str

@@ -365,7 +365,7 @@ def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
 
 def test_what_is_read_is_the_pinned_file(folder: Path) -> None:
     build = build_of(GOOD, "http://127.0.0.1:9/")
-    folder.mkdir(exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     fetch.tarball_path(build, folder).write_bytes(GOOD)
     assert fetch.read(build, folder) == GOOD
     fetch.tarball_path(build, folder).write_bytes(GOOD + b"x")
