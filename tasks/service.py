@@ -6,9 +6,10 @@ import os
 from itertools import chain
 from typing import Any, Unpack
 
-from invoke import Context, Exit, task
+from invoke import Context, task
 
 from .core import report
+from .core.config.check import whole
 from .core.config.settings import Rollout
 from .core.errors import StepError
 from .core.flags import FLEET_HELP, FleetFlags, RolloutFlags, fleet_task
@@ -143,13 +144,12 @@ def status(c: Context, **flags: Unpack[FleetFlags]) -> None:
 )
 def logs(c: Context, limit: str | None = None, lines: str = "20", follow: bool = False) -> None:
     """13. Show the service's journal, each line after its node's name."""
-    if not str(lines).isdecimal():
-        raise Exit(f"--lines {lines}: a number is wanted, such as 20", code=2)
     with run(c, "logs", limit=limit, quiet=True) as r:
+        count = whole("--lines", lines, 10_000_000)
         width = max(len(node.label) for node in r.fleet)
         if follow:
             r.fleet.parallel = len(r.fleet)
-        r.step("logs", lambda node: _logs(r, node, int(lines), follow, width))
+        r.step("logs", lambda node: _logs(r, node, count, follow, width))
 
 
 def _logs(r: Run, node: Node, lines: int, follow: bool, width: int) -> Outcome:

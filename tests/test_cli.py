@@ -33,7 +33,7 @@ def good(tmp_path: Path) -> Path:
         (["restart", "--limit", ""], 2, "--limit '' names no node"),
         (["restart", "--limit", "worker-3"], 2, "did you mean worker-"),
         (["-H", "worker-1", "restart", "--limit", "worker-1"], 2, "give one of them"),
-        (["logs", "--lines", "abc"], 2, "--lines abc: a number is wanted"),
+        (["logs", "--lines", "abc"], 2, "--lines 'abc': must be a number from 0"),
         (["uninstall"], 2, "say --yes"),
         (["uninstall", "--limit", "worker-2"], 2, "on worker-2: say --yes"),
     ],

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import os
 import shlex
-import sys
+import signal
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from time import monotonic
 from types import FrameType
 from typing import Any
 
-import invoke
-
-from . import called, recap, report
+from . import called, recap, report, terminal
 from .config.settings import Settings
 from .errors import KubeNginxError, NotBegun, StepError
 from .remote import lock
@@ -36,13 +35,14 @@ class Run:
         self.as_json = as_json
         self.records: list[Record] = []
         self.alive = list(fleet)
-        self.console = report.console_for(as_json)
+        self.console = terminal.console_for(as_json)
         self.reporter = report.reporter_for(self.console)
         self.left: list[str] = []
         self.why_left = ""
         self.summary: dict[str, Any] = {}
         self.counting = False
         self.interrupted = False
+        self._signal = signal.SIGINT
         self.me = lock.holder(called.name_of(task))
         self._locks: dict[str, Piped] = {}
         self._heartbeat: lock.Heartbeat | None = None
@@ -112,15 +112,17 @@ class Run:
             held.release()
 
     def on_interrupt(self, number: int, frame: FrameType | None) -> None:
-        """Ctrl-C: nothing more begins; the second one leaves at once, and the nodes finish by themselves."""
+        """Ctrl-C, SIGTERM or SIGHUP: nothing more begins; the second one leaves at once, and the nodes finish
+        by themselves."""
         if self.interrupted:
             left = "\nleft; what has begun on a node finishes there by itself: fab status\n"
-            os.write(2, called.named(left).encode())
-            os._exit(130)
-        self.interrupted = True
+            with suppress(OSError):  # the terminal may be gone
+                os.write(2, called.named(left).encode())
+            os._exit(128 + number)
+        self.interrupted, self._signal = True, signal.Signals(number)
         if not self._finishing:
             raise KeyboardInterrupt
-        print("\nfinishing what has begun; Ctrl-C again leaves at once", file=sys.stderr)
+        terminal.tell("\nfinishing what has begun; Ctrl-C again leaves at once")
 
     def leave(self) -> None:
         """What was not done when Ctrl-C came."""
@@ -151,22 +153,28 @@ class Run:
         bad = {record.host for record in self.records if record.outcome.state == "failed"}
         return [host.label for host in self.fleet if host.label in bad]
 
+    @property
+    def status(self) -> int:
+        """The exit status that a shell gives to what ends by the signal that came."""
+        return 128 + self._signal
+
     def recap(self) -> None:
         """Tells what became of the hosts, and what to do next.
 
-        Raises invoke.Exit: status 130 after Ctrl-C, 1 if a host failed or was left.
+        Raises invoke.Exit: status 130 after Ctrl-C (SIGTERM: 143, SIGHUP: 129), 1 if a host failed or was
+        left.
         """
         hosts, results = [host.label for host in self.fleet], self._results()
         if self.as_json:
-            report.write(recap.document(self.task, self.records, hosts, results, self.summary))
+            terminal.write(recap.document(self.task, self.records, hosts, results, self.summary))
         if results:
             counted = Counter(results[host] for host in hosts if host in results)
             counts = ", ".join(f"{count} {result}" for result, count in counted.items())
             self.console.print(f"{self.task}: {counts}", highlight=False, markup=False)
         if self.failed or self.left:
-            raise invoke.Exit("\n".join(self._failures()), code=130 if self.interrupted else 1)
+            raise terminal.ending("\n".join(self._failures()), self.status if self.interrupted else 1)
         if self.interrupted:
-            raise invoke.Exit("interrupted", code=130)
+            raise terminal.ending("interrupted", self.status)
 
     def _results(self) -> dict[str, str]:
         """What became of each host, for tasks that say so; a failure outweighs what was said before it."""
@@ -200,6 +208,9 @@ def _unexpected(error: BaseException) -> StepError:
         return StepError(str(error))
     if isinstance(error, OSError) and error.filename:
         return StepError(f"{error.filename}: {error.strerror}", hint="can you read and write there?")
+    if isinstance(error, MemoryError) or "start new thread" in str(error):
+        hint = "lower rollout.parallel in hosts.toml, or allow more: ulimit -u, ulimit -v"
+        return StepError("this machine gives no more threads or memory", hint=hint)
     return StepError(
         f"{type(error).__name__}: {error}", hint="this is a fault of kube-nginx: please report it"
     )

@@ -161,6 +161,8 @@ def _spec_of(c: fabric.Connection, settings: Settings) -> NodeSpec:
     typed = _typed(c, given)
     user = typed.user or (str(c.user) if c.user != c.config.user else None)
     port = typed.port or (int(c.port) if int(c.port) != int(c.config.port) else None)
+    if not 1 <= (port or 1) <= 65535:
+        raise UsageError(f"-H {c.original_host}:{port}: a port is a number from 1 to 65535")
     named = [spec for spec in settings.nodes if spec.name == given.host]
     hosted = [spec for spec in settings.nodes if spec.host == given.host and port in (None, spec.port)]
     spec = next(iter(named + hosted), NodeSpec(given.host, given.host, None, None, ()))

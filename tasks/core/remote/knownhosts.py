@@ -13,6 +13,7 @@ from pathlib import Path
 
 import paramiko
 
+from ..config.content import content
 from ..errors import StepError
 
 REVOKED, AUTHORITY = "@revoked", "@cert-authority"
@@ -144,7 +145,7 @@ def parse_key(text: str) -> Key | None:
 
 def _read(path: Path, missing: bytes | None = None) -> bytes:
     try:
-        return path.read_bytes()
+        return content(path)
     except OSError as error:
         if missing is not None and isinstance(error, FileNotFoundError):
             return missing

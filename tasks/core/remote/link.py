@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Iterator, Mapping
 from random import uniform
+from shlex import split
 from time import monotonic, sleep
 from typing import Any
 
 import fabric
 import paramiko
 
+from ..config.model import expanded
 from ..config.settings import NodeSpec, parse_node
 from ..errors import StepError, UsageError, reason
+from . import sshconfig
 from .hostkeys import HostKey
 from .ssh import Session
 
@@ -45,7 +47,7 @@ class Link(fabric.Connection):  # type: ignore[misc]
         forward_agent: bool | None = None,
     ) -> None:
         ssh = session.ssh
-        own = session.config.base_ssh_config.lookup(spec.host)
+        own = sshconfig.lookup(session.config.base_ssh_config, spec.host)
         exclusive = own.get("identitiesonly", "no") == "yes"
         seconds = connect_timeout or session.connect_timeout(own)
         kwargs: dict[str, Any] = {
@@ -66,13 +68,13 @@ class Link(fabric.Connection):  # type: ignore[misc]
             port=spec.port or ssh.port or None,
             config=session.config,
             gateway=gateway if gateway is not None else (gateway_for(spec, session) or False),
-            forward_agent=forward_agent,
+            forward_agent=_forwards(own, session) if forward_agent is None else forward_agent,
             connect_timeout=seconds,
             connect_kwargs=kwargs,
         )
         keys = self.connect_kwargs.get("key_filename", [])
         # as OpenSSH does: an IdentityFile that is not there is passed over
-        self.connect_kwargs["key_filename"] = [key for key in keys if Path(key).expanduser().is_file()]
+        self.connect_kwargs["key_filename"] = [key for key in keys if expanded(key).is_file()]
         known = session.known_hosts
         host_key = HostKey(known, spec.host, self.host, self.port, self.user, self.ssh_config)
         self.connect_kwargs["transport_factory"] = host_key.transport
@@ -91,7 +93,7 @@ class Link(fabric.Connection):  # type: ignore[misc]
         if isinstance(self.gateway, Link):
             self.gateway.open_as_gateway()
         if missing := self.session.missing_file():
-            raise StepError(f"{missing} does not exist", unreachable=True)
+            raise StepError(missing, unreachable=True)
         began = monotonic()
         for pause in _pauses():
             try:
@@ -148,17 +150,26 @@ class Link(fabric.Connection):  # type: ignore[misc]
         return StepError(f"cannot connect to {where}: {reason(error)}", unreachable=True)
 
 
+def _forwards(own: Mapping[str, Any], session: Session) -> bool:
+    """ForwardAgent, else Fabric's setting; Fabric falls over a `true`, and over the name of a socket."""
+    return str(own.get("forwardagent", session.config.forward_agent)).lower() in ("yes", "true")
+
+
 def gateway_for(spec: NodeSpec, session: Session) -> Link | str | None:
     """The jump host (or ProxyCommand) for a node; one connection serves all nodes behind it.
 
     hosts.toml's ssh.gateway wins over ssh_config's ProxyJump and ProxyCommand, those over Fabric's setting.
     """
-    own = session.config.base_ssh_config.lookup(spec.host)
+    own = sshconfig.lookup(session.config.base_ssh_config, spec.host)
     jump = session.ssh.gateway or str(own.get("proxyjump", "none"))
     if jump != "none":
         return _gateway(jump, spec.host, session)
     last = None if "proxyjump" in own else session.options.get("gateway")
-    command = str(own.get("proxycommand", last or "none"))
+    command = str(own["proxycommand"] or "none") if "proxycommand" in own else last or "none"
+    try:
+        split(command)
+    except ValueError as error:
+        raise UsageError(f"the ProxyCommand of {spec.host}: {command}: {error}") from None
     return command if command != "none" else None
 
 

@@ -35,7 +35,12 @@ def fan_out(
             except BaseException as error:  # handed over to the caller's thread
                 done.put((item, error))
 
-    for _ in range(min(parallel, len(items))):
-        Thread(target=worker, daemon=True).start()
+    for count in range(min(parallel, len(items))):
+        try:
+            Thread(target=worker, daemon=True).start()
+        except RuntimeError:  # no more can be had: those that run do the work
+            if not count:
+                worker()
+            break
     for _ in items:
         yield done.get()
