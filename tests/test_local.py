@@ -10,7 +10,8 @@ from time import monotonic, sleep
 import pytest
 
 from tasks.core.errors import StepError
-from tasks.core.remote.host import Ended, Lines, Local
+from tasks.core.remote.frame import BEGINS, ENDS, Lines
+from tasks.core.remote.host import Ended, Local
 
 pytestmark = pytest.mark.skipif(platform.system() != "Linux", reason="builds on this machine need Linux")
 
@@ -153,7 +154,7 @@ def test_lines_are_given_as_they_come(tmp_path: Path) -> None:
 def test_lines_are_whole(writes: list[str], lines: list[str]) -> None:
     seen: list[str] = []
     stream = Lines(seen.append)
-    for text in writes:
+    for text in ("noise", f"\n{BEGINS}\n", *writes, f"{ENDS}\n", "noise\n"):
         stream.write(text)
         stream.flush()
     assert seen == lines

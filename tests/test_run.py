@@ -7,7 +7,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic, sleep
 from typing import Any, cast
@@ -19,6 +19,7 @@ from tasks.core import report, steps
 from tasks.core.config.settings import Settings
 from tasks.core.errors import KubeNginxError, StepError, UsageError
 from tasks.core.remote import lock
+from tasks.core.remote.delays import Delays
 from tasks.core.remote.fleet import Fleet
 from tasks.core.remote.piped import Piped
 from tasks.core.report import Outcome
@@ -33,6 +34,7 @@ class Host:
     """All that a run needs to know of one."""
 
     label: str
+    delays: Delays = field(default_factory=Delays, compare=False)
 
     def forget(self) -> None:
         """Nothing is known of it."""
@@ -506,7 +508,7 @@ class Held:
     def beat(self) -> None:
         self.beaten.set()
 
-    def release(self) -> None:
+    def release(self, patience: float) -> None:
         self.closed += 1
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from random import uniform
 from time import monotonic, sleep
@@ -14,6 +15,7 @@ import paramiko
 
 from ..config.settings import NodeSpec, parse_node
 from ..errors import StepError, UsageError, reason
+from .delays import Delays
 from .hostkeys import changed_key, lookup_name
 from .ssh import Session
 
@@ -29,6 +31,7 @@ class Link(fabric.Connection):  # type: ignore[misc]
 
     label: str = ""
     session: Session
+    delays: Delays
     # Fabric's connections are equal when user, host and port are; two nodes behind two gateways may be so
     __eq__ = object.__eq__
     __hash__ = object.__hash__
@@ -72,7 +75,7 @@ class Link(fabric.Connection):  # type: ignore[misc]
         keys = self.connect_kwargs.get("key_filename", [])
         # as OpenSSH does: an IdentityFile that is not there is passed over
         self.connect_kwargs["key_filename"] = [key for key in keys if Path(key).expanduser().is_file()]
-        for name, value in (("label", spec.name), ("session", session)):
+        for name, value in (("label", spec.name), ("session", session), ("delays", Delays())):
             object.__setattr__(self, name, value)
 
     def open(self) -> None:
@@ -100,6 +103,13 @@ class Link(fabric.Connection):  # type: ignore[misc]
                 return
             sleep(min(pause, left))
 
+    def hang_up(self) -> None:
+        """Ends the connection below, or `close` would wait until paramiko's thread looks at it again."""
+        sock = self.transport.sock if self.is_connected else None
+        if isinstance(sock, socket.socket):
+            with suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)
+
     def open_as_gateway(self) -> None:
         """Connects once for all nodes behind it; if that fails, it fails for all that ask soon after."""
         with self.session.gateways_lock:  # two threads must not open one connection
@@ -116,7 +126,9 @@ class Link(fabric.Connection):  # type: ignore[misc]
     def _connect(self) -> None:
         name = lookup_name(self.host, self.port)
         self.session.known_hosts.prepare(self.client, name, self.ssh_config)
+        began = monotonic()
         super().open()
+        self.delays.add("login", monotonic() - began)
         transport = self.client.get_transport()
         transport.set_keepalive(KEEPALIVE)
         if isinstance(transport.sock, socket.socket):

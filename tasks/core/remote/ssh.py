@@ -17,6 +17,7 @@ import paramiko
 from ..config.model import expanded
 from ..config.settings import Settings, Ssh
 from ..errors import StepError, UsageError
+from .bounded import Bounded
 from .hostkeys import KnownHosts
 from .options import Options
 
@@ -26,8 +27,8 @@ logging.getLogger("paramiko").addHandler(logging.NullHandler())
 DEFAULT_CONFIG = expanded("~/.ssh/config")
 
 
-class Runner(fabric.runners.Remote):  # type: ignore[misc]
-    """Fabric's runner with its waits cut: 45 ms a command become 3 ms."""
+class Runner(Bounded, fabric.runners.Remote):  # type: ignore[misc]
+    """Fabric's runner with bounds, and with its waits cut: 45 ms a command become 3 ms."""
 
     input_sleep = 0.001
     read_chunk_size = 32768
