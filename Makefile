@@ -1,28 +1,47 @@
 PYTHON ?= python3
+RUN = .venv/bin
+HOSTS = not load and not kube
 
-.PHONY: demo test walk
-demo: .venv/ready
-	.venv/bin/fab lab.up build deploy
+.PHONY: help demo lint unit lab test bench docs walk
+help: ## this list
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1	\2/p' Makefile | expand -t 16
+
+demo: .venv/ready ## three real systemd hosts on this machine, then build and deploy to them
+	$(RUN)/fab lab.up build deploy
 	@echo "Next: .venv/bin/fab status, .venv/bin/fab lab.shell, .venv/bin/fab --list; the end: .venv/bin/fab lab.down"
 
-test: .venv/ready
-	.venv/bin/ruff check .
-	.venv/bin/ruff format --check .
-	.venv/bin/mypy
-	.venv/bin/pytest -m "not load and not kube" --numprocesses 3 --dist loadfile --no-loadscope-reorder
-	.venv/bin/fab lab.build
-	.venv/bin/pytest -m "load or kube"
+lint: .venv/ready ## ruff and mypy --strict
+	$(RUN)/ruff check .
+	$(RUN)/ruff format --check .
+	$(RUN)/mypy
 
-# By hand: make walk SEED=7 SECONDS=3600 RELEASE=trixie (or NODE=lab-node-3), REPLAY=FILE or MOVES='run deploy; ...';
+unit: .venv/ready ## tests that need no root, no network and no host
+	$(RUN)/pytest -m "not lab and $(HOSTS)" --numprocesses auto
+
+lab: .venv/ready ## tests on real hosts, every fault among them (root)
+	$(RUN)/pytest -m "lab and $(HOSTS)" --numprocesses 3 --dist loadfile --no-loadscope-reorder
+
+test: lint ## all of it: lint, all tests, and real kube-apiservers (root)
+	$(RUN)/pytest -m "$(HOSTS)" --numprocesses 3 --dist loadfile --no-loadscope-reorder
+	$(RUN)/fab lab.build
+	$(RUN)/pytest -m "load or kube"
+
+bench: .venv/ready ## measure what docs/behaviour.md says, and write it
+	$(RUN)/python -m benchmarks.behaviour
+
+docs: .venv/ready ## write what docs/ says of tasks and settings, from the code
+	$(RUN)/python -m tests.docs
+
+# make walk SEED=7 SECONDS=3600 RELEASE=trixie (or NODE=lab-node-3), REPLAY=FILE or MOVES='run deploy; ...';
 # WALK=--keep-going goes on after what it found, WALK=--help has the rest
 SEED ?= 1
-walk: .venv/ready
-	.venv/bin/python -m tests.walk --seed '$(SEED)' $(if $(SECONDS),--seconds '$(SECONDS)') \
+walk: .venv/ready ## a random walk over one real host, by a seed, and what must hold after each move
+	$(RUN)/python -m tests.walk --seed '$(SEED)' $(if $(SECONDS),--seconds '$(SECONDS)') \
 	  $(if $(RELEASE),--release '$(RELEASE)') $(if $(NODE),--node '$(NODE)') \
 	  $(if $(REPLAY),--replay '$(REPLAY)') $(if $(MOVES),--moves '$(MOVES)') $(WALK)
 
 # Debian's python3 comes without the module venv; there, apt-get brings it
 .venv/ready: pyproject.toml
 	$(PYTHON) -m venv .venv || { apt-get update -qq && apt-get install -y -qq python3-venv && $(PYTHON) -m venv .venv; }
-	.venv/bin/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	$(RUN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	touch $@

@@ -10,6 +10,7 @@ from rich.console import Console
 
 from .core import report
 from .core.errors import StepError, UsageError
+from .core.flags import FLEET_HELP
 from .core.probes import matrix
 from .core.probes.certificate import Trust, trusting
 from .core.probes.watch import Draw, Patience, seconds_of
@@ -17,7 +18,7 @@ from .core.probes.watch import watch as watching
 from .core.probes.ways import Row, Ways
 from .core.remote.node import Node
 from .core.report import Outcome
-from .core.run import FLEET_HELP, run
+from .core.run import run
 from .core.steps import Run
 
 _WATCH = "Look again every SECONDS (2), until Ctrl-C; the exit status is that of the last look."

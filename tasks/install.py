@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 from invoke import Context, Exit, task
 
 from .core import report
 from .core.config import render as rendering
 from .core.config import servers
+from .core.flags import FleetFlags, fleet_task
 from .core.nginx import store
 from .core.remote import commands
 from .core.remote.facts import Facts, Folder
@@ -20,14 +21,14 @@ from .core.report import Outcome
 from .core.rollout.deployment import Releases
 from .core.rollout.preflight import in_the_way, masked, refuse, unresolved
 from .core.rollout.release import BINARY
-from .core.run import FLEET_HELP, run, told
+from .core.run import run, told
 from .core.steps import Run
 
 
-@task(help=FLEET_HELP)
-def mkdir(c: Context, limit: str | None = None, json: bool = False) -> None:
+@fleet_task()
+def mkdir(c: Context, **flags: Unpack[FleetFlags]) -> None:
     """5. Create conf, logs and sbin under the prefix, and the service's user."""
-    with run(c, "mkdir", limit=limit, json=json) as r:
+    with run(c, "mkdir", **flags) as r:
         r.step("mkdir", lambda node: _mkdir(r, node), finish=True)
 
 
@@ -43,10 +44,10 @@ def _mkdir(r: Run, node: Node) -> Outcome:
     return Outcome("changed", proxy.prefix)
 
 
-@task(help=FLEET_HELP)
-def scp(c: Context, limit: str | None = None, json: bool = False) -> None:
+@fleet_task()
+def scp(c: Context, **flags: Unpack[FleetFlags]) -> None:
     """6. Ship the binary that fits each node's architecture as sbin/kube-nginx."""
-    with run(c, "scp", limit=limit, json=json) as r:
+    with run(c, "scp", **flags) as r:
         releases = Releases(r.settings)
         r.step("scp", lambda node: _scp(r, node, releases), finish=True)
 
@@ -61,10 +62,10 @@ def _scp(r: Run, node: Node, releases: Releases) -> Outcome:
     return Outcome("changed" if changed else "ok", f"{path} {release.version}")
 
 
-@task(help=FLEET_HELP)
-def conf(c: Context, limit: str | None = None, json: bool = False) -> None:
+@fleet_task()
+def conf(c: Context, **flags: Unpack[FleetFlags]) -> None:
     """7. Render and ship conf/kube-nginx.conf."""
-    with run(c, "conf", limit=limit, json=json) as r:
+    with run(c, "conf", **flags) as r:
         r.step("conf", lambda node: _conf(r, node), finish=True)
 
 
@@ -77,10 +78,10 @@ def _conf(r: Run, node: Node) -> Outcome:
     return _ship_text(r, node, facts, commands.conf_path(settings.proxy), text)
 
 
-@task(help=FLEET_HELP)
-def unit(c: Context, limit: str | None = None, json: bool = False) -> None:
+@fleet_task()
+def unit(c: Context, **flags: Unpack[FleetFlags]) -> None:
     """8. Render and ship the systemd unit."""
-    with run(c, "unit", limit=limit, json=json) as r:
+    with run(c, "unit", **flags) as r:
         r.step("unit", lambda node: _unit(r, node), finish=True)
 
 

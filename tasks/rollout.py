@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Unpack
 
-from invoke import Context, Exit, task
+from invoke import Context, Exit
 
 from .core import recap
 from .core.config.settings import Rollout, Settings
 from .core.consent import ask
 from .core.errors import StepError
+from .core.flags import FleetFlags, RolloutFlags, fleet_task
 from .core.remote import commands
 from .core.remote.facts import CURRENT, PREVIOUS
 from .core.remote.node import Node
@@ -18,48 +19,38 @@ from .core.rollout.activation import Activation, Order
 from .core.rollout.deployment import Deployment
 from .core.rollout.plan import returning
 from .core.rollout.preflight import refuse, startable
-from .core.rollout.rolling import ROLLOUT_HELP, orderly, rolling
-from .core.run import FLEET_HELP, run
+from .core.rollout.rolling import orderly, rolling
+from .core.run import run
 from .core.steps import Run
 
 
-@task(help=FLEET_HELP | ROLLOUT_HELP | {"force": "Restart also where nothing differs."})
-def deploy(
-    c: Context,
-    limit: str | None = None,
-    json: bool = False,
-    force: bool = False,
-    canary: str | None = None,
-    batch: str | None = None,
-    max_failures: str | None = None,
-    wait: str = "0",
-) -> None:
+@fleet_task({"force": "Restart also where nothing differs."})
+def deploy(c: Context, force: bool = False, **flags: Unpack[RolloutFlags]) -> None:
     """5-12. Bring every node to what hosts.toml says, by the gentlest way, and prove that it works."""
-    flags: dict[str, Any] = {"canary": canary, "batch": batch, "max_failures": max_failures, "wait": wait}
-    with orderly(c, "deploy", limit=limit, json=json, force=force, **flags) as (r, rollout, patience):
+    with orderly(c, "deploy", force=force, **flags) as (r, rollout, patience):
         deployment = Deployment(r, rollout, force, patience)
         r.step("survey", deployment.survey)
         r.step("stage", deployment.stage, deployment.staging)
         rolling(r, "activate", deployment.activate, deployment.changing, rollout)
 
 
-@task(help=FLEET_HELP | {"exit-code": "Exit with 3 if anything would change."})
-def diff(c: Context, limit: str | None = None, json: bool = False, exit_code: bool = False) -> None:
+@fleet_task({"exit-code": "Exit with 3 if anything would change."})
+def diff(c: Context, exit_code: bool = False, **flags: Unpack[FleetFlags]) -> None:
     """Show what deploy would do to each node, and how its files differ; writes nothing anywhere."""
-    with run(c, "diff", limit=limit, json=json) as r:
+    with run(c, "diff", **flags) as r:
         deployment = Deployment(r)
         r.step("diff", deployment.survey)
-        if not json:
+        if not r.as_json:
             seen = {record.host: record.outcome.data for record in r.records}
             recap.show_plans(r.console, {node.label: seen[node.label] for node in deployment.changing})
     if exit_code and deployment.changing:
         raise Exit(code=3)
 
 
-@task(help=FLEET_HELP)
-def preflight(c: Context, limit: str | None = None, json: bool = False) -> None:
+@fleet_task()
+def preflight(c: Context, **flags: Unpack[FleetFlags]) -> None:
     """See whether deploy could work on each node: libc, room, mounts, ports; writes nothing."""
-    with run(c, "preflight", limit=limit, json=json) as r:
+    with run(c, "preflight", **flags) as r:
         look = Deployment(r).survey
         r.step("preflight", lambda node: _able(look(node)))
 
@@ -68,19 +59,10 @@ def _able(seen: Outcome) -> Outcome:
     return Outcome(seen.state, f"deploy can work: {seen.detail}", {"action": seen.data["action"]})
 
 
-@task(help=FLEET_HELP | ROLLOUT_HELP)
-def rollback(
-    c: Context,
-    limit: str | None = None,
-    json: bool = False,
-    canary: str | None = None,
-    batch: str | None = None,
-    max_failures: str | None = None,
-    wait: str = "0",
-) -> None:
+@fleet_task()
+def rollback(c: Context, **flags: Unpack[RolloutFlags]) -> None:
     """Go back to the release before, on every node that has one; once more goes forward again."""
-    flags: dict[str, Any] = {"canary": canary, "batch": batch, "max_failures": max_failures, "wait": wait}
-    with orderly(c, "rollback", limit=limit, json=json, **flags) as (r, rollout, patience):
+    with orderly(c, "rollback", **flags) as (r, rollout, patience):
         r.step("survey", lambda node: _way_back(r.settings, node))
         _warn(r)
         able = [node for node in r.alive if node.survey(r.settings.proxy).releases.get(PREVIOUS)]
@@ -113,10 +95,10 @@ def _rollback(r: Run, node: Node, rollout: Rollout) -> Outcome:
     return Activation(node, r.settings, rollout, r.me, go_on=r.go_on).carry_out(order)
 
 
-@task(help=FLEET_HELP | {"yes": "Do not ask."})
-def uninstall(c: Context, yes: bool = False, limit: str | None = None, json: bool = False) -> None:
+@fleet_task({"yes": "Do not ask."})
+def uninstall(c: Context, yes: bool = False, **flags: Unpack[FleetFlags]) -> None:
     """Stop and remove the service, its unit and its files."""
-    with run(c, "uninstall", limit=limit, json=json) as r:
+    with run(c, "uninstall", **flags) as r:
         if not yes:
             _ask(r)
         r.step("uninstall", lambda node: _uninstall(r, node), finish=True)

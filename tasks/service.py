@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from itertools import chain
-from typing import Any
+from typing import Any, Unpack
 
 from invoke import Context, Exit, task
 
 from .core import report
 from .core.config.settings import Rollout
 from .core.errors import StepError
+from .core.flags import FLEET_HELP, FleetFlags, RolloutFlags, fleet_task
 from .core.remote import commands
 from .core.remote.node import Node
 from .core.remote.remedy import brings_up
@@ -18,8 +19,8 @@ from .core.report import Outcome
 from .core.rollout import state
 from .core.rollout.activation import Activation, Order
 from .core.rollout.preflight import installed, masked, refuse, startable
-from .core.rollout.rolling import ROLLOUT_HELP, orderly, rolling
-from .core.run import FLEET_HELP, run
+from .core.rollout.rolling import orderly, rolling
+from .core.run import run
 from .core.steps import Run
 
 
@@ -45,10 +46,10 @@ def _systemctl(r: Run, verb: str, current: Any = lambda facts: False) -> None:
     r.step(verb, work, finish=True)
 
 
-@task(help=FLEET_HELP)
-def daemon_reload(c: Context, limit: str | None = None, json: bool = False) -> None:
+@fleet_task()
+def daemon_reload(c: Context, **flags: Unpack[FleetFlags]) -> None:
     """9. Have systemd read its unit files again."""
-    with run(c, "daemon-reload", limit=limit, json=json) as r:
+    with run(c, "daemon-reload", **flags) as r:
         r.step("daemon-reload", lambda node: _daemon_reload(r, node), finish=True)
 
 
@@ -60,33 +61,24 @@ def _daemon_reload(r: Run, node: Node) -> Outcome:
     return Outcome("changed" if ended.changed else "ok")
 
 
-@task(help=FLEET_HELP)
-def enable(c: Context, limit: str | None = None, json: bool = False) -> None:
+@fleet_task()
+def enable(c: Context, **flags: Unpack[FleetFlags]) -> None:
     """10. Have the service start at boot."""
-    with run(c, "enable", limit=limit, json=json) as r:
+    with run(c, "enable", **flags) as r:
         _systemctl(r, "enable", lambda facts: facts.enabled)
 
 
-@task(help=FLEET_HELP)
-def disable(c: Context, limit: str | None = None, json: bool = False) -> None:
+@fleet_task()
+def disable(c: Context, **flags: Unpack[FleetFlags]) -> None:
     """Have the service not start at boot."""
-    with run(c, "disable", limit=limit, json=json) as r:
+    with run(c, "disable", **flags) as r:
         _systemctl(r, "disable", lambda facts: facts.unit.get("UnitFileState") == "disabled")
 
 
-@task(help=FLEET_HELP | ROLLOUT_HELP)
-def restart(
-    c: Context,
-    limit: str | None = None,
-    json: bool = False,
-    canary: str | None = None,
-    batch: str | None = None,
-    max_failures: str | None = None,
-    wait: str = "0",
-) -> None:
+@fleet_task()
+def restart(c: Context, **flags: Unpack[RolloutFlags]) -> None:
     """11. Stop and start the service, batch by batch: cuts every open connection."""
-    flags: dict[str, Any] = {"canary": canary, "batch": batch, "max_failures": max_failures, "wait": wait}
-    with orderly(c, "restart", limit=limit, json=json, **flags) as (r, rollout, patience):
+    with orderly(c, "restart", **flags) as (r, rollout, patience):
         _over_the_fleet(r, "restart", rollout, patience)
 
 
@@ -110,40 +102,31 @@ def _over_the_fleet(r: Run, action: str, rollout: Rollout, wait: int) -> None:
     rolling(r, action, work, r.alive, rollout, wait)
 
 
-@task(help=FLEET_HELP)
-def start(c: Context, limit: str | None = None, json: bool = False) -> None:
+@fleet_task()
+def start(c: Context, **flags: Unpack[FleetFlags]) -> None:
     """Start the service where it does not run."""
-    with run(c, "start", limit=limit, json=json) as r:
+    with run(c, "start", **flags) as r:
         _systemctl(r, "start", lambda facts: facts.active)
 
 
-@task(help=FLEET_HELP)
-def stop(c: Context, limit: str | None = None, json: bool = False) -> None:
+@fleet_task()
+def stop(c: Context, **flags: Unpack[FleetFlags]) -> None:
     """Stop the service: the node loses its way to the apiservers."""
-    with run(c, "stop", limit=limit, json=json) as r:
+    with run(c, "stop", **flags) as r:
         _systemctl(r, "stop", lambda facts: facts.unit.get("ActiveState") == "inactive")
 
 
-@task(help=FLEET_HELP | ROLLOUT_HELP)
-def reload(
-    c: Context,
-    limit: str | None = None,
-    json: bool = False,
-    canary: str | None = None,
-    batch: str | None = None,
-    max_failures: str | None = None,
-    wait: str = "0",
-) -> None:
+@fleet_task()
+def reload(c: Context, **flags: Unpack[RolloutFlags]) -> None:
     """Have nginx take its configuration anew, batch by batch, without cutting connections."""
-    flags: dict[str, Any] = {"canary": canary, "batch": batch, "max_failures": max_failures, "wait": wait}
-    with orderly(c, "reload", limit=limit, json=json, **flags) as (r, rollout, patience):
+    with orderly(c, "reload", **flags) as (r, rollout, patience):
         _over_the_fleet(r, "reload", rollout, patience)
 
 
-@task(help=FLEET_HELP)
-def status(c: Context, limit: str | None = None, json: bool = False) -> None:
+@fleet_task()
+def status(c: Context, **flags: Unpack[FleetFlags]) -> None:
     """12. Show each node's service; exit 1 unless all are active, and an apiserver answers through each."""
-    with run(c, "status", limit=limit, json=json) as r:
+    with run(c, "status", **flags) as r:
         r.step("status", lambda node: state.look(r.settings, node))
         seen = {record.host: record.outcome.data for record in r.records if record.step == "status"}
         rows = [state.row(host.label, seen[host.label]) for host in r.fleet if host.label in seen]

@@ -9,12 +9,13 @@ from invoke import Context, task
 
 from .core import consent, report
 from .core.errors import KubeNginxError, UsageError
+from .core.flags import FLEET_HELP, ROLLOUT_HELP
 from .core.remote.fleet import settings_of
 from .core.remote.node import Node
 from .core.report import Outcome
-from .core.rollout.rolling import ROLLOUT_HELP, as_given
+from .core.rollout.rolling import as_given
 from .core.rollout.rolling import seconds as number
-from .core.run import FLEET_HELP, run
+from .core.run import run
 from .core.steps import Run
 from .core.traffic import chart, damage
 from .core.traffic.drill import Drill, named

@@ -20,10 +20,6 @@ from .remote.fleet import Fleet, fleet_of, settings_of, warnings_of
 from .remote.node import Node
 from .steps import Run
 
-FLEET_HELP = {
-    "limit": "Only these nodes: names, hosts, groups or globs, separated by commas.",
-    "json": "One JSON document on stdout, all else on stderr.",
-}
 _current: ContextVar[Run | None] = ContextVar("kube_nginx_run", default=None)
 
 

@@ -22,7 +22,7 @@ _STAND_INS: Mapping[str, object] = {"nodes": ["node"], "apiservers": ["apiserver
 _HEAD = """\
 # Which nodes get kube-nginx, and which kube-apiservers it passes connections on to. Written by
 # `fab init`, and yours from now on. Only nodes and apiservers are needed; all other keys, with their
-# defaults, are in kube-nginx's README.md. Next: `fab render` shows what will be on the nodes, and
+# defaults, are in kube-nginx's docs/settings.md. Next: `fab render` shows what will be on the nodes, and
 # `fab build deploy` puts it there.
 
 # A node is "HOST", "USER@HOST:PORT", or { host = "...", name = "...", groups = ["..."] }.

@@ -1,12 +1,8 @@
-"""Where a proxy can listen and what it can connect to, each by itself and all of them together."""
+"""Where a proxy can listen and what it can connect to, each address by itself."""
 
-from collections.abc import Iterator, Sequence
 from ipaddress import ip_address, ip_network
-from itertools import permutations, product
 
-from .address import APISERVER_PORT, REACHED_AT, Endpoint, NodeSpec, loops, parse_endpoint
-from .check import Table
-from .model import Settings
+from .address import APISERVER_PORT, REACHED_AT, Endpoint, parse_endpoint
 
 _NEVER = (
     *(
@@ -57,57 +53,3 @@ def _never(host: str) -> str:
     if address in _NOBODY:
         return "is the address of no host"
     return next((why for network, why in _NEVER if address in network), "")
-
-
-def check(settings: Settings, top: Table, proxy: Table) -> None:
-    """Notes what cannot be together: listeners, apiservers and nodes."""
-    listen = settings.proxy.listen
-    if not proxy.sound("listen"):
-        return
-    for server, own in product(settings.apiservers, listen):
-        if loops(server, own):
-            top.problem(
-                "apiservers",
-                f"{server} is the proxy's own listener {own}, so that it would connect to "
-                "itself; name the apiserver's address, or change proxy.listen",
-            )
-    for problem in (*_covered(listen), *_taken(settings), *_privileged(settings, proxy)):
-        proxy.problem("listen", problem)
-
-
-def _covered(listen: Sequence[Endpoint]) -> Iterator[str]:
-    for wide, other in permutations(listen, 2):
-        same_family = (":" in wide.host) == (":" in other.host)
-        if wide.host in REACHED_AT and same_family and wide.port == other.port:
-            yield (
-                f"{wide} is {other}, too: all addresses of a node with port {wide.port}, so that nginx "
-                f'listens on {wide} alone; write one of them: "{wide}" or "{other}"'
-            )
-
-
-def _taken(settings: Settings) -> Iterator[str]:
-    """Wildcard listeners on a port that an apiserver on one of the nodes has already."""
-    for wide in settings.proxy.listen:
-        if wide.host not in REACHED_AT:
-            continue
-        ports = {server.host: server for server in settings.apiservers if server.port == wide.port}
-        own = next(((node, server) for node in settings.nodes if (server := _of(node, ports))), None)
-        if own:
-            yield (
-                f"{wide} is all addresses of a node with port {wide.port}, and on {own[0].name} the "
-                f"apiserver {own[1]} has that port; choose another one, such as 127.0.0.1:8443"
-            )
-
-
-def _of(node: NodeSpec, apiservers: dict[str, Endpoint]) -> Endpoint | None:
-    return apiservers.get(node.host.lower()) or apiservers.get(node.name.lower())
-
-
-def _privileged(settings: Settings, proxy: Table) -> Iterator[str]:
-    user = settings.proxy.user
-    for own in settings.proxy.listen if user and proxy.sound("user") else ():
-        if own.port < 1024:
-            yield (
-                f"{own}: only root may listen below port 1024, and the proxy runs as "
-                f'{user}; choose a port from 1024 on, or write user = ""'
-            )

@@ -4,11 +4,10 @@ from collections.abc import Iterator, Mapping
 
 from . import endpoints, rules
 from .address import Endpoint, NodeSpec, parse_node, parse_user
-from .check import Table, integer, kind, parsed, shown
+from .check import Table, kind, parsed, shown
+from .model import PORT
 
 MOST_APISERVERS = 50
-
-PORT = integer(1, 65535)
 
 
 def apiservers(top: Table) -> tuple[Endpoint, ...]:

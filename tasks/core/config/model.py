@@ -1,22 +1,44 @@
-"""What hosts.toml says, as frozen dataclasses.
+"""What hosts.toml says, as frozen dataclasses: each key with its default, its check and its meaning.
 
-Their defaults are those of profile `recommended`; profile `runbook` starts from `RUNBOOK_BUILD` and
-`RUNBOOK_PROXY` instead. `settings` reads and checks them.
+The defaults are those of profile `recommended`; profile `runbook` starts from `RUNBOOK_BUILD` and
+`RUNBOOK_PROXY` instead. `sections` reads them, and docs/settings.md is written from them.
 """
 
 import os
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, NamedTuple, TypeVar, cast
 
-from .address import Endpoint, NodeSpec
-from .rules import PINS
+from . import endpoints, places, rules
+from .address import Endpoint, NodeSpec, parse_node, parse_user
+from .check import boolean, choice, integer, optional, parsed, string
 
 LOCAL = "local"
 REMOTE_WORK_DIR = "/opt/k8s/work"
 """Where an SSH host builds: the runbook's folder."""
 
+PORT = integer(1, 65535)
 HostKeys = Literal["strict", "accept-new"]
+T = TypeVar("T")
+
+
+class Key(NamedTuple):
+    """How a value of hosts.toml is checked (each item, where it is a list), and what it means."""
+
+    check: Callable[[object], Any]
+    meaning: str
+
+
+def key(default: T, check: Callable[[object], object], meaning: str) -> T:
+    """A key of a table; a default that can be called makes the value anew each time."""
+    given: Any = {"default_factory": default} if callable(default) else {"default": default}
+    return cast(T, field(**given, metadata={"key": Key(check, meaning)}))
+
+
+def keys_of(table: type) -> dict[str, Key]:
+    """The keys of a table, in their order."""
+    return {item.name: item.metadata["key"] for item in fields(table)}
 
 
 def expanded(text: str) -> Path:
@@ -24,38 +46,69 @@ def expanded(text: str) -> Path:
     return Path(os.path.expanduser(text))
 
 
+def _ssh_host(text: str) -> str:
+    parse_node(text)
+    return text
+
+
+_TIME = parsed(rules.duration)
+_HOST = parsed(_ssh_host)
+
+
+def _seconds(low: int, high: int) -> Callable[[object], int]:
+    return integer(low, high, " (seconds)")
+
+
 @dataclass(frozen=True, slots=True)
 class Ssh:
     """How to log in. "" and 0 mean "not set": ssh_config decides, else Fabric's settings, else root and 22.
 
     `config` and `identity` are paths with ~ expanded, relative ones from the folder of hosts.toml;
-    they need not exist yet. `config` is None if no ssh_config is to be read (`config = ""`).
-    `connect_timeout` is in seconds.
+    they need not exist yet. `config` is None if no ssh_config is to be read.
     """
 
-    user: str = ""
-    port: int = 0
-    identity: str = ""
-    config: Path | None = field(default_factory=lambda: expanded("~/.ssh/config"))
-    gateway: str = ""
-    host_keys: HostKeys = "strict"
-    sudo: bool = False
-    connect_timeout: int = 10
+    user: str = key("", optional(parsed(parse_user)), "who logs in")
+    port: int = key(0, PORT, "of sshd; leave it out rather than write 0")
+    identity: str = key("", optional(string), "a private key")
+    config: Path | None = key(
+        cast(Path, lambda: expanded("~/.ssh/config")),
+        optional(string),
+        '`""`: none; ProxyJump, ProxyCommand, IdentityFile, IdentitiesOnly, UserKnownHostsFile are obeyed',
+    )
+    gateway: str = key("", optional(_HOST), "a jump host for all nodes")
+    host_keys: HostKeys = key(
+        "strict",
+        choice("strict", "accept-new"),
+        "or `accept-new`: record unknown keys; changed ones are always refused",
+    )
+    sudo: bool = key(
+        False, boolean, "act as root through sudo; a password: `fab --prompt-for-sudo-password TASK`"
+    )
+    connect_timeout: int = key(10, _seconds(1, 600), "seconds")
 
 
 @dataclass(frozen=True, slots=True)
 class Build:
-    """What is compiled, from where, on which hosts (`local`, or SSH hosts in a node's notation).
+    """What is compiled, from where, on which hosts."""
 
-    `sha256` is that of nginx-`version`.tar.gz. `mirrors` are URLs that end in / or apt:SUITE.
-    """
-
-    version: str = "1.30.6"
-    sha256: str = PINS["1.30.6"]
-    mirrors: tuple[str, ...] = ("https://nginx.org/download/",)
-    hosts: tuple[str, ...] = (LOCAL,)
-    work_dir: str = ""
-    static: bool = False
+    version: str = key("1.30.6", parsed(rules.version), f"of nginx; {' '.join(rules.PINS)} are pinned")
+    sha256: str = key(
+        rules.PINS["1.30.6"],
+        optional(parsed(rules.sha256)),
+        "of nginx-VERSION.tar.gz; needed if it is not pinned",
+    )
+    mirrors: tuple[str, ...] = key(
+        ("https://nginx.org/download/",),
+        parsed(rules.mirror),
+        "URL prefixes, `file:///folder/`, or `apt:SUITE` (Debian's archive)",
+    )
+    hosts: tuple[str, ...] = key(
+        (LOCAL,), _HOST, "this machine, or SSH hosts: one for each architecture of the nodes"
+    )
+    work_dir: str = key(
+        "", optional(parsed(places.path)), "`~/.cache/kube-nginx` here, `/opt/k8s/work` on SSH hosts"
+    )
+    static: bool = key(False, boolean, "one binary for all distributions")
 
     def work_dir_for(self, host: str) -> str:
         """The absolute folder in which `host`, one of `hosts`, builds.
@@ -71,59 +124,75 @@ class Build:
 
 @dataclass(frozen=True, slots=True)
 class Proxy:
-    """kube-nginx.conf and its unit. Times are nginx's (`3s`); "" leaves a directive out.
+    """kube-nginx.conf and its unit. Times are nginx's (`3s`); "" leaves a directive out."""
 
-    `user` is the unprivileged user and group of the whole unit; "" runs it as root.
-    """
-
-    prefix: str = "/opt/k8s/kube-nginx"
-    listen: tuple[Endpoint, ...] = (Endpoint("127.0.0.1", 8443),)
-    balance: str = "random two least_conn"
-    max_fails: int = 2
-    fail_timeout: str = "2s"
-    connect_timeout: str = "1s"
-    proxy_timeout: str = "10m"
-    worker_processes: int = 1
-    worker_connections: int = 4096
-    worker_shutdown_timeout: str = "10s"
-    user: str = "kube-nginx"
+    prefix: str = key(
+        "/opt/k8s/kube-nginx", parsed(places.prefix), "a folder of its own: `uninstall` removes it"
+    )
+    listen: tuple[Endpoint, ...] = key(
+        (Endpoint("127.0.0.1", 8443),), parsed(endpoints.listener), "where kubelet and kube-proxy connect"
+    )
+    balance: str = key(
+        "random two least_conn",
+        parsed(rules.balance),
+        '`"round robin"`, `least_conn`, `"hash $VARIABLE [consistent]"`, `random [two]`',
+    )
+    max_fails: int = key(2, integer(0, 1000), "failed connects until an apiserver is left alone")
+    fail_timeout: str = key(
+        "2s", parsed(rules.whole_seconds), "within which they count, and for how long; no ms"
+    )
+    connect_timeout: str = key("1s", _TIME, "what one connect to an apiserver may take")
+    proxy_timeout: str = key("10m", optional(_TIME), "after which a session without a byte is closed")
+    worker_processes: int = key(1, integer(1, 512), "nginx's own")
+    worker_connections: int = key(
+        4096,
+        integer(16, 65000, ": each is a file, and the unit allows 65536 (LimitNOFILE)"),
+        "two for each session",
+    )
+    worker_shutdown_timeout: str = key("10s", optional(_TIME), "what sessions have to end after a reload")
+    user: str = key("kube-nginx", optional(parsed(rules.account)), '`""`: the service runs as root')
 
 
 @dataclass(frozen=True, slots=True)
 class Rollout:
-    """How a change travels over the fleet. Counts are of nodes, times in seconds.
+    """How a change travels over the fleet. Counts are of nodes."""
 
-    `parallel`: how many nodes are worked on at a time.
-    `canary`: how many are activated before all others; 0: none.
-    `batch`: how many are activated at a time after that: a number, or a percentage ("25%") of all that
-    are to be activated, rounded up.
-    `pause`: the wait between batches.
-    `max_failures`: when more nodes than this have failed in activation, no further batch starts.
-    `timeout`: what a node has to show that what was activated works.
-    `settle`: what a newly started process must live before it counts as working; less than `timeout`.
-    `keep`: how many releases stay on a node; at least 2, so that there is one to go back to.
-    """
-
-    parallel: int = 32
-    canary: int = 1
-    batch: int | str = "25%"
-    pause: int = 0
-    max_failures: int = 0
-    timeout: int = 20
-    settle: int = 3
-    keep: int = 3
+    parallel: int = key(32, integer(1, 1000), "nodes at a time")
+    canary: int = key(
+        1, rules.canary, "nodes that are activated before all others: one of them must work; 0: none"
+    )
+    batch: int | str = key(
+        "25%",
+        rules.batch,
+        "nodes at a time after those: a number, or a share of all that are activated, rounded up",
+    )
+    pause: int = key(0, _seconds(0, 86400), "seconds between batches")
+    max_failures: int = key(
+        0,
+        rules.max_failures,
+        "when more nodes than this, or all canaries, have failed, no further batch begins",
+    )
+    timeout: int = key(20, _seconds(5, 600), "seconds a node has to show that what was activated works")
+    settle: int = key(
+        3, _seconds(0, 60), "seconds a new process must live to count as working; less than timeout"
+    )
+    keep: int = key(
+        3,
+        integer(2, 50, ": the one that runs, and one to go back to"),
+        "releases that stay on a node, 2 or more",
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """How `fab check` looks. `timeout` is what one try may take, in seconds.
+    """How `fab check` looks. `ca` is a path with ~ expanded; None: not looked at."""
 
-    `ca` is a file of certificates in PEM, with ~ expanded, a relative one from the folder of hosts.toml;
-    those of apiservers must verify against it. None: not looked at.
-    """
-
-    ca: Path | None = None
-    timeout: int = 3
+    ca: Path | None = key(
+        None,
+        optional(string),
+        "certificates (PEM) against which those of apiservers must verify, for `fab check`",
+    )
+    timeout: int = key(3, _seconds(1, 60), "seconds that one try of `check` or `status` may take, all of it")
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +217,7 @@ class Settings:
 
 RUNBOOK_BUILD = Build(
     version="1.15.3",
-    sha256=PINS["1.15.3"],
+    sha256=rules.PINS["1.15.3"],
     mirrors=("http://nginx.org/download/",),
     work_dir=REMOTE_WORK_DIR,
 )

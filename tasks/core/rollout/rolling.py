@@ -16,25 +16,18 @@ from ..run import run
 from ..steps import Run
 from .batches import batches, overridden
 
-ROLLOUT_HELP = {
-    "canary": "How many nodes go first; one of them must work [rollout.canary].",
-    "batch": "How many go at a time after the canaries, or a percentage [rollout.batch].",
-    "max-failures": "With more failures than this, no further batch begins [rollout.max_failures].",
-    "wait": "Seconds to wait for another command that is at work on a node [0: fail at once].",
-}
-
 
 @contextmanager
 def orderly(
     c: Context,
     task: str,
     *,
-    limit: str | None,
-    json: bool,
-    canary: str | None,
-    batch: str | None,
-    max_failures: str | None,
-    wait: str,
+    limit: str | None = None,
+    json: bool = False,
+    canary: str | None = None,
+    batch: str | None = None,
+    max_failures: str | None = None,
+    wait: str = "0",
     **more: object,
 ) -> Iterator[tuple[Run, Rollout, int]]:
     """Opens the run of a task that is `rolling`, and says what its flags make of rollout and of patience.

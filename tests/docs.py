@@ -1,0 +1,111 @@
+"""The pages that are written from the code: `python -m tests.docs` writes them, test_docs compares them."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import textwrap
+from collections.abc import Iterator, Mapping
+from pathlib import Path, PosixPath
+from typing import Any
+
+from tasks import ns
+from tasks.core.config.model import RUNBOOK_BUILD, RUNBOOK_PROXY, keys_of
+from tasks.core.config.sections import SECTIONS
+from tasks.core.flags import FLEET_HELP, ROLLOUT_HELP
+
+ROOT = Path(__file__).parent.parent
+BEGIN, END = "<!-- written from the code, down to the end mark: make docs -->\n", "<!-- end -->\n"
+RUNBOOK = {"build": RUNBOOK_BUILD, "proxy": RUNBOOK_PROXY}
+_UNSET = {"build.sha256"}
+"""Keys whose default follows from another."""
+
+
+def settings() -> str:
+    """Each table of hosts.toml with its keys, their defaults and what they mean."""
+    tables = "\n".join(_tables())
+    return f"```toml\n{tables}```\n\nProfile `runbook` sets instead:\n\n```toml\n{_runbook()}```\n"
+
+
+def _tables() -> Iterator[str]:
+    for name, table in SECTIONS.items():
+        lines = [
+            (f"{key} = {_toml(f'{name}.{key}', getattr(table(), key))}", of.meaning)
+            for key, of in keys_of(table).items()
+        ]
+        width = max(len(line) for line, _ in lines if len(line) <= 40)
+        yield f"[{name}]\n" + "".join(f"{line:<{width}}  # {meaning}\n" for line, meaning in lines)
+
+
+def _runbook() -> str:
+    tables = []
+    for name, base in RUNBOOK.items():
+        default = SECTIONS[name]()
+        keys = [key for key in keys_of(type(base)) if f"{name}.{key}" not in _UNSET]
+        differs = [key for key in keys if getattr(base, key) != getattr(default, key)]
+        lines = [f"{key} = {_toml(f'{name}.{key}', getattr(base, key))}\n" for key in differs]
+        tables.append(f"[{name}]\n{''.join(lines)}")
+    return "\n".join(tables)
+
+
+def _toml(name: str, value: object) -> str:
+    if value is None or name in _UNSET:
+        return '""'
+    if isinstance(value, tuple):
+        return f"[{', '.join(_toml(name, item) for item in value)}]"
+    if isinstance(value, PosixPath):
+        return json.dumps(str(value).replace(str(Path.home()), "~", 1))
+    return json.dumps(value) if isinstance(value, bool | int | str) else json.dumps(str(value))
+
+
+def tasks() -> str:
+    """The flags that many tasks have; each task, in the order of `fab --list`, with its flags."""
+    groups = (("Tasks that go to nodes", FLEET_HELP), ("Those that go batch by batch", ROLLOUT_HELP))
+    shared = "\n".join(_table(f"{who}", _named(flags)) for who, flags in groups)
+    return "\n".join([shared, *(_task(name) for name in ns.task_names)])
+
+
+def _task(name: str) -> str:
+    task = ns[name]
+    first, _, rest = inspect.cleandoc(task.__doc__ or "").partition("\n")
+    text = f"## fab {name}\n\n{first}\n" + (f"\n{_prose(rest.strip())}\n" if rest.strip() else "")
+    flags = {_flag(argument): argument for argument in task.get_arguments()}
+    shared = [flag for flag in flags if flag.split()[0] in _named(FLEET_HELP | ROLLOUT_HELP)]
+    own = {flag: argument.help for flag, argument in flags.items() if flag not in shared}
+    text += f"\nTakes {', '.join(f'`{flag.split()[0]}`' for flag in shared)}.\n" if shared else ""
+    return text + (f"\n{_table('flag', own)}" if own else "")
+
+
+def _named(flags: Mapping[str, str]) -> dict[str, str]:
+    return {f"--{name.replace('_', '-')}": text for name, text in flags.items()}
+
+
+def _table(head: str, rows: Mapping[str, str]) -> str:
+    lines = "".join(f"| `{name}` | {text} |\n" for name, text in rows.items())
+    return f"| {head} | what it does |\n| --- | --- |\n{lines}"
+
+
+def _prose(text: str) -> str:
+    return "\n\n".join(
+        textwrap.indent(part, "    ") if part.startswith("fab ") else part for part in text.split("\n\n")
+    )
+
+
+def _flag(argument: Any) -> str:
+    name = argument.name.strip("_-").replace("_", "-")
+    return f"--{name}" if argument.kind is bool else f"--{name} {name.upper().replace('-', '_')}"
+
+
+PAGES = {"docs/settings.md": settings, "docs/tasks.md": tasks}
+
+
+def written(page: str) -> str:
+    """A page with the part between its marks as the code has it now."""
+    before, _, rest = (ROOT / page).read_text().partition(BEGIN)
+    _, _, after = rest.partition(END)
+    return f"{before}{BEGIN}\n{PAGES[page]()}\n{END}{after}"
+
+
+if __name__ == "__main__":
+    for page in PAGES:
+        (ROOT / page).write_text(written(page))
