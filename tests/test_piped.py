@@ -223,6 +223,18 @@ class TestBreaks:
         assert refusal(command.ended).message == "no answer within 0.05 s"
         (tmp_path / "never").write_text("\n")
 
+    def test_a_word_now_and_then_is_no_end(self, transport: paramiko.Transport) -> None:
+        command = piped(transport, "while echo here; do sleep 0.02; done")
+        command._timeout = 0.3
+        assert refusal(lambda: command.until("kn.never")).message == "no answer within 0.3 s"
+        assert refusal(command.ended).message == "no answer within 0.3 s"
+
+    def test_more_words_than_anybody_wants(self, transport: paramiko.Transport) -> None:
+        command = piped(transport, "yes 'no end'")
+        error = refusal(command.ended)
+        assert error.message == "it wrote more than 4 MiB, and was ended"
+        assert error.tail.splitlines()[1:] == ["no end"] * 4
+
     def test_nobody_takes_what_is_sent(self, transport: paramiko.Transport, tmp_path: Path) -> None:
         os.mkfifo(tmp_path / "never")
         command = piped(transport, f"read -r word < {tmp_path}/never")

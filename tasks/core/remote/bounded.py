@@ -51,7 +51,7 @@ class Bounded(invoke.Runner):
             size += len(text)
             if size > (math.inf if self._most is None else self._most):
                 self.kill()
-                raise TooMuch(self._most or 0, text)
+                raise TooMuch(self._most or 0, text.rpartition("\n")[0])
             yield text
 
     def _handle_output(self, buffer_: list[str], hide: bool, output: Any, reader: Any) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from .frame import BEGINS, CALLS
 
 _LONG = 5.0  # seconds
-_CAUSES = {
+CAUSES = {
     "login": "does sshd there look up this machine's name, with no DNS server that answers? UseDNS no",
     "sudo": "does /etc/hosts there lack the node's own name, with no DNS server that answers?",
     "the login shell": "what do its start-up files there do?",
@@ -42,4 +42,4 @@ def _long(waits: Mapping[str, list[float]]) -> Iterator[str]:
     for what, each in waits.items():
         if sum(each) > _LONG:
             often = f", {len(each)} times" if len(each) > 1 else ""
-            yield f"{what} alone took {sum(each):.0f} s{often}: {_CAUSES[what]}"
+            yield f"{what} alone took {sum(each):.0f} s{often}: {CAUSES[what]}"

@@ -34,17 +34,12 @@ def framed(script: str, errors: bool = True) -> str:
     return f"{begin}; trap '{end}' EXIT\n{script}"
 
 
-def inside(text: str) -> str | None:
-    """What is between the marks, or after the first if it was cut off; None where there is none."""
-    _, begun, rest = f"\n{text}".partition(f"\n{BEGINS}\n")
-    own, ended, _ = rest.rpartition(f"{ENDS}\n")
-    return (own if ended else rest) if begun else None
-
-
 def own(text: str) -> str:
-    """What is between the marks; all, where there is none."""
-    found = inside(text)
-    return text if found is None else found
+    """What is between the marks; of one that is not there, everything on its side."""
+    _, begun, rest = f"\n{text}".partition(f"\n{BEGINS}\n")
+    found = rest if begun else text
+    within, ended, _ = found.rpartition(f"{ENDS}\n")
+    return within if ended else found
 
 
 class Lines:

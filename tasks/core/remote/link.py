@@ -15,7 +15,7 @@ import paramiko
 
 from ..config.settings import NodeSpec, parse_node
 from ..errors import StepError, UsageError, reason
-from .delays import Delays
+from .delays import CAUSES, Delays
 from .hostkeys import changed_key, lookup_name
 from .ssh import Session
 
@@ -148,6 +148,9 @@ class Link(fabric.Connection):  # type: ignore[misc]
         where = f"{self.host}:{self.port}"
         if isinstance(error, paramiko.BadHostKeyException):
             return changed_key(lookup_name(self.host, self.port), error.key, error.expected_key)
+        if isinstance(error, paramiko.AuthenticationException) and "timeout" in str(error).lower():
+            message = f"{self.user}@{where} did not answer the login within {self.connect_timeout} s"
+            return StepError(message, hint=CAUSES["login"], unreachable=True)
         if isinstance(error, paramiko.AuthenticationException):
             message = f"{self.user}@{where} refused the login: {error}"
             return StepError(message, hint=_AUTH_HINT, unreachable=True)

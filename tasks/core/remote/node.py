@@ -7,7 +7,7 @@ from base64 import b64decode
 from collections.abc import Callable, Sequence
 from hashlib import sha256
 from shlex import quote
-from time import time
+from time import monotonic, time
 from typing import Any
 
 import invoke
@@ -168,9 +168,12 @@ class Node(Link):
         password = self.config.sudo.password
         if sudo and password is not None:
             self._prove_password()
-        piped = Piped(self.transport, script, sudo=sudo, password=password, timeout=timeout)
-        self.delays.began(piped.seen)
-        return piped
+        seen: dict[str, float] = {}
+        began = monotonic()
+        try:
+            return Piped(self.transport, script, sudo=sudo, password=password, timeout=timeout, seen=seen)
+        finally:
+            self.delays.began(seen, monotonic() - began)
 
     def fetch(self, path: str) -> bytes:
         """A file's content. Raises StepError."""

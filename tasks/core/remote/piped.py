@@ -25,14 +25,21 @@ class Piped:
     """Begins `script`, through sudo if `sudo` is true; what is sent is its standard input.
 
     Whatever is waited for must come within `timeout` seconds, and what is sent be taken: no pause may be
-    longer. `seen` has after how many seconds each mark of the frame came.
+    longer. `seen` is told after how many seconds each mark of the frame came.
     Raises StepError: it took longer, wrote too much, did not begin, the connection broke, or sudo refused.
     """
 
     def __init__(
-        self, transport: Any, script: str, *, sudo: bool, password: str | None, timeout: float
+        self,
+        transport: Any,
+        script: str,
+        *,
+        sudo: bool,
+        password: str | None,
+        timeout: float,
+        seen: dict[str, float] | None = None,
     ) -> None:
-        self.seen: dict[str, float] = {}
+        self._seen = {} if seen is None else seen
         self._script = script
         self._timeout = timeout
         self._said = b""
@@ -62,14 +69,14 @@ class Piped:
 
     def _until_it_begins(self) -> None:
         late = monotonic() + self._timeout
-        while frame.BEGINS not in self.seen:
+        while frame.BEGINS not in self._seen:
             text = self._said.decode(errors="replace")
             if "Sorry, try again.\n" in text.splitlines(keepends=True):
                 raise StepError("sudo refused the password", hint="fab --prompt-for-sudo-password TASK")
             for mark in (frame.CALLS, frame.BEGINS):
                 if mark in text:
-                    self.seen.setdefault(mark, monotonic() - self._began)
-            if frame.BEGINS not in self.seen and not self._read(late):
+                    self._seen.setdefault(mark, monotonic() - self._began)
+            if frame.BEGINS not in self._seen and not self._read(late):
                 with self._told():
                     raise not_begun(self._user, self._status(late), text, self._sudo)
 
@@ -146,7 +153,7 @@ class Piped:
         self._said += more
         if len(self._said) > MOST:
             self.close()
-            last = last_lines(more.decode(errors="replace"))
+            last = last_lines(more.rpartition(b"\n")[0].decode(errors="replace"))
             raise StepError(str(TooMuch(MOST)), command=self._script, tail=last)
         return bool(more)
 
