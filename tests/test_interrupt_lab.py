@@ -54,7 +54,7 @@ def under_way(settings: Path, *words: str) -> Iterator[subprocess.Popen[str]]:
 def interrupted(process: subprocess.Popen[str]) -> None:
     """A first look of --watch that was over decides there."""
     process.send_signal(signal.SIGINT)
-    assert ended(process, timeout=LATE).status in ((130, 1) if "--watch" in process.args else (130,))
+    assert ended(process, timeout=LATE).status in ((130, 1) if "--watch" in str(process.args) else (130,))
 
 
 def connected(node: Node, what: str) -> int:
