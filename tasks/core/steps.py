@@ -24,7 +24,7 @@ from .remote.piped import Piped
 from .remote.pool import together
 from .report import Outcome, Record
 
-_MOMENT = 0.5  # seconds after Ctrl-C, for what can be finished by then
+_MOMENT = 0.8  # seconds after Ctrl-C, for what can be finished by then
 
 
 class Run:
