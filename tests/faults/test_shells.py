@@ -75,7 +75,6 @@ def test_a_shell_that_never_stops_printing(trial: Trial) -> None:
     assert "2 reloaded" in ran.out
 
 
-@pytest.mark.timeout(300)
 def test_a_resolver_that_is_dead(trial: Trial) -> None:
     node = trial.lab.nodes[0]
     ops = trial.hosts_toml(("[ssh]", '[ssh]\nuser = "ops"\nsudo = true'))
