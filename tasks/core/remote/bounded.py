@@ -24,15 +24,15 @@ _HEAD = 1 << 16  # characters in which the marks are looked for
 class TooMuch(Exception):  # noqa: N818 - it tells, and is caught where it is told
     """A command has written more than it may; `last` is what came last."""
 
-    def __init__(self, most: int, last: str = "") -> None:
-        super().__init__(f"it wrote more than {most >> 20} MiB, and was ended")
+    def __init__(self, most: float, last: str = "") -> None:
+        super().__init__(f"it wrote more than {most / (1 << 20):g} MiB, and was ended")
         self.last = last
 
 
 class Bounded(invoke.Runner):
     """A runner whose `run` takes `most`: so much may be written. None: any amount, and the end is kept."""
 
-    def run(self, command: str, *, most: int | None = MOST, **kwargs: Any) -> Any:
+    def run(self, command: str, *, most: float | None = math.inf, **kwargs: Any) -> Any:
         """The result has in `seen` after how many seconds each mark of the frame came."""
         self._most = most
         self._began = monotonic()
@@ -49,9 +49,9 @@ class Bounded(invoke.Runner):
                     if mark in head:
                         self.seen.setdefault(mark, monotonic() - self._began)
             size += len(text)
-            if size > (math.inf if self._most is None else self._most):
+            if self._most is not None and size > self._most:
                 self.kill()
-                raise TooMuch(self._most or 0, text.rpartition("\n")[0])
+                raise TooMuch(self._most, text.rpartition("\n")[0])
             yield text
 
     def _handle_output(self, buffer_: list[str], hide: bool, output: Any, reader: Any) -> None:
