@@ -86,6 +86,15 @@ def test_what_stands_around_it_is_passed_over(text: str, own: str) -> None:
     assert frame.own(text) == own
 
 
+def test_a_shell_that_repeats_the_command_has_not_begun_it() -> None:
+    seen: dict[str, float] = {}
+    frame.note(seen, f"\nunknown: {frame.SUDO} -n {frame.shell(frame.framed('true'))}\n", 1.0)
+    assert seen == {}
+    frame.note(seen, f"hello{CALLS}\n", 2.0)
+    frame.note(seen, f"{CALLS}\n\n{BEGINS}\n", 3.0)
+    assert seen == {CALLS: 2.0, BEGINS: 3.0}
+
+
 @pytest.mark.parametrize("size", [1, 3, 1000])
 def test_lines_are_those_inside(size: int) -> None:
     seen: list[str] = []

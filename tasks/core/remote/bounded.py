@@ -10,7 +10,7 @@ from typing import Any
 
 import invoke
 
-from .frame import BEGINS, CALLS
+from .frame import BEGINS, note
 
 MOST = 4 << 20
 """Characters that a command may write to each of its streams."""
@@ -18,7 +18,7 @@ BULK = 64 << 20
 """The same, of what is long by its nature."""
 
 _KEPT = 8  # chunks of the output of a command that has no bound
-_HEAD = 1 << 16  # characters in which the marks are looked for
+_OVERLAP = 32  # characters: a mark may come in two parts
 
 
 class TooMuch(Exception):  # noqa: N818 - it tells, and is caught where it is told
@@ -41,13 +41,11 @@ class Bounded(invoke.Runner):
 
     def read_proc_output(self, reader: Callable[[int], bytes]) -> Generator[str, None, None]:
         """Raises TooMuch."""
-        size, head = 0, ""
+        size, last = 0, "\n"
         for text in super().read_proc_output(reader):
-            if size < _HEAD and BEGINS not in self.seen:
-                head += text
-                for mark in (CALLS, BEGINS):
-                    if mark in head:
-                        self.seen.setdefault(mark, monotonic() - self._began)
+            if BEGINS not in self.seen:
+                last = last[-_OVERLAP:] + text
+                note(self.seen, last, monotonic() - self._began)
             size += len(text)
             if self._most is not None and size > self._most:
                 self.kill()

@@ -42,6 +42,13 @@ def own(text: str) -> str:
     return within if ended else found
 
 
+def note(seen: dict[str, float], text: str, now: float) -> None:
+    """Notes `now` for each mark that is in `text`, and was not `seen` before."""
+    for mark, line in ((CALLS, f"{CALLS}\n"), (BEGINS, f"\n{BEGINS}\n")):
+        if line in text:
+            seen.setdefault(mark, now)
+
+
 class Lines:
     """A file-like object that hands the whole lines between the marks to a function."""
 

@@ -73,9 +73,7 @@ class Piped:
             text = self._said.decode(errors="replace")
             if "Sorry, try again.\n" in text.splitlines(keepends=True):
                 raise StepError("sudo refused the password", hint="fab --prompt-for-sudo-password TASK")
-            for mark in (frame.CALLS, frame.BEGINS):
-                if mark in text:
-                    self._seen.setdefault(mark, monotonic() - self._began)
+            frame.note(self._seen, f"\n{text}", monotonic() - self._began)
             if frame.BEGINS not in self._seen and not self._read(late):
                 with self._told():
                     raise not_begun(self._user, self._status(late), text, self._sudo)
