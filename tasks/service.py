@@ -14,6 +14,7 @@ from .core.config.settings import Rollout
 from .core.errors import StepError
 from .core.flags import FLEET_HELP, FleetFlags, RolloutFlags, fleet_task
 from .core.remote import commands
+from .core.remote.bounded import BULK
 from .core.remote.node import Node
 from .core.remote.remedy import brings_up
 from .core.report import Outcome
@@ -158,6 +159,6 @@ def _logs(r: Run, node: Node, lines: int, follow: bool, width: int) -> Outcome:
             os._exit(0)
         r.console.print(f"{node.label:<{width}} | {line}", markup=False, highlight=False, soft_wrap=True)
 
-    timeout = None if follow else 60
-    node.sh(commands.journal(lines, follow), timeout=timeout, each_line=show)
+    bounds: dict[str, Any] = {"timeout": None, "most": None} if follow else {"timeout": 60, "most": BULK}
+    node.sh(commands.journal(lines, follow), each_line=show, **bounds)
     return Outcome("ok")
