@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from threading import Lock
+from typing import Any
 
 from invoke import Context, task
 
@@ -11,6 +13,7 @@ from .core.config.settings import LOCAL, Settings
 from .core.errors import StepError
 from .core.nginx import fetch, recipe, store
 from .core.remote import commands
+from .core.remote.bounded import BULK
 from .core.remote.fleet import settings_of, ssh_host
 from .core.remote.host import Local
 from .core.remote.node import Node
@@ -19,16 +22,20 @@ from .core.run import run
 from .core.steps import Run
 
 Builder = Local | Node
-_BUILD_SECONDS = 1800.0
+_LONG: dict[str, Any] = {"timeout": 1800.0, "most": BULK}
 _JSON = {"json": "One JSON document on stdout, all else on stderr."}
 
 
 def _builders(c: Context) -> list[Builder]:
+    store.refuse_shared(settings_of(c))
     return [Local() if host == LOCAL else ssh_host(c, host) for host in settings_of(c).build.hosts]
 
 
 def _arch(host: Builder) -> str:
-    return str(host.sh("uname -m", root=False).stdout.strip())
+    arch = str(host.sh("uname -m", root=False).stdout.strip())
+    if not re.fullmatch(r"\w+", arch):  # it becomes part of a path here
+        raise StepError(f"uname -m says {arch!r}", hint="see what the login shell there prints by itself")
+    return arch
 
 
 def _work(settings: Settings, host: Builder) -> str:
@@ -56,10 +63,11 @@ def _download(r: Run) -> Callable[[Builder], Outcome]:
 
         with once:
             transferred = fetch.fetch(build, folder, progress)
+            store.refuse_shared(r.settings)  # it may have been made just now, by whomever
         place = _work(r.settings, host)
         tarball = fetch.tarball_path(build, folder)
         if isinstance(host, Node):
-            transferred |= _send_tarball(host, place, tarball.name, tarball.read_bytes(), build.sha256)
+            transferred |= _send_tarball(host, place, tarball.name, fetch.read(build, folder), build.sha256)
         unpacked = host.sh(recipe.unpack(build, place), root=False).changed
         detail = f"{tarball.name}, sha256 {build.sha256[:12]}..."
         return Outcome("changed" if transferred or unpacked else "ok", detail)
@@ -92,8 +100,8 @@ def _configure(r: Run, host: Builder, force: bool) -> Outcome:
     build, place = r.settings.build, _work(r.settings, host)
     _need(host, f"{recipe.source(build, place)}/configure", "fab download")
     show("looking for a C compiler")
-    installed = host.sh(recipe.tools(build), root=False, timeout=_BUILD_SECONDS).changed
-    host.sh(recipe.configure(build, place), root=False, timeout=_BUILD_SECONDS, each_line=show, tail=20)
+    installed = host.sh(recipe.tools(build), root=False, **_LONG).changed
+    host.sh(recipe.configure(build, place), root=False, **_LONG, each_line=show, tail=20)
     detail = " ".join(recipe.flags(build))
     return Outcome("changed", f"{detail} (compiler installed)" if installed else detail)
 
@@ -121,7 +129,7 @@ def _make_install(r: Run, host: Builder, force: bool) -> Outcome:
     host.sh(
         script,
         root=False,
-        timeout=_BUILD_SECONDS,
+        **_LONG,
         each_line=lambda line: r.reporter.progress(host.label, line),
         tail=20,
     )

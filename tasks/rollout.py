@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import Unpack
 
 from invoke import Context, Exit
@@ -18,7 +19,7 @@ from .core.report import Outcome
 from .core.rollout.activation import Activation, Order
 from .core.rollout.deployment import Deployment
 from .core.rollout.plan import returning
-from .core.rollout.preflight import refuse, startable
+from .core.rollout.preflight import in_the_way, outsider, refuse, startable
 from .core.rollout.rolling import orderly, rolling
 from .core.run import run
 from .core.steps import Run
@@ -82,13 +83,13 @@ def _way_back(settings: Settings, node: Node) -> Outcome:
     releases = facts.releases
     if PREVIOUS not in releases:
         return Outcome("ok", "no release before this one", {"result": "unchanged"})
-    refuse(startable(facts, settings.proxy))
+    refuse(chain(in_the_way(facts), startable(facts, settings.proxy)))
     return Outcome("ok", f"from {releases.get(CURRENT, '-')} to {releases[PREVIOUS]}")
 
 
 def _rollback(r: Run, node: Node, rollout: Rollout) -> Outcome:
     facts = node.survey(r.settings.proxy)
-    refuse(startable(facts, r.settings.proxy))
+    refuse(chain(in_the_way(facts), startable(facts, r.settings.proxy)))
     if PREVIOUS not in facts.releases:
         raise StepError("somebody has removed the release before this one", hint="fab status --limit {nodes}")
     order = Order(returning(facts, r.settings.proxy), "went back", facts.releases[PREVIOUS], listen=())
@@ -111,7 +112,7 @@ def _ask(r: Run) -> None:
 
 
 def _uninstall(r: Run, node: Node) -> Outcome:
-    node.survey(r.settings.proxy)
+    refuse(outsider(node.survey(r.settings.proxy), r.settings.proxy))
     r.lock(node)
     try:
         ended = node.sh(commands.uninstall(r.settings.proxy))

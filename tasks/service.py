@@ -14,12 +14,13 @@ from .core.config.settings import Rollout
 from .core.errors import StepError
 from .core.flags import FLEET_HELP, FleetFlags, RolloutFlags, fleet_task
 from .core.remote import commands
+from .core.remote.bounded import BULK
 from .core.remote.node import Node
 from .core.remote.remedy import brings_up
 from .core.report import Outcome
 from .core.rollout import state
 from .core.rollout.activation import Activation, Order
-from .core.rollout.preflight import installed, masked, refuse, startable
+from .core.rollout.preflight import installed, masked, outsider, refuse, startable
 from .core.rollout.rolling import orderly, rolling
 from .core.run import run
 from .core.steps import Run
@@ -33,7 +34,7 @@ def _systemctl(r: Run, verb: str, current: Any = lambda facts: False) -> None:
         if current(facts):
             return Outcome("ok", "already")
         refuse(() if verb == "stop" else installed(facts))
-        refuse(startable(facts, proxy) if verb == "start" else masked(facts))
+        refuse(startable(facts, proxy) if verb == "start" else chain(masked(facts), outsider(facts, proxy)))
         r.lock(node)
         try:
             node.sh(commands.systemctl(verb), tail=10)
@@ -158,6 +159,6 @@ def _logs(r: Run, node: Node, lines: int, follow: bool, width: int) -> Outcome:
             os._exit(0)
         r.console.print(f"{node.label:<{width}} | {line}", markup=False, highlight=False, soft_wrap=True)
 
-    timeout = None if follow else 60
-    node.sh(commands.journal(lines, follow), timeout=timeout, each_line=show)
+    bounds: dict[str, Any] = {"timeout": None, "most": None} if follow else {"timeout": 60, "most": BULK}
+    node.sh(commands.journal(lines, follow), each_line=show, **bounds)
     return Outcome("ok")

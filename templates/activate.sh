@@ -7,9 +7,9 @@
 # processes have loaded, "" if that is not known) and began_by (the sum of the unit that they began with); was_active and was_enabled ("": as they are now); timeout,
 # settle (hundredths of a second); keep (how many releases). Ends with 75 if nothing was begun.
 trap '' HUP INT TERM PIPE
-exec 8<>"$lock.action"
-flock -n 8 || { echo 'another activation is under way on the node' >&2; exit 75; }
-case $(cat "$lock.lock" 2>/dev/null) in
+exec 8<>"$lock/action"
+take 0 8 || refused action 'another activation is under way on the node'
+case $(cat "$lock/lock" 2>/dev/null) in
   "$holder since "*) ;;
   *) echo 'the lock on the node has gone to somebody else' >&2; exit 75 ;;
 esac
@@ -22,7 +22,8 @@ alone() {
   [ "${pid:-0}" -gt 0 ] || return 0
   for process in $(of_unit); do ! is_stopped "$process" || kill -CONT "$process"; done
   soon=$(($(now) + 500))
-  while left=$(list "$(accepting "$(list "$pid" $(workers "$pid"))")") && [ -n "$left" ]; do
+  while left=$(list "$(accepting "$(list "$pid $(workers "$pid")")")") && [ -n "$left" ]; do
+    # shellcheck disable=SC2086 # words
     kill -QUIT $left 2>/dev/null
     [ "$(now)" -lt "$soon" ] || { why="a process beside the main one does not end (PID $left)"; return 1; }
     sleep 0.1
@@ -31,6 +32,7 @@ alone() {
 # written by the service's user, who may write there anyway: root follows no link that they left
 pid_right() { # USER
   pid=$(main)
+  # shellcheck disable=SC2016 # the other shell's
   [ "${pid:-0}" -eq 0 ] || [ "$(recorded_pid)" = "$pid" ] ||
     as "$1" sh -c 'rm -rf "$0" && echo "$1" > "$0"' "$pid_file" "$pid"
 }
@@ -46,6 +48,7 @@ needs() {
 }
 # what is about to run is tested before anything is stopped
 tested() {
+  is_safe || return
   case $action in reload | upgrade | restart) ;; *) return 0 ;; esac
   if [ -n "$release" ]; then
     why="the release $release is damaged on the node"
@@ -67,7 +70,7 @@ tested() {
 passes_live() {
   part=$releases/live.part
   rm -rf "$part"
-  mkdir -p "$part" || return
+  mkdir -p "$releases" && mkdir "$part" || return
   for name in $names; do ln -s "$(live "$name")" "$part/$name"; done
   # in place of the folders it sees no more than what the service's user does
   as "$(user_of "$unit_path")" test -x "$binary" -a -r "$prefix/conf/kube-nginx.conf" -a -w "$prefix/logs" ||
@@ -95,7 +98,7 @@ before_start() {
   } | while read -r line; do
     whom=$(user_of "$unit_path")
     case $line in [+!]*) whom= ;; esac
-    as "$whom" sh -c "${line#"${line%%[!+!]*}"}" < /dev/null >&2 || exit 1
+    as "$whom" sh -c "${line#"${line%%[!+!]*}"}" || exit 1
   done
 }
 
@@ -108,8 +111,12 @@ record() {
   of_file=$(sum "$unit_path")
   [ "$pid" != "$first" ] || of_file=$began_by
   of_workers=$(for worker in $(workers "$pid"); do echo "$worker:$(started "$worker")"; done)
-  printf '%s\n' "main=$(identity "$pid")" "conf=$(sum "$conf")" "unit=$of_file" \
-    "changed=$(stat -c %.9Z "$conf")" "workers=$(list "$of_workers")" > "$releases/.running" &&
+  rm -f "$releases/.running"
+  (
+    set -C # not to where a link leads
+    printf '%s\n' "main=$(identity "$pid")" "conf=$(sum "$conf")" "unit=$of_file" \
+      "changed=$(stat -c %.9Z "$conf")" "workers=$(list "$of_workers")" > "$releases/.running"
+  ) &&
     mv -fT "$releases/.running" "$releases/running"
 }
 done_with() {
@@ -125,8 +132,8 @@ done_with() {
       '') rm -f "$releases/previous" ;;
       *) point previous "$previous" ;;
     esac
-    ls -1t "$releases" | grep -vx 'running\|current\|previous' |
-      grep -vx "$(readlink "$releases/current")\|$(readlink "$releases/previous")" |
+    # shellcheck disable=SC2010 # the order is ls's
+    ls -1t "$releases" | grep -x '[0-9a-f]\{10\}' | grep -vx "$(named current)\|$(named previous)" |
       tail -n "+$((keep - 1))" | while read -r old; do rm -rf "${releases:?}/$old"; done
   fi
   case $action in stop | enable) ;; *) record ;; esac
@@ -191,7 +198,7 @@ back() {
   for one in "$served" "$before" "$proven"; do
     case " $tried " in *" $one "*) continue ;; esac
     tried="$tried $one"
-    is_complete "$one" && back_to "$one" || continue
+    { is_complete "$one" && back_to "$one"; } || continue
     [ "$one" != "$release" ] || point current "$one"
     record
     say result back
@@ -203,7 +210,7 @@ back() {
   say result lost
 }
 
-before=$(name_of '') proven=$(readlink "$releases/current")
+before=$(name_of '') proven=$(named current)
 if [ -z "$was_active" ]; then
   case $(of_systemd ActiveState) in
     active | reloading) was_active=1 ;;
@@ -224,7 +231,7 @@ fi
 first=$(main) first_workers=$(list "$(workers "$(main)")")
 if forth; then
   done_with
-  say result done
+  say result 'done'
   exit 0
 fi
 say why "$why"

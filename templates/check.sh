@@ -7,6 +7,7 @@ for name in curl openssl bash; do
 done
 say tool "$tool"
 
+# shellcheck disable=SC2016 # bash's own
 ask() {
   case $1 in *:*) at="[$1]:$2" ;; *) at=$1:$2 ;; esac
   case $tool in
@@ -21,7 +22,6 @@ ask() {
       printf 'GET /readyz HTTP/1.0\r\nHost: %s\r\n\r\n' "$at" |
         timeout "$seconds" openssl s_client -quiet -connect "$at" 2>&1
       ;;
-    # shellcheck disable=SC2016
     bash) timeout "$seconds" bash -c 'exec 3<>"/dev/tcp/$0/$1"' "$1" "$2" 2>&1 ;;
   esac
 }

@@ -2,6 +2,7 @@
 releases=$prefix/releases
 binary=$prefix/sbin/kube-nginx
 pid_file=$prefix/logs/nginx.pid
+# shellcheck disable=SC2034 # for scripts that follow
 names='kube-nginx kube-nginx.conf kube-nginx.service'
 live() {
   case $1 in
@@ -11,11 +12,26 @@ live() {
   esac
 }
 
-say() { printf 'kn.%s=%s\n' "$1" "$2"; }
+newline='
+'
+# one line, whatever is in the names of files and processes
+say() {
+  case $1$2 in *"$newline"*) set -- "$(printf %s "$1" | tr '\n' '?')" "$(printf %s "$2" | tr '\n' '?')" ;; esac
+  printf 'kn.%s=%s\n' "$1" "$2"
+}
 # names that others choose: one word, whatever is in it
 clean() { tr -d '\n' | tr '[:space:][:cntrl:]' '?'; }
-sum() { { sha256sum < "$1"; } 2>/dev/null | cut -c1-64; }
+# shellcheck disable=SC2048,SC2086 # words
 list() { echo $*; } # on one line
+
+# What the service's user may have put there is read as a regular file, no more than so much of it, and not for long.
+# A pipe or a lease is not waited for; a link is followed only where `nofollow` is not given.
+sum() { [ ! -f "$1" ] || { digest=$(timeout -s KILL 5 sha256sum -- "$1") 2>/dev/null; echo "${digest%% *}"; }; }
+some() { # FILE BLOCKS [nofollow]: its first blocks, each of 64 KB
+  { [ ! -f "$1" ] || timeout -s KILL 5 dd if="$1" iflag="nonblock${3:+,$3}" bs=64k count="$2"; } 2>/dev/null
+}
+# current, previous: the release that it names; a link that leads anywhere else names none
+named() { readlink "$releases/$1" | grep -x '[0-9a-f]\{10\}'; }
 
 # --- systemd and the processes of the unit ---
 
@@ -25,7 +41,8 @@ of_systemd() { systemctl show -p "$1" "$unit" 2>/dev/null | cut -d= -f2-; }
 group=$(of_systemd ControlGroup)
 first=$(sed -n '/:name=systemd:\|^0::/s/^[^:]*:[^:]*://p' /proc/1/cgroup | head -n 1)
 first=${first%/init.scope}
-group=$(printf ':%s' "${group:-${first%/}/system.slice/$unit}" | sed 's/[].[\*^$]/\\&/g')
+group=$(printf %s "${group:-${first%/}/system.slice/$unit}" | sed 's/[].[\*^$]/\\&/g')
+group="^[0-9]*:[^:]*:$group\$" # others may make groups with a colon in their names
 # a folder of drop-ins that is new is unknown to systemd 252 until it is told, NeedDaemonReload or not
 new_drop_ins() {
   known=" $(of_systemd DropInPaths) " taken=/
@@ -37,34 +54,45 @@ new_drop_ins() {
     case $known in *" $drop_in "* | *" $(readlink -f "$drop_in") "*) ;; *) echo "$drop_in" ;; esac
   done
 }
-in_unit() { grep -q "$group\$" "/proc/$1/cgroup" 2>/dev/null; }
-of_unit() { grep -ls "$group\$" /proc/[0-9]*/cgroup | cut -d/ -f3; }
-is_master() { in_unit "$1" && grep -q 'master process' "/proc/$1/cmdline" 2>/dev/null; }
-# what the service's user may have put there is no more than a hint
-recorded_pid() { [ -f "$pid_file" ] && [ ! -L "$pid_file" ] && head -c 20 "$pid_file" | head -n 1; }
+in_unit() { grep -q "$group" "/proc/$1/cgroup" 2>/dev/null; }
+of_unit() { grep -ls "$group" /proc/[0-9]*/cgroup | cut -d/ -f3; }
+calls_itself() { head -c 4096 "/proc/$1/cmdline" 2>/dev/null | grep -q "$2"; } # a process may write more there
+is_master() { in_unit "$1" && calls_itself "$1" 'master process'; }
+# no more than a hint
+recorded_pid() { some "$pid_file" 1 nofollow | sed -n '/^[0-9]\{1,9\}$/p; q'; }
+# Systemd before 237 (of RHEL 7: before 219-67) takes for the main process whatever the service's user has written into
+# the pid file, and kills it when it stops the unit (CVE-2018-16888); later ones do where root has written it
+outsider() {
+  found=$(of_systemd MainPID)
+  [ "${found:-0}" -gt 0 ] && [ -d "/proc/$found" ] && ! in_unit "$found" && echo "$found"
+}
+# shellcheck disable=SC2034 # for scripts that follow
+is_safe() { # to stop
+  ! found=$(outsider) || { why="systemd takes PID $found, which is not the unit's, for its main process"; return 1; }
+}
+known() { found=$(of_systemd MainPID); if in_unit "$found"; then echo "$found"; else echo 0; fi; }
 # While an old master ends after an upgrade, systemd still calls it the main process; 0: there is none. A file
 # that is gone or names no master says nothing: of several masters it is then the youngest, which the others begat
 main() {
   # a unit that names no pid file is lost with the process that systemd knows
-  grep -q '^PIDFile=' "$unit_path" 2>/dev/null || { of_systemd MainPID; return; }
-  fresh=$(recorded_pid) || fresh=
-  case $fresh in '' | *[!0-9]*) fresh=0 ;; esac
-  if [ "$fresh" -gt 0 ] && is_master "$fresh"; then echo "$fresh"; return; fi
-  fresh=$(of_systemd MainPID)
-  while [ "${fresh:-0}" -gt 0 ]; do
+  grep -q '^PIDFile=' "$unit_path" 2>/dev/null || { known; return; }
+  fresh=$(recorded_pid)
+  if is_master "$fresh"; then echo "$fresh"; return; fi
+  fresh=$(known)
+  while [ "$fresh" -gt 0 ]; do
     for child in $(children "$fresh"); do is_master "$child" && fresh=$child && continue 2; done
     break
   done
-  echo "${fresh:-0}"
+  echo "$fresh"
 }
-started() { sed 's/.*) //' "/proc/$1/stat" 2>/dev/null | cut -d' ' -f20; }
+started() { sed -n '$s/.*) //p' "/proc/$1/stat" 2>/dev/null | cut -d' ' -f20; }
 parent() { sed -n 's/^PPid:[[:space:]]*//p' "/proc/$1/status" 2>/dev/null; }
 children() { grep -ls "^PPid:[[:space:]]*$1\$" /proc/[0-9]*/status | cut -d/ -f3; }
 is_stopped() { grep -q '^State:[[:space:]]*[Tt]' "/proc/$1/status" 2>/dev/null; }
-is_worker() { grep -q 'worker process' "/proc/$1/cmdline" 2>/dev/null; }
+is_worker() { calls_itself "$1" 'worker process'; }
 workers() {
   for child in $(children "$1"); do
-    is_worker "$child" && ! grep -q 'shutting down' "/proc/$child/cmdline" && echo "$child"
+    is_worker "$child" && ! calls_itself "$child" 'shutting down' && echo "$child"
   done
 }
 # whether it runs the file at $binary, or what that was before it was replaced, by whatever way that is written;
@@ -76,7 +104,8 @@ is_ours() {
 
 # --- who listens ---
 
-sockets() { ls -l "/proc/$1/fd" 2>/dev/null | sed -n 's/.*socket:\[\([0-9]*\)\]$/\1/p' | tr '\n' ' '; }
+# by the whole of what the link says: a file may have the name of a socket
+sockets() { find "/proc/$1/fd" -lname 'socket:\[*\]' -printf '%l ' 2>/dev/null | tr -dc '0-9 '; }
 # the kernel lists those that listen first, old ones with half-open requests (03) among them; the rest may be
 # many thousands
 listening() {
@@ -91,7 +120,7 @@ accepting() {
   of_all=$(inodes)
   for process in $(of_unit); do
     case " $1 " in *" $process "*) continue ;; esac
-    grep -q '^nginx: ' "/proc/$process/cmdline" || continue
+    calls_itself "$process" '^nginx: ' || continue
     theirs=" $(sockets "$process")" # may be thousands
     for inode in $of_all; do
       case $theirs in *" $inode "*) echo "$process"; break ;; esac

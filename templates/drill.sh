@@ -2,8 +2,8 @@
 #   look   sees which tools can do it, and removes what an earlier drill has left
 #   cut    arms a timer that heals the node by itself, then cuts
 #   heal   removes everything, and looks that it is gone
-# Given: action, flows (lines of IP version, address, port), tools (what look said), seconds (until the timer),
-# record (a file: which tools have made rules since all was last seen to be clean).
+# Given: action, flows (lines of IP version, address, port), tools (what look said), seconds (until the timer), lock.
+record=$lock/drill # which tools have made rules since all was last seen to be clean
 name=kube-nginx-drill into=KUBE-NGINX-DRILL-IN outof=KUBE-NGINX-DRILL-OUT
 say() { printf 'kn.%s=%s\n' "$1" "$2"; }
 
@@ -38,7 +38,7 @@ choose() {
     return
   fi
   for version in $(printf '%s\n' "$flows" | cut -d' ' -f1 | sort -u); do
-    tool=$(tool_for "$version") && soon "$tool" -w -S OUTPUT >/dev/null || { tools=''; return; }
+    { tool=$(tool_for "$version") && soon "$tool" -w -S OUTPUT >/dev/null; } || { tools=''; return; }
     tools="${tools:+$tools }$tool"
   done
 }
@@ -94,13 +94,10 @@ arm() {
 }
 
 exec 9<>"$record"
-if ! flock -w 15 9; then
-  command -v flock >/dev/null || { echo 'the node has no flock' >&2; exit 127; }
-  echo 'an earlier action of a drill is not over there yet' >&2
-  exit 75
-fi
+take 15 9 || refused drill 'an earlier action of a drill is not over there yet'
 [ "$action" != look ] || choose
-all=$(printf '%s\n' $(cat "$record") $tools | sort -u)
+# paths of programs: they become commands
+all=$(printf '%s\n' "$(cat "$record") $tools" | grep -o '/[a-zA-Z0-9/._-]*/\(nft\|ip6\{0,1\}tables\)' | sort -u)
 undo=$(undo_all) undo=${undo%; }
 say undo "$undo"
 case $action in
@@ -110,7 +107,7 @@ case $action in
     [ -n "$tools" ] || exit 70 ;;
   cut)
     if there; then heal; else disarm; fi
-    printf '%s\n' $tools > "$record"
+    printf '%s\n' "$tools" > "$record"
     arm
     make || { heal; exit 73; }
     say cut 1

@@ -5,11 +5,14 @@ why=
 program() { sed -n 's/^ExecStart=\([^ ]*\).*/\1/p' "$1" 2>/dev/null | tail -n 1; }
 is_elsewhere() { case $(program "$1") in '' | "$binary") return 1 ;; esac; }
 
-same() { [ "$(sum "$1")$(stat -c %a:%u:%g "$1" 2>/dev/null)" = "$(sum "$2")$(stat -c %a:%u:%g "$2" 2>/dev/null)" ]; }
+same() { [ ! -L "$2" ] && [ "$(sum "$1")" = "$(sum "$2")" ]; }
+permit() { # FILE AS
+  [ "$(stat -c %a:%u:%g "$1")" = "$(stat -c %a:%u:%g "$2")" ] || { chown --reference="$2" "$1" && chmod --reference="$2" "$1"; }
+}
 # the name of a release: from the sums of its files, as `release.name_of` makes it; "" for those in use
 name_of() {
   for name in $names; do
-    printf '%s %s\n' "$name" "$(sum "$([ -n "$1" ] && echo "$1/$name" || live "$name")")"
+    printf '%s %s\n' "$name" "$(sum "$(if [ -n "$1" ]; then echo "$1/$name"; else live "$name"; fi)")"
   done | sha256sum | cut -c1-10
 }
 is_whole() { [ -n "$1" ] && [ "$(name_of "$releases/$1")" = "$1" ]; }
@@ -19,8 +22,9 @@ is_complete() {
   ! is_elsewhere "$releases/$1/$unit" || return 0
   for name in $names; do [ -f "$releases/$1/$name" ] || return; done
 }
+# a new file, whatever waits under its name: dd would write to where a link leads
 copy() {
-  dd if="$1" of="$2" bs=1M conv=fsync 2>/dev/null && chmod --reference="$1" "$2" && chown --reference="$1" "$2"
+  rm -f "$2" && dd if="$1" of="$2" bs=1M conv=fsync,excl 2>/dev/null && permit "$2" "$1"
 }
 # over whatever is there: a link, or an empty folder
 over() {
@@ -30,7 +34,7 @@ over() {
 keep_live() {
   is_whole "$before" && [ -d "$releases/$before" ] && return
   rm -rf "${releases:?}/$before" "$releases/$before.part"
-  mkdir -p "$releases/$before.part" || return
+  mkdir -p "$releases" && mkdir "$releases/$before.part" || return
   for name in $names; do
     [ ! -f "$(live "$name")" ] || copy "$(live "$name")" "$releases/$before.part/$name" ||
       { rm -rf "$releases/$before.part"; return 1; }
@@ -44,8 +48,12 @@ put() {
   is_whole "$1" || { why="the release $1 is damaged on the node"; return 1; }
   no_fresh # of one that failed half way
   for name in $names; do
-    [ ! -f "$releases/$1/$name" ] || same "$releases/$1/$name" "$(live "$name")" ||
-      copy "$releases/$1/$name" "$(fresh_of "$name")" || { no_fresh; return 1; }
+    [ -f "$releases/$1/$name" ] || continue
+    if same "$releases/$1/$name" "$(live "$name")"; then
+      permit "$(live "$name")" "$releases/$1/$name"
+    else
+      copy "$releases/$1/$name" "$(fresh_of "$name")"
+    fi || { no_fresh; return 1; }
   done
   for name in $names; do
     if [ -f "$(fresh_of "$name")" ]; then

@@ -19,26 +19,31 @@ folders() { # USER
 logs_for() { # USER
   [ "$(stat -Lc %U "$prefix/logs")" = "${1:-root}" ] || chown "${1:-root}:${1:-root}" "$prefix/logs/" || return
   case $(stat -Lc %a "$prefix/logs") in 755 | ?755) ;; *) chmod 755 "$prefix/logs/" || return ;; esac
-  # an earlier service that ran as somebody else has left its pid file and its log there
+  # an earlier service that ran as somebody else has left its pid file and its log there; what it may have linked to
+  # root would write, now that it is root who runs it
+  [ -n "$1" ] || find "$prefix/logs/" -mindepth 1 -maxdepth 1 ! -type d \( -links +1 -o ! -type f ! -user root \) \
+    -exec rm -f {} +
   find "$prefix/logs/" -mindepth 1 -maxdepth 1 -type f -links 1 ! -user "${1:-root}" \
     -exec chown -h "${1:-root}:${1:-root}" {} +
 }
-user_of() { sed -n 's/^User=//p' "$1" 2>/dev/null | tail -n 1; } # UNIT FILE
+user_of() { sed -n 's/^User=-.*/User=?/; s/^User=//p' "$1" 2>/dev/null | tail -n 1; } # UNIT FILE; no option
 
+# nobody else has our lock (8) and what we are told (3), writes our answer, or keeps us waiting
 as() { # USER COMMAND...
   whom=$1
   shift
-  if [ -n "$whom" ]; then runuser -u "$whom" -- "$@"; else "$@"; fi
+  [ -z "$whom" ] || set -- timeout -s KILL 90 runuser -u "$whom" -- "$@"
+  "$@" < /dev/null >&2 3<&- 8<&-
 }
 # nginx -t of the files in a folder as the unit among them runs them, but with logs of its own: a test in those in
 # use would open the pid file, which is another user's while that still serves
 passes() { # FOLDER
-  trial=$releases/trial.part whom=$(user_of "$1/kube-nginx.service") options=
-  ! grep -q '^ExecStart=.* -e stderr' "$1/kube-nginx.service" || options='-e stderr'
+  trial=$releases/trial.part whom=$(user_of "$1/kube-nginx.service") stderr=
+  ! grep -q '^ExecStart=.* -e stderr' "$1/kube-nginx.service" || stderr=1
   rm -rf "$trial"
-  mkdir -p "$trial/logs" && sed "s|$prefix/logs/|$trial/logs/|" "$1/kube-nginx.conf" > "$trial/kube-nginx.conf" &&
+  mkdir "$trial" "$trial/logs" && sed "s|$prefix/logs/|$trial/logs/|" "$1/kube-nginx.conf" > "$trial/kube-nginx.conf" &&
     chown "${whom:-root}" "$trial/logs" &&
-    as "$whom" "$1/kube-nginx" -t -q -c "$trial/kube-nginx.conf" -p "$trial" $options >&2
+    as "$whom" "$1/kube-nginx" -t -q -c "$trial/kube-nginx.conf" -p "$trial" ${stderr:+-e stderr}
   passed=$?
   rm -rf "$trial"
   return "$passed"

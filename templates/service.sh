@@ -71,8 +71,9 @@ boots() {
 }
 # by a signal: nginx's own `-s reload` would believe its pid file, which others may have removed
 reload() {
-  unlike=none stale=$(list "$(workers "$(main)")") beside= image=$(sum "/proc/$(main)/exe")
-  kill -HUP "$(main)" 2>/dev/null || { why='the service does not run'; return 1; }
+  pid=$(main)
+  unlike=none stale=$(list "$(workers "$pid")") beside= image=$(sum "/proc/$pid/exe")
+  { [ "$pid" -gt 0 ] && kill -HUP "$pid" 2>/dev/null; } || { why='the service does not run'; return 1; }
   until_it_holds "$1"
 }
 # the new master is seen to live before the old one is sent away; if it dies, the old one has gone on
@@ -87,7 +88,7 @@ upgrade() {
   until=$(($(now) + timeout))
   kill -USR2 "$old" || { why='the main process is gone'; return 1; }
   if takes_over "$until" && settles "$until"; then
-    kill -QUIT "$old"
+    ! in_unit "$old" || kill -QUIT "$old" # its number may be another's by now
     beside=
     until_it_holds "$until"
     return
@@ -106,10 +107,11 @@ takes_over() {
   done
 }
 # ends whatever came of USR2, with a signal, and waits until the old master is the main process again
-successors() { for child in $(children "$old"); do is_worker "$child" || echo "$child"; done; }
+successors() { for child in $(children "$old"); do is_worker "$child" || ! in_unit "$child" || echo "$child"; done; }
 send_away() {
   soon=$(($(now) + $2))
   for master in $(successors); do
+    # shellcheck disable=SC2046 # words
     [ "$1" = TERM ] || kill -KILL $(children "$master") 2>/dev/null
     kill -"$1" "$master" 2>/dev/null
   done
@@ -121,11 +123,15 @@ send_away() {
 restart() {
   unlike=$(main) stale= beside= image=
   refresh
+  # root's nginx would write to where a user's links lead
+  [ -n "$(user_of "$unit_path")" ] || is_elsewhere "$unit_path" || logs_for '' ||
+    { why="$prefix/logs could not be put right"; return 1; }
   systemctl reset-failed "$unit" 2>/dev/null
   for pid in $strays; do
     ! is_ours "$pid" || in_unit "$pid" || kill -TERM "$pid"
   done
+  is_safe || return
   timeout "$((timeout / 100))" systemctl restart "$unit" || { why='the service did not start'; return 1; }
   settles "$1"
 }
-stop() { systemctl stop "$unit" 2>/dev/null; systemctl reset-failed "$unit" 2>/dev/null; }
+stop() { is_safe && systemctl stop "$unit" 2>/dev/null; systemctl reset-failed "$unit" 2>/dev/null; }

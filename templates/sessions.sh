@@ -18,5 +18,6 @@ sockets_of_kernel() {
 mine=$({ sockets_of_all; sockets_of_kernel; } | sort | sed -n '$!N; s/^\([0-9]*\) 0\n\1 1 //p; D')
 listeners=$(printf '%s\n' "$mine" | sed -n 's/ [^ ]* 0A$//p')
 # sessions that somebody opened to a listener are the other half; 1, 4, 5, 8: open, or closed in one direction
+# shellcheck disable=SC2086 # words
 printf '%s\n' "$mine" | grep -v "$(printf '^%s \n' $ports $listeners)" |
   sed -n 's/^[^ ]* \([^ ]*\) 0[1458]$/\1/p' | sort | uniq -c | sed 's/^ *\([0-9]*\) \(.*\)/kn.peer.\2=\1/'

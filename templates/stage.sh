@@ -12,9 +12,9 @@ while read -r name mode sha size; do
   [ "$(sum "$from")" = "$sha" ] || from=$releases/$release/$name
   # written through: a name that says what is in it must be true after a power cut, too
   if [ "$size" -gt 0 ]; then
-    head -c "$size" <&3 | dd of="$part/$name" bs=64k conv=fsync 2>/dev/null || true
+    head -c "$size" <&3 | dd of="$part/$name" bs=64k conv=fsync,excl 2>/dev/null || true
   else
-    dd if="$from" of="$part/$name" bs=64k conv=fsync 2>/dev/null || true
+    dd if="$from" of="$part/$name" bs=64k conv=fsync,excl 2>/dev/null || true
   fi
   seen=$(sum "$part/$name")
   if [ "$seen" != "$sha" ]; then

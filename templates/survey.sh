@@ -18,12 +18,33 @@ say journal "$(cat /etc/systemd/journald.conf /usr/lib/systemd/journald.conf.d/*
   2>/dev/null | sed -n 's/^[[:space:]]*Storage[[:space:]]*=[[:space:]]*//p' | tail -n 1)"
 
 # read, not run: whoever is the service's user may have put another program there
-version() { { grep -a -o 'nginx version: nginx/[0-9.]*' < "$1"; } 2>/dev/null | head -n 1; }
+version() { some "$1" 512 | grep -a -o 'nginx version: nginx/[0-9.]*' | head -n 1; }
 installed=$(version "$binary") on_disk=
 say installed "$installed"
 for d in "$prefix" "$prefix/conf" "$prefix/logs" "$prefix/sbin" "$releases"; do
   if [ -d "$d" ]; then say "dir.$d" "$(stat -Lc '%u %a' "$d")"; elif [ -e "$d" ] || [ -L "$d" ]; then say "instead.$d" 'no folder'; fi
 done
+# each folder above a path, links on the way followed one by one; the parameters are a function's own
+above() { # PATH
+  while [ "${1:-/}" != / ]; do
+    if [ -L "$1" ] && [ -e "$1" ]; then
+      to=$(readlink "$1")
+      case $to in /*) above "$to" ;; *) above "${1%/*}/$to" ;; esac
+    fi
+    set -- "${1%/*}"
+    [ "$1" = "$prefix" ] || printf '%s\n' "${1:-/}"
+  done
+}
+# as sshd's StrictModes: whoever may write to one of them, sticky or not, can put something else in place of ours
+(
+  IFS='
+'
+  set -f
+  # shellcheck disable=SC2046 # a folder a line
+  find -L $(for d in "$prefix/conf" "$prefix/sbin" "$releases" "$unit_path.d/x"; do above "$d"; done) -maxdepth 0 \
+    -type d \( ! -uid 0 -o -perm /022 \) -printf 'kn.unsafe.%p=belongs to %u and has mode %m\n' 2>/dev/null |
+    grep -x 'kn\.unsafe\./.*=belongs to [^ ]* and has mode [0-7]*' # a name with a newline in it tells nothing else
+)
 for name in $names; do
   f=$(live "$name")
   if [ ! -f "$f" ]; then
@@ -32,11 +53,11 @@ for name in $names; do
     continue
   fi
   digest=$(sum "$f")
-  say "file.$f" "$digest $(stat -c '%a %u %.9Z' "$f")"
-  if [ "$f" = "$binary" ]; then on_disk=$digest; else say "text.$f" "$(base64 < "$f" | tr -d '\n')"; fi
+  say "file.$f" "$digest $(stat -c '%a %u %.9Z %.9Y' "$f")"
+  if [ "$f" = "$binary" ]; then on_disk=$digest; else say "text.$f" "$(some "$f" 16 | base64 | tr -d '\n')"; fi
 done
 for link in current previous; do
-  release=$(readlink "$releases/$link") || continue
+  release=$(named "$link") || continue
   say "release.$link" "$release"
   say "listens.$link" "$(sed -n 's/^[[:space:]]*listen[[:space:]]*\([^;[:space:]]*\).*/\1/p' \
     "$releases/$release/kube-nginx.conf" 2>/dev/null | tr '\n' ' ')"
@@ -50,6 +71,7 @@ done
 [ -f "$releases/running" ] && sed 's/^/kn.recorded./' "$releases/running"
 
 systemctl show -p "$properties" "$unit" | sed 's/^/kn.unit./'
+found=$(outsider) && say outsider "$found"
 for f in $(new_drop_ins); do say "drop_in.$(echo "$f" | clean)" 1; done
 pid=$(main) own=' '
 if [ "${pid:-0}" -gt 0 ] && [ -d "/proc/$pid" ]; then
@@ -61,7 +83,7 @@ if [ "${pid:-0}" -gt 0 ] && [ -d "/proc/$pid" ]; then
   say running "$installed"
   mine=$(workers "$pid")
   for worker in $mine; do say "worker.$worker" "$(started "$worker")"; done
-  for process in $(accepting "$(list "$pid" $mine)"); do say "beside.$process" 1; done
+  for process in $(accepting "$(list "$pid $mine")"); do say "beside.$process" 1; done
   for process in $(of_unit); do ! is_stopped "$process" || say "stopped.$process" 1; done
   [ "$(recorded_pid)" = "$pid" ] && say pid_file 1
   # where the unit gives it a view of its own of logs, that goes with the folder
@@ -83,10 +105,10 @@ listening |
     [ -n "$holder" ] || { say "listen.$local" '0 - - unknown'; continue; }
     # of an nginx that forked, the master; ending a worker alone would only bring the next one
     above=$(parent "$holder")
-    [ "$(readlink "/proc/$above/exe")" != "$(readlink "/proc/$holder/exe")" ] || holder=$above
-    where=$(sed -n '/:name=systemd:\|^0::/s/.*\///p' "/proc/$holder/cgroup" | grep . | head -n 1)
-    # `systemctl stop` is good advice only if it ends nothing else
-    [ "$(systemctl show -p MainPID "${where:-none.service}" | cut -d= -f2)" = "$holder" ] || where=
+    [ "$above" = 1 ] || ! [ "/proc/$above/exe" -ef "/proc/$holder/exe" ] || holder=$above
+    # `systemctl stop` is good advice only if it ends nothing else; whoever may make a group names it as they like
+    where=$(sed -n '/:name=systemd:\|^0::/s/.*\/\([a-zA-Z0-9:_.@\\-]*\.service\)$/\1/p' "/proc/$holder/cgroup" | head -n 1)
+    [ "$(systemctl show -p MainPID -- "${where:-none.service}" | cut -d= -f2)" = "$holder" ] || where=
     # whoever has the port chooses these names, and may not write lines of this survey with them
     if is_ours "$holder"; then exe=$binary; else exe=$(readlink "/proc/$holder/exe" | clean); fi
     name=$(clean < "/proc/$holder/comm")

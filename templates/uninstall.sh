@@ -6,6 +6,7 @@ if [ ! -e "$unit_path" ] && [ ! -L "$unit_path" ] && [ ! -d "$prefix/sbin" ] && 
   exit 0
 fi
 if [ -e "$unit_path" ] || [ -L "$unit_path" ] || is_active; then
+  is_safe || { echo "$why" >&2; exit 1; }
   ! is_active || systemctl stop "$unit" || exit
   systemctl disable "$unit" 2>/dev/null
   rm -rf "$unit_path" && systemctl daemon-reload || exit

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 
 import paramiko
@@ -46,7 +46,7 @@ class Sshd:
     With `slots`, whoever comes while so many are unauthenticated is dropped (MaxStartups slots:100:slots);
     those that hold the slots are let in only after somebody was. `forwarding` says what becomes of a
     direct-tcpip request for an address: None, or a paramiko.OPEN_FAILED_... code. `said` is what it says
-    where it could not connect.
+    where it could not connect. `keys` are its host keys.
     """
 
     def __init__(
@@ -54,13 +54,14 @@ class Sshd:
         slots: int | None = None,
         forwarding: Callable[[tuple[str, int]], int | None] = lambda address: None,
         said: str = "Connection refused",
+        keys: Sequence[paramiko.PKey] = (),
     ) -> None:
         self.said = said
         self.slots = slots
         self.forwarding = forwarding
         self.asked: list[tuple[str, int]] = []
         self.dropped = threading.Event()
-        self._key = paramiko.ECDSAKey.generate()
+        self._keys = keys or [paramiko.ECDSAKey.generate()]
         self._unauthenticated = 0
         self._lock = threading.Lock()
 
@@ -75,7 +76,8 @@ class Sshd:
             return
         transport = _Transport(connection)
         transport.said = self.said
-        transport.add_server_key(self._key)
+        for key in self._keys:
+            transport.add_server_key(key)
         server = _Server(self)
         transport.start_server(server=server, event=threading.Event())
         while transport.is_active():

@@ -44,6 +44,28 @@ def test_refused(good: Path, arguments: list[str], status: int, message: str) ->
     assert message in ran.err
 
 
+def test_a_file_of_known_hosts_without_meaning_is_refused(good: Path, tmp_path: Path) -> None:
+    (tmp_path / "ssh_config").write_text("Host worker-*\n  UserKnownHostsFile ~/.ssh/%z\n")
+    ran = run_fab("status", hosts=good)
+    assert (ran.status, ran.out) == (2, "")
+    assert "ssh_config: UserKnownHostsFile ~/.ssh/%z: %z stands for nothing; write the path" in ran.err
+
+
+@pytest.mark.parametrize("task", ["deploy", "diff", "preflight", "scp", "build", "verify"])
+def test_a_work_folder_of_others_is_refused(
+    good: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, task: str
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", f"{tmp_path}/cache")
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "cache").chmod(0o777)
+    ran = run_fab(task, hosts=good)
+    assert (ran.status, ran.out) == (2, "")
+    assert (
+        f"build.work_dir (not set: {tmp_path}/cache/kube-nginx) is not yours alone: "
+        f"others may write to {tmp_path}/cache (mode 777)"
+    ) in " ".join(ran.err.split())
+
+
 def test_all_mistakes_of_hosts_toml_at_once(good: Path) -> None:
     good.write_text(GOOD + "user = 3\n[proxi]\n[rollout]\nparalel = 3\n")
     ran = run_fab("deploy", hosts=good)

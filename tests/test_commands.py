@@ -94,7 +94,9 @@ class TestMkdir:
     def made(self, tmp_path: Path, user: str) -> list[str]:
         """What is done beside making the directories, which are there afterwards."""
         prefix = self.prefix(tmp_path)
-        done = sh(commands.mkdir(replace(PROXY, prefix=str(prefix), user=user)))
+        script = commands.mkdir(replace(PROXY, prefix=str(prefix), user=user))
+        assert "of_unit() {" in script
+        done = sh(script.replace("of_unit() {", 'in_unit() { [ "$1" -gt 0 ]; }\nof_unit() {'))
         assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
         assert sorted(os.listdir(prefix)) == ["conf", "logs", "releases", "sbin"]
         for folder in (prefix, *prefix.iterdir()):
@@ -304,6 +306,17 @@ class TestReceive:
         assert self.receive(destination, self.CONTENT).returncode == 0
         assert (destination.is_symlink(), destination.read_bytes()) == (False, self.CONTENT)
         assert (os.listdir(tmp_path / "folder"), (tmp_path / "file").read_bytes()) == ([], b"theirs")
+
+    @pytest.mark.parametrize("target", ["theirs", "folder"])
+    def test_where_a_link_waits_under_the_temporary_name(
+        self, destination: Path, tmp_path: Path, target: str
+    ) -> None:
+        (tmp_path / "folder").mkdir()
+        (tmp_path / "theirs").write_bytes(b"theirs")
+        destination.with_name(".kube-nginx.part").symlink_to(tmp_path / target)
+        assert self.receive(destination, self.CONTENT).returncode == 0
+        assert destination.read_bytes() == self.CONTENT
+        assert (os.listdir(tmp_path / "folder"), (tmp_path / "theirs").read_bytes()) == ([], b"theirs")
 
     def test_what_comes_after_it_is_not_its(self, destination: Path) -> None:
         assert self.receive(destination, self.CONTENT + b"more").returncode == 0

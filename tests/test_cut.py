@@ -68,7 +68,7 @@ class Place:
     def words(self, action: str, flows: str = FLOWS, tools: str = "") -> list[str]:
         """What runs an action of the script; `tools` as `look` would say them."""
         given = "" if action == "look" else " ".join(f"{self.root}/bin/{tool}" for tool in tools.split())
-        script = commands.drill(action, flows, f"{self.root}/record", given, 25)
+        script = commands.drill(action, flows, str(self.root), given, 25)
         return ["/bin/sh", "-c", f"set -u; PATH={self.root}/bin\n{script}"]
 
     def run(self, action: str, flows: str = FLOWS, tools: str = "nft") -> subprocess.CompletedProcess[str]:
@@ -94,7 +94,20 @@ def place(tmp_path: Path) -> Place:
     """A node with nft; of this machine's own tools only harmless ones are to be found."""
     place = Place(tmp_path)
     (tmp_path / "bin").mkdir()
-    for name in ("sh", "cat", "rm", "touch", "cut", "sort", "grep", "flock", "timeout", "sleep"):
+    for name in (
+        "sh",
+        "cat",
+        "rm",
+        "touch",
+        "cut",
+        "sort",
+        "grep",
+        "flock",
+        "timeout",
+        "sleep",
+        "find",
+        "stat",
+    ):
         found = next(folder for folder in ("/usr/bin", "/bin") if os.path.exists(f"{folder}/{name}"))
         (tmp_path / "bin" / name).symlink_to(f"{found}/{name}")
     place.tool("nft", NFT)
@@ -300,10 +313,11 @@ def test_healing_waits_for_a_cut_that_is_under_way(place: Place) -> None:
 
 def test_healing_does_not_wait_for_ever(place: Place) -> None:
     place.run("cut")
-    with (place.root / "record").open() as held:
+    with (place.root / "drill").open() as held:
         flock(held, LOCK_EX)
         done = place.run("heal")
-    assert (done.returncode, done.stderr) == (75, "an earlier action of a drill is not over there yet\n")
+    who = f"locked by a process that is not fab's: PID {os.getpid()}\n"
+    assert (done.returncode, done.stderr) == (75, who)
     assert place.has("timer")
     assert place.run("heal").returncode == 0
 

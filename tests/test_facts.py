@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import shutil
 import signal
 import socket
@@ -51,8 +52,9 @@ kn.journal=none
 kn.dir./opt/k8s/kube-nginx/conf=0 755
 kn.dir./opt/k8s/kube-nginx/logs=998 2700
 kn.instead./opt/k8s/kube-nginx/sbin=no folder
-kn.file./opt/k8s/kube-nginx/sbin/kube-nginx=aa11 755 0 1000001.25
-kn.file./etc/systemd/system/kube-nginx.service=bb22 644 998 1000002.5
+kn.file./opt/k8s/kube-nginx/sbin/kube-nginx=aa11 755 0 1000001.25 1000000.5
+kn.unsafe./opt/k8s=belongs to ops and has mode 755
+kn.file./etc/systemd/system/kube-nginx.service=bb22 644 998 1000002.5 1000002.5
 kn.text./etc/systemd/system/kube-nginx.service=W1VuaXRdCkE9Qj1DCg==
 kn.release.current=0123456789
 kn.kept.current.kube-nginx=aa11
@@ -101,10 +103,11 @@ def test_a_running_node() -> None:
         "/opt/k8s/kube-nginx/conf": Folder("0", "755"),
         LOGS: Folder("998", "700"),
     }
+    assert seen.unsafe == {"/opt/k8s": "belongs to ops and has mode 755"}
     assert (seen.instead, seen.journal) == ({"/opt/k8s/kube-nginx/sbin": "no folder"}, "none")
     assert seen.files == {
-        BINARY: File("aa11", "755", "0", 1000001.25),
-        UNIT: File("bb22", "644", "998", 1000002.5),
+        BINARY: File("aa11", "755", "0", 1000001.25, 1000000.5),
+        UNIT: File("bb22", "644", "998", 1000002.5, 1000002.5),
     }
     assert seen.texts == {UNIT: "[Unit]\nA=B=C\n"}
     assert seen.releases == {"current": "0123456789", "previous": "abcdefabcd"}
@@ -238,16 +241,11 @@ def test_whether_systemd_has_the_unit(state: str, masked: bool, loaded: bool) ->
 
 
 @pytest.mark.parametrize(
-    ("file", "has", "matches"),
-    [
-        (File("aa", "644", "0"), True, True),
-        (File("bb", "644", "0"), True, False),
-        (File("aa", "600", "0"), False, False),
-        (File("aa", "644", "998"), False, False),
-    ],
+    ("file", "has"),
+    [(File("aa", "644", "0"), True), (File("aa", "600", "0"), False), (File("aa", "644", "998"), False)],
 )
-def test_a_file_is_as_it_should_be(file: File, has: bool, matches: bool) -> None:
-    assert (file.has("644"), file.matches("aa", "644")) == (has, matches)
+def test_a_file_is_as_it_should_be(file: File, has: bool) -> None:
+    assert file.has("644") == has
 
 
 def test_systemd_before_235_counts_no_restarts() -> None:
@@ -321,6 +319,31 @@ class TestTook:
     ) -> None:
         record = {"main": OURS, "conf": "cc", "unit": "uu", "changed": changed, "workers": those}
         assert took(loading(50, *workers, **record)) == (conf, True)
+
+    @pytest.mark.parametrize(
+        ("mode", "owner", "modified", "taken"),
+        [
+            ("777", "0", 40.0, True),
+            ("644", "998", 40.0, True),
+            ("644", "0", 40.0, False),  # with an older file in its place, say
+            ("777", "0", 60.0, False),
+        ],
+    )
+    def test_permissions_alone_are_nothing_to_be_read(
+        self, mode: str, owner: str, modified: float, taken: bool
+    ) -> None:
+        """Also where the record is of a process of before; a reload may have read something else."""
+        file = File("cc", mode, owner, CHANGED, modified)
+        for record in ({}, {"main": "boot:6:1", "conf": "cc", "unit": "cc"}):
+            seen = replace(loading(50, 50.5, **record), files={CONF: file, UNIT: file})
+            assert took(seen) == (taken, taken)
+            assert loaded(seen) == (("cc", "cc") if taken else ("", ""))
+            seen = replace(loading(50, 60, **record), files={CONF: file, UNIT: file})
+            assert took(seen) == (False, taken)
+        record = {"main": OURS, "conf": "cc", "unit": "cc", "changed": "50.0", "workers": "0:60"}
+        for worker, same in ((60, True), (160, False)):
+            seen = replace(loading(50, worker, **record), files={CONF: file, UNIT: file})
+            assert took(seen) == (same, True)
 
     @pytest.mark.parametrize(
         ("started", "workers", "taken"),
@@ -477,10 +500,11 @@ def test_this_kernel_writes_them_so(host: str) -> None:
 
 
 SYSTEMCTL = r"""#!/bin/sh
-# show -p PROPERTIES UNIT
+# show -p PROPERTIES [--] UNIT
+for unit; do :; done
 case ,$3, in *,LoadState,*) echo LoadState=loaded ;; esac
 case ,$3, in *,DropInPaths,*) echo "DropInPaths=/etc/x.conf /run/y.conf" ;; esac
-case ,$3, in *,MainPID,*) echo "MainPID=$(cat "${0%/*}/$4.pid" 2>/dev/null)" ;; esac
+case ,$3, in *,MainPID,*) echo "MainPID=$(cat "${0%/*}/$unit.pid" 2>/dev/null)" ;; esac
 """
 
 
@@ -511,7 +535,7 @@ class Machine:
         """
         self.main(main)
         script = commands.survey(self.proxy, names)
-        if members:
+        if members := members or [main] * bool(main):
             pids = " ".join(map(str, members))
             in_unit = f'in_unit() {{ case " {pids} " in *" $1 "*) ;; *) false ;; esac; }}'
             instead["members"] = ("# --- who listens ---", f"of_unit() {{ list {pids}; }}; {in_unit}")
@@ -651,6 +675,42 @@ def test_the_survey_of_folders(machine: Machine) -> None:
         str(prefix / "sbin"): Folder(me, "755"),
     }
     assert seen.instead == {}
+
+
+@pytest.mark.parametrize(
+    ("there", "unsafe"),
+    [
+        ("mkdir -p a/b", {}),
+        ("mkdir -p a/b; chmod 775 a", {"a": "root and has mode 775"}),
+        ("mkdir -p a/b; chmod 1777 a/b", {"a/b": "root and has mode 1777"}),
+        ("mkdir -p a/b; chown daemon a; chmod 700 a", {"a": "daemon and has mode 700"}),
+        ("mkdir -p a/b/kube-nginx/conf; chmod 777 a/b/* a/b/*/conf", {}),  # put right anyway
+        ("mkdir -p a c/d/b; chown daemon c; ln -s ../c/d/b a/b", {"a/../c": "daemon and has mode 755"}),
+        # of links to links, every one's folder
+        ("mkdir -p a x y/b; chmod 757 x; ln -s $PWD/y/b x/b; ln -s $PWD/x/b a/b",
+         {"x": "root and has mode 757"}),
+        ("mkdir -p a/b/kube-nginx c; chmod 777 c; ln -s $PWD/c/sbin a/b/kube-nginx/sbin; mkdir c/sbin",
+         {"c": "root and has mode 777"}),
+        ("mkdir -p a/b/kube-nginx/logs/s; chown daemon a/b/kube-nginx/logs; ln -s logs/s a/b/kube-nginx/sbin",
+         {"a/b/kube-nginx/logs": "daemon and has mode 755"}),
+        ("n='\nkn.arch=x\n' && mkdir -p a \"$n/b\" && chmod 777 a \"$n\" && ln -s \"../$n/b\" a/b",
+         {"a": "root and has mode 777"}),
+        ("mkdir -p a; ln -s b a/b; chmod 775 a", {"a": "root and has mode 775"}),  # which leads nowhere
+        ("mkdir -p 'a/b'; chmod 777 units", {"units": "root and has mode 777"}),
+        ("mkdir units/kube-nginx.service.d; chmod 777 units/*",
+         {"units/kube-nginx.service.d": "root and has mode 777"}),
+    ],
+)  # fmt: skip
+def test_the_survey_of_folders_that_others_may_write_to(
+    machine: Machine, there: str, unsafe: dict[str, str]
+) -> None:
+    """Above the prefix, and above what links on the way lead to, as sshd's StrictModes."""
+    machine = replace(machine, proxy=replace(machine.proxy, prefix=f"{machine.folder}/a/b/kube-nginx"))
+    subprocess.run(["sh", "-c", there], cwd=machine.folder, check=True)
+    facts = machine.survey()
+    seen = {k: v for k, v in facts.unsafe.items() if k.startswith(f"{machine.folder}/")}
+    assert facts.arch == platform.machine()
+    assert seen == {f"{machine.folder}/{path}": f"belongs to {whose}" for path, whose in unsafe.items()}
 
 
 def test_the_survey_of_what_is_in_the_way(machine: Machine) -> None:
@@ -1010,14 +1070,14 @@ def test_a_copy_of_the_binary_is_another(machine: Machine) -> None:
 @pytest.mark.parametrize(
     "half",
     [
-        " 600 0 1.5",  # this login may not read it
+        " 600 0 1.5 1.0",  # this login may not read it
         "aa11 ",  # it went away after it was read
         "",
     ],
 )
 def test_a_file_that_could_not_be_read_is_as_good_as_none(half: str) -> None:
-    seen = survey.parse(f"kn.uid=1000\nkn.file./x={half}\nkn.file./y=aa11 644 0 1.5\n")
-    assert (seen.uid, seen.files) == (1000, {"/y": File("aa11", changed=1.5)})
+    seen = survey.parse(f"kn.uid=1000\nkn.file./x={half}\nkn.file./y=aa11 644 0 1.5 1.0\n")
+    assert (seen.uid, seen.files) == (1000, {"/y": File("aa11", changed=1.5, modified=1.0)})
 
 
 @pytest.mark.parametrize("half", ["", "0", "0 ", " 755"])

@@ -399,3 +399,13 @@ def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
     assert error.message == f"cannot keep {NAME} in {folder}: Not a directory"
     assert error.hint == "set build.work_dir to a folder that you may write to"
     assert listing(tmp_path) == ["file"]
+
+
+def test_what_is_read_is_the_pinned_file(folder: Path) -> None:
+    build = build_of(GOOD, "http://127.0.0.1:9/")
+    folder.mkdir(parents=True, exist_ok=True)
+    fetch.tarball_path(build, folder).write_bytes(GOOD)
+    assert fetch.read(build, folder) == GOOD
+    fetch.tarball_path(build, folder).write_bytes(GOOD + b"x")
+    with pytest.raises(StepError, match="is not the pinned file"):
+        fetch.read(build, folder)

@@ -1,60 +1,124 @@
-"""known_hosts as OpenSSH reads it."""
+"""Host keys: what OpenSSH's own ssh says of a host, and what we say."""
 
 from __future__ import annotations
 
+import subprocess
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 
-import paramiko
+import fabric
 import pytest
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from tasks.core.remote import hostkeys
+from tasks.core.config.settings import NodeSpec, Settings, Ssh
+from tasks.core.errors import StepError
+from tasks.core.remote.link import Link
+from tasks.core.remote.options import Options
+from tasks.core.remote.ssh import Session
+from tests.hostkey_cases import CASES, STRICT, Case
+from tests.keys import HOST, KEYS
+from tests.sshd import Sshd, listening
 
-
-def public_key() -> str:
-    raw = Ed25519PrivateKey.generate().public_key()
-    return raw.public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()
-
-
-def keys_for(name: str, file: Path) -> list[str]:
-    client = paramiko.SSHClient()
-    known = hostkeys.KnownHosts(accept_new=False)
-    config = {"userknownhostsfile": str(file), "globalknownhostsfile": "/nonexistent"}
-    known.prepare(client, name, config)
-    return [key.get_base64() for key in (client.get_host_keys().lookup(name) or {}).values()]
+LOGIN = {"password": "any", "allow_agent": False, "look_for_keys": False}
 
 
-def test_names_lists_hashes_and_ports(tmp_path: Path) -> None:
-    file = tmp_path / "known_hosts"
-    plain, other, hashed = public_key(), public_key(), public_key()
-    name = paramiko.HostKeys.hash_host("hidden")
-    file.write_text(f"# mine\n\na,10.0.0.1 {plain}\n[a]:2222 {other}\n{name} {hashed}\n")
-    assert keys_for("a", file) == [plain.split()[1]]
-    assert keys_for("10.0.0.1", file) == [plain.split()[1]]
-    assert keys_for("[a]:2222", file) == [other.split()[1]]
-    assert keys_for("hidden", file) == [hashed.split()[1]]
-    assert keys_for("b", file) == []
+def outcome(text: str, recorded: bool) -> str:
+    """Which of the verdicts a text of ssh or of ours is."""
+    for sign, verdict in {
+        "Permanently added": "recorded",
+        "host key is known for": "unknown",
+        "REVOKED": "revoked",
+        "HAS CHANGED": "changed",
+        "names a certificate": "certified",
+        "is unknown:": "unknown",
+    }.items():
+        if sign in text:
+            return verdict
+    assert not text or "Permission denied (password)" in text, text
+    return "recorded" if recorded else "accepted"
 
 
-def test_a_broken_line_is_passed_over(tmp_path: Path) -> None:
-    file = tmp_path / "known_hosts"
-    key = public_key()
-    file.write_text(f"x ssh-ed25519 AAAA!notbase64\ny ssh-rsa\n@revoked z {key}\na {key}\n")
-    assert keys_for("a", file) == [key.split()[1]]
-    assert keys_for("z", file) == []
+@pytest.fixture(scope="module")
+def servers() -> Iterator[dict[tuple[str, ...], int]]:
+    """The port of an sshd for each set of host keys that a case asks for."""
+    with ExitStack() as stack:
+        yield {
+            offers: stack.enter_context(listening(Sshd(keys=[HOST[kind] for kind in offers]).serve))
+            for offers in {case.offers for case in CASES.values()}
+        }
 
 
-@pytest.mark.parametrize(("port", "name"), [(22, "h"), (2222, "[h]:2222")])
-def test_lookup_name(port: int, name: str) -> None:
-    assert hostkeys.lookup_name("h", port) == name
+@dataclass(frozen=True)
+class Place:
+    """A folder with the files of a case; ssh and we have one each, since both write to it."""
+
+    folder: Path
+    case: Case
+    policy: str
+
+    @classmethod
+    def made(cls, folder: Path, case: Case, policy: str, server: int) -> Place:
+        folder.mkdir()
+        (folder / "known_hosts").write_bytes(case.lines.format(**KEYS).encode())
+        (folder / "second").write_bytes(case.second.format(**KEYS).encode())
+        (folder / "machine").write_bytes(case.machine.format(**KEYS).encode())
+        relay = f"exec 2>/dev/null 3<>/dev/tcp/127.0.0.1/{server}; cat <&3 & exec cat >&3"
+        (folder / "relay").write_text(relay)
+        (folder / "config").write_text(
+            f"StrictHostKeyChecking {policy}\nUserKnownHostsFile {folder}/known_hosts {folder}/second\n"
+            f"GlobalKnownHostsFile {folder}/none {folder}/machine\nProxyCommand bash {folder}/relay\n"
+            f"{case.more}\n"
+        )
+        return cls(folder, case, policy)
+
+    @property
+    def recorded(self) -> str:
+        before = self.case.lines.format(**KEYS).encode()
+        return (self.folder / "known_hosts").read_bytes().removeprefix(before).decode()
+
+    def ssh(self) -> str:
+        """OpenSSH's verdict."""
+        options = ["-F", f"{self.folder}/config", "-p", str(self.case.port), "-l", "root"]
+        options += ["-o", "BatchMode=yes", "-o", "PreferredAuthentications=none"]
+        command = ["ssh", *options, self.case.host, "true"]
+        ran = subprocess.run(command, check=False, capture_output=True, text=True)
+        return outcome(ran.stderr, bool(self.recorded))
+
+    def link(self) -> Link:
+        """Our connection to the same host."""
+        spec = NodeSpec("node", self.case.host, port=self.case.port)
+        ssh = Ssh(
+            config=self.folder / "config",
+            host_keys="accept-new" if self.policy == "accept-new" else "strict",
+        )
+        settings = Settings(None, "recommended", (spec,), (), ssh=ssh)
+        return Link(spec, Session(settings, Options(), fabric.Config()), connect_kwargs=LOGIN)
+
+    def ours(self) -> str:
+        """Our verdict, of a run of its own."""
+        link = self.link()
+        try:
+            link.open()
+        except StepError as error:
+            return outcome(error.message, bool(self.recorded))
+        finally:
+            link.close()
+        return outcome("", bool(self.recorded))
 
 
-def test_accept_new_appends_a_whole_line(tmp_path: Path) -> None:
-    file = tmp_path / "ssh" / "known_hosts"
-    key = paramiko.hostkeys.HostKeyEntry.from_line(f"x {public_key()}").key
-    known = hostkeys.KnownHosts(accept_new=True)
-    known.record(file, "a", key)
-    file.write_text(file.read_text().rstrip("\n"))
-    known.record(file, "b", key)
-    assert [line.split()[0] for line in file.read_text().splitlines()] == ["a", "b"]
+@pytest.mark.parametrize(
+    ("name", "policy"),
+    [(name, "accept-new") for name in CASES] + [(name, "yes") for name in STRICT],
+)
+def test_we_say_what_openssh_says(
+    servers: dict[tuple[str, ...], int], tmp_path: Path, name: str, policy: str
+) -> None:
+    case = CASES[name]
+    theirs, mine = (Place.made(tmp_path / who, case, policy, servers[case.offers]) for who in ("ssh", "ours"))
+    unknown = "recorded" if policy == "accept-new" else "unknown"
+    assert theirs.ssh() == (unknown if case.says == "unknown" else case.says)
+    expected = case.ours or case.says
+    assert mine.ours() == (unknown if expected == "unknown" else expected)
+    if not case.ours and "HashKnownHosts" not in case.more:
+        assert mine.recorded.strip() == theirs.recorded.strip()

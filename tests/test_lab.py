@@ -246,7 +246,7 @@ def test_a_build_host_without_a_compiler_says_the_command(
     lab: Lab, hosts_toml: Toml, fleet: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    there = 'hosts = ["ops-password@lab-node-1"]\nwork_dir = "/var/tmp/work"'
+    there = 'hosts = ["ops-password@lab-node-1"]\nwork_dir = "/home/ops-password/work"'
     remote = hosts_toml(("[build]", f"[build]\n{there}"))
     ran = run_fab("build", hosts=remote)
     assert ran.status == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import shlex
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -213,6 +214,15 @@ def test_the_unit_has_its_own_file_system() -> None:
 
 
 def test_each_place_that_is_taken() -> None:
+    facts = replace(HEALTHY, unsafe={"/it's": "belongs to ops and has mode 755"})
+    told = [(e.message, e.hint) for e in in_the_way(facts)]
+    where = shlex.quote("/it's")
+    assert told == [
+        (
+            "/it's belongs to ops and has mode 755: who may write there can have root run anything",
+            f"on the node: chown root: {where}; chmod go-w {where}",
+        )
+    ]
     facts = replace(HEALTHY, instead={"/x/sbin": "no folder", "/x/conf/y": "a folder that is not empty"})
     assert [error.message for error in in_the_way(facts)] == [
         "/x/sbin is no folder",

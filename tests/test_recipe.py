@@ -173,6 +173,52 @@ def test_place_and_exists(work: Path) -> None:
     assert sh(recipe.exists(f"{folder}/{NAME}")).returncode == 0
 
 
+def test_place_makes_a_folder_of_its_own(work: Path) -> None:
+    folder = work / "a" / "b"
+    assert sh(f"umask 0\n{recipe.place(str(folder), NAME)}").returncode == 0
+    assert [path.stat().st_mode & 0o777 for path in (folder, folder.parent)] == [0o700, 0o755]
+
+
+@pytest.mark.parametrize(
+    ("itself", "above", "says"),
+    [
+        ((0o700, 0), (0o755, 0), ""),
+        ((0o755, 0), (0o1777, 0), ""),
+        ((0o777, 0), (0o755, 0), "WORK: its mode is drwxrwxrwx"),
+        ((0o770, 0), (0o775, 0), ""),  # group root is root's own
+        ((0o770, 0, 12345), (0o755, 0), "WORK: its mode is drwxrwx---"),
+        ((0o1777, 0), (0o755, 0), "WORK: its mode is drwxrwxrwt"),
+        ((0o755, 12345), (0o755, 0), "WORK: it belongs to uid 12345"),
+        ((0o755, 0), (0o777, 0), "ABOVE: its mode is drwxrwxrwx"),
+        ((0o755, 0), (0o755, 12345), "ABOVE: it belongs to uid 12345"),
+        ((0o755, 12345), (0o1777, 0), "WORK: it belongs to uid 12345"),
+    ],
+)
+def test_place_refuses_a_folder_that_others_may_change(
+    work: Path, itself: tuple[int, ...], above: tuple[int, ...], says: str
+) -> None:
+    folder = work / "a" / "b"
+    folder.mkdir(parents=True)
+    for path, (mode, uid, *gid) in ((folder, itself), (folder.parent, above)):
+        os.chown(path, uid, *(gid or [0]))
+        path.chmod(mode)
+    done = sh(recipe.place(str(folder), NAME))
+    assert done.returncode == (73 if says else 0)
+    assert says.replace("WORK", str(folder)).replace("ABOVE", str(folder.parent)) in done.stderr
+
+
+def test_place_looks_at_both_ends_of_a_link(work: Path) -> None:
+    (work / "real" / "b").mkdir(parents=True)
+    (work / "link").symlink_to("real")
+    assert sh(recipe.place(f"{work}/link/b", NAME)).returncode == 0
+    (work / "real").chmod(0o777)
+    assert f"{work}/real: its mode is drwxrwxrwx" in sh(recipe.place(f"{work}/link/b", NAME)).stderr
+    (work / "real").chmod(0o755)
+    os.lchown(work / "link", 12345, 12345)
+    assert f"{work}/link: it belongs to uid 12345" in sh(recipe.place(f"{work}/link/b", NAME)).stderr
+    assert f"{work}/link: its mode is l" in sh(recipe.place(f"{work}/link", NAME)).stderr
+
+
 def test_unpack_is_idempotent(work: Path) -> None:
     content = tarball()
     build = build_of(content)

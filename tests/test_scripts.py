@@ -272,7 +272,7 @@ class TestLock:
         lock.parent.mkdir()
 
     def script(self, lock: Path, holder: str, wait: float = 0, patience: float = 0) -> list[str]:
-        text = commands.script("lock", lock=lock, wait=wait, patience=patience, holder=holder)
+        text = commands.script("flock", "lock", lock=lock, wait=wait, patience=patience, holder=holder)
         return ["sh", "-c", f"exec {commands.shell(text)}"]
 
     @contextmanager
@@ -292,19 +292,23 @@ class TestLock:
 
     def waits(self, session: int) -> bool:
         """Whether it has come to the point where it waits for the next beat."""
+        return "head" in self.names(session)
+
+    def names(self, session: int) -> list[str]:
+        """The programs that run in a session."""
         found = []
         for stat in Path("/proc").glob("[0-9]*/stat"):
             with suppress(OSError):  # it ended meanwhile
                 name, _, rest = stat.read_text().rpartition(")")
                 if int(rest.split()[3]) == session:
                     found.append(name.partition("(")[2])
-        return "head" in found
+        return found
 
     def refused(self, lock: Path, **kwargs: Any) -> str:
         done = subprocess.run(
             self.script(lock, "second", **kwargs), stdin=subprocess.DEVNULL, capture_output=True, check=False
         )
-        assert (done.returncode, done.stderr) == (75, b"")
+        assert done.returncode == 75
         return done.stdout.decode()
 
     def free(self, lock: Path) -> bool:
@@ -364,38 +368,73 @@ class TestLock:
                 assert waiting.stdout is not None
                 first.stdin.close()
                 assert waiting.stdout.readline() == b"kn.locked=1\n"
-                assert lock.with_name("lock.lock").read_text().startswith("second since ")
+                assert (lock / "lock").read_text().startswith("second since ")
                 waiting.stdin.close()
 
     def test_waiting_comes_to_an_end(self, lock: Path) -> None:
         with self.held(lock, "first"):
             assert self.refused(lock, wait=0.05).startswith("kn.held=first since ")
 
-    def test_an_activation_that_goes_on_is_waited_for(self, lock: Path) -> None:
-        with lock.with_name("lock.action").open("w") as action:
-            fcntl.flock(action, fcntl.LOCK_EX)
+    @contextmanager
+    def flocked(self, path: Path, mark: str) -> Iterator[int]:
+        """Some process that has a file locked; a mark of ours in its text makes it one of ours."""
+        script = f"{mark}\nexec 9<>{shlex.quote(str(path))}; flock -n 9; echo; read -r line; :"
+        with subprocess.Popen(["sh", "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+            assert process.stdout is not None
+            assert process.stdout.readline() == b"\n"
+            yield process.pid
+            process.communicate()
+
+    @pytest.mark.parametrize("before", ["", "the version before"])
+    def test_an_activation_that_goes_on_is_waited_for(self, lock: Path, before: str) -> None:
+        assert self.free(lock)
+        with self.flocked(Path(f"{lock}.action") if before else lock / "action", "# kn.%s"):
             said = self.refused(lock, patience=0.05)
             assert said == "kn.held=an activation that was begun earlier, which is not over yet\n"
-            fcntl.flock(action, fcntl.LOCK_UN)
-            assert self.free(lock)
+            assert (lock / "lock").read_text().startswith("second since ")  # who waits there has the lock
+        assert self.free(lock)
 
     def test_it_lets_an_activation_go_on(self, lock: Path) -> None:
-        with self.held(lock, "first"), lock.with_name("lock.action").open("w") as action:
+        with self.held(lock, "first"), (lock / "action").open("w") as action:
             fcntl.flock(action, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
-    def test_an_activation_that_begins_meanwhile_finds_who_has_it(
-        self, lock: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        """The holder is written while no activation can begin."""
-        date = tmp_path / "bin" / "date"
-        date.parent.mkdir()
-        look = f"flock -n {shlex.quote(f'{lock}.action')} true && echo may begin || echo may not"
-        date.write_text(f"#!/bin/sh\n{{ {look}; }} > {tmp_path}/seen\necho then\n")
-        date.chmod(0o755)
-        monkeypatch.setenv("PATH", f"{date.parent}:{os.environ['PATH']}")
+    @pytest.mark.parametrize(("name", "patience"), [("lock", 0), ("action", 0.05)])
+    def test_one_that_is_not_ours_is_told_as_such(self, lock: Path, name: str, patience: float) -> None:
+        """Whoever had it last is not whoever has it now, nor is whoever waits for it."""
         assert self.free(lock)
-        assert (tmp_path / "seen").read_text() == "may not\n"
-        assert lock.with_name("lock.lock").read_text() == "probe since then"
+        with self.flocked(lock / name, ":") as pid:
+            waits = self.script(lock, "third", wait=30, patience=30)
+            with subprocess.Popen(waits, stdin=subprocess.DEVNULL, start_new_session=True) as waiting:
+                eventually(lambda: "flock" in self.names(waiting.pid))
+                said = self.refused(lock, patience=patience)
+                os.killpg(waiting.pid, signal.SIGKILL)
+        who = f"kn.stranger={pid}\nkn.held=locked by a process that is not fab's: PID {pid}\n"
+        assert said == who if name == "lock" else said.startswith("kn.held=third since ")
+
+    def test_the_version_before_takes_the_same_lock(self, lock: Path) -> None:
+        old = lock.with_name("lock.lock")
+        old.write_text("ann@admin (fab deploy, PID 1) since noon")
+        old.chmod(0o644)
+        with self.flocked(old, "# kn.locked"):
+            assert self.refused(lock) == "kn.held=ann@admin (fab deploy, PID 1) since noon\n"
+            assert old.stat().st_mode & 0o777 == 0o600
+        with self.held(lock, "second"), old.open() as file, pytest.raises(BlockingIOError):
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+    @pytest.mark.parametrize(
+        "damage", ["", "chmod 777", "touch", "chown 1", "chmod 666 lock/*", "ln -s /tmp"]
+    )
+    def test_it_is_of_root_alone(self, lock: Path, damage: str) -> None:
+        if damage.startswith(("chmod", "chown")):
+            assert self.free(lock)
+        if damage:
+            where = damage if "/" in damage and not damage.startswith("ln") else f"{damage} lock"
+            subprocess.run(["sh", "-c", where], cwd=lock.parent, check=True)
+        assert self.free(lock)
+        for path in (lock, *lock.iterdir(), *lock.parent.glob("lock.*")):
+            assert not path.is_symlink()
+            assert (path.stat().st_uid, path.stat().st_mode & 0o077) == (os.getuid(), 0)
+        assert {path.name for path in lock.iterdir()} == {"lock", "action", "drill"}
 
     # that of util-linux before 2.25.2 refuses -w 0
     def test_with_the_flock_of_centos_7(
@@ -423,11 +462,13 @@ def functions(
     `until` is where they end; `whole` has the rest of the script follow.
     """
     lock = place.unit.parent / "lock"
-    lock.with_name("lock.lock").write_text("me since yesterday")
+    lock.mkdir(exist_ok=True)
+    (lock / "lock").write_text("me since yesterday")
     names = dict.fromkeys(("release", "previous", "action", "strays", "boot", "listen", "listened"), "")
     names |= {"was_active": "", "was_enabled": "", "served": "", "began_by": "", "repair": ""}
     text = commands.on_node(
         place.proxy,
+        "flock",
         "prepare",
         "files",
         "service",
@@ -487,11 +528,16 @@ class TestActivateMayBegin:
         assert done.stderr == "the lock on the node has gone to somebody else\n"
 
     def test_another_one_is_under_way(self, place: Place) -> None:
-        with (place.unit.parent / "lock.action").open("w") as action:
+        (place.unit.parent / "lock").mkdir()
+        with (place.unit.parent / "lock" / "action").open("w") as action:
             fcntl.flock(action, fcntl.LOCK_EX)
             done = functions(place, "echo began", until=ALL_FUNCTIONS)
-        assert (done.returncode, done.stdout) == (75, "")
-        assert done.stderr == "another activation is under way on the node\n"
+        who = f"locked by a process that is not fab's: PID {os.getpid()}"
+        assert (done.returncode, done.stdout, done.stderr) == (
+            75,
+            f"kn.stranger={os.getpid()}\nkn.held={who}\n",
+            f"{who}\n",
+        )
 
 
 class TestPut:
@@ -520,9 +566,11 @@ class TestPut:
         folders(place)
         name = keep_whole(place, ALL)
         functions(place, f"put {name}")
-        place.files[BINARY].chmod(0o644)
+        before = place.files[BINARY].stat()
+        place.files[BINARY].chmod(0o4777)
         functions(place, f"put {name}")
-        assert place.files[BINARY].stat().st_mode & 0o7777 == 0o755
+        after = place.files[BINARY].stat()
+        assert (after.st_mode, after.st_ino) == (before.st_mode, before.st_ino)
 
     def test_what_the_release_does_not_have_is_removed(self, place: Place) -> None:
         place.use(ALL)
@@ -617,7 +665,24 @@ def test_copy_is_exact(place: Place, tmp_path: Path) -> None:
     assert (copy.stat().st_mode, copy.stat().st_uid) == (source.stat().st_mode, source.stat().st_uid)
 
 
-@pytest.mark.parametrize("change", ["echo >> a", "chmod 600 a", "rm a", "rm b"])
+def test_where_a_link_waits_nothing_is_written_to_what_it_leads_to(place: Place, tmp_path: Path) -> None:
+    """A copy, and the record of what was loaded."""
+    theirs = tmp_path / "theirs"
+    theirs.write_text("theirs")
+    place.use(ALL)
+    place.releases.mkdir()
+    waits = [place.files[CONF].with_name(f".{CONF}.fresh"), place.releases / ".running"]
+    for path in waits:
+        path.symlink_to(theirs)
+    call = "main() { echo 7; }; workers() { :; }; first=7; record"
+    copy = shlex.join(["copy", str(place.files[CONF]), str(waits[0])])
+    done = functions(place, f"{copy} && {call}", until=ALL_FUNCTIONS)
+    assert (done.returncode, done.stderr, theirs.read_text()) == (0, "", "theirs")
+    assert (waits[0].is_symlink(), waits[0].read_bytes()) == (False, ALL[CONF])
+    assert (place.releases / "running").read_text().startswith("main=")
+
+
+@pytest.mark.parametrize("change", ["echo >> a", "rm a", "rm b", "ln -sf a b"])
 def test_same_sees_every_difference(place: Place, tmp_path: Path, change: str) -> None:
     begin = f"cd '{tmp_path}'; echo x > a; chmod 644 a; copy a b; same a b && echo same"
     done = functions(place, f"{begin}; {change}; same a b || echo differs")
@@ -725,48 +790,54 @@ class TestDoneWith:
     FUNCTION = re.search(r"(?ms)^done_with\(\) \{$.*?^\}$", (TEMPLATES / "activate.sh").read_text())
 
     def done(self, place: Place, **given: Any) -> set[str]:
-        """Has r4 done with, where r3 was in use, and r0 is the oldest; what then is there."""
+        """Has ...4 done with, where ...3 was in use, and ...0 is the oldest; what then is there."""
         assert self.FUNCTION
         stubs = "record() { : > $releases/running; }\nis_complete() { [ -f $releases/$1/kube-nginx ]; }"
-        call = f"{self.FUNCTION[0]}\n{stubs}\nbefore=${{was:-r3}} proven=; done_with"
-        names: dict[str, Any] = {"release": "r4", "previous": "-", "action": "reload"} | given
+        call = f"{self.FUNCTION[0]}\n{stubs}\nbefore=${{was:-f000000003}} proven=; done_with"
+        names: dict[str, Any] = {"release": "f000000004", "previous": "-", "action": "reload"} | given
         done = functions(place, call, **names)
         assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
         return set(os.listdir(place.releases))
 
     @pytest.fixture(autouse=True)
     def releases(self, place: Place) -> None:
-        for age, name in enumerate(("r3", "r2", "r4", "r1", "r0"), 1):
+        for age, name in enumerate(("f000000003", "f000000002", "f000000004", "f000000001", "f000000000"), 1):
             os.utime(keep(place, name, ALL), (-age, -age))
 
     @pytest.mark.parametrize(
         ("count", "left"),
         [
-            (2, {"r4", "r3"}),
-            (3, {"r4", "r3", "r2"}),
-            (4, {"r4", "r3", "r2", "r1"}),
-            (9, {"r4", "r3", "r2", "r1", "r0"}),
+            (2, {"f000000004", "f000000003"}),
+            (3, {"f000000004", "f000000003", "f000000002"}),
+            (4, {"f000000004", "f000000003", "f000000002", "f000000001"}),
+            (9, {"f000000004", "f000000003", "f000000002", "f000000001", "f000000000"}),
         ],
     )
     def test_the_newest_stay(self, place: Place, count: int, left: set[str]) -> None:
         assert self.done(place, keep=count) == left | {"current", "previous", "running"}
-        assert (place.releases / "current").readlink() == Path("r4")
-        assert (place.releases / "previous").readlink() == Path("r3")
+        assert (place.releases / "current").readlink() == Path("f000000004")
+        assert (place.releases / "previous").readlink() == Path("f000000003")
 
     def test_the_previous_one_stays_however_old_it_is(self, place: Place) -> None:
-        assert self.done(place, previous="r0", keep=2) == {"r4", "r0", "current", "previous", "running"}
-        assert (place.releases / "previous").readlink() == Path("r0")
+        assert self.done(place, previous="f000000000", keep=2) == {
+            "f000000004",
+            "f000000000",
+            "current",
+            "previous",
+            "running",
+        }
+        assert (place.releases / "previous").readlink() == Path("f000000000")
 
     def test_there_may_be_no_previous_one(self, place: Place) -> None:
-        (place.releases / "previous").symlink_to("r1")
-        assert self.done(place, previous="", keep=3) == {"r4", "r3", "current", "running"}
+        (place.releases / "previous").symlink_to("f000000001")
+        assert self.done(place, previous="", keep=3) == {"f000000004", "f000000003", "current", "running"}
 
-    @pytest.mark.parametrize("was", ["r4", "r2"], ids=["the same again", "nothing was there"])
+    @pytest.mark.parametrize("was", ["f000000004", "f000000002"], ids=["the same again", "nothing was there"])
     def test_the_previous_one_is_left_as_it_was(self, place: Place, was: str) -> None:
-        (place.releases / "previous").symlink_to("r1")
-        (place.releases / "r2" / BINARY).unlink()
+        (place.releases / "previous").symlink_to("f000000001")
+        (place.releases / "f000000002" / BINARY).unlink()
         self.done(place, was=was)
-        assert (place.releases / "previous").readlink() == Path("r1")
+        assert (place.releases / "previous").readlink() == Path("f000000001")
 
     def test_without_a_release_nothing_is_removed(self, place: Place) -> None:
         there = set(os.listdir(place.releases))
@@ -809,7 +880,8 @@ class TestMain:
             file.parent.mkdir(parents=True)
             file.write_text(text)
         place.unit.write_text("PIDFile=/x/nginx.pid\n")
-        stubs = "is_master() { [ $1 = 77 ]; }; systemctl() { echo MainPID=5; }; children() { :; }"
+        stubs = 'is_master() { [ "$1" = 77 ]; }; systemctl() { echo MainPID=5; }; children() { :; }'
+        stubs += "; in_unit() { [ $1 = 5 ]; }"
         assert of_common(place, f"{stubs}; main") == f"{found}\n"
 
     def test_without_a_pid_file_in_the_unit_systemd_knows(self, place: Place) -> None:
@@ -817,7 +889,7 @@ class TestMain:
         file = Path(place.proxy.prefix, "logs", "nginx.pid")
         file.parent.mkdir(parents=True)
         file.write_text("77\n")
-        stubs = "is_master() { :; }; systemctl() { echo MainPID=5; }"
+        stubs = "is_master() { :; }; systemctl() { echo MainPID=5; }; in_unit() { [ $1 = 5 ]; }"
         assert of_common(place, f"{stubs}; main") == "5\n"
 
     def test_a_process_outside_of_the_unit_is_not(self, place: Place) -> None:
@@ -825,7 +897,12 @@ class TestMain:
         file.parent.mkdir(parents=True)
         file.write_text(f"{os.getpid()}\n")
         place.unit.write_text("PIDFile=/x/nginx.pid\n")
-        assert of_common(place, "systemctl() { echo MainPID=5; }; children() { :; }; main") == "5\n"
+        assert (
+            of_common(
+                place, "systemctl() { echo MainPID=5; }; in_unit() { [ $1 = 5 ]; }; children() { :; }; main"
+            )
+            == "5\n"
+        )
 
     def test_a_worker_is_not(self, place: Place, tmp_path: Path) -> None:
         file = Path(place.proxy.prefix, "logs", "nginx.pid")
@@ -848,7 +925,8 @@ class TestMain:
             file.mkdir()
         else:
             file.symlink_to("/dev/zero")
-        assert of_common(place, "systemctl() { echo MainPID=5; }; children() { :; }; main") == "5\n"
+        stubs = "systemctl() { echo MainPID=5; }; in_unit() { [ $1 = 5 ]; }; children() { :; }"
+        assert of_common(place, f"{stubs}; main") == "5\n"
 
 
 @contextmanager
@@ -906,7 +984,8 @@ class TestSendAway:
     """What came of USR2 and does not work ends; the old master is the main process again."""
 
     def sent(self, place: Place, old: int, number: str) -> str:
-        call = f"old={old}; main() {{ echo $old; }}; send_away {number} 300 && echo gone || echo stays"
+        stubs = "in_unit() { :; }; main() { echo $old; }"
+        call = f"{stubs}; old={old}; send_away {number} 300 && echo gone || echo stays"
         return functions(place, call, until=ALL_FUNCTIONS).stdout
 
     @pytest.mark.parametrize("number", ["TERM", "KILL"])

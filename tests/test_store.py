@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tasks.core.config.settings import Build, Settings
+from tasks.core.errors import KubeNginxError, UsageError
 from tasks.core.nginx import recipe, store
 from tasks.core.nginx.recipe import Inspected
 
@@ -219,3 +220,55 @@ def test_write_whole_that_fails_leaves_what_was_there(tmp_path: Path) -> None:
         store.write_whole(tmp_path / "file", CONTENT, 0o644)
     assert listing(tmp_path) == ["file"]
     assert listing(tmp_path / "file") == ["inside"]
+
+
+def test_what_is_read_is_what_was_verified(settings: Settings) -> None:
+    kept = store.keep(settings, CONTENT, seen())
+    flip(place(settings))
+    with pytest.raises(KubeNginxError, match="is not what was verified: run fab build --force"):
+        kept.read()
+
+
+def test_the_note_does_not_say_where_the_binary_is(settings: Settings, tmp_path: Path) -> None:
+    kept = store.keep(settings, CONTENT, seen())
+    note(json.dumps(asdict(kept) | {"path": "/bin/sh"}))(place(settings))
+    assert store.find(settings, "x86_64") == kept
+
+
+def test_binaries_are_kept_where_nobody_else_comes(settings: Settings) -> None:
+    binaries = place(settings).parent
+    binaries.mkdir()
+    binaries.chmod(0o755)  # as it was once made
+    store.keep(settings, CONTENT, seen())
+    assert binaries.stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.parametrize("which", [0, 1, 2], ids=["the binary's folder", "binaries", "the work folder"])
+def test_a_folder_that_others_may_write_is_refused(settings: Settings, which: int) -> None:
+    store.keep(settings, CONTENT, seen())
+    folder = [place(settings), *place(settings).parents][which]
+    folder.chmod(0o777)
+    for look in (
+        lambda: store.find(settings, "x86_64"),
+        lambda: list(store.kept(settings)),
+        lambda: store.keep(settings, CONTENT, seen()),
+    ):
+        with pytest.raises(UsageError) as caught:
+            look()
+        given = settings.build.work_dir
+        assert str(caught.value).startswith(
+            f'build.work_dir = "{given}" is not yours alone: others may write to {folder} (mode 777)'
+        )
+
+
+def test_the_folder_is_named_where_no_key_names_it(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", settings.build.work_dir)
+    Path(settings.build.work_dir).chmod(0o777)
+    unset = replace(settings, build=replace(settings.build, work_dir=""))
+    with pytest.raises(UsageError) as caught:
+        store.refuse_shared(unset)
+    assert str(caught.value).startswith(
+        f"build.work_dir (not set: {settings.build.work_dir}/kube-nginx) is not"
+    )

@@ -42,12 +42,13 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """An outcome with its place: which host, which step, how many seconds."""
+    """An outcome with its place: which host, which step, how many seconds; `slow`: what it waited for."""
 
     host: str
     step: str
     outcome: Outcome
     seconds: float
+    slow: str = ""
 
     @property
     def error(self) -> StepError | None:
@@ -81,7 +82,8 @@ class Plain:
 
     def done(self, record: Record) -> None:
         words = [record.step, record.host, record.outcome.state, f"{record.seconds:.1f}s"]
-        self._print(" ".join([*words, record.outcome.detail]).rstrip())
+        detail = "; ".join(filter(None, (record.outcome.detail, record.slow)))
+        self._print(" ".join([*words, detail]).rstrip())
 
     def step_ends(self) -> None:
         pass
@@ -144,6 +146,8 @@ class Live:
         for record in self._records:
             if record.outcome.state in ("failed", "warning"):
                 noted.setdefault((record.outcome.state, record.outcome.detail), []).append(record.host)
+            if record.slow:
+                noted.setdefault(("warning", record.slow), []).append(record.host)
         for (state, detail), hosts in noted.items():
             self._console.print(
                 f"  {MARKS[state]} {escape(', '.join(hosts))}: {escape(detail)}", highlight=False

@@ -20,7 +20,10 @@ from .remote import lock
 from .remote.fleet import Fleet
 from .remote.node import Node
 from .remote.piped import Piped
+from .remote.pool import together
 from .report import Outcome, Record
+
+_MOMENT = 0.8  # seconds after Ctrl-C, for what can be finished by then
 
 
 class Run:
@@ -58,10 +61,12 @@ class Run:
         hosts: Sequence[Any] | None = None,
         title: str = "",
         finish: bool = False,
+        left_so: Callable[[Any], StepError] | None = None,
     ) -> None:
         """Does `work(host)` in parallel on those of `hosts` (None: all) that have not failed yet.
 
-        `finish` lets hosts that have begun finish after Ctrl-C; no other begins.
+        `finish` lets hosts that have begun finish after Ctrl-C; no other begins. With `left_so`, which
+        says how a host is left then, they have a moment for it only.
         """
         hosts = [host for host in self.alive if hosts is None or host in hosts]
         if not hosts:
@@ -82,9 +87,12 @@ class Run:
         self._finishing = finish
         try:  # Ctrl-C may come while the bar is being drawn
             self.reporter.step_begins(name, [host.label for host in hosts], title)
-            for host, result in crew.each(timed):
+            for host, result in crew.each(timed, self._out_of_time if left_so else None):
                 if result is not None:
-                    self._note(host, name, result, monotonic() - began[host.label])
+                    self._note(host, name, result, monotonic() - began.pop(host.label))
+            for host in hosts:
+                if left_so and host.label in began:
+                    self._note(host, name, left_so(host), monotonic() - began[host.label])
         finally:
             self._finishing = False
             self.reporter.step_ends()
@@ -109,7 +117,10 @@ class Run:
     def unlock(self, node: Node) -> None:
         """Lets others work on `node`."""
         if held := self._locks.pop(node.label, None):
-            held.release()
+            held.release(lock.PATIENCE)
+
+    def _out_of_time(self) -> bool:
+        return self.interrupted and monotonic() > self._interrupted + _MOMENT
 
     def on_interrupt(self, number: int, frame: FrameType | None) -> None:
         """Ctrl-C, SIGTERM or SIGHUP: nothing more begins; the second one leaves at once, and the nodes finish
@@ -119,7 +130,7 @@ class Run:
             with suppress(OSError):  # the terminal may be gone
                 os.write(2, called.named(left).encode())
             os._exit(128 + number)
-        self.interrupted, self._signal = True, signal.Signals(number)
+        self.interrupted, self._interrupted, self._signal = True, monotonic(), signal.Signals(number)
         if not self._finishing:
             raise KeyboardInterrupt
         terminal.tell("\nfinishing what has begun; Ctrl-C again leaves at once")
@@ -134,16 +145,20 @@ class Run:
         """Lets go of every lock."""
         if self._heartbeat:
             self._heartbeat.stop()
-        while self._locks:
-            self._locks.popitem()[1].release()
+        patience = lock.HURRY if self.interrupted else lock.PATIENCE
+        together(list(self._locks.values()), lambda held: held.release(patience))
+        self._locks.clear()
 
     def _note(self, host: Any, step: str, result: Outcome | BaseException, seconds: float) -> None:
         if isinstance(result, BaseException):
             error = result if isinstance(result, StepError) else _unexpected(result)
             result = Outcome("failed", error.message, error=error)
+        slow = host.delays.told()
+        if slow and result.error and slow not in result.error.hint:
+            result.error.hint = "; ".join(filter(None, (result.error.hint, slow)))
         if result.state == "failed":
             self.alive.remove(host)
-        record = Record(host.label, step, result, seconds)
+        record = Record(host.label, step, result, seconds, slow)
         self.records.append(record)
         self.reporter.done(record)
 

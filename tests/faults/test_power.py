@@ -28,7 +28,7 @@ def is_staging(node: Node) -> bool:
 
 def is_free(node: Node) -> bool:
     """Whether nobody has the node's locks."""
-    return not open_files(node, "/run/kube-nginx.*")
+    return not open_files(node, "/run/kube-nginx[./]*")
 
 
 def open_files(node: Node, pattern: str) -> str:
@@ -67,7 +67,7 @@ def test_off_between_activation_and_verify(trial: Trial) -> None:
         server.pause()
     try:
         with trial.begun() as process:
-            until(lambda: current(off) != before and not open_files(off, "/run/kube-nginx.action"))
+            until(lambda: current(off) != before and not open_files(off, "/run/kube-nginx[./]action*"))
             off.stop()
             ran = ended(process)
     finally:
@@ -168,7 +168,7 @@ def test_hung(trial: Trial, slow_upload: Slow) -> None:
         until(lambda: is_staging(hung))
         with faults.hung_sshd(hung):
             ran = ended(process)
-    line = "lab-node-3: stage: no answer for 30 s"
+    line = "lab-node-3: stage: no answer within 30 s"
     trial.saw(23, "a node hangs after the login", "as it was; the others finish", ran, line)
     assert "2 reloaded" in ran.out
 

@@ -126,6 +126,26 @@ def max_startups(node: Node, text: str) -> Fault:
 
 
 @contextmanager
+def host_certificate(node: Node, certificate: str) -> Iterator[None]:
+    """sshd shows a certificate for its key, too."""
+    file = "/etc/ssh/fault-cert.pub"
+    with (
+        _fault(node, _write(file, certificate, "0644"), f"rm -f {file}"),
+        _sshd_setting(node, f"HostCertificate {file}"),
+    ):
+        yield
+
+
+@contextmanager
+def another_host_key(node: Node, kind: str) -> Iterator[str]:
+    """sshd has one more host key, of another kind; the block is given its public half."""
+    file = "/etc/ssh/fault_key"
+    make = f"ssh-keygen -q -t {kind} -N '' -f {file}"
+    with _fault(node, make, f"rm -f {file} {file}.pub"), _sshd_setting(node, f"HostKey {file}"):
+        yield node.enter(f"cut -d ' ' -f 1,2 {file}.pub").strip()
+
+
+@contextmanager
 def extra_ports(node: Node, count: int) -> Iterator[list[int]]:
     """sshd can be reached on more ports, too; the block is given them.
 
@@ -155,6 +175,33 @@ def loud_shell(node: Node) -> Fault:
     shell = "/usr/local/bin/loud-shell"
     change = f"{_write(shell, LOUD_SHELL, '0755')} && usermod --shell {shell} root"
     return _fault(node, change, f"usermod --shell /bin/bash root; rm -f {shell}")
+
+
+def login_shell(node: Node, shell: str) -> Fault:
+    """Root's login shell is another one."""
+    return _fault(node, f"usermod --shell {shell} root", "usermod --shell /bin/bash root")
+
+
+def start_up_file(node: Node, text: str) -> Fault:
+    """Root's shell begins each command with this."""
+    aside = "/root/.bashrc.aside"
+    write = f"mv /root/.bashrc {aside} && {_write('/root/.bashrc', text, '0644')}"
+    return _fault(node, write, f"mv {aside} /root/.bashrc")
+
+
+@contextmanager
+def dead_resolver(node: Node) -> Iterator[None]:
+    """The node's DNS server is silent, and its /etc/hosts lacks its own name; sshd and sudo ask for names."""
+    hosts = "$(readlink -f /etc/hosts)"
+    server = "socket(my $s, 2, 2, 0); bind($s, pack_sockaddr_in(53, inet_aton(shift))) or die $!; sleep"
+    change = (
+        f"grep -v {node.name} /etc/hosts > /run/hosts && mount --bind /run/hosts {hosts}"
+        f" && printf 'nameserver 127.0.0.53\noptions timeout:3 attempts:2\n' > /etc/resolv.conf"
+        f" && systemd-run --quiet --unit=silent perl -MSocket -e {quote(server)} 127.0.0.53"
+    )
+    undo = f"{_stop('silent.service')}; umount -l {hosts}; rm -f /run/hosts /etc/resolv.conf"
+    with _sshd_setting(node, "UseDNS yes"), _fault(node, change, undo):
+        yield
 
 
 @contextmanager

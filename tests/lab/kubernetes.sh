@@ -7,6 +7,7 @@ echo "kn.AT fetching the source"
 cd "$root/root"
 apt-get source --download-only kubernetes
 echo "kn.AT unpacking"
+# shellcheck disable=SC2016 # the other shell's
 exec chroot "$root" env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root sh -c '
 set -e
 export GOPATH=/root/go GO111MODULE=off CGO_ENABLED=0

@@ -94,7 +94,7 @@ SERVICE = {
     "edit-taken-and-undone": "[ ! -f $C ] || { cp -a $C /root/good; "
     "again $C 'sed -i 0,/max_fails=/{/max_fails=/d} '$C.walk; "
     "systemctl reload $S; sleep 0.3; mv -f /root/good $C; } || true",
-    "lock-folder": "rm -rf /run/kube-nginx.lock; mkdir -p /run/kube-nginx.lock",
+    "lock-folder": "rm -rf /run/kube-nginx*; mkdir -p /run/kube-nginx.lock /run/kube-nginx/action",
     "leftovers": "mkdir -p $R/0123456789.part; : > $P/conf/.kube-nginx.conf.fresh; "
     ": > $P/sbin/.kube-nginx.part; : > /etc/systemd/system/.$S.fresh; true",
 }
@@ -103,7 +103,10 @@ SELDOM = "prefix-gone", "prefix-link", "conf-link", "sbin-link"
 
 # What only a human may undo: what a task finds in place, and how it goes away again.
 AWAY = "systemctl stop squatter holder 2>/dev/null; systemctl reset-failed squatter holder 2>/dev/null; true"
-LOCK = "systemd-run -q --unit=holder sh -c 'exec flock /run/kube-nginx.lock sleep 999'; sleep 0.3"
+LOCK = (
+    "mkdir -p -m 700 /run/kube-nginx; "
+    "systemd-run -q --unit=holder sh -c 'exec flock /run/kube-nginx/lock sleep 999'; sleep 0.3"
+)
 PAUSED = "send STOP $(master)"
 STUFFED = "aside $C; mkdir -p $C/of-somebody"
 EMPTIED = "rm -rf $C; [ ! -e /root/aside ] || mv -T /root/aside $C"

@@ -223,7 +223,7 @@ class Moves:
     def _until_quiet(self) -> None:
         """Waits until what was begun on the node has ended there."""
         deadline = time.monotonic() + 90
-        busy = "flock -n /run/kube-nginx.action true 2>/dev/null || echo busy"
+        busy = "[ ! -e /run/kube-nginx/action ] || flock -n /run/kube-nginx/action true || echo busy"
         while "busy" in damage.do(self.world, busy):
             if time.monotonic() > deadline:
                 raise BrokenError("what was begun on a node ends there", describe(self.eyes.look()))

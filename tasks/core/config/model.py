@@ -73,7 +73,7 @@ class Ssh:
     config: Path | None = key(
         cast(Path, lambda: expanded("~/.ssh/config")),
         optional(string),
-        '`""`: none; ProxyJump, ProxyCommand, IdentityFile, IdentitiesOnly, UserKnownHostsFile are obeyed',
+        '`""`: none; ProxyJump, ProxyCommand, IdentityFile, UserKnownHostsFile, HostKeyAlias, ... are obeyed',
     )
     gateway: str = key("", optional(_HOST), "a jump host for all nodes")
     host_keys: HostKeys = key(
@@ -106,7 +106,9 @@ class Build:
         (LOCAL,), _HOST, "this machine, or SSH hosts: one for each architecture of the nodes"
     )
     work_dir: str = key(
-        "", optional(parsed(places.path)), "`~/.cache/kube-nginx` here, `/opt/k8s/work` on SSH hosts"
+        "",
+        optional(parsed(places.work_dir)),
+        "`~/.cache/kube-nginx` here, `/opt/k8s/work` on SSH hosts; nobody else may write there",
     )
     static: bool = key(False, boolean, "one binary for all distributions")
 

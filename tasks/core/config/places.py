@@ -1,4 +1,4 @@
-"""Which folders of a node may be the proxy's own.
+"""Which folders may be the proxy's own, and in which nginx may be compiled.
 
 Every function returns the path or raises ValueError with a message for people.
 """
@@ -26,6 +26,8 @@ _CLOSED = re.compile(
 _SHARED = re.compile(
     r"/[^/]+|/usr/local|/var/(lib|local|mail|opt)|/opt/(k8s|kube|kubernetes)|/(data|srv)/k8s"
 )
+# Anybody may make a folder there.
+_PASSING = re.compile(r"(/tmp|/var/tmp|/dev|/run|/var/run|/var/lock|/var/crash|/private(/var)?/tmp)(/.*)?")
 
 
 def path(text: str) -> str:
@@ -34,6 +36,17 @@ def path(text: str) -> str:
         raise ValueError(
             "must be an absolute path without .., // or / at its end, made of letters, digits and "
             ". _ + -, such as /opt/k8s/kube-nginx"
+        )
+    return text
+
+
+def work_dir(text: str) -> str:
+    """A folder in which nginx is compiled, here or on a build host."""
+    if _PASSING.fullmatch(path(text)):
+        raise ValueError(
+            "is in a folder that is emptied now and then, and where anybody may make one of that name first. "
+            "What is built there runs as root on the nodes: write a folder that is yours alone, such as "
+            "/opt/k8s/work"
         )
     return text
 

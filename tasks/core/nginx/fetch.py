@@ -51,7 +51,7 @@ def _fetch(build: Build, folder: Path, progress: Progress, patience: float) -> b
     if final.exists() and file_sha256(final) == build.sha256:
         return False
     final.unlink(missing_ok=True)
-    folder.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     fresh = folder / f".{final.name}.{secrets.token_hex(4)}.part"
     try:
         mirror = _first_mirror(build, fresh, progress, patience)
@@ -60,6 +60,16 @@ def _fetch(build: Build, folder: Path, progress: Progress, patience: float) -> b
     finally:
         fresh.unlink(missing_ok=True)
     return True
+
+
+def read(build: Build, folder: Path) -> bytes:
+    """The tarball. Raises StepError: it is not the pinned one any more."""
+    content = tarball_path(build, folder).read_bytes()
+    if sum_of(content) != build.sha256:
+        raise StepError(
+            f"{tarball_path(build, folder)} is not the pinned file", hint="run fab download again"
+        )
+    return content
 
 
 def file_sha256(path: Path) -> str:

@@ -9,6 +9,24 @@ from shlex import quote, split
 
 from ..config.settings import Build
 
+# Ends with status 73 if others than the user and root may change a folder, or one above it: as StrictModes of
+# sshd_config(5), but one above may be sticky, as /tmp is, and the user may have a group to himself.
+_ALONE = """\
+own=$(getent group "$(id -gn)" | cut -d: -f4)
+[ "$(id -gn):$own" = "$(id -un):" ] && own=$(id -g) || own=none
+alone() {
+  uid=$(stat -c %u "$1"); mode=$(stat -c %A "$1"); others=
+  [ "$uid" = 0 ] || [ "$uid" = "$(id -u)" ] || others="it belongs to uid $uid"
+  case $mode in
+    l* | d*[tT]) [ "$1" != "$PWD" ] && [ "$1" != "$work" ] || others="its mode is $mode" ;;
+    ????????w*) others="its mode is $mode" ;;
+    ?????w*) [ "$(stat -c %g "$1")" = "$own" ] || others="its mode is $mode" ;;
+  esac
+  [ -z "$others" ] || { echo "others may change $1: $others; what is built there runs as root:" \\
+    "name a folder of $(id -un) alone: build.work_dir" >&2; exit 73; }
+  [ "$1" = / ] || alone "$(dirname "$1")"
+}"""
+
 # glibc's own pieces; everything else would have to be on every node
 _LIBC = re.compile(r"(lib(c|dl|pthread|rt|m)\.so|ld-linux|libc\.musl)")
 
@@ -37,10 +55,17 @@ def exists(path: str) -> str:
 
 
 def place(work: str, name: str) -> str:
-    """Sees that the work folder is there; prints the sha256 of the file `name` in it, if it is."""
+    """Sees that the work folder is there and the user's alone; prints the sha256 of the file `name` in it.
+
+    What is built there runs as root on the nodes, so nobody else may write to it, or to a folder above it.
+    """
     return (
-        f"mkdir -p {quote(work)} && cd {quote(work)} && [ -w . ] ||\n"
+        f"work={quote(work)}\n"
+        "# shellcheck disable=SC2174 # it alone\n"
+        '[ -e "$work" ] || (umask 022 && mkdir -p -m 700 "$work")\n'
+        'cd -P "$work" && [ -w . ] ||\n'
         '  { echo "name a folder that $(id -un) may write to: build.work_dir" >&2; exit 73; }\n'
+        f'{_ALONE}\nalone "$work"; alone "$PWD"\n'
         f"[ ! -f {quote(name)} ] || sha256sum < {quote(name)}"
     )
 
@@ -70,7 +95,7 @@ def tools(build: Build) -> str:
         f'    cc -x c {static} -o "$try" - 2>/dev/null; status=$?; rm -f "$try"\n'
         '  [ "$status" = 0 ] && command -v make >/dev/null\n}\n'
         "works && { echo kn.changed=0; exit 0; }\n"
-        "has() { command -v $1 >/dev/null; }\n"
+        'has() { command -v "$1" >/dev/null; }\n'
         "if has apt-get; then\n"
         '  how="apt-get update -qq && '
         'DEBIAN_FRONTEND=noninteractive apt-get install -y -qq gcc make libc6-dev"\n'
@@ -135,7 +160,7 @@ def parse_inspected(text: str) -> Inspected:
         arguments=tuple(_words(_first(r"configure arguments: (.*)", text))),
         libraries=tuple(re.findall(r"\(NEEDED\).*\[(.+?)\]", text)),
         glibc=".".join(map(str, max(symbols))) if symbols else "",
-        arch=_first(r"kn\.arch=(\S+)", text),
+        arch=_first(r"(?m)^kn\.arch=(\w+)$", text),
         sha256=_first(r"kn\.sum=(\S+)", text),
     )
 

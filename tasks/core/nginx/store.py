@@ -1,4 +1,7 @@
-"""The binaries that were built, each under its version, flags and architecture."""
+"""The binaries that were built, each under its version, flags and architecture.
+
+What `verified.json` says is believed because of where it is: in a folder that is ours alone.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +15,9 @@ from pathlib import Path
 
 from ..config.model import expanded
 from ..config.settings import Settings
-from ..errors import KubeNginxError
+from ..errors import KubeNginxError, UsageError
 from . import recipe
+from .private import why_shared
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +31,11 @@ class Binary:
     glibc: str
 
     def read(self) -> bytes:
-        """Its bytes."""
-        return Path(self.path).read_bytes()
+        """Its bytes, as they were verified. Raises KubeNginxError: they are others now, OSError."""
+        content = Path(self.path).read_bytes()
+        if sha256(content).hexdigest() != self.sha256:
+            raise KubeNginxError(f"{self.path} is not what was verified: run fab build --force")
+        return content
 
     @property
     def summary(self) -> str:
@@ -46,22 +53,41 @@ def folder(settings: Settings) -> Path:
     return place
 
 
+def refuse_shared(settings: Settings, place: Path | None = None) -> None:
+    """Raises UsageError: others than this user and root could change what is in the work folder."""
+    if why := why_shared(place or folder(settings)):
+        given = settings.build.work_dir
+        key = f'build.work_dir = "{given}"' if given else f"build.work_dir (not set: {folder(settings)})"
+        raise UsageError(
+            f"{key} is not yours alone: {why}. What is built there runs as root on the nodes; "
+            "write a folder that is no link, and that nobody else may write to, nor to one above it, such as "
+            "/opt/k8s/work"
+        )
+
+
 def _place(settings: Settings, arch: str) -> Path:
     return folder(settings) / "binaries" / recipe.key(settings.build, arch)
 
 
 def find(settings: Settings, arch: str) -> Binary | None:
-    """The verified binary for an architecture; None unless it is whole and as it was verified."""
+    """The verified binary for an architecture; None unless it is whole and as it was verified.
+
+    Raises UsageError: others could have changed it.
+    """
+    place = _place(settings, arch)
+    refuse_shared(settings, place)
     try:
-        binary = Binary(**json.loads((_place(settings, arch) / "verified.json").read_text()))
-        whole = sha256(binary.read()).hexdigest() == binary.sha256
-    except (OSError, ValueError, TypeError):
+        known = json.loads((place / "verified.json").read_text())
+        binary = Binary(**known | {"path": str(place / "kube-nginx")})
+        binary.read()
+    except (OSError, ValueError, TypeError, KubeNginxError):
         return None
-    return binary if whole else None
+    return binary
 
 
 def kept(settings: Settings) -> Iterator[Binary]:
-    """All verified binaries for these settings, whatever their architecture."""
+    """All verified binaries for these settings, whatever their architecture. Raises UsageError as `find`."""
+    refuse_shared(settings)
     parent = folder(settings) / "binaries"
     prefix = recipe.key(settings.build, "")
     for entry in sorted(parent.glob(f"{prefix}*")):
@@ -71,9 +97,11 @@ def kept(settings: Settings) -> Iterator[Binary]:
 
 
 def keep(settings: Settings, content: bytes, seen: recipe.Inspected) -> Binary:
-    """Writes a verified binary; the note that it is one comes last."""
+    """Writes a verified binary; the note that it is one comes last. Raises UsageError as `find`."""
     place = _place(settings, seen.arch)
     place.mkdir(parents=True, exist_ok=True)
+    refuse_shared(settings, place)
+    place.parent.chmod(0o700)
     path = place / "kube-nginx"
     binary = Binary(str(path), seen.version, seen.arch, seen.sha256, seen.glibc)
     if not path.exists() or sha256(path.read_bytes()).hexdigest() != seen.sha256:

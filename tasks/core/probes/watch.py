@@ -81,7 +81,6 @@ class Patience(Generic[T]):
             except BaseException as error:  # handed over to whoever looks
                 future.set_exception(error)
 
-        # a daemon, unlike those of concurrent.futures: Ctrl-C is not held up by a node that does not answer
         Thread(target=work, daemon=True).start()
         return future
 

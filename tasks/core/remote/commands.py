@@ -8,6 +8,7 @@ from shlex import quote
 
 from ..config.render import TEMPLATES
 from ..config.settings import Proxy
+from . import frame
 from .tools import needed
 
 UNIT = "kube-nginx.service"
@@ -36,13 +37,19 @@ def conf_path(proxy: Proxy) -> str:
 
 def told(text: str) -> list[tuple[str, str]]:
     """The lines `kn.KEY=VALUE` that scripts print, in order; what a login shell printed is left out."""
-    lines = (line[3:].partition("=") for line in text.splitlines() if line.startswith("kn."))
+    # splitlines would also end a line where a name has U+2028, say
+    lines = (line[3:].partition("=") for line in text.split("\n") if line.startswith("kn."))
     return [(key, value) for key, _, value in lines]
 
 
 def shell(script: str) -> str:
-    """`script` as one command for whatever login shell the user has there."""
-    return f"sh -c {quote(_PREAMBLE + script)}"
+    """`script` as one command for whatever login shell the user has there, framed by nothing."""
+    return frame.shell(_PREAMBLE + script)
+
+
+def framed(script: str, errors: bool = True) -> str:
+    """The same, with marks around what it writes: see `frame`."""
+    return frame.shell(frame.framed(_PREAMBLE + script, errors))
 
 
 def detached(script: str) -> str:
@@ -96,9 +103,9 @@ def peers(proxy: Proxy) -> str:
     return on_node(proxy, "sessions", ports=_ports(proxy))
 
 
-def drill(action: str, flows: str, record: str, tools: str = "", seconds: int = 0) -> str:
+def drill(action: str, flows: str, lock: str, tools: str = "", seconds: int = 0) -> str:
     """Cuts the node off from the addresses in `flows`, or heals it: see templates/drill.sh."""
-    return script("drill", action=action, flows=flows, record=record, tools=tools, seconds=seconds)
+    return script("flock", "drill", action=action, flows=flows, lock=lock, tools=tools, seconds=seconds)
 
 
 def mkdir(proxy: Proxy) -> str:
@@ -115,7 +122,7 @@ def receive(destination: str, size: int, sha256: str, mode: str, owner: str = "0
     """Takes `size` bytes from standard input and renames them over `destination`; nothing is half written.
 
     The temporary file is beside the destination, so that the rename is atomic and the file gets that
-    folder's SELinux label.
+    folder's SELinux label. It is made anew: `>` would write to where a link leads that waits under its name.
     """
     folder, name = destination.rsplit("/", 1)
     chown = f'chown {owner} "$new"; ' if owner else ""
@@ -124,7 +131,7 @@ def receive(destination: str, size: int, sha256: str, mode: str, owner: str = "0
         f"[ -d {quote(folder)} ] || "
         f"{{ echo {quote(f'{folder} does not exist')} >&2; exit {NO_FOLDER}; }}\n"
         f"trap 'rm -f \"$new\"' EXIT\n"
-        f'head -c {size} > "$new"\n'
+        f'rm -rf "$new"; ( set -C; head -c {size} > "$new" )\n'
         'sum=$(sha256sum < "$new" | cut -c1-64)\n'
         f'if [ "$sum" != {sha256} ]; then\n'
         f'  echo "the upload of $to arrived with sha256 $sum, not {sha256}" >&2\n'

@@ -10,20 +10,19 @@ from ..config.settings import Endpoint
 from .sockets import excludes, overlap
 
 CURRENT, PREVIOUS = "current", "previous"
+_TEXT = "644"  # the mode of a configuration and a unit
+_AT_ONCE = 1.0  # seconds after its start in which a process has its first workers
 
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """A file on a node: `mode` in octal, `owner` a number, `changed` its ctime in seconds."""
+    """A file on a node: `mode` in octal, `owner` a number; `changed` is its ctime, `modified` its mtime."""
 
     sha256: str
     mode: str = "644"
     owner: str = "0"
     changed: float = 0.0
-
-    def matches(self, sha256: str, mode: str) -> bool:
-        """Whether it has this content and mode, and is root's."""
-        return self.sha256 == sha256 and self.has(mode)
+    modified: float = 0.0
 
     def has(self, mode: str) -> bool:
         """Whether it has this mode, and is root's."""
@@ -83,8 +82,10 @@ class Facts:
     """One node at one moment.
 
     `files`, `texts` and `directories` are by path, `instead` says what is in the place of one that is not
-    what it should be. `journal` is journald's Storage=, "" for its default. `unit` is systemd's view,
-    which `new_drop_ins` are not in yet, `listening` maps each address that somebody listens on to None
+    what it should be, `unsafe` whose a folder above them is that others than root may write to. `journal`
+    is journald's Storage=, "" for its default. `unit` is systemd's view, which `new_drop_ins` are not in
+    yet, `outsider` the PID that it takes for the main process although it is not the unit's (0: none),
+    `listening` maps each address that somebody listens on to None
     (the service itself) or, for the wanted ports, to who it is. `kept` holds the sha256 of each file of
     the releases `current` and `previous`, `listens_in` the addresses on which those listen, `recorded`
     what was last seen to be taken, `leftovers` the files of a run that was cut off, or is under way.
@@ -105,6 +106,7 @@ class Facts:
     mounts: Mapping[str, str] = field(default_factory=dict)
     directories: Mapping[str, Folder] = field(default_factory=dict)
     instead: Mapping[str, str] = field(default_factory=dict)
+    unsafe: Mapping[str, str] = field(default_factory=dict)
     journal: str = ""
     files: Mapping[str, File] = field(default_factory=dict)
     texts: Mapping[str, str] = field(default_factory=dict)
@@ -114,6 +116,7 @@ class Facts:
     recorded: Mapping[str, str] = field(default_factory=dict)
     leftovers: tuple[str, ...] = ()
     unit: Mapping[str, str] = field(default_factory=dict)
+    outsider: int = 0
     new_drop_ins: tuple[str, ...] = ()
     process: Process | None = None
     uptime: float = 0.0
@@ -224,7 +227,11 @@ class Facts:
             return False
         if self._is_recorded and self.recorded.get(what) == file.sha256:
             return what == "unit" or self._is_as_recorded(file) or self._has_recorded_workers
-        return process.started > file.changed
+        if process.started > file.changed or file.has(_TEXT):
+            return process.started > file.changed
+        # a mode or owner that is wrong explains a later ctime; a reload may have read another one meanwhile
+        first = all(start - process.started < _AT_ONCE for start in process.workers.values())
+        return process.started > file.modified and (what == "unit" or first)
 
     def _is_as_recorded(self, file: File) -> bool:
         """Whether the configuration has not been touched since; records of before do not tell."""

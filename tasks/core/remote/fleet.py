@@ -31,9 +31,11 @@ class Fleet(fabric.ThreadingGroup):  # type: ignore[misc]
 
     parallel: int = 32
 
-    def each(self, work: Callable[[Any], R]) -> Iterator[tuple[Any, R | BaseException]]:
-        """Yields each host with what `work(host)` returned or raised, as they finish."""
-        return fan_out(list(self), work, self.parallel)
+    def each(
+        self, work: Callable[[Any], R], given_up: Callable[[], bool] | None = None
+    ) -> Iterator[tuple[Any, R | BaseException]]:
+        """Yields each host with what `work(host)` returned or raised, as they finish; see `fan_out`."""
+        return fan_out(list(self), work, self.parallel, given_up)
 
     def _do(self, method: str, *args: Any, **kwargs: Any) -> GroupResult:
         seen = dict(self.each(lambda node: getattr(node, method)(*args, **kwargs)))
@@ -61,6 +63,8 @@ class _Open:
         return self.nodes[key]
 
     def close(self) -> None:
+        for node in self.nodes.values():
+            node.hang_up()
         for node in self.nodes.values():
             node.close()
         self.session.close()

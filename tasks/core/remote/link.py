@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from random import uniform
 from shlex import split
 from time import monotonic, sleep
@@ -16,7 +17,8 @@ from ..config.model import expanded
 from ..config.settings import NodeSpec, parse_node
 from ..errors import StepError, UsageError, reason
 from . import sshconfig
-from .hostkeys import changed_key, lookup_name
+from .delays import CAUSES, Delays
+from .hostkeys import HostKey
 from .ssh import Session
 
 KEEPALIVE = 10  # seconds between questions to a host from which nothing has come
@@ -31,6 +33,8 @@ class Link(fabric.Connection):  # type: ignore[misc]
 
     label: str = ""
     session: Session
+    host_key: HostKey
+    delays: Delays
     # Fabric's connections are equal when user, host and port are; two nodes behind two gateways may be so
     __eq__ = object.__eq__
     __hash__ = object.__hash__
@@ -74,7 +78,11 @@ class Link(fabric.Connection):  # type: ignore[misc]
         keys = self.connect_kwargs.get("key_filename", [])
         # as OpenSSH does: an IdentityFile that is not there is passed over
         self.connect_kwargs["key_filename"] = [key for key in keys if expanded(key).is_file()]
-        for name, value in (("label", spec.name), ("session", session)):
+        known = session.known_hosts
+        host_key = HostKey(known, spec.host, self.host, self.port, self.user, self.ssh_config)
+        self.connect_kwargs["transport_factory"] = host_key.transport
+        mine = {"label": spec.name, "session": session, "host_key": host_key, "delays": Delays()}
+        for name, value in mine.items():
             object.__setattr__(self, name, value)
 
     def open(self) -> None:
@@ -102,6 +110,13 @@ class Link(fabric.Connection):  # type: ignore[misc]
                 return
             sleep(min(pause, left))
 
+    def hang_up(self) -> None:
+        """Ends the connection below, or `close` would wait until paramiko's thread looks at it again."""
+        sock = self.transport.sock if self.is_connected else None
+        if isinstance(sock, socket.socket):
+            with suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)
+
     def open_as_gateway(self) -> None:
         """Connects once for all nodes behind it; if that fails, it fails for all that ask soon after."""
         with self.session.gateways_lock:  # two threads must not open one connection
@@ -116,9 +131,10 @@ class Link(fabric.Connection):  # type: ignore[misc]
                 raise failed from None
 
     def _connect(self) -> None:
-        name = lookup_name(self.host, self.port)
-        self.session.known_hosts.prepare(self.client, name, self.ssh_config)
+        self.client.set_missing_host_key_policy(self.host_key)
+        began = monotonic()
         super().open()
+        self.delays.add("login", monotonic() - began)
         transport = self.client.get_transport()
         transport.set_keepalive(KEEPALIVE)
         if isinstance(transport.sock, socket.socket):
@@ -136,8 +152,9 @@ class Link(fabric.Connection):  # type: ignore[misc]
 
     def _explain(self, error: Exception) -> StepError:
         where = f"{self.host}:{self.port}"
-        if isinstance(error, paramiko.BadHostKeyException):
-            return changed_key(lookup_name(self.host, self.port), error.key, error.expected_key)
+        if isinstance(error, paramiko.AuthenticationException) and "timeout" in str(error).lower():
+            message = f"{self.user}@{where} did not answer the login within {self.connect_timeout} s"
+            return StepError(message, hint=CAUSES["login"], unreachable=True)
         if isinstance(error, paramiko.AuthenticationException):
             message = f"{self.user}@{where} refused the login: {error}"
             return StepError(message, hint=_AUTH_HINT, unreachable=True)

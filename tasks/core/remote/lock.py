@@ -15,10 +15,12 @@ from .piped import Piped
 from .tools import lacking
 
 LOCK = "/run/kube-nginx"
+"""The folder of the locks, which is root's alone."""
 _BEAT = 15.0  # seconds; the node lets go after 120 without one
 _HELD = 75
+PATIENCE, HURRY = 2.0, 0.3  # seconds until a lock that is let go of is left to itself, and after Ctrl-C
 _NO_FLOCK = (126, 127)  # as a shell ends that cannot run it
-_PATIENCE = 120  # seconds that an activation may go on after its connection broke
+_LASTS = 120  # seconds that an activation may go on after its connection broke
 
 
 def holder(task: str) -> str:
@@ -31,14 +33,14 @@ def acquire(node: Node, me: str, wait: int, given_up: Callable[[], bool] = lambd
 
     Raises StepError that says who has it, from where and since when, and NotBegun once it is `given_up`.
     """
-    script = commands.script("lock", lock=LOCK, wait=wait, patience=_PATIENCE, holder=me)
-    held = node.piped(script, timeout=wait + _PATIENCE + 30)
+    script = commands.script("flock", "lock", lock=LOCK, wait=wait, patience=_LASTS, holder=me)
+    held = node.piped(script, timeout=wait + _LASTS + 30)
     try:
         held.until("kn.locked=1", given_up)
         if given_up():
             raise NotBegun
     except NotBegun:
-        held.release()
+        held.release(HURRY)
         raise
     except StepError as error:
         raise _refused(error, held, wait) from None
@@ -50,6 +52,8 @@ def _refused(error: StepError, held: Piped, wait: int) -> StepError:
         return lacking(["flock"])
     if error.status != _HELD:
         return error
+    if pid := held.said("kn.stranger="):
+        return StepError(held.said("kn.held="), hint=f"see what it is, and end it; on the node: ps -fp {pid}")
     return StepError(
         f"somebody else is at work there: {held.said('kn.held=')}",
         hint="wait until they have finished, or give "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from shlex import quote
 
 from ..config.settings import Endpoint, Proxy
 from .commands import UNIT_PATH, binary_path, conf_path
@@ -49,5 +50,8 @@ def frees(holder: Holder) -> str:
         return f"the node is itself an apiserver; {other}"
     if not holder.pid:
         return "find out who it is; on the node: ss -ltnp"
-    end = f"systemctl stop {holder.unit}" if holder.unit.endswith(".service") else f"end PID {holder.pid}"
+    if holder.pid == 1:
+        return "it is for a socket unit; on the node: systemctl list-sockets; or choose another proxy.listen"
+    service = holder.unit.endswith(".service")
+    end = f"systemctl stop {quote(holder.unit)}" if service else f"end PID {holder.pid}"
     return f"on the node: {end}; or choose another proxy.listen"

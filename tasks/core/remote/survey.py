@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from base64 import b64decode
 from collections.abc import Callable, Iterator, Mapping
 from ipaddress import ip_address
@@ -10,6 +11,8 @@ from .commands import told
 from .facts import Facts, File, Folder, Holder, Process
 from .sockets import from_kernel
 from .tools import lacking, vital
+
+_SERVICE = re.compile(r"[\w:.@\\][\w:.@\\-]*\.service", re.ASCII)
 
 
 def parse(text: str, asked: float = 0.0, answered: float = 0.0) -> Facts:
@@ -39,8 +42,9 @@ def parse(text: str, asked: float = 0.0, answered: float = 0.0) -> Facts:
         mounts=below("mount."),
         directories={path: Folder(v[0], v[1][-3:].rjust(3, "0")) for path, v in _pairs(below("dir."))},
         instead=below("instead."),
+        unsafe=below("unsafe."),
         journal=values.get("journal", ""),
-        files={path: File(v[0], v[1], v[2], float(v[3])) for path, v in whole if len(v) == 4},
+        files={path: _file(*v) for path, v in whole if len(v) == 5},
         texts={path: b64decode(v).decode(errors="replace") for path, v in below("text.").items()},
         releases=below("release."),
         kept={which: below(f"kept.{which}.") for which in below("release.")},
@@ -48,6 +52,7 @@ def parse(text: str, asked: float = 0.0, answered: float = 0.0) -> Facts:
         recorded=below("recorded."),
         leftovers=tuple(below("leftover.")),
         unit=below("unit."),
+        outsider=int(values.get("outsider") or 0),
         new_drop_ins=tuple(below("drop_in.")),
         process=_process(values, below) if values.get("pid") else None,
         uptime=float(values.get("uptime") or 0),
@@ -62,6 +67,10 @@ def parse(text: str, asked: float = 0.0, answered: float = 0.0) -> Facts:
 
 def _pairs(values: Mapping[str, str]) -> Iterator[tuple[str, list[str]]]:
     return ((key, text.split()) for key, text in values.items() if len(text.split()) == 2)
+
+
+def _file(sha256: str, mode: str, owner: str, changed: str, modified: str) -> File:
+    return File(sha256, mode, owner, float(changed), float(modified))
 
 
 def _process(values: Mapping[str, str], below: Callable[[str], Mapping[str, str]]) -> Process:
@@ -116,8 +125,8 @@ def _ahead(values: Mapping[str, str], asked: float, answered: float) -> float:
 def _holder(text: str) -> Holder | None:
     if text == "ours":
         return None
-    fields = text.split()
-    if len(fields) != 4 or not fields[0].isdecimal():
+    fields = text.split(" ")
+    if len(fields) != 4 or not all(fields) or not fields[0].isdecimal():
         return Holder(0, "", "", "unknown")
     pid, unit, executable, name = fields
-    return Holder(int(pid), "" if unit == "-" else unit, executable, name)
+    return Holder(int(pid), unit if _SERVICE.fullmatch(unit) else "", executable, name)

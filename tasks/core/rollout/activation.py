@@ -126,6 +126,7 @@ class Activation:
         proxy, seconds = self.settings.proxy, self.rollout.timeout
         script = commands.on_node(
             proxy,
+            "flock",
             "prepare",
             "files",
             "service",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice, product
+from shlex import quote
 
 from ..config import servers
 from ..config.address import loops
@@ -27,6 +28,7 @@ def obstacles(release: Release, plan: Plan, facts: Facts, settings: Settings) ->
         yield StepError("systemd is not PID 1 there", hint="kube-nginx runs under systemd only")
     yield from lacks(facts)
     yield from masked(facts)
+    yield from outsider(facts, settings.proxy)
     yield from in_the_way(facts)
     if facts.unloadable and not facts.unread and UNIT not in plan.files:
         where = f"see {' '.join(facts.drop_ins)}; " if facts.drop_ins else ""
@@ -53,7 +55,13 @@ def _other_user(facts: Facts) -> Iterator[StepError]:
 
 
 def in_the_way(facts: Facts) -> Iterator[StepError]:
-    """What is where a file or a folder of the service should be, and cannot be replaced without a loss."""
+    """What is where a file or a folder of the service should be, and cannot be replaced without a loss.
+
+    So is what others can replace: a folder of theirs on the way there.
+    """
+    for path, whose in facts.unsafe.items():
+        hint = f"on the node: chown root: {quote(path)}; chmod go-w {quote(path)}"
+        yield StepError(f"{path} {whose}: who may write there can have root run anything", hint=hint)
     for path, what in facts.instead.items():
         hint = "see what it is, and move it away: kube-nginx needs that place"
         yield StepError(f"{path} is {what}", hint=hint)
@@ -119,6 +127,7 @@ def startable(facts: Facts, proxy: Proxy) -> Iterator[StepError]:
     """Each reason why the service that is there cannot be started, nor another in its place."""
     yield from lacks(facts)
     yield from masked(facts)
+    yield from outsider(facts, proxy)
     yield from taken(facts, proxy)
 
 
@@ -138,6 +147,16 @@ def masked(facts: Facts) -> Iterator[StepError]:
     """What nobody may start, nor put a unit over."""
     if facts.masked:
         yield StepError("the unit is masked", hint=UNMASK)
+
+
+def outsider(facts: Facts, proxy: Proxy) -> Iterator[StepError]:
+    """That systemd would end somebody else's process with the service."""
+    if facts.outsider:
+        yield StepError(
+            f"systemd takes PID {facts.outsider}, which is not the unit's, for its main process",
+            hint="it would end with the service; on the node: have "
+            f"{proxy.prefix}/logs/nginx.pid name a process of the unit, then systemctl reload kube-nginx",
+        )
 
 
 def refuse(errors: Iterable[StepError]) -> None:
