@@ -197,6 +197,11 @@ ROWS: dict[str, tuple[str, int, str]] = {
         "ssh_config for worker-1: ",
     ),
     "ssh_config forwards the agent": ("echo ForwardAgent true >>ssh_config; $FAB status", 1, UNREACHED),
+    "ssh_config forwards the agent, -H": (
+        "echo ForwardAgent true >>ssh_config; $FAB -S ssh_config -H worker-1 status",
+        2,
+        "ssh_config:5: ForwardAgent true: must be yes or no for fab -H",
+    ),
     "ssh_config without a proxy": ("echo ProxyCommand none >>ssh_config; $FAB status", 1, UNREACHED),
     "known_hosts a FIFO": (
         "mkfifo x; echo UserKnownHostsFile $PWD/x >>ssh_config; $FAB status",
