@@ -8,6 +8,7 @@ from invoke import Collection
 
 from .apiservers import check
 from .compile import build, configure, download, make_install, verify
+from .core import uncaught
 from .hosts import init
 from .install import conf, mkdir, render, scp, unit
 from .rollout import deploy, diff, preflight, rollback, uninstall
@@ -77,6 +78,9 @@ ns = Collection(
     render,
     uninstall,
 )
+
+
+uncaught.watch()
 
 
 def __getattr__(name: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from threading import Lock
+from typing import Any
 
 from invoke import Context, task
 
@@ -12,6 +13,7 @@ from .core.config.settings import LOCAL, Settings
 from .core.errors import StepError
 from .core.nginx import fetch, recipe, store
 from .core.remote import commands
+from .core.remote.bounded import BULK
 from .core.remote.fleet import settings_of, ssh_host
 from .core.remote.host import Local
 from .core.remote.node import Node
@@ -20,7 +22,7 @@ from .core.run import run
 from .core.steps import Run
 
 Builder = Local | Node
-_BUILD_SECONDS = 1800.0
+_LONG: dict[str, Any] = {"timeout": 1800.0, "most": BULK}
 _JSON = {"json": "One JSON document on stdout, all else on stderr."}
 
 
@@ -98,8 +100,8 @@ def _configure(r: Run, host: Builder, force: bool) -> Outcome:
     build, place = r.settings.build, _work(r.settings, host)
     _need(host, f"{recipe.source(build, place)}/configure", "fab download")
     show("looking for a C compiler")
-    installed = host.sh(recipe.tools(build), root=False, timeout=_BUILD_SECONDS).changed
-    host.sh(recipe.configure(build, place), root=False, timeout=_BUILD_SECONDS, each_line=show, tail=20)
+    installed = host.sh(recipe.tools(build), root=False, **_LONG).changed
+    host.sh(recipe.configure(build, place), root=False, **_LONG, each_line=show, tail=20)
     detail = " ".join(recipe.flags(build))
     return Outcome("changed", f"{detail} (compiler installed)" if installed else detail)
 
@@ -127,7 +129,7 @@ def _make_install(r: Run, host: Builder, force: bool) -> Outcome:
     host.sh(
         script,
         root=False,
-        timeout=_BUILD_SECONDS,
+        **_LONG,
         each_line=lambda line: r.reporter.progress(host.label, line),
         tail=20,
     )

@@ -11,9 +11,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import fabric
-from invoke import Context, Exit, task
+from invoke import Context, task
 
-from .core import consent, report
+from .core import consent, terminal
 from .core.called import named
 from .core.config import draft, environment
 from .core.config.address import Endpoint
@@ -71,7 +71,7 @@ def init(
         if given and apiservers is None and planned.all_are_apiservers() and not yes:
             _confirm(planned, given)
         settings = draft.create(planned, path)
-    report.write(named(_summary(settings, planned, _prefix(c, path))))
+    terminal.write(named(_summary(settings, planned, _prefix(c, path))))
 
 
 @contextmanager
@@ -79,7 +79,7 @@ def _nothing_written() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        raise Exit("\nnothing was written", code=130) from None
+        raise terminal.ending("\nnothing was written", 130) from None
 
 
 def _hosts_file(c: Context) -> str | None:
@@ -141,7 +141,7 @@ def _confirm(planned: Draft, given: Environment) -> None:
         f"({_some([node.name for node in planned.nodes])})."
     )
     consent.ask(
-        report.console_for(as_json=True),
+        terminal.console_for(as_json=True),
         f"{what}\nDoes each of them run a kube-apiserver? If not: --apiservers names those that do.",
         f"{what} There is no terminal to ask on: say --yes if each of them runs a kube-apiserver, "
         "else --apiservers with those that do",
@@ -153,14 +153,14 @@ def _answer(key: str, flag: str | None, listen: Endpoint | None) -> Settings:
     if flag is not None:
         return _checked(f"--{key}", key, flag, listen)
     while True:
-        print(f"{_QUESTIONS[key]}\n{key}: ", end="", file=sys.stderr, flush=True)
+        terminal.tell(f"{_QUESTIONS[key]}\n{key}: ", end="")
         line = sys.stdin.buffer.readline()
         if not line:
             raise UsageError("\nno answer: nothing was written")
         try:
             return _checked("answer", key, line.decode(errors="replace"), listen)
         except SettingsError as error:
-            print("\n".join(text.removeprefix("answer: ") for text in error.problems), file=sys.stderr)
+            terminal.tell("\n".join(text.removeprefix("answer: ") for text in error.problems))
 
 
 def _checked(source: str, key: str, text: str, listen: Endpoint | None) -> Settings:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Unpack
 
-from invoke import Context, Exit, task
+from invoke import Context, task
 
-from .core import report
+from .core import terminal
 from .core.config import render as rendering
 from .core.config import servers
+from .core.errors import KubeNginxError
 from .core.flags import FleetFlags, fleet_task
 from .core.nginx import store
 from .core.remote import commands
@@ -107,13 +108,13 @@ def render(c: Context, to: str = "") -> None:
             "kube-nginx.conf": rendering.conf(settings),
             "kube-nginx.service": rendering.unit(settings),
         }
-    for name, text in files.items():
-        if not to:
-            report.write(f"# {name}\n{text}")
-            continue
-        try:
-            Path(to).mkdir(parents=True, exist_ok=True)
-            store.write_whole(Path(to) / name, text.encode(), 0o644)
-        except OSError as error:
-            raise Exit(f"cannot write {to}/{name}: {error.strerror}", code=1) from None
-        report.write(f"{to}/{name}")
+        for name, text in files.items():
+            if not to:
+                terminal.write(f"# {name}\n{text}")
+                continue
+            try:
+                Path(to).mkdir(parents=True, exist_ok=True)
+                store.write_whole(Path(to) / name, text.encode(), 0o644)
+            except OSError as error:
+                raise KubeNginxError(f"cannot write {to}/{name}: {error.strerror}") from None
+            terminal.write(f"{to}/{name}")

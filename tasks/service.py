@@ -6,13 +6,15 @@ import os
 from itertools import chain
 from typing import Any, Unpack
 
-from invoke import Context, Exit, task
+from invoke import Context, task
 
 from .core import report
+from .core.config.check import whole
 from .core.config.settings import Rollout
 from .core.errors import StepError
 from .core.flags import FLEET_HELP, FleetFlags, RolloutFlags, fleet_task
 from .core.remote import commands
+from .core.remote.bounded import BULK
 from .core.remote.node import Node
 from .core.remote.remedy import brings_up
 from .core.report import Outcome
@@ -143,13 +145,12 @@ def status(c: Context, **flags: Unpack[FleetFlags]) -> None:
 )
 def logs(c: Context, limit: str | None = None, lines: str = "20", follow: bool = False) -> None:
     """13. Show the service's journal, each line after its node's name."""
-    if not str(lines).isdecimal():
-        raise Exit(f"--lines {lines}: a number is wanted, such as 20", code=2)
     with run(c, "logs", limit=limit, quiet=True) as r:
+        count = whole("--lines", lines, 10_000_000)
         width = max(len(node.label) for node in r.fleet)
         if follow:
             r.fleet.parallel = len(r.fleet)
-        r.step("logs", lambda node: _logs(r, node, int(lines), follow, width))
+        r.step("logs", lambda node: _logs(r, node, count, follow, width))
 
 
 def _logs(r: Run, node: Node, lines: int, follow: bool, width: int) -> Outcome:
@@ -158,6 +159,6 @@ def _logs(r: Run, node: Node, lines: int, follow: bool, width: int) -> Outcome:
             os._exit(0)
         r.console.print(f"{node.label:<{width}} | {line}", markup=False, highlight=False, soft_wrap=True)
 
-    timeout = None if follow else 60
-    node.sh(commands.journal(lines, follow), timeout=timeout, each_line=show)
+    bounds: dict[str, Any] = {"timeout": None, "most": None} if follow else {"timeout": 60, "most": BULK}
+    node.sh(commands.journal(lines, follow), each_line=show, **bounds)
     return Outcome("ok")

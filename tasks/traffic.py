@@ -88,7 +88,7 @@ def drill(
         for node in r.alive:
             if not (yes or this.for_tests):
                 _ask(r, node, f"{dying} for {duration} s")
-        r.step("drill", this.carry_out, finish=True)
+        r.step("drill", this.carry_out, finish=True, left_so=this.left_so)
         _show(r, this)
 
 

@@ -123,6 +123,9 @@ send_away() {
 restart() {
   unlike=$(main) stale= beside= image=
   refresh
+  # root's nginx would write to where a user's links lead
+  [ -n "$(user_of "$unit_path")" ] || is_elsewhere "$unit_path" || logs_for '' ||
+    { why="$prefix/logs could not be put right"; return 1; }
   systemctl reset-failed "$unit" 2>/dev/null
   for pid in $strays; do
     ! is_ours "$pid" || in_unit "$pid" || kill -TERM "$pid"

@@ -32,7 +32,7 @@ above() { # PATH
       case $to in /*) above "$to" ;; *) above "${1%/*}/$to" ;; esac
     fi
     set -- "${1%/*}"
-    [ "$1" = "$prefix" ] || echo "${1:-/}"
+    [ "$1" = "$prefix" ] || printf '%s\n' "${1:-/}"
   done
 }
 # as sshd's StrictModes: whoever may write to one of them, sticky or not, can put something else in place of ours
@@ -42,7 +42,8 @@ above() { # PATH
   set -f
   # shellcheck disable=SC2046 # a folder a line
   find -L $(for d in "$prefix/conf" "$prefix/sbin" "$releases" "$unit_path.d/x"; do above "$d"; done) -maxdepth 0 \
-    -type d \( ! -uid 0 -o -perm /022 \) -printf 'kn.unsafe.%p=belongs to %u and has mode %m\n' 2>/dev/null
+    -type d \( ! -uid 0 -o -perm /022 \) -printf 'kn.unsafe.%p=belongs to %u and has mode %m\n' 2>/dev/null |
+    grep -x 'kn\.unsafe\./.*=belongs to [^ ]* and has mode [0-7]*' # a name with a newline in it tells nothing else
 )
 for name in $names; do
   f=$(live "$name")

@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 
+from tasks.core.process import own_signals
 from tests.faults import book
 from tests.lab.lab import Lab
 from tests.lab.machine import prepare, why_not
@@ -104,7 +105,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Gives all workers one folder for what the tests of faults see."""
+    """Gives all workers one folder for what the tests of faults see, and what they start usual signals."""
+    own_signals()
     if not WORKER:
         os.environ[book.FOLDER] = tempfile.mkdtemp(prefix="kube-nginx-faults.")
 

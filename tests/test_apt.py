@@ -1,5 +1,6 @@
 """What of Debian as a mirror is pure: the size that apt announces, and how far the file has come."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -40,3 +41,22 @@ def test_a_machine_without_apt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         apt.download("trixie", "1.26.3", tmp_path / "target", lambda done, total: None)
     assert caught.value.message == "this machine has no apt-get"
     assert list(tmp_path.iterdir()) == []
+
+
+APT_GET = """#!/bin/sh
+case "$*" in
+*indextargets*) echo "http://mirror.example Debian Debian" ;;
+*--download-only*) while :; do head -c 100000 /dev/zero; done > nginx_1.26.3.orig.tar.gz ;;
+esac
+"""
+
+
+def test_a_tarball_without_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, script in (("apt-get", APT_GET), ("apt-cache", "#!/bin/sh\necho Version: 1.26.3-3\n")):
+        (tmp_path / name).write_text(script)
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setattr(apt, "MOST", 1 << 20)
+    with pytest.raises(StepError, match="sends more than 1 MB"):
+        apt.download("trixie", "1.26.3", tmp_path / "target", lambda done, total: None)
+    assert not (tmp_path / "target").exists()

@@ -206,7 +206,7 @@ class TestWatch:
     def test_seconds(self, given: object, seconds: float | None) -> None:
         assert seconds_of(given) == seconds
 
-    @pytest.mark.parametrize("given", ["0", "-1", "often", "3601", "nan", ""])
+    @pytest.mark.parametrize("given", ["0", "-1", "often", "3601", "nan", "", "٣", "7" * 5000])
     def test_no_seconds(self, given: str) -> None:
         with pytest.raises(UsageError, match="seconds are wanted"):
             seconds_of(given)
@@ -286,7 +286,7 @@ class TestWatch:
     ("flags", "ca", "message"),
     [
         (["--json", "--watch"], "", "--json is one document, and --watch many looks"),
-        (["--watch=0"], "", "--watch 0: seconds are wanted"),
+        (["--watch=0"], "", "--watch '0': seconds are wanted"),
         ([], "ca.crt", 'ca.crt": cannot be read: No such file or directory'),
         ([], "hosts.toml", "holds no certificate in PEM"),
     ],

@@ -33,7 +33,7 @@ def good(tmp_path: Path) -> Path:
         (["restart", "--limit", ""], 2, "--limit '' names no node"),
         (["restart", "--limit", "worker-3"], 2, "did you mean worker-"),
         (["-H", "worker-1", "restart", "--limit", "worker-1"], 2, "give one of them"),
-        (["logs", "--lines", "abc"], 2, "--lines abc: a number is wanted"),
+        (["logs", "--lines", "abc"], 2, "--lines 'abc': must be a number from 0"),
         (["uninstall"], 2, "say --yes"),
         (["uninstall", "--limit", "worker-2"], 2, "on worker-2: say --yes"),
     ],
@@ -42,6 +42,13 @@ def test_refused(good: Path, arguments: list[str], status: int, message: str) ->
     ran = run_fab(*arguments, hosts=good)
     assert (ran.status, ran.out) == (status, "")
     assert message in ran.err
+
+
+def test_a_file_of_known_hosts_without_meaning_is_refused(good: Path, tmp_path: Path) -> None:
+    (tmp_path / "ssh_config").write_text("Host worker-*\n  UserKnownHostsFile ~/.ssh/%z\n")
+    ran = run_fab("status", hosts=good)
+    assert (ran.status, ran.out) == (2, "")
+    assert "ssh_config: UserKnownHostsFile ~/.ssh/%z: %z stands for nothing; write the path" in ran.err
 
 
 @pytest.mark.parametrize("task", ["deploy", "diff", "preflight", "scp", "build", "verify"])

@@ -7,10 +7,12 @@ import tarfile
 import threading
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from hashlib import sha256
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from select import select
 from time import monotonic
 from typing import Any
 
@@ -18,7 +20,7 @@ import pytest
 
 from tasks.core.config.settings import Build
 from tasks.core.errors import StepError
-from tasks.core.nginx import fetch
+from tasks.core.nginx import apt, fetch
 
 VERSION = "1.2.3"
 NAME = f"nginx-{VERSION}.tar.gz"
@@ -100,6 +102,22 @@ def half_then_nothing(request: BaseHTTPRequestHandler) -> None:
 
 def no_http(request: BaseHTTPRequestHandler) -> None:
     request.wfile.write(b"SSH-2.0-OpenSSH_9.2\r\n")
+
+
+def without_end(request: BaseHTTPRequestHandler) -> None:
+    request.send_response(200)
+    request.end_headers()
+    with suppress(OSError):  # the client has left
+        while True:
+            request.wfile.write(bytes(100_000))
+
+
+def drop_by_drop(request: BaseHTTPRequestHandler) -> None:
+    request.send_response(200)
+    request.end_headers()
+    with suppress(OSError):
+        while not select([request.rfile], [], [], 0.02)[0]:
+            request.wfile.write(bytes(100))
 
 
 class Mirror:
@@ -260,6 +278,26 @@ def test_a_mirror_that_fails(mirrors: Mirrors, folder: Path, answer: Answer, rea
     assert mirror.asked == [f"/0/{NAME}", f"/0/{NAME}", f"/1/{NAME}"]
 
 
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        (without_end, "sends more than 1 MB, and nginx's source has 1.2 MB"),
+        (serve(bytes(1_100_000)), "sends more than 1 MB, and nginx's source has 1.2 MB"),
+        (drop_by_drop, r"has sent \d+ bytes in 0.5 s, and is not at its end"),
+    ],
+)
+def test_a_mirror_that_does_not_come_to_its_end(
+    mirrors: Mirrors, folder: Path, monkeypatch: pytest.MonkeyPatch, answer: Answer, reason: str
+) -> None:
+    monkeypatch.setattr(apt, "MOST", 1 << 20)
+    monkeypatch.setattr(apt, "LONGEST", 0.5)
+    mirror = mirrors(answer, serve(GOOD))
+    error = refusal(build_of(GOOD, mirror.prefixes[0]), folder)
+    assert re.fullmatch(f"{mirror.prefixes[0]}: {reason}", error.tail)
+    assert listing(folder) == []
+    assert fetch.fetch(build_of(GOOD, *mirror.prefixes), folder, silent) is True
+
+
 def test_each_mirrors_reason_is_told(
     mirrors: Mirrors, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -365,7 +403,7 @@ def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
 
 def test_what_is_read_is_the_pinned_file(folder: Path) -> None:
     build = build_of(GOOD, "http://127.0.0.1:9/")
-    folder.mkdir(exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     fetch.tarball_path(build, folder).write_bytes(GOOD)
     assert fetch.read(build, folder) == GOOD
     fetch.tarball_path(build, folder).write_bytes(GOOD + b"x")

@@ -53,6 +53,16 @@ def test_many_at_once_get_through_a_narrow_door(links: Links) -> None:
     assert sshd.dropped.is_set()
 
 
+def test_a_login_that_takes_too_long_says_why_that_may_be(links: Links) -> None:
+    sshd = Sshd(slots=1)
+    with listening(sshd.serve) as port, pytest.raises(StepError) as caught:
+        links(port, connect_timeout=1).open()
+    sshd.dropped.set()
+    assert caught.value.message.endswith("did not answer the login within 1 s")
+    assert "UseDNS no" in caught.value.hint
+    assert caught.value.unreachable
+
+
 class Clock:
     """Time that passes only while somebody sleeps."""
 

@@ -10,7 +10,8 @@ from time import monotonic, sleep
 import pytest
 
 from tasks.core.errors import StepError
-from tasks.core.remote.host import Ended, Lines, Local
+from tasks.core.remote.frame import BEGINS, ENDS, Lines
+from tasks.core.remote.host import Ended, Local
 
 pytestmark = pytest.mark.skipif(platform.system() != "Linux", reason="builds on this machine need Linux")
 
@@ -153,10 +154,33 @@ def test_lines_are_given_as_they_come(tmp_path: Path) -> None:
 def test_lines_are_whole(writes: list[str], lines: list[str]) -> None:
     seen: list[str] = []
     stream = Lines(seen.append)
-    for text in writes:
+    for text in ("noise", f"\n{BEGINS}\n", *writes, f"{ENDS}\n", "noise\n"):
         stream.write(text)
         stream.flush()
     assert seen == lines
+
+
+def test_more_than_it_may_write(tmp_path: Path) -> None:
+    error = refusal(f"echo $$ > {tmp_path}/pid; yes 'no end'")
+    assert error.message == "it wrote more than 4 MiB, and was ended"
+    assert error.tail.splitlines()[1:] == ["no end"] * 4
+    late = monotonic() + 10
+    while runs((tmp_path / "pid").read_text().strip()):
+        assert monotonic() < late
+        sleep(0.01)
+
+
+def test_of_what_has_no_bound_the_end_is_kept() -> None:
+    count = 0
+
+    def each(line: str) -> None:
+        nonlocal count
+        count += 1
+
+    ended = Local().sh("yes 0123456789 | head -n 1000000; echo last", each_line=each, most=None)
+    assert count == 1_000_001
+    assert len(ended.stdout) < 1_000_000
+    assert ended.stdout.endswith("0123456789\nlast\n")
 
 
 def test_many_scripts_at_once() -> None:

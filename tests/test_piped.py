@@ -179,7 +179,7 @@ def test_what_the_login_shell_says_is_not_ours(transport: paramiko.Transport, sh
     command = piped(transport, "echo kn.x=1; cat")
     command.send(b"content")
     ended = command.ended()
-    assert ended.stdout.endswith("kn.ready\nkn.x=1\ncontent")
+    assert ended.stdout == "kn.x=1\ncontent"
     assert command.said("kn.x=") == "1"
 
 
@@ -204,7 +204,7 @@ class TestEndsEarly:
         (shells.folder / "sudo").write_text("#!/bin/sh\necho 'sudo: a password is required' >&2; exit 1\n")
         (shells.folder / "sudo").chmod(0o755)
         error = refusal(lambda: piped(transport, "echo began", sudo=True))
-        assert (error.status, error.tail) == (1, "sudo: a password is required\n")
+        assert (error.status, error.message) == (1, "sudo refused: sudo: a password is required")
 
 
 class TestBreaks:
@@ -214,20 +214,32 @@ class TestBreaks:
         command = piped(transport, "cat")
         command._timeout = 0.05  # not earlier: it takes a while to begin
         error = refusal(lambda: command.until("kn.never"))
-        assert (error.message, error.command, error.status) == ("no answer for 0.05 s", "cat", None)
+        assert (error.message, error.command, error.status) == ("no answer within 0.05 s", "cat", None)
 
     def test_silence_at_the_end(self, transport: paramiko.Transport, tmp_path: Path) -> None:
         os.mkfifo(tmp_path / "never")
         command = piped(transport, f"read -r word < {tmp_path}/never")
         command._timeout = 0.05
-        assert refusal(command.ended).message == "no answer for 0.05 s"
+        assert refusal(command.ended).message == "no answer within 0.05 s"
         (tmp_path / "never").write_text("\n")
+
+    def test_a_word_now_and_then_is_no_end(self, transport: paramiko.Transport) -> None:
+        command = piped(transport, "while echo here; do sleep 0.02; done")
+        command._timeout = 0.3
+        assert refusal(lambda: command.until("kn.never")).message == "no answer within 0.3 s"
+        assert refusal(command.ended).message == "no answer within 0.3 s"
+
+    def test_more_words_than_anybody_wants(self, transport: paramiko.Transport) -> None:
+        command = piped(transport, "yes 'no end'")
+        error = refusal(command.ended)
+        assert error.message == "it wrote more than 4 MiB, and was ended"
+        assert error.tail.splitlines()[1:] == ["no end"] * 4
 
     def test_nobody_takes_what_is_sent(self, transport: paramiko.Transport, tmp_path: Path) -> None:
         os.mkfifo(tmp_path / "never")
         command = piped(transport, f"read -r word < {tmp_path}/never")
         command._timeout = 0.05
-        assert refusal(lambda: command.send(b"x" * 9_000_000)).message == "no answer for 0.05 s"
+        assert refusal(lambda: command.send(b"x" * 9_000_000)).message == "no answer within 0.05 s"
         (tmp_path / "never").write_text("\n")
 
     def test_it_breaks_while_a_word_is_waited_for(
@@ -275,6 +287,9 @@ class Sessions:
         self._transport = transport
         self.opened: list[paramiko.Channel] = []
 
+    def get_username(self) -> str:
+        return str(self._transport.get_username())
+
     def open_session(self, timeout: float) -> paramiko.Channel:
         self.opened.append(self._transport.open_session(timeout=timeout))
         return self.opened[-1]
@@ -293,7 +308,8 @@ class TestDoesNotBegin:
 
     def test_it_may_not(self, sessions: Sessions, shells: Shells) -> None:
         self.sudo(shells, "echo 'sudo: a password is required' >&2; exit 1")
-        assert refusal(lambda: piped(sessions, "cat", sudo=True)).message == "ended with status 1"
+        error = refusal(lambda: piped(sessions, "cat", sudo=True))
+        assert error.message == "sudo refused: sudo: a password is required"
         assert [channel.closed for channel in sessions.opened] == [True]
 
     def test_the_password_is_wrong(self, sessions: Sessions, shells: Shells) -> None:
@@ -305,7 +321,7 @@ class TestDoesNotBegin:
     def test_it_says_nothing(self, sessions: Sessions, shells: Shells, tmp_path: Path) -> None:
         self.sudo(shells, f"cat; touch {tmp_path}/over")
         error = refusal(lambda: piped(sessions, "cat", sudo=True, timeout=2))
-        assert error.message == "no answer for 2 s"
+        assert error.message == "no answer within 2 s"
         assert [channel.closed for channel in sessions.opened] == [True]
         eventually((tmp_path / "over").exists)
 
@@ -331,7 +347,7 @@ class TestRelease:
 
     def test_it_is_waited_for(self, transport: paramiko.Transport, tmp_path: Path) -> None:
         command = piped(transport, f"cat; sleep 0.2; touch {tmp_path}/over")
-        command.release()
+        command.release(2)
         assert (tmp_path / "over").exists()
         assert command._channel.closed
 
@@ -339,7 +355,7 @@ class TestRelease:
         os.mkfifo(tmp_path / "never")
         command = piped(transport, f"read -r word < {tmp_path}/never")
         began = monotonic()
-        command.release()
+        command.release(2)
         assert monotonic() - began < 10
         assert command._channel.closed
         (tmp_path / "never").write_text("\n")
@@ -348,8 +364,8 @@ class TestRelease:
         command = piped(transport, "cat")
         shells.transport.close()
         eventually(lambda: not transport.is_active())
-        command.release()
-        command.release()
+        command.release(2)
+        command.release(2)
 
 
 SUDO = r"""#!/bin/sh
@@ -444,7 +460,7 @@ class TestLock:
     def test_without_flock_it_is_not_said_to_be_held(
         self, node: Node, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        lock.acquire(node, "me", 0).release()  # whose name stays in the file
+        lock.acquire(node, "me", 0).release(2)  # whose name stays in the file
         for tool in ("id", "stat", "mkdir", "chmod", "chown"):
             (tmp_path / tool).symlink_to(f"/usr/bin/{tool}")
         script = commands.script
@@ -454,7 +470,7 @@ class TestLock:
 
     def test_it_is_free_as_soon_as_it_was_released(self, node: Node) -> None:
         for _ in range(3):
-            lock.acquire(node, "me", 0).release()
+            lock.acquire(node, "me", 0).release(2)
 
     def test_how_long_an_activation_is_waited_for(self) -> None:
         told: list[tuple[str, float]] = []

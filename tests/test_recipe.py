@@ -185,7 +185,8 @@ def test_place_makes_a_folder_of_its_own(work: Path) -> None:
         ((0o700, 0), (0o755, 0), ""),
         ((0o755, 0), (0o1777, 0), ""),
         ((0o777, 0), (0o755, 0), "WORK: its mode is drwxrwxrwx"),
-        ((0o770, 0), (0o755, 0), "WORK: its mode is drwxrwx---"),
+        ((0o770, 0), (0o775, 0), ""),  # group root is root's own
+        ((0o770, 0, 12345), (0o755, 0), "WORK: its mode is drwxrwx---"),
         ((0o1777, 0), (0o755, 0), "WORK: its mode is drwxrwxrwt"),
         ((0o755, 12345), (0o755, 0), "WORK: it belongs to uid 12345"),
         ((0o755, 0), (0o777, 0), "ABOVE: its mode is drwxrwxrwx"),
@@ -194,12 +195,12 @@ def test_place_makes_a_folder_of_its_own(work: Path) -> None:
     ],
 )
 def test_place_refuses_a_folder_that_others_may_change(
-    work: Path, itself: tuple[int, int], above: tuple[int, int], says: str
+    work: Path, itself: tuple[int, ...], above: tuple[int, ...], says: str
 ) -> None:
     folder = work / "a" / "b"
     folder.mkdir(parents=True)
-    for path, (mode, uid) in ((folder, itself), (folder.parent, above)):
-        os.chown(path, uid, -1)
+    for path, (mode, uid, *gid) in ((folder, itself), (folder.parent, above)):
+        os.chown(path, uid, *(gid or [0]))
         path.chmod(mode)
     done = sh(recipe.place(str(folder), NAME))
     assert done.returncode == (73 if says else 0)

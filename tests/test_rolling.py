@@ -12,6 +12,7 @@ import pytest
 
 from tasks import rollout as rollouts
 from tasks.core import report
+from tasks.core.config.check import shown
 from tasks.core.config.settings import Proxy, Rollout
 from tasks.core.errors import StepError, UsageError
 from tasks.core.remote import lock
@@ -362,8 +363,10 @@ def test_seconds(text: Any, number: int) -> None:
     assert seconds("--wait", text) == number
 
 
-@pytest.mark.parametrize("text", ["", "x", "-1", "1.5", "5 s", " 5", "²"])
+@pytest.mark.parametrize("text", ["", "x", "-1", "1.5", "5 s", " 5", "²", "٣", "86401", "7" * 5000])
 def test_no_seconds(text: str) -> None:
     with pytest.raises(UsageError) as caught:
         seconds("--wait", text)
-    assert str(caught.value) == f"--wait {text}: must be a number of seconds, such as 60"
+    assert (
+        str(caught.value) == f"--wait {shown(text)}: must be a number of seconds from 0 to 86400, such as 60"
+    )

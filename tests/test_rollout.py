@@ -316,7 +316,9 @@ def test_the_runbooks_profile_is_restarted_for_a_new_binary(lab: Lab, quick: Pat
 def test_a_single_step_waits_its_turn(lab: Lab, quick: Path) -> None:
     node = lab.nodes[0]
     who = "ann@admin (fab deploy, PID 1) since noon"
-    hold = f"exec 9<>/run/kube-nginx.lock; flock 9; echo '{who}' >&9; echo held; cat"
+    hold = (
+        f"sh -c '# kn.locked\nexec 9<>/run/kube-nginx.lock; flock 9; echo \"{who}\" >&9; echo held; cat; :'"
+    )
     command = ["ssh", "-F", str(lab.ssh_config), node.name, hold]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
         assert holder.stdout is not None

@@ -7,7 +7,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic, sleep
 from typing import Any, cast
@@ -19,6 +19,7 @@ from tasks.core import report, steps
 from tasks.core.config.settings import Settings
 from tasks.core.errors import KubeNginxError, StepError, UsageError
 from tasks.core.remote import lock
+from tasks.core.remote.delays import Delays
 from tasks.core.remote.fleet import Fleet
 from tasks.core.remote.piped import Piped
 from tasks.core.report import Outcome
@@ -33,6 +34,7 @@ class Host:
     """All that a run needs to know of one."""
 
     label: str
+    delays: Delays = field(default_factory=Delays, compare=False)
 
     def forget(self) -> None:
         """Nothing is known of it."""
@@ -170,6 +172,33 @@ class TestStep:
         assert [record.seconds for record in r.records] == [5.0]
 
 
+class TestDelays:
+    """What a host kept us waiting for is told once, with the step in which it did."""
+
+    def test_they_are_told(self, capsys: pytest.CaptureFixture[str]) -> None:
+        def work(host: Host) -> Outcome:
+            host.delays.add("sudo", 20)
+            return Outcome("ok", "fine")
+
+        r = begun("a")
+        r.reporter = report.Plain(r.console)
+        r.step("one", work)
+        r.step("two", lambda host: OK)
+        one, two = capsys.readouterr().out.splitlines()
+        assert "fine; sudo alone took 20 s: does /etc/hosts there lack the node's own name" in one
+        assert "sudo" not in two
+
+    def test_a_failure_has_them_as_a_hint(self) -> None:
+        def work(host: Host) -> Outcome:
+            host.delays.add("login", 20)
+            raise StepError("no answer", hint="look")
+
+        r = begun("a")
+        r.step("one", work)
+        assert r.records[0].error is not None
+        assert r.records[0].error.hint.startswith("look; login alone took 20 s: does sshd there look up ")
+
+
 class TestInterrupt:
     """Ctrl-C: once, and once more."""
 
@@ -202,6 +231,33 @@ class TestInterrupt:
         r.step("one", failing("b"), finish=True)
         with pytest.raises(KeyboardInterrupt):
             r.on_interrupt(signal.SIGINT, None)
+
+    def test_with_a_moment_to_finish_it_is_told_how_a_host_is_left(self) -> None:
+        r, over = begun("a", "b"), threading.Event()
+
+        def work(host: Host) -> Outcome:
+            if host.label == "a":
+                eventually(lambda: [record.host for record in r.records] == ["b"])
+                r.on_interrupt(signal.SIGINT, None)
+                over.wait(30)
+            return CHANGED
+
+        r.step("one", work, finish=True, left_so=lambda host: StepError(f"{host.label} is left"))
+        over.set()
+        assert [(record.host, record.outcome.detail) for record in r.records] == [
+            ("b", ""),
+            ("a", "a is left"),
+        ]
+
+    def test_with_a_moment_to_finish_what_is_over_in_it_counts(self) -> None:
+        r = begun("a")
+
+        def work(host: Host) -> Outcome:
+            r.on_interrupt(signal.SIGINT, None)
+            return CHANGED
+
+        r.step("one", work, finish=True, left_so=lambda host: StepError("left"))
+        assert [record.outcome for record in r.records] == [CHANGED]
 
     def test_the_second_one_leaves_at_once(
         self, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
@@ -506,7 +562,7 @@ class Held:
     def beat(self) -> None:
         self.beaten.set()
 
-    def release(self) -> None:
+    def release(self, patience: float) -> None:
         self.closed += 1
 
 

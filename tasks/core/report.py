@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from time import monotonic
@@ -24,6 +22,7 @@ from rich.table import Table
 from rich.text import Text
 
 from .errors import StepError
+from .terminal import printable
 
 MARKS = {"ok": "[green]✔[/]", "changed": "[yellow]●[/]", "failed": "[red]✘[/]", "warning": "[yellow]![/]"}
 
@@ -43,12 +42,13 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """An outcome with its place: which host, which step, how many seconds."""
+    """An outcome with its place: which host, which step, how many seconds; `slow`: what it waited for."""
 
     host: str
     step: str
     outcome: Outcome
     seconds: float
+    slow: str = ""
 
     @property
     def error(self) -> StepError | None:
@@ -82,7 +82,8 @@ class Plain:
 
     def done(self, record: Record) -> None:
         words = [record.step, record.host, record.outcome.state, f"{record.seconds:.1f}s"]
-        self._print(" ".join([*words, record.outcome.detail]).rstrip())
+        detail = "; ".join(filter(None, (record.outcome.detail, record.slow)))
+        self._print(" ".join([*words, detail]).rstrip())
 
     def step_ends(self) -> None:
         pass
@@ -145,6 +146,8 @@ class Live:
         for record in self._records:
             if record.outcome.state in ("failed", "warning"):
                 noted.setdefault((record.outcome.state, record.outcome.detail), []).append(record.host)
+            if record.slow:
+                noted.setdefault(("warning", record.slow), []).append(record.host)
         for (state, detail), hosts in noted.items():
             self._console.print(
                 f"  {MARKS[state]} {escape(', '.join(hosts))}: {escape(detail)}", highlight=False
@@ -185,54 +188,19 @@ def table(console: Console, columns: Sequence[str], rows: Sequence[Sequence[str 
     if console.is_terminal:
         drawn = Table(box=None, header_style="bold", pad_edge=False)
         for column in columns:
-            drawn.add_column(Text(column), overflow="fold")
+            drawn.add_column(Text(printable(column)), overflow="fold")
         for row in rows:
-            drawn.add_row(*(cell if isinstance(cell, Text) else Text(cell) for cell in row))
+            drawn.add_row(*(cell if isinstance(cell, Text) else Text(printable(cell)) for cell in row))
         console.print(drawn, highlight=False)
         return
-    plain = [[str(cell) for cell in row] for row in (columns, *rows)]
+    plain = [[printable(str(cell)) for cell in row] for row in (columns, *rows)]
     widths = [max(map(len, column)) for column in zip(*plain, strict=True)]
     for cells in plain:
         line = "  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True))
         console.print(line.rstrip(), markup=False, emoji=False, highlight=False, soft_wrap=True)
 
 
-class Output(Console):
-    """A console whose reader may leave (`| head`): the work goes on, and is told to nobody.
-
-    `broken` is then true.
-    """
-
-    broken = False
-
-    def on_broken_pipe(self) -> None:
-        """Is told by rich that nobody reads any more."""
-        self.broken = True
-        _to_nobody()
-
-
-def _to_nobody() -> None:
-    """What is still written to stdout goes nowhere, so that the interpreter's own flush cannot fail."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, sys.stdout.fileno())
-    os.close(nowhere)
-
-
-def console_for(as_json: bool) -> Output:
-    """Where people read: stdout, or stderr when stdout belongs to a JSON document."""
-    return Output(stderr=as_json, emoji=False)  # fd00:a:b::1 is an address
-
-
 def reporter_for(console: Console) -> Reporter:
     """Live on a terminal that can show it, plain lines elsewhere."""
     able = console.is_terminal and not console.is_dumb_terminal and console.encoding.startswith("utf")
     return Live(console) if able else Plain(console)
-
-
-def write(text: str) -> None:
-    """A document on stdout."""
-    try:
-        sys.stdout.write(text + "\n")
-        sys.stdout.flush()
-    except BrokenPipeError:
-        _to_nobody()

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import signal
-import sys
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
@@ -14,7 +11,7 @@ from typing import Any
 import fabric
 import invoke
 
-from . import called, recap, report
+from . import called, process, recap, report, terminal
 from .errors import KubeNginxError, UsageError
 from .remote.fleet import Fleet, fleet_of, settings_of, warnings_of
 from .remote.node import Node
@@ -44,11 +41,12 @@ def run(
     if outer is not None:
         yield outer
         return
+    process.begin()
     try:
         this = _begun(c, task, limit, json, hosts, flags or {})
         if quiet:
             this.reporter = report.Silent()
-        with _interruptible(this):
+        with process.listening(this.on_interrupt), _left(this):
             token = _current.set(this)
             try:
                 yield this
@@ -56,7 +54,7 @@ def run(
                 _current.reset(token)
                 this.close()
         if quiet and this.interrupted:
-            raise invoke.Exit(code=130)
+            raise invoke.Exit(code=this.status)
         this.recap()
     except KubeNginxError as error:
         raise _refused(task, error, json) from None
@@ -76,11 +74,12 @@ def _begun(
     settings = settings_of(c)
     fleet = Fleet.from_connections(list(hosts())) if hosts else fleet_of(c, limit)
     fleet.parallel = settings.rollout.parallel
-    for host in fleet:
-        if isinstance(host, Node):
-            host.forget()
+    nodes = [host for host in fleet if isinstance(host, Node)]
+    process.allow_files(len(nodes), sum(isinstance(node.gateway, str) for node in nodes))
+    for node in nodes:
+        node.forget()
     for warning in warnings_of(c):
-        print(warning, file=sys.stderr)
+        terminal.tell(warning)
     hint = str(c.config.get("kube_nginx", {}).get("unreachable_hint", ""))
     again = "fab -H {names} {task}" if isinstance(c, fabric.Connection) else "fab {task} --limit {names}"
     again = "fab {task}" if hosts else again
@@ -95,32 +94,26 @@ def _as_typed(flags: Mapping[str, object]) -> Iterator[str]:
 
 
 @contextmanager
-def _interruptible(this: Run) -> Iterator[None]:
-    """Has Ctrl-C go to `this`; only the main thread can."""
-    if threading.current_thread() is not threading.main_thread():
+def _left(this: Run) -> Iterator[None]:
+    """After Ctrl-C, the run knows what was not done."""
+    with suppress(KeyboardInterrupt):
         yield
-        return
-    before = signal.signal(signal.SIGINT, this.on_interrupt)
-    try:
-        with suppress(KeyboardInterrupt):
-            yield
-        if this.interrupted and not this.left:
-            this.leave()
-    finally:
-        signal.signal(signal.SIGINT, before)
+    if this.interrupted and not this.left:
+        this.leave()
 
 
 def _refused(task: str, error: KubeNginxError, json: bool = False) -> invoke.Exit:
     """The message and the exit status of what could not begin; for --json also its document."""
     message = called.named(str(error))
     if json or called.asks_for_json():
-        report.write(recap.refusal(task, message))
-    return invoke.Exit(message, code=error.exit_code)
+        terminal.write(recap.refusal(task, message))
+    return terminal.ending(message, error.exit_code)
 
 
 @contextmanager
 def told(task: str) -> Iterator[None]:
     """Turns an error of ours into a message and an exit status, for tasks that need no fleet."""
+    process.begin()
     try:
         called.refuse_two_documents()
         yield

@@ -4,24 +4,26 @@ from __future__ import annotations
 
 import os
 import shlex
-import sys
+import signal
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from time import monotonic
 from types import FrameType
 from typing import Any
 
-import invoke
-
-from . import called, recap, report
+from . import called, recap, report, terminal
 from .config.settings import Settings
 from .errors import KubeNginxError, NotBegun, StepError
 from .remote import lock
 from .remote.fleet import Fleet
 from .remote.node import Node
 from .remote.piped import Piped
+from .remote.pool import together
 from .report import Outcome, Record
+
+_MOMENT = 0.8  # seconds after Ctrl-C, for what can be finished by then
 
 
 class Run:
@@ -36,13 +38,14 @@ class Run:
         self.as_json = as_json
         self.records: list[Record] = []
         self.alive = list(fleet)
-        self.console = report.console_for(as_json)
+        self.console = terminal.console_for(as_json)
         self.reporter = report.reporter_for(self.console)
         self.left: list[str] = []
         self.why_left = ""
         self.summary: dict[str, Any] = {}
         self.counting = False
         self.interrupted = False
+        self._signal = signal.SIGINT
         self.me = lock.holder(called.name_of(task))
         self._locks: dict[str, Piped] = {}
         self._heartbeat: lock.Heartbeat | None = None
@@ -58,10 +61,12 @@ class Run:
         hosts: Sequence[Any] | None = None,
         title: str = "",
         finish: bool = False,
+        left_so: Callable[[Any], StepError] | None = None,
     ) -> None:
         """Does `work(host)` in parallel on those of `hosts` (None: all) that have not failed yet.
 
-        `finish` lets hosts that have begun finish after Ctrl-C; no other begins.
+        `finish` lets hosts that have begun finish after Ctrl-C; no other begins. With `left_so`, which
+        says how a host is left then, they have a moment for it only.
         """
         hosts = [host for host in self.alive if hosts is None or host in hosts]
         if not hosts:
@@ -82,9 +87,12 @@ class Run:
         self._finishing = finish
         try:  # Ctrl-C may come while the bar is being drawn
             self.reporter.step_begins(name, [host.label for host in hosts], title)
-            for host, result in crew.each(timed):
+            for host, result in crew.each(timed, self._out_of_time if left_so else None):
                 if result is not None:
-                    self._note(host, name, result, monotonic() - began[host.label])
+                    self._note(host, name, result, monotonic() - began.pop(host.label))
+            for host in hosts:
+                if left_so and host.label in began:
+                    self._note(host, name, left_so(host), monotonic() - began[host.label])
         finally:
             self._finishing = False
             self.reporter.step_ends()
@@ -109,18 +117,23 @@ class Run:
     def unlock(self, node: Node) -> None:
         """Lets others work on `node`."""
         if held := self._locks.pop(node.label, None):
-            held.release()
+            held.release(lock.PATIENCE)
+
+    def _out_of_time(self) -> bool:
+        return self.interrupted and monotonic() > self._interrupted + _MOMENT
 
     def on_interrupt(self, number: int, frame: FrameType | None) -> None:
-        """Ctrl-C: nothing more begins; the second one leaves at once, and the nodes finish by themselves."""
+        """Ctrl-C, SIGTERM or SIGHUP: nothing more begins; the second one leaves at once, and the nodes finish
+        by themselves."""
         if self.interrupted:
             left = "\nleft; what has begun on a node finishes there by itself: fab status\n"
-            os.write(2, called.named(left).encode())
-            os._exit(130)
-        self.interrupted = True
+            with suppress(OSError):  # the terminal may be gone
+                os.write(2, called.named(left).encode())
+            os._exit(128 + number)
+        self.interrupted, self._interrupted, self._signal = True, monotonic(), signal.Signals(number)
         if not self._finishing:
             raise KeyboardInterrupt
-        print("\nfinishing what has begun; Ctrl-C again leaves at once", file=sys.stderr)
+        terminal.tell("\nfinishing what has begun; Ctrl-C again leaves at once")
 
     def leave(self) -> None:
         """What was not done when Ctrl-C came."""
@@ -132,16 +145,20 @@ class Run:
         """Lets go of every lock."""
         if self._heartbeat:
             self._heartbeat.stop()
-        while self._locks:
-            self._locks.popitem()[1].release()
+        patience = lock.HURRY if self.interrupted else lock.PATIENCE
+        together(list(self._locks.values()), lambda held: held.release(patience))
+        self._locks.clear()
 
     def _note(self, host: Any, step: str, result: Outcome | BaseException, seconds: float) -> None:
         if isinstance(result, BaseException):
             error = result if isinstance(result, StepError) else _unexpected(result)
             result = Outcome("failed", error.message, error=error)
+        slow = host.delays.told()
+        if slow and result.error and slow not in result.error.hint:
+            result.error.hint = "; ".join(filter(None, (result.error.hint, slow)))
         if result.state == "failed":
             self.alive.remove(host)
-        record = Record(host.label, step, result, seconds)
+        record = Record(host.label, step, result, seconds, slow)
         self.records.append(record)
         self.reporter.done(record)
 
@@ -151,22 +168,28 @@ class Run:
         bad = {record.host for record in self.records if record.outcome.state == "failed"}
         return [host.label for host in self.fleet if host.label in bad]
 
+    @property
+    def status(self) -> int:
+        """The exit status that a shell gives to what ends by the signal that came."""
+        return 128 + self._signal
+
     def recap(self) -> None:
         """Tells what became of the hosts, and what to do next.
 
-        Raises invoke.Exit: status 130 after Ctrl-C, 1 if a host failed or was left.
+        Raises invoke.Exit: status 130 after Ctrl-C (SIGTERM: 143, SIGHUP: 129), 1 if a host failed or was
+        left.
         """
         hosts, results = [host.label for host in self.fleet], self._results()
         if self.as_json:
-            report.write(recap.document(self.task, self.records, hosts, results, self.summary))
+            terminal.write(recap.document(self.task, self.records, hosts, results, self.summary))
         if results:
             counted = Counter(results[host] for host in hosts if host in results)
             counts = ", ".join(f"{count} {result}" for result, count in counted.items())
             self.console.print(f"{self.task}: {counts}", highlight=False, markup=False)
         if self.failed or self.left:
-            raise invoke.Exit("\n".join(self._failures()), code=130 if self.interrupted else 1)
+            raise terminal.ending("\n".join(self._failures()), self.status if self.interrupted else 1)
         if self.interrupted:
-            raise invoke.Exit("interrupted", code=130)
+            raise terminal.ending("interrupted", self.status)
 
     def _results(self) -> dict[str, str]:
         """What became of each host, for tasks that say so; a failure outweighs what was said before it."""
@@ -200,6 +223,9 @@ def _unexpected(error: BaseException) -> StepError:
         return StepError(str(error))
     if isinstance(error, OSError) and error.filename:
         return StepError(f"{error.filename}: {error.strerror}", hint="can you read and write there?")
+    if isinstance(error, MemoryError) or "start new thread" in str(error):
+        hint = "lower rollout.parallel in hosts.toml, or allow more: ulimit -u, ulimit -v"
+        return StepError("this machine gives no more threads or memory", hint=hint)
     return StepError(
         f"{type(error).__name__}: {error}", hint="this is a fault of kube-nginx: please report it"
     )

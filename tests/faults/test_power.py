@@ -168,7 +168,7 @@ def test_hung(trial: Trial, slow_upload: Slow) -> None:
         until(lambda: is_staging(hung))
         with faults.hung_sshd(hung):
             ran = ended(process)
-    line = "lab-node-3: stage: no answer for 30 s"
+    line = "lab-node-3: stage: no answer within 30 s"
     trial.saw(23, "a node hangs after the login", "as it was; the others finish", ran, line)
     assert "2 reloaded" in ran.out
 

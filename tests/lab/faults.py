@@ -177,6 +177,33 @@ def loud_shell(node: Node) -> Fault:
     return _fault(node, change, f"usermod --shell /bin/bash root; rm -f {shell}")
 
 
+def login_shell(node: Node, shell: str) -> Fault:
+    """Root's login shell is another one."""
+    return _fault(node, f"usermod --shell {shell} root", "usermod --shell /bin/bash root")
+
+
+def start_up_file(node: Node, text: str) -> Fault:
+    """Root's shell begins each command with this."""
+    aside = "/root/.bashrc.aside"
+    write = f"mv /root/.bashrc {aside} && {_write('/root/.bashrc', text, '0644')}"
+    return _fault(node, write, f"mv {aside} /root/.bashrc")
+
+
+@contextmanager
+def dead_resolver(node: Node) -> Iterator[None]:
+    """The node's DNS server is silent, and its /etc/hosts lacks its own name; sshd and sudo ask for names."""
+    hosts = "$(readlink -f /etc/hosts)"
+    server = "socket(my $s, 2, 2, 0); bind($s, pack_sockaddr_in(53, inet_aton(shift))) or die $!; sleep"
+    change = (
+        f"grep -v {node.name} /etc/hosts > /run/hosts && mount --bind /run/hosts {hosts}"
+        f" && printf 'nameserver 127.0.0.53\noptions timeout:3 attempts:2\n' > /etc/resolv.conf"
+        f" && systemd-run --quiet --unit=silent perl -MSocket -e {quote(server)} 127.0.0.53"
+    )
+    undo = f"{_stop('silent.service')}; umount -l {hosts}; rm -f /run/hosts /etc/resolv.conf"
+    with _sshd_setting(node, "UseDNS yes"), _fault(node, change, undo):
+        yield
+
+
 @contextmanager
 def umask_and_locale(node: Node) -> Iterator[None]:
     """Who logs in has umask 077 and speaks German."""

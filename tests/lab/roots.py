@@ -25,10 +25,11 @@ PACKAGES = (
     "procps",
     "sudo",
 )
-# One of the nodes can be a build host; of firewalls, nodes have the one, the other, or none.
+# One of the nodes can be a build host, and has login shells that are unlike sh. Of firewalls, nodes have
+# the one, the other, or none.
 MORE = {
     "bullseye": ("iptables",),
-    "bookworm": ("gcc", "make", "libc6-dev", "curl"),
+    "bookworm": ("gcc", "make", "libc6-dev", "curl", "tcsh", "fish"),
     "trixie": ("nftables",),
 }
 # What is a lab's own comes at boot, in /etc/lab. `$1` is the root.

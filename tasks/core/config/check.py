@@ -8,6 +8,8 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import TypeVar
 
+from ..errors import UsageError
+
 T = TypeVar("T")
 Check = Callable[[object], T]
 
@@ -87,6 +89,13 @@ def parsed(parse: Callable[[str], T]) -> Check[T]:
 def optional(check: Check[str]) -> Check[str]:
     """Like `check`, but accepts "" too."""
     return lambda value: "" if value == "" else check(value)
+
+
+def whole(flag: str, text: object, most: int, what: str = "a number") -> int:
+    """The value of a flag that is a number, from 0 to `most`. Raises UsageError."""
+    if not re.fullmatch("[0-9]{1,9}", str(text)) or int(str(text)) > most:
+        raise UsageError(f"{flag} {shown(str(text))}: must be {what} from 0 to {most}, such as 60")
+    return int(str(text))
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

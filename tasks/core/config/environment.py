@@ -14,6 +14,7 @@ from ..errors import UsageError
 from .address import APISERVER_PORT, Endpoint, NodeSpec, parse_endpoint
 from .assignments import Assignment, assignments
 from .check import shown
+from .content import content
 from .draft import checked
 from .model import Proxy
 from .settings import SettingsError
@@ -207,7 +208,7 @@ def read(path: Path) -> Environment:
     """Reads environment.sh. Raises UsageError: there is none."""
     try:
         # Comments may be in any encoding; what counts is ASCII.
-        text = path.read_bytes().decode("utf-8-sig", errors="replace")
+        text = content(path, 1 << 20, piped=True).decode("utf-8-sig", errors="replace")
     except OSError as error:
         raise UsageError(f"--from {path}: cannot be read: {error.strerror}") from None
     return Environment(path, tuple(assignments(text, _INSTEAD)))

@@ -8,6 +8,7 @@ from pathlib import Path
 from ..errors import UsageError
 from . import sections
 from .address import Endpoint, NodeSpec, parse_endpoint, parse_node
+from .content import content
 from .model import LOCAL, Build, Check, Proxy, Rollout, Settings, Ssh, expanded
 
 __all__ = [
@@ -74,7 +75,7 @@ def parse(data: Mapping[str, object], path: Path) -> Settings:
 
 def _read(path: Path) -> Mapping[str, object]:
     try:
-        return tomllib.loads(path.read_bytes().decode("utf-8-sig"))
+        return tomllib.loads(content(path, 1 << 20).decode("utf-8-sig"))
     except UnicodeDecodeError as error:
         raise SettingsError(f"{path}: byte {error.start}: not UTF-8; save the file as UTF-8") from None
     except OSError as error:

@@ -6,10 +6,25 @@ import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from time import monotonic
 
 from ..errors import StepError, last_lines
+
+MOST = 64 << 20
+"""Bytes that a tarball may have, from whatever mirror; nginx's has 1.2 MB."""
+LONGEST = 900.0
+"""Seconds that its transfer may take, all of it."""
+
+
+def refuse_more(done: int, began: float) -> None:
+    """Raises StepError: a transfer that `began` then (monotonic) is more than a tarball can be."""
+    if done > MOST:
+        raise StepError(f"sends more than {MOST >> 20} MB, and nginx's source has 1.2 MB")
+    if monotonic() - began > LONGEST:
+        raise StepError(f"has sent {done} bytes in {LONGEST:g} s, and is not at its end")
 
 
 def download(suite: str, version: str, target: Path, progress: Callable[[int, int | None], None]) -> None:
@@ -27,7 +42,13 @@ def download(suite: str, version: str, target: Path, progress: Callable[[int, in
         wanted = [*options, "source", "--tar-only", f"nginx={source}"]
         total = _size(_apt(folder, [*wanted, "--print-uris"], f"suite {suite}"))
         tarball = folder / f"nginx_{version}.orig.tar.gz"
-        _watch(folder, [*wanted, "--download-only"], lambda: progress(_bytes_of(tarball), total))
+        began = monotonic()
+
+        def tick() -> None:
+            refuse_more(_bytes_of(tarball), began)
+            progress(_bytes_of(tarball), total)
+
+        _watch(folder, [*wanted, "--download-only"], tick)
         if not tarball.exists():
             raise StepError(f"suite {suite} serves no {tarball.name}")
         shutil.move(tarball, target)
@@ -75,7 +96,12 @@ def _source_version(folder: Path, options: list[str], version: str, suite: str) 
 
 def _apt(folder: Path, arguments: list[str], what: str) -> str:
     command = ["apt-get", *arguments]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    try:
+        done = subprocess.run(
+            command, cwd=folder, capture_output=True, text=True, check=False, timeout=LONGEST
+        )
+    except subprocess.TimeoutExpired:
+        raise StepError(f"apt-get did not end within {LONGEST:g} s for {what}") from None
     if done.returncode:
         raise StepError(f"apt-get failed for {what}: {last_lines(done.stderr, 2)}")
     return done.stdout
@@ -90,10 +116,20 @@ def _watch(folder: Path, arguments: list[str], tick: Callable[[], None]) -> None
                 _, errors = process.communicate(timeout=0.2)
                 break
             except subprocess.TimeoutExpired:
-                tick()
+                with _ending(process):
+                    tick()
     tick()
     if process.returncode:
         raise StepError(f"apt-get failed: {last_lines(errors, 2)}")
+
+
+@contextmanager
+def _ending(process: subprocess.Popen[str]) -> Iterator[None]:
+    try:
+        yield
+    except StepError:
+        process.terminate()  # apt-get then ends its methods
+        raise
 
 
 def _size(uris: str) -> int | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import http.client
 import os
 import secrets
@@ -12,6 +13,7 @@ import zlib
 from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path, PurePosixPath
+from time import monotonic
 
 from ..config.settings import Build
 from ..errors import StepError, reason
@@ -19,6 +21,7 @@ from . import apt
 
 PATIENCE = 20.0  # seconds in which a mirror must send something
 _CHUNK = 64 * 1024
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)  # told of this machine, not of the mirror
 
 Progress = Callable[[int, int | None], None]
 
@@ -91,6 +94,8 @@ def _first_mirror(build: Build, fresh: Path, progress: Progress, patience: float
         except StepError as error:
             refusals.append(f"{mirror}: {error.message}")
         except (OSError, http.client.HTTPException) as error:
+            if isinstance(error, OSError) and error.errno in _NO_ROOM:
+                raise
             refusals.append(f"{mirror}: {_reason(error)}")
     raise StepError(
         f"no mirror has nginx-{build.version}.tar.gz",
@@ -103,10 +108,11 @@ def _download(url: str, target: Path, progress: Progress, patience: float) -> No
     with urllib.request.urlopen(url, timeout=patience) as answer, target.open("wb") as file:
         length = answer.headers.get("Content-Length")
         total = int(length) if length and length.isdigit() else None
-        done = 0
+        done, began = 0, monotonic()
         while chunk := answer.read(_CHUNK):
             file.write(chunk)
             done += len(chunk)
+            apt.refuse_more(done, began)
             progress(done, total)
     if total is not None and done != total:
         raise StepError(f"hung up after {done} of {total} bytes")

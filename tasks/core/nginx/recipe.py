@@ -9,6 +9,24 @@ from shlex import quote, split
 
 from ..config.settings import Build
 
+# Ends with status 73 if others than the user and root may change a folder, or one above it: as StrictModes of
+# sshd_config(5), but one above may be sticky, as /tmp is, and the user may have a group to himself.
+_ALONE = """\
+own=$(getent group "$(id -gn)" | cut -d: -f4)
+[ "$(id -gn):$own" = "$(id -un):" ] && own=$(id -g) || own=none
+alone() {
+  uid=$(stat -c %u "$1"); mode=$(stat -c %A "$1"); others=
+  [ "$uid" = 0 ] || [ "$uid" = "$(id -u)" ] || others="it belongs to uid $uid"
+  case $mode in
+    l* | d*[tT]) [ "$1" != "$PWD" ] && [ "$1" != "$work" ] || others="its mode is $mode" ;;
+    ????????w*) others="its mode is $mode" ;;
+    ?????w*) [ "$(stat -c %g "$1")" = "$own" ] || others="its mode is $mode" ;;
+  esac
+  [ -z "$others" ] || { echo "others may change $1: $others; what is built there runs as root:" \\
+    "name a folder of $(id -un) alone: build.work_dir" >&2; exit 73; }
+  [ "$1" = / ] || alone "$(dirname "$1")"
+}"""
+
 # glibc's own pieces; everything else would have to be on every node
 _LIBC = re.compile(r"(lib(c|dl|pthread|rt|m)\.so|ld-linux|libc\.musl)")
 
@@ -39,28 +57,15 @@ def exists(path: str) -> str:
 def place(work: str, name: str) -> str:
     """Sees that the work folder is there and the user's alone; prints the sha256 of the file `name` in it.
 
-    What is built there runs as root on the nodes, so nobody else may write to it, or to a folder above it;
-    one above may be sticky, as /tmp is.
+    What is built there runs as root on the nodes, so nobody else may write to it, or to a folder above it.
     """
     return (
+        f"work={quote(work)}\n"
         "# shellcheck disable=SC2174 # it alone\n"
-        f"[ -e {quote(work)} ] || (umask 022 && mkdir -p -m 700 {quote(work)})\n"
-        f"cd -P {quote(work)} && [ -w . ] ||\n"
+        '[ -e "$work" ] || (umask 022 && mkdir -p -m 700 "$work")\n'
+        'cd -P "$work" && [ -w . ] ||\n'
         '  { echo "name a folder that $(id -un) may write to: build.work_dir" >&2; exit 73; }\n'
-        "alone() {\n"
-        "  at=$1 others=\n"
-        "  # shellcheck disable=SC2046 # words\n"
-        '  set -- "$at" $(stat -c "%u %A" "$at")\n'
-        '  [ "$2" = 0 ] || [ "$2" = "$(id -u)" ] || others="it belongs to uid $2"\n'
-        "  case $3 in\n"
-        f'    l* | d*[tT]) [ "$at" != "$PWD" ] && [ "$at" != {quote(work)} ] || others="its mode is $3" ;;\n'
-        '    ?????w* | ????????w*) others="its mode is $3" ;;\n'
-        "  esac\n"
-        '  [ -z "$others" ] || { echo "others may change $1: $others; what is built there runs as root:" \\\n'
-        '    "name a folder of $(id -un) alone: build.work_dir" >&2; exit 73; }\n'
-        '  [ "$at" = / ] || alone "$(dirname "$at")"\n'
-        "}\n"
-        f'alone {quote(work)}; alone "$PWD"\n'
+        f'{_ALONE}\nalone "$work"; alone "$PWD"\n'
         f"[ ! -f {quote(name)} ] || sha256sum < {quote(name)}"
     )
 

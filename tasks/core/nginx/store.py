@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
 
+from ..config.model import expanded
 from ..config.settings import Settings
 from ..errors import KubeNginxError, UsageError
 from . import recipe
@@ -46,7 +47,10 @@ class Binary:
 
 def folder(settings: Settings) -> Path:
     """Where this machine keeps sources and binaries."""
-    return Path(settings.build.work_dir_for("local")).expanduser()
+    place = expanded(settings.build.work_dir_for("local"))
+    if not place.is_absolute():
+        raise KubeNginxError(f"{place}: this user has no home for it: set HOME or build.work_dir")
+    return place
 
 
 def refuse_shared(settings: Settings, place: Path | None = None) -> None:

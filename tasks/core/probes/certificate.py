@@ -11,6 +11,7 @@ from pathlib import Path
 
 from cryptography import x509
 
+from ..config.content import content
 from ..errors import UsageError, reason
 
 _DATES = (9, 10)  # X509_V_ERR_CERT_NOT_YET_VALID and _HAS_EXPIRED, of any certificate up to the CA's
@@ -109,7 +110,7 @@ def trusting(ca: Path) -> Trust:
     """
     where = f'[check] ca = "{ca}"'
     try:
-        text = ca.read_bytes().decode(errors="replace")
+        text = content(ca, 1 << 20).decode(errors="replace")
     except OSError as error:
         raise UsageError(f"{where}: cannot be read: {reason(error)}") from None
     try:

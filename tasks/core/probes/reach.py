@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from time import monotonic
 
 import paramiko
 
 from ..config.address import Endpoint
+from ..remote.pool import together
 from .tunnel import FORBIDDEN, Tunnel, Unreached, each
 
 _LONGER = 5.0  # seconds, of a try that is to tell a slow answer from none
@@ -131,8 +131,7 @@ def _reached(met: Mapping[Endpoint, Reached], direct: Mapping[Endpoint, Reached]
 
 def through(transport: paramiko.Transport, listener: Endpoint, tries: int, timeout: float) -> Reached:
     """The best of so many tries at once: a hung apiserver still accepts, and swallows those that it gets."""
-    with ThreadPoolExecutor(max(1, tries)) as pool:
-        found = list(pool.map(lambda _: handshake(transport, listener, timeout), range(max(1, tries))))
+    found = together(range(max(1, tries)), lambda _: handshake(transport, listener, timeout))
     return next((reached for reached in found if reached.ok is not False), found[0])
 
 

@@ -7,7 +7,6 @@ import io
 import ssl
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from email.message import Message
@@ -19,6 +18,7 @@ from typing import Any, Self, TypeVar
 import paramiko
 
 from ..config.address import Endpoint
+from ..remote.pool import together
 from .forward import FORBIDDEN, Unreached, forwarded
 
 R = TypeVar("R")
@@ -170,10 +170,7 @@ class Tunnel:
 
 def each(endpoints: Sequence[Endpoint], ask: Callable[[Endpoint], R]) -> dict[Endpoint, R]:
     """What `ask` says of each, of all at once."""
-    if not endpoints:
-        return {}
-    with ThreadPoolExecutor(len(endpoints)) as pool:
-        return dict(zip(endpoints, pool.map(ask, endpoints), strict=True))
+    return dict(zip(endpoints, together(endpoints, ask), strict=True))
 
 
 def _unchecked() -> ssl.SSLContext:

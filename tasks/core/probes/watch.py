@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from concurrent.futures import Future, wait
 from datetime import datetime
@@ -14,8 +15,10 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
+from ..config.check import shown
 from ..errors import StepError, UsageError
 from ..remote.node import Node
+from ..terminal import Output
 
 T = TypeVar("T")
 
@@ -31,12 +34,12 @@ def seconds_of(watch: object) -> float | None:
         return None
     if watch is True:
         return EVERY
-    try:
-        seconds = float(str(watch))
-    except ValueError:
-        seconds = 0.0
+    given = re.fullmatch(r"[0-9]{1,4}(\.[0-9]{1,9})?|\.[0-9]{1,9}", str(watch))
+    seconds = float(given[0]) if given else 0.0
     if not 0.1 <= seconds <= 3600:
-        raise UsageError(f"--watch {watch}: seconds are wanted, from 0.1 to 3600, such as --watch 5")
+        raise UsageError(
+            f"--watch {shown(str(watch))}: seconds are wanted, from 0.1 to 3600, such as --watch 5"
+        )
     return seconds
 
 
@@ -78,7 +81,6 @@ class Patience(Generic[T]):
             except BaseException as error:  # handed over to whoever looks
                 future.set_exception(error)
 
-        # a daemon, unlike those of concurrent.futures: Ctrl-C is not held up by a node that does not answer
         Thread(target=work, daemon=True).start()
         return future
 
@@ -130,15 +132,7 @@ def _in_place(console: Console) -> tuple[Callable[[Draw], None], Callable[[], No
     def show(draw: Draw) -> None:
         # drawn elsewhere: what is printed on the console itself would come above the picture, and stay
         paper = StringIO()
-        draw(
-            Console(
-                file=paper,
-                force_terminal=True,
-                width=console.width,
-                no_color=console.no_color,
-                emoji=False,  # as of `report.console_for`
-            )
-        )
+        draw(Output(file=paper, force_terminal=True, width=console.width, no_color=console.no_color))
         live.update(Text.from_ansi(paper.getvalue().rstrip("\n")), refresh=True)
 
     return show, live.stop

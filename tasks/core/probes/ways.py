@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 from ..config import servers
@@ -12,6 +11,7 @@ from ..config.settings import Endpoint, Settings
 from ..errors import StepError
 from ..remote.facts import Facts
 from ..remote.node import Node
+from ..remote.pool import together
 from ..remote.remedy import brings_up
 from . import fallback
 from .certificate import Trust
@@ -103,8 +103,7 @@ class Ways:
         def ask(endpoint: Endpoint) -> Seen:
             return look(transport, endpoint, timeout, self._trust, self._facts.clock)
 
-        with ThreadPoolExecutor(len(endpoints)) as pool:
-            met = list(pool.map(ask, endpoints))
+        met = together(endpoints, ask)
         if not transport.is_active():
             raise StepError("the connection broke while apiservers were asked")
         forbidden = [endpoint for endpoint, seen in zip(endpoints, met, strict=True) if seen.ok is None]

@@ -8,6 +8,7 @@ from shlex import quote
 
 from ..config.render import TEMPLATES
 from ..config.settings import Proxy
+from . import frame
 from .tools import needed
 
 UNIT = "kube-nginx.service"
@@ -42,8 +43,13 @@ def told(text: str) -> list[tuple[str, str]]:
 
 
 def shell(script: str) -> str:
-    """`script` as one command for whatever login shell the user has there."""
-    return f"sh -c {quote(_PREAMBLE + script)}"
+    """`script` as one command for whatever login shell the user has there, framed by nothing."""
+    return frame.shell(_PREAMBLE + script)
+
+
+def framed(script: str, errors: bool = True) -> str:
+    """The same, with marks around what it writes: see `frame`."""
+    return frame.shell(frame.framed(_PREAMBLE + script, errors))
 
 
 def detached(script: str) -> str:

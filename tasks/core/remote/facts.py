@@ -11,6 +11,7 @@ from .sockets import excludes, overlap
 
 CURRENT, PREVIOUS = "current", "previous"
 _TEXT = "644"  # the mode of a configuration and a unit
+_AT_ONCE = 1.0  # seconds after its start in which a process has its first workers
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,11 +23,6 @@ class File:
     owner: str = "0"
     changed: float = 0.0
     modified: float = 0.0
-
-    @property
-    def written(self) -> float:
-        """When its content was changed last: a mode or owner that is wrong explains a later ctime."""
-        return self.changed if self.has(_TEXT) else self.modified
 
     def has(self, mode: str) -> bool:
         """Whether it has this mode, and is root's."""
@@ -231,13 +227,16 @@ class Facts:
             return False
         if self._is_recorded and self.recorded.get(what) == file.sha256:
             return what == "unit" or self._is_as_recorded(file) or self._has_recorded_workers
-        return process.started > file.written
+        if process.started > file.changed or file.has(_TEXT):
+            return process.started > file.changed
+        # a mode or owner that is wrong explains a later ctime; a reload may have read another one meanwhile
+        first = all(start - process.started < _AT_ONCE for start in process.workers.values())
+        return process.started > file.modified and (what == "unit" or first)
 
     def _is_as_recorded(self, file: File) -> bool:
         """Whether the configuration has not been touched since; records of before do not tell."""
         try:
-            recorded = float(self.recorded.get("changed") or file.changed)
-            return recorded == file.changed or (not file.has(_TEXT) and recorded >= file.modified)
+            return float(self.recorded.get("changed") or file.changed) == file.changed
         except ValueError:
             return False
 
@@ -262,7 +261,7 @@ class Facts:
         if file and self.took(path, what):
             return file.sha256
         starts = [process.started] if what == "unit" else [*process.workers.values()]
-        by_hand = file is not None and bool(starts) and min(starts) > file.written
+        by_hand = file is not None and bool(starts) and min(starts) > file.changed
         if not self._is_recorded or (by_hand and what == "conf" and not self._has_recorded_workers):
             return file.sha256 if file and by_hand else ""
         return self.recorded.get(what, "")

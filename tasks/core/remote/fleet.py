@@ -31,9 +31,11 @@ class Fleet(fabric.ThreadingGroup):  # type: ignore[misc]
 
     parallel: int = 32
 
-    def each(self, work: Callable[[Any], R]) -> Iterator[tuple[Any, R | BaseException]]:
-        """Yields each host with what `work(host)` returned or raised, as they finish."""
-        return fan_out(list(self), work, self.parallel)
+    def each(
+        self, work: Callable[[Any], R], given_up: Callable[[], bool] | None = None
+    ) -> Iterator[tuple[Any, R | BaseException]]:
+        """Yields each host with what `work(host)` returned or raised, as they finish; see `fan_out`."""
+        return fan_out(list(self), work, self.parallel, given_up)
 
     def _do(self, method: str, *args: Any, **kwargs: Any) -> GroupResult:
         seen = dict(self.each(lambda node: getattr(node, method)(*args, **kwargs)))
@@ -61,6 +63,8 @@ class _Open:
         return self.nodes[key]
 
     def close(self) -> None:
+        for node in self.nodes.values():
+            node.hang_up()
         for node in self.nodes.values():
             node.close()
         self.session.close()
@@ -161,6 +165,8 @@ def _spec_of(c: fabric.Connection, settings: Settings) -> NodeSpec:
     typed = _typed(c, given)
     user = typed.user or (str(c.user) if c.user != c.config.user else None)
     port = typed.port or (int(c.port) if int(c.port) != int(c.config.port) else None)
+    if not 1 <= (port or 1) <= 65535:
+        raise UsageError(f"-H {c.original_host}:{port}: a port is a number from 1 to 65535")
     named = [spec for spec in settings.nodes if spec.name == given.host]
     hosted = [spec for spec in settings.nodes if spec.host == given.host and port in (None, spec.port)]
     spec = next(iter(named + hosted), NodeSpec(given.host, given.host, None, None, ()))

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import paramiko
 
+from ..config.content import content
 from ..errors import StepError
 
 REVOKED, AUTHORITY = "@revoked", "@cert-authority"
@@ -68,7 +69,9 @@ class KnownHostsFile:
         self.path = path
         self._count = 0
         self._literal: dict[str, list[_Line]] = defaultdict(list)
-        self._others: list[tuple[_Test, _Line]] = []
+        self._hashed: list[tuple[bytes, bytes, _Line]] = []
+        self._patterns: list[tuple[_Test, _Line]] = []
+        self._found: dict[str, list[Entry]] = {}
         if text := _read(path, missing=b"").decode(errors="replace"):
             for line in text.removesuffix("\n").split("\n"):
                 self._add(line)
@@ -80,19 +83,25 @@ class KnownHostsFile:
         marker, names, key = found.groups(default="")
         line = _Line(self._count, marker, key)
         if names.startswith("|"):
-            if test := _hash(names):
-                self._others.append((test, line))
+            if hashed := _hash(names):
+                self._hashed.append((*hashed, line))
         elif re.search("[*?!]", names):
-            self._others.append((_patterns(names.lower().split(",")), line))
+            self._patterns.append((_patterns(names.lower().split(",")), line))
         else:
             for name in set(names.lower().split(",")):
                 self._literal[name].append(line)
 
     def lookup(self, name: str) -> list[Entry]:
         """The lines for `name`, which is in lower case; those that hold no key are passed over."""
-        lines = [*self._literal.get(name, ()), *(line for test, line in self._others if test(name))]
-        keys = ((line, parse_key(line.key)) for line in lines)
-        return [Entry(line.marker, key, self.path, line.number) for line, key in keys if key]
+        if name not in self._found:
+            lines = [*self._literal.get(name, ()), *(line for test, line in self._patterns if test(name))]
+            text = name.encode()
+            lines += [
+                line for salt, digest, line in self._hashed if hmac.digest(salt, text, "sha1") == digest
+            ]
+            keys = ((line, parse_key(line.key)) for line in lines)
+            self._found[name] = [Entry(line.marker, key, self.path, line.number) for line, key in keys if key]
+        return self._found[name]
 
     def record(self, name: str, key: paramiko.PKey, hashed: bool) -> None:
         """Adds a line at the end of the file, as ssh does for accept-new. Raises OSError."""
@@ -103,6 +112,7 @@ class KnownHostsFile:
             whole = not stream.seek(0, 2) or stream.seek(-1, 2) < 0 or stream.read(1) == b"\n"
             stream.write(f"{'' if whole else chr(10)}{line}\n".encode())
         self._add(line)
+        self._found.pop(name, None)
 
 
 def revoked_keys(path: Path) -> frozenset[bytes]:
@@ -135,20 +145,19 @@ def parse_key(text: str) -> Key | None:
 
 def _read(path: Path, missing: bytes | None = None) -> bytes:
     try:
-        return path.read_bytes()
+        return content(path)
     except OSError as error:
         if missing is not None and isinstance(error, FileNotFoundError):
             return missing
         raise StepError(f"cannot read {path}: {error.strerror}", unreachable=True) from None
 
 
-def _hash(names: str) -> _Test | None:
+def _hash(names: str) -> tuple[bytes, bytes] | None:
     try:
         _, version, salt, digest = names.split("|")
-        secret, wanted = b64decode(salt, validate=True), b64decode(digest, validate=True)
+        return (b64decode(salt, validate=True), b64decode(digest, validate=True)) if version == "1" else None
     except ValueError:
         return None
-    return (lambda name: hmac.digest(secret, name.encode(), "sha1") == wanted) if version == "1" else None
 
 
 def _patterns(names: Sequence[str]) -> _Test:

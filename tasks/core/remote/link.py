@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from random import uniform
+from shlex import split
 from time import monotonic, sleep
 from typing import Any
 
 import fabric
 import paramiko
 
+from ..config.model import expanded
 from ..config.settings import NodeSpec, parse_node
 from ..errors import StepError, UsageError, reason
+from . import sshconfig
+from .delays import CAUSES, Delays
 from .hostkeys import HostKey
 from .ssh import Session
 
@@ -30,6 +34,7 @@ class Link(fabric.Connection):  # type: ignore[misc]
     label: str = ""
     session: Session
     host_key: HostKey
+    delays: Delays
     # Fabric's connections are equal when user, host and port are; two nodes behind two gateways may be so
     __eq__ = object.__eq__
     __hash__ = object.__hash__
@@ -45,7 +50,7 @@ class Link(fabric.Connection):  # type: ignore[misc]
         forward_agent: bool | None = None,
     ) -> None:
         ssh = session.ssh
-        own = session.config.base_ssh_config.lookup(spec.host)
+        own = sshconfig.lookup(session.config.base_ssh_config, spec.host)
         exclusive = own.get("identitiesonly", "no") == "yes"
         seconds = connect_timeout or session.connect_timeout(own)
         kwargs: dict[str, Any] = {
@@ -66,17 +71,18 @@ class Link(fabric.Connection):  # type: ignore[misc]
             port=spec.port or ssh.port or None,
             config=session.config,
             gateway=gateway if gateway is not None else (gateway_for(spec, session) or False),
-            forward_agent=forward_agent,
+            forward_agent=_forwards(own, session) if forward_agent is None else forward_agent,
             connect_timeout=seconds,
             connect_kwargs=kwargs,
         )
         keys = self.connect_kwargs.get("key_filename", [])
         # as OpenSSH does: an IdentityFile that is not there is passed over
-        self.connect_kwargs["key_filename"] = [key for key in keys if Path(key).expanduser().is_file()]
+        self.connect_kwargs["key_filename"] = [key for key in keys if expanded(key).is_file()]
         known = session.known_hosts
         host_key = HostKey(known, spec.host, self.host, self.port, self.user, self.ssh_config)
         self.connect_kwargs["transport_factory"] = host_key.transport
-        for name, value in (("label", spec.name), ("session", session), ("host_key", host_key)):
+        mine = {"label": spec.name, "session": session, "host_key": host_key, "delays": Delays()}
+        for name, value in mine.items():
             object.__setattr__(self, name, value)
 
     def open(self) -> None:
@@ -91,7 +97,7 @@ class Link(fabric.Connection):  # type: ignore[misc]
         if isinstance(self.gateway, Link):
             self.gateway.open_as_gateway()
         if missing := self.session.missing_file():
-            raise StepError(f"{missing} does not exist", unreachable=True)
+            raise StepError(missing, unreachable=True)
         began = monotonic()
         for pause in _pauses():
             try:
@@ -103,6 +109,13 @@ class Link(fabric.Connection):  # type: ignore[misc]
             else:
                 return
             sleep(min(pause, left))
+
+    def hang_up(self) -> None:
+        """Ends the connection below, or `close` would wait until paramiko's thread looks at it again."""
+        sock = self.transport.sock if self.is_connected else None
+        if isinstance(sock, socket.socket):
+            with suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)
 
     def open_as_gateway(self) -> None:
         """Connects once for all nodes behind it; if that fails, it fails for all that ask soon after."""
@@ -119,7 +132,9 @@ class Link(fabric.Connection):  # type: ignore[misc]
 
     def _connect(self) -> None:
         self.client.set_missing_host_key_policy(self.host_key)
+        began = monotonic()
         super().open()
+        self.delays.add("login", monotonic() - began)
         transport = self.client.get_transport()
         transport.set_keepalive(KEEPALIVE)
         if isinstance(transport.sock, socket.socket):
@@ -137,6 +152,9 @@ class Link(fabric.Connection):  # type: ignore[misc]
 
     def _explain(self, error: Exception) -> StepError:
         where = f"{self.host}:{self.port}"
+        if isinstance(error, paramiko.AuthenticationException) and "timeout" in str(error).lower():
+            message = f"{self.user}@{where} did not answer the login within {self.connect_timeout} s"
+            return StepError(message, hint=CAUSES["login"], unreachable=True)
         if isinstance(error, paramiko.AuthenticationException):
             message = f"{self.user}@{where} refused the login: {error}"
             return StepError(message, hint=_AUTH_HINT, unreachable=True)
@@ -148,17 +166,26 @@ class Link(fabric.Connection):  # type: ignore[misc]
         return StepError(f"cannot connect to {where}: {reason(error)}", unreachable=True)
 
 
+def _forwards(own: Mapping[str, Any], session: Session) -> bool:
+    """ForwardAgent, else Fabric's setting; Fabric falls over a `true`, and over the name of a socket."""
+    return str(own.get("forwardagent", session.config.forward_agent)).lower() in ("yes", "true")
+
+
 def gateway_for(spec: NodeSpec, session: Session) -> Link | str | None:
     """The jump host (or ProxyCommand) for a node; one connection serves all nodes behind it.
 
     hosts.toml's ssh.gateway wins over ssh_config's ProxyJump and ProxyCommand, those over Fabric's setting.
     """
-    own = session.config.base_ssh_config.lookup(spec.host)
+    own = sshconfig.lookup(session.config.base_ssh_config, spec.host)
     jump = session.ssh.gateway or str(own.get("proxyjump", "none"))
     if jump != "none":
         return _gateway(jump, spec.host, session)
     last = None if "proxyjump" in own else session.options.get("gateway")
-    command = str(own.get("proxycommand", last or "none"))
+    command = str(own["proxycommand"] or "none") if "proxycommand" in own else last or "none"
+    try:
+        split(command)
+    except ValueError as error:
+        raise UsageError(f"the ProxyCommand of {spec.host}: {command}: {error}") from None
     return command if command != "none" else None
 
 

@@ -18,8 +18,9 @@ LOCK = "/run/kube-nginx"
 """The folder of the locks, which is root's alone."""
 _BEAT = 15.0  # seconds; the node lets go after 120 without one
 _HELD = 75
+PATIENCE, HURRY = 2.0, 0.3  # seconds until a lock that is let go of is left to itself, and after Ctrl-C
 _NO_FLOCK = (126, 127)  # as a shell ends that cannot run it
-_PATIENCE = 120  # seconds that an activation may go on after its connection broke
+_LASTS = 120  # seconds that an activation may go on after its connection broke
 
 
 def holder(task: str) -> str:
@@ -32,14 +33,14 @@ def acquire(node: Node, me: str, wait: int, given_up: Callable[[], bool] = lambd
 
     Raises StepError that says who has it, from where and since when, and NotBegun once it is `given_up`.
     """
-    script = commands.script("flock", "lock", lock=LOCK, wait=wait, patience=_PATIENCE, holder=me)
-    held = node.piped(script, timeout=wait + _PATIENCE + 30)
+    script = commands.script("flock", "lock", lock=LOCK, wait=wait, patience=_LASTS, holder=me)
+    held = node.piped(script, timeout=wait + _LASTS + 30)
     try:
         held.until("kn.locked=1", given_up)
         if given_up():
             raise NotBegun
     except NotBegun:
-        held.release()
+        held.release(HURRY)
         raise
     except StepError as error:
         raise _refused(error, held, wait) from None

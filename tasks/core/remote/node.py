@@ -7,7 +7,7 @@ from base64 import b64decode
 from collections.abc import Callable, Sequence
 from hashlib import sha256
 from shlex import quote
-from time import time
+from time import monotonic, time
 from typing import Any
 
 import invoke
@@ -16,8 +16,10 @@ import paramiko
 from ..config.settings import Proxy
 from ..errors import StepError, reason
 from . import commands, survey
+from .bounded import BULK, MOST
 from .facts import Facts
-from .host import Ended, ended_as, failure, runner_options, too_late
+from .frame import BEGINS, SUDO
+from .host import Ended, ended_as, failure, not_begun, runner_options, too_late, too_much
 from .link import Link
 from .piped import Piped
 
@@ -33,38 +35,52 @@ class Node(Link):
         *,
         root: bool = True,
         timeout: float | None = 90,
+        most: int | None = MOST,
         each_line: Callable[[str], None] | None = None,
         check: bool = True,
         tail: int = 5,
     ) -> Ended:
         """Runs a POSIX sh script, as root unless `root` is false; `timeout` is in seconds.
 
+        `most` is how much it may write, None: any amount, of which only the end is kept.
         Raises StepError when it does not end with status 0 (unless `check` is false), does not end
-        in time, or the connection breaks; its last `tail` lines of output are in the error.
+        in time, writes too much, cannot begin, or the connection breaks; its last `tail` lines of
+        output are in the error.
         """
         self.open()
-        kwargs = runner_options(timeout, each_line)
+        sudo, kwargs = root and self.session.ssh.sudo, runner_options(timeout, most, each_line)
         try:
-            result = self._run_as(commands.shell(script), root and self.session.ssh.sudo, kwargs)
+            result = self._run_as(commands.framed(script), sudo, kwargs)
         except invoke.exceptions.CommandTimedOut as error:
+            late: Any = error.result
+            self.delays.began(late.seen, timeout)
             raise too_late(script, error, tail) from None
-        except (invoke.exceptions.ThreadException, paramiko.SSHException, OSError, EOFError) as error:
-            raise StepError(f"the connection broke: {_reason(error)}", command=script) from None
-        ended = ended_as(result)
-        if ended.status < 0:
+        except invoke.exceptions.ThreadException as error:
+            raise too_much(script, error, tail) from None
+        except (paramiko.SSHException, OSError, EOFError) as error:
+            raise StepError(f"the connection broke: {reason(error)}", command=script) from None
+        if result.return_code < 0:
             raise StepError("the connection broke while the command ran", command=script)
+        if BEGINS not in result.seen:
+            raise not_begun(self.user, result.return_code, result.stdout + result.stderr, sudo)
+        self.delays.began(result.seen)
+        ended = ended_as(result)
         if check and ended.status:
-            raise self._failure(script, ended, tail)
+            raise failure(script, ended, tail)
         return ended
 
     def _run_as(self, command: str, sudo: bool, kwargs: dict[str, Any]) -> Any:
         if not sudo:
             return self.run(command, **kwargs)
         if self.config.sudo.password is None:
-            return self.run(f"env LC_ALL=C sudo -n {command}", **kwargs)
+            return self.run(f"{SUDO} -n {command}", **kwargs)
+        self._prove_password()
+        return self._with_password(command, **kwargs)
+
+    def _prove_password(self) -> None:
+        """Lets one node try the password first. Raises StepError: sudo refused it."""
         gate = self.session.sudo_gate
         gate.pass_through(self.label, lambda: self._with_password("true", hide=True, warn=True, timeout=30))
-        return self._with_password(command, **kwargs)
 
     def _with_password(self, command: str, **kwargs: Any) -> Any:
         """What Fabric's own `sudo` does, in English: a refusal is known by its words."""
@@ -72,19 +88,8 @@ class Node(Link):
         answer = invoke.FailingResponder(
             pattern=re.escape(sudo.prompt), response=f"{sudo.password}\n", sentinel="Sorry, try again.\n"
         )
-        line = f"env LC_ALL=C sudo -S -p {quote(sudo.prompt)} {command}"
+        line = f"{SUDO} -S -p {quote(sudo.prompt)} {command}"
         return self.run(line, **{"in_stream": False, "watchers": [answer], **kwargs})
-
-    def _failure(self, script: str, ended: Ended, tail: int) -> StepError:
-        """Why a command failed; a refusal of sudo, which repeats the whole command, in one line."""
-        refusal = next(iter(ended.stderr.strip().splitlines()), "")
-        if self.session.ssh.sudo and refusal.startswith(("sudo:", "Sorry, user ")):
-            return StepError(
-                f"sudo refused: {refusal.partition(' to execute ')[0]}",
-                status=ended.status,
-                hint=f"let {self.user} use sudo without a password, or fab --prompt-for-sudo-password",
-            )
-        return failure(script, ended, tail)
 
     def survey(self, proxy: Proxy, names: Sequence[str] = ()) -> Facts:
         """The node's facts, read in one round trip and kept until `forget`.
@@ -160,7 +165,7 @@ class Node(Link):
         finally:
             piped.close()
         if ended.status:
-            raise self._failure(script, ended, tail)
+            raise failure(script, ended, tail)
         return ended
 
     def piped(self, script: str, *, root: bool = True, timeout: float) -> Piped:
@@ -169,15 +174,14 @@ class Node(Link):
         sudo = root and self.session.ssh.sudo
         password = self.config.sudo.password
         if sudo and password is not None:
-            self.sh("true")  # lets one node try the password first
-        return Piped(self.transport, script, sudo=sudo, password=password, timeout=timeout)
+            self._prove_password()
+        seen: dict[str, float] = {}
+        began = monotonic()
+        try:
+            return Piped(self.transport, script, sudo=sudo, password=password, timeout=timeout, seen=seen)
+        finally:
+            self.delays.began(seen, monotonic() - began)
 
     def fetch(self, path: str) -> bytes:
         """A file's content. Raises StepError."""
-        return b64decode(self.sh(f"base64 < {quote(path)}", root=False).stdout)
-
-
-def _reason(error: BaseException) -> str:
-    if isinstance(error, invoke.exceptions.ThreadException):
-        error = error.exceptions[0].value  # its own text is a traceback
-    return reason(error)
+        return b64decode(self.sh(f"base64 < {quote(path)}", root=False, most=BULK).stdout)

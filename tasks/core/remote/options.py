@@ -6,6 +6,7 @@ What hosts.toml sets counts more than a setting and less than a flag of the comm
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,7 +25,7 @@ from ..errors import UsageError
 
 def _number(value: object) -> object:
     """An environment variable is text."""
-    return int(value) if isinstance(value, str) and value.isdecimal() and len(value) < 6 else value
+    return int(value) if isinstance(value, str) and re.fullmatch("[0-9]{1,5}", value) else value
 
 
 def _file(value: object) -> str:

@@ -5,19 +5,34 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from queue import Empty, SimpleQueue
 from threading import Thread
-from typing import TypeVar
+from typing import TypeVar, cast
 
 T = TypeVar("T")
 R = TypeVar("R")
 
+_LOOK = 0.1  # seconds between two looks whether the rest is given up
+
+
+def together(items: Sequence[T], work: Callable[[T], R]) -> list[R]:
+    """What `work` returns for each, of all at once. Raises what it raised."""
+    found = dict(fan_out(range(len(items)), lambda at: work(items[at]), len(items)))
+    results = [found[at] for at in range(len(items))]
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result
+    return cast("list[R]", results)
+
 
 def fan_out(
-    items: Sequence[T], work: Callable[[T], R], parallel: int
+    items: Sequence[T],
+    work: Callable[[T], R],
+    parallel: int,
+    given_up: Callable[[], bool] | None = None,
 ) -> Iterator[tuple[T, R | BaseException]]:
-    """Yields each item with what `work` returned or raised, as they finish.
+    """Yields each item with what `work` returned or raised, as they finish, until the rest is `given_up`.
 
-    At most `parallel` run at a time. The threads are daemons, so Ctrl-C is never held up by a host
-    that does not answer.
+    At most `parallel` run at a time. The threads are daemons, as those of concurrent.futures are not, so
+    Ctrl-C is never held up by a host that does not answer.
     """
     todo: SimpleQueue[T] = SimpleQueue()
     done: SimpleQueue[tuple[T, R | BaseException]] = SimpleQueue()
@@ -35,7 +50,24 @@ def fan_out(
             except BaseException as error:  # handed over to the caller's thread
                 done.put((item, error))
 
-    for _ in range(min(parallel, len(items))):
-        Thread(target=worker, daemon=True).start()
-    for _ in items:
-        yield done.get()
+    _start(worker, min(parallel, len(items)))
+    left = len(items)
+    while left:
+        try:
+            ended = done.get(timeout=_LOOK if given_up else None)
+        except Empty:
+            if given_up and given_up():
+                return
+            continue
+        left -= 1
+        yield ended
+
+
+def _start(worker: Callable[[], None], wanted: int) -> None:
+    for count in range(wanted):
+        try:
+            Thread(target=worker, daemon=True).start()
+        except RuntimeError:  # no more can be had: those that run do the work
+            if not count:
+                worker()
+            return

@@ -8,8 +8,8 @@ from time import sleep
 
 from invoke import Context
 
+from ..config.check import whole
 from ..config.settings import Rollout
-from ..errors import UsageError
 from ..remote.node import Node
 from ..report import Outcome
 from ..run import run
@@ -96,6 +96,4 @@ def as_given(canary: str | None, batch: str | None, max_failures: str | None, wa
 
 def seconds(flag: str, text: str) -> int:
     """The value of a flag that is a number of seconds. Raises UsageError."""
-    if not str(text).isdecimal():
-        raise UsageError(f"{flag} {text}: must be a number of seconds, such as 60")
-    return int(text)
+    return whole(flag, text, 86400, "a number of seconds")

@@ -17,6 +17,7 @@ from ..remote.node import Node
 
 _LATER = 5  # seconds after its end that a cut is undone by the node's own timer
 _TRIES = 3
+_UNIT = "kube-nginx-drill.timer"
 _TEST_NETWORKS = tuple(map(ip_network, ("198.18.0.0/15", "2001:2::/48")))
 _NO_TOOL = "the node has no firewall tool that works: neither nft, nor iptables (for IPv6: ip6tables)"
 
@@ -30,6 +31,7 @@ class Cut:
         self._tools = ""
         self._undo = ""
         self._timer = ""
+        self._over = 0.0
         self._healed: list[float] = []
 
     @property
@@ -59,6 +61,7 @@ class Cut:
         """
         at: list[float] = []
         whole = round(seconds + _LATER)
+        self._over = monotonic() + whole
         self._timer = f"the node's own timer removes them at {_clock(whole)}; if not: "
         nothing = "and nothing is left of it"  # or `end`, which follows, says so
         try:
@@ -83,6 +86,15 @@ class Cut:
                 if error.status is not None:
                     raise
         return self._end()
+
+    def left_so(self) -> StepError:
+        """How the node is left by whoever cannot wait for `end`."""
+        if self._healed or not self._timer:
+            return StepError(f"interrupted; {'healed' if self._healed else 'nothing was cut'}")
+        left = max(0, round(self._over - monotonic()))
+        error = self._left_behind(f"were not seen to be gone; the node heals itself within {left} s")
+        error.hint = f"see whether it has, there: systemctl list-timers {_UNIT}; {error.hint}"
+        return error
 
     def _end(self) -> float | None:
         try:

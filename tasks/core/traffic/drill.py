@@ -30,6 +30,7 @@ _TRIES = 6  # how often sessions are opened anew, until they are spread so that 
 _DIRECT = 3  # seconds in which an apiserver must answer the node directly
 _LEFTOVER = "an earlier drill had left its rules there; they were removed first"
 _GONE = "the rules were gone already when we came to remove them"
+_NOTHING = "interrupted; nothing was cut"
 _NOT_CALM = f"but requests are not as before {_PATIENCE} s after the end"
 
 
@@ -95,6 +96,7 @@ class Drill:
         self._addresses: Addresses = {}
         self._servers: tuple[Endpoint, ...] = ()
         self._others: list[Endpoint] = []
+        self._made: Cut | None = None
 
     def survey(self, node: Node) -> Outcome:
         """Looks whether there is anything to be tried. Raises StepError."""
@@ -140,6 +142,15 @@ class Drill:
             self.damage = damage.assess(clients.requests(), limit, began, ended, calm)
         return self._outcome(cut, ended - began, by_us)
 
+    def left_so(self, node: Node) -> StepError:
+        """How the node is left when it does not answer in time after Ctrl-C."""
+        return self._made.left_so() if self._made else StepError(_NOTHING)
+
+    def _go_on(self) -> None:
+        """Raises StepError after Ctrl-C."""
+        if self._run.interrupted:
+            raise StepError(_NOTHING)
+
     def _wanted(self) -> int:
         """So many sessions that one of them is on the apiserver, as a rule."""
         return min(max(2 * len(self._run.settings.apiservers), 4), 10)
@@ -161,8 +172,7 @@ class Drill:
     def _baseline(self, node: Node, clients: Clients) -> None:
         """How the requests are without a cut. Raises StepError: they fail."""
         self._wait(node, clients, monotonic() + BASELINE, "intact", 0)
-        if self._run.interrupted:
-            raise StepError("interrupted; nothing was cut")
+        self._go_on()
         seen = [r for r in clients.requests() if r.session is None and r.ended is not None]
         failed = [r.error for r in seen if r.error]
         if failed or not seen:
@@ -171,6 +181,8 @@ class Drill:
 
     def _cut(self, node: Node, cut: Cut, clients: Clients) -> tuple[float, float, bool]:
         """When it began and ended, and whether it was we who ended it."""
+        self._made = cut
+        self._go_on()  # from now on Ctrl-C finds a cut
         try:
             began = cut.begin(self._seconds)
             self._wait(node, clients, began + self._seconds, "cut", BASELINE)

@@ -1,0 +1,140 @@
+"""The frame around what a script writes, in whatever shell it is called."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+
+import pytest
+
+from tasks.core.remote import frame
+from tasks.core.remote.delays import Delays
+from tasks.core.remote.frame import BEGINS, CALLS, ENDS
+
+ODD = [
+    "it's",
+    'a "b"',
+    "$HOME",
+    "`id`",
+    "a\nb",
+    "\\",
+    "!x!!",
+    "*",
+    "a\\\\b",
+    "\\'x",
+    "{a,b}",
+    "a \t c",
+    "^a^b",
+    "#",
+]
+ODD += ["'", "''", "\\n", "trailing\\", " lead", "-n", "", "é\u2028ü\x0b", "%s", "~", "x" * 3000]
+
+
+def said(shell: str, script: str) -> subprocess.CompletedProcess[str]:
+    command = frame.shell(frame.framed(script))
+    return subprocess.run([shell, "-c", command], capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("shell", ["sh", "bash"])
+def test_any_script_is_given_to_sh_as_it_is(shell: str) -> None:
+    """How csh and fish take them is tested on a real host: tests/faults/test_shells.py."""
+    for odd in ODD:
+        ended = said(shell, f"cat <<'END'\n{odd}\nEND\nexit 3")
+        assert (frame.own(ended.stdout), ended.returncode) == (f"{odd}\n", 3)
+
+
+def test_nothing_that_is_special_somewhere_stands_in_quotes() -> None:
+    """A line end to csh, a backslash to fish, an exclamation mark to csh."""
+    command = frame.shell("\n".join(ODD))
+    assert "\n" not in command
+    for quoted in re.findall(r"""\\.|'([^']*)'""", command):
+        assert not {"\\", "!"} & {*quoted}
+
+
+@pytest.mark.parametrize(
+    ("script", "out", "err", "status"),
+    [
+        ("echo x; echo y >&2", "x\n", "y\n", 0),
+        ("printf x; printf y >&2; exit 4", "x", "y", 4),
+        ("set -e; false; echo x", "", "", 1),
+        (f"echo {ENDS}; echo x", f"{ENDS}\nx\n", "", 0),
+        ("echo x; kill -9 $$", "x\n", "", -9),
+        ("trap 'echo over' EXIT; echo x", "x\nover\n", "", 0),
+        ("(exit 3); echo $?; (echo sub)", "3\nsub\n", "", 0),
+    ],
+)
+def test_what_is_inside(script: str, out: str, err: str, status: int) -> None:
+    ended = subprocess.run(["sh", "-c", frame.framed(script)], capture_output=True, text=True, check=False)
+    assert (frame.own(ended.stdout), frame.own(ended.stderr), ended.returncode) == (out, err, status)
+
+
+@pytest.mark.parametrize(
+    ("text", "own"),
+    [
+        (f"\n{BEGINS}\nx\n{ENDS}\n", "x\n"),
+        (f"hello\n{BEGINS}\nx{ENDS}\nbye", "x"),
+        (f"{BEGINS}\nx\n{ENDS}\nbye\n", "x\n"),
+        (f"\n{BEGINS}\nx\ny", "x\ny"),
+        (f"\n{BEGINS}\n{ENDS}\n", ""),
+        (f"cut off\nx\n{ENDS}\nbye", "cut off\nx\n"),
+        (f"say {BEGINS}\nx", f"say {BEGINS}\nx"),
+        ("This account is currently not available.\n", "This account is currently not available.\n"),
+        ("", ""),
+    ],
+)
+def test_what_stands_around_it_is_passed_over(text: str, own: str) -> None:
+    assert frame.own(text) == own
+
+
+def test_a_shell_that_repeats_the_command_has_not_begun_it() -> None:
+    seen: dict[str, float] = {}
+    frame.note(seen, f"\nunknown: {frame.SUDO} -n {frame.shell(frame.framed('true'))}\n", 1.0)
+    assert seen == {}
+    frame.note(seen, f"hello{CALLS}\n", 2.0)
+    frame.note(seen, f"{CALLS}\n\n{BEGINS}\n", 3.0)
+    assert seen == {CALLS: 2.0, BEGINS: 3.0}
+
+
+@pytest.mark.parametrize("size", [1, 3, 1000])
+def test_lines_are_those_inside(size: int) -> None:
+    seen: list[str] = []
+    lines = frame.Lines(seen.append)
+    text = f"hello\n{BEGINS}\nfirst\n\nlast\n{ENDS}\nbye\n{ENDS}\n"
+    for at in range(0, len(text), size):
+        lines.write(text[at : at + size])
+    assert seen == ["first", "", "last"]
+
+
+class TestDelays:
+    """What a host had to wait for."""
+
+    def test_short_ones_are_not_told(self) -> None:
+        delays = Delays()
+        delays.add("login", 4.9)
+        delays.began({CALLS: 1.0, BEGINS: 5.5})
+        assert delays.told() == ""
+
+    def test_each_is_added_up_until_it_is_told(self) -> None:
+        delays = Delays()
+        delays.began({CALLS: 0.5, BEGINS: 3.5})
+        delays.began({CALLS: 0.5, BEGINS: 4.0})
+        told = delays.told()
+        assert told.startswith("sudo alone took 6 s, 2 times: ")
+        assert "/etc/hosts" in told
+        assert delays.told() == ""
+
+    def test_of_a_command_that_did_not_begin(self) -> None:
+        delays = Delays()
+        delays.began({CALLS: 1.0}, 30)
+        assert delays.told().startswith("sudo alone took 29 s: ")
+        delays.began({}, 30)
+        assert delays.told().startswith("the login shell alone took 30 s: ")
+
+    def test_login_and_sudo(self) -> None:
+        delays = Delays()
+        delays.add("login", 12)
+        delays.began({CALLS: 0, BEGINS: 20})
+        assert [text.partition(":")[0] for text in delays.told().split("; ")] == [
+            "login alone took 12 s",
+            "sudo alone took 20 s",
+        ]
