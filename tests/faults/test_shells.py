@@ -22,7 +22,7 @@ NO_SHELL = "to do: is it nologin or false? set ssh.user in hosts.toml to a user 
 
 def test_a_shell_that_prints_before_and_after(trial: Trial) -> None:
     """Without a line end before the first line of an answer, and after the last."""
-    node = trial.lab.nodes[0]
+    node = trial.lab.nodes[1]
     with faults.start_up_file(node, CHATTY):
         assert node.ssh("echo x").stdout == "hellox\nkn.arch=bye"
         ran = trial.deploy()
@@ -30,9 +30,8 @@ def test_a_shell_that_prints_before_and_after(trial: Trial) -> None:
         logs = run_fab("logs", "--limit", node.name, hosts=trial.changed)
         assert "hello" not in logs.out
         assert "bye" not in logs.out + logs.err
-        built = run_fab(
-            "build", "--force", hosts=trial.hosts_toml(("hosts = [", f'hosts = ["{node.name}", '))
-        )
+        there = trial.hosts_toml(("[build]", f'[build]\nhosts = ["{node.name}"]'))
+        built = run_fab("build", hosts=there)
         assert built.status == 0, built.err
     fault = "the login shell prints without a line end, before and after each command"
     trial.saw(58, fault, "reloaded", ran, "deploy: 3 reloaded", status=0)

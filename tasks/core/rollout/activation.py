@@ -116,7 +116,7 @@ class Activation:
     def _still_there(self, order: Order) -> None:
         """A node that has gone away is not one that reaches no apiserver."""
         try:
-            self.node.sh("true", timeout=10)
+            self.node.sh("true", root=False, timeout=10)  # sudo may take longer than that
         except StepError as error:
             message = f"{order.result}, and then the node went away: {error.message}"
             raise StepError(message, hint=_UNKNOWN, unreachable=error.unreachable) from None
