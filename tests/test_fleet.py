@@ -203,7 +203,14 @@ def test_an_identity_file_that_is_not_there_is_passed_over(hosts_file: Path) -> 
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("NoSuchThing\n", "ssh_config: "),
+        ("NoSuchThing\n", "ssh_config:1: Unparsable line NoSuchThing"),
+        ("Host *\n  port = 65536\n", "ssh_config:2: port 65536: a port is a number from 1 to 65535"),
+        ("# x\n\nHost other\n\tPort\tssh\n", "ssh_config:4: Port ssh: a port is a number"),
+        (f"Port {'7' * 5000}\n", "ssh_config:1: Port 7777"),
+        ("ConnectTimeout soon\n", "ssh_config:1: ConnectTimeout soon: must be a number of seconds"),
+        ("CanonicalizeMaxDots x\n", "ssh_config:1: CanonicalizeMaxDots x: must be a number"),
+        ("CanonicalizeHostname yes\n", "ssh_config for worker-1: KeyError"),
+        ("Host *\n  ProxyCommand ssh 'x\n", "the ProxyCommand of worker-1: ssh 'x: No closing quotation"),
         ("Host *\n  ProxyJump root@a:b:c\n", "the gateway of worker-1: "),
     ],
 )
@@ -211,6 +218,14 @@ def test_an_ssh_config_that_cannot_be_read(hosts_file: Path, line: str, message:
     (hosts_file.parent / "ssh_config").write_text(line)
     with pytest.raises(UsageError, match=message):
         fleet_of(Context())
+
+
+@pytest.mark.parametrize(
+    "line", ['Port "2222"', "Port 2222 ", "ConnectTimeout 1m30", "ConnectTimeout none", "ForwardAgent /agent"]
+)
+def test_an_ssh_config_that_openssh_takes(hosts_file: Path, line: str) -> None:
+    (hosts_file.parent / "ssh_config").write_text(f"{line}\n")
+    assert len(fleet_of(Context())) > 0
 
 
 def test_a_connection_and_a_limit_contradict_each_other(hosts_file: Path) -> None:
