@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -13,6 +14,7 @@ import pytest
 
 from tasks.core.config.settings import NodeSpec, Settings, Ssh
 from tasks.core.errors import StepError
+from tasks.core.remote.knownhosts import KnownHostsFile
 from tasks.core.remote.link import Link
 from tasks.core.remote.options import Options
 from tasks.core.remote.ssh import Session
@@ -122,3 +124,9 @@ def test_we_say_what_openssh_says(
     assert mine.ours() == (unknown if expected == "unknown" else expected)
     if not case.ours and "HashKnownHosts" not in case.more:
         assert mine.recorded.strip() == theirs.recorded.strip()
+
+
+def test_a_known_hosts_that_is_a_fifo_holds_nobody_up(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "known_hosts")
+    with pytest.raises(StepError, match="known_hosts: is no regular file"):
+        KnownHostsFile(tmp_path / "known_hosts")
