@@ -203,7 +203,7 @@ def test_an_identity_file_that_is_not_there_is_passed_over(hosts_file: Path) -> 
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("NoSuchThing\n", "ssh_config: "),
+        ("NoSuchThing\n", "ssh_config:1: "),
         ("Host *\n  ProxyJump root@a:b:c\n", "the gateway of worker-1: "),
     ],
 )
