@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import fabric
@@ -165,6 +166,18 @@ def test_what_is_recorded_is_a_whole_line_and_known_from_then_on(tmp_path: Path)
     hosts[2].missing_host_key(None, "", HOST["ed"])
     assert [line.split()[0] for line in file.read_text().splitlines()] == ["a", "b"]
     assert f"{file}:1: ssh-keygen" in refusal(hosts[2], STRANGER["ed"]).hint
+
+
+@pytest.mark.parametrize("accept_new", [False, True])
+def test_a_known_hosts_that_is_no_file_is_not_waited_for(tmp_path: Path, accept_new: bool) -> None:
+    os.mkfifo(tmp_path / "known_hosts")
+    message = refusal(host_key(tmp_path, accept_new=accept_new), HOST["ed"]).message
+    assert message == f"cannot read {tmp_path}/known_hosts: is no regular file, but a FIFO or a device"
+
+
+def test_dev_null_is_no_known_hosts(tmp_path: Path) -> None:
+    verdict = host_key(tmp_path, userknownhostsfile="/dev/null")
+    assert "is unknown" in refusal(verdict, HOST["ed"]).message
 
 
 def test_hosts_that_share_a_name_and_come_at_once(tmp_path: Path) -> None:

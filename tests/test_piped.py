@@ -495,10 +495,10 @@ class TestLock:
             command.close()
 
     def test_another_failure_is_told_as_it_is(self, node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(lock, "LOCK", "/nonexistent/lock")
+        monkeypatch.setattr(lock, "LOCK", "/proc/nowhere/lock")
         error = refusal(lambda: lock.acquire(node, "me", 0))
         assert error.message.startswith("ended with status ")
-        assert "/nonexistent/lock" in error.tail
+        assert "/proc/nowhere" in error.tail
 
     def test_who_we_are(self) -> None:
         assert lock.holder("deploy").endswith(f"@{socket.gethostname()} (fab deploy, PID {os.getpid()})")

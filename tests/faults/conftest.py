@@ -134,7 +134,8 @@ def slow_upload(lab: Lab) -> Iterator[Callable[[Node], None]]:
     def slow(node: Node) -> None:
         slowed.append(node)
         script = (
-            '#!/bin/sh\n[ "$2" -gt 100 ] || exec /usr/bin/head "$@"\n/usr/bin/head -c 100\nexec sleep 3600\n'
+            '#!/bin/sh\n[ $# = 2 ] && [ "$2" -gt 100 ] || exec /usr/bin/head "$@"\n'
+            "/usr/bin/head -c 100\nexec sleep 3600\n"
         )
         node.enter(f"printf %s '{script}' > /usr/local/bin/head && chmod 755 /usr/local/bin/head")
 

@@ -32,6 +32,8 @@ def _why(path: Path, folder: Path, links: int) -> str:
             return ""  # nothing is there, or whoever uses it is told so
         if seen.st_uid not in (0, os.geteuid()):
             return f"{part} belongs to {_name(seen.st_uid)}"
+        if not (target or stat.S_ISDIR(seen.st_mode)):
+            return f"{part} is no folder"
         if target:
             if why := _why(target, folder, links - 1) if links else f"{part} is a link without end":
                 return why
