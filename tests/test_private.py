@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import gettempdir
 
 import pytest
 
@@ -78,17 +78,17 @@ def test_who_may_change_a_folder(folder: Path, itself: Change, above: Change, wh
     assert bool(why_shared(folder)) == bool(why)
 
 
-def test_a_user_trusts_root_and_nobody_else(folder: Path) -> None:
-    for path in folder.parents[1:]:
-        if path.is_relative_to(gettempdir()) and path != Path(gettempdir()):
-            path.chmod(0o755)
-    with acting_as(SOMEBODY):
-        assert why_shared(folder) == ""
-    os.chown(folder, SOMEBODY, SOMEBODY)
-    with acting_as(SOMEBODY):
-        assert why_shared(folder) == ""
-    with acting_as(SOMEBODY + 1):
-        assert why_shared(folder) == f"{folder} belongs to uid 12345, who could change it"
+def test_a_user_trusts_root_and_nobody_else() -> None:
+    with tempfile.TemporaryDirectory() as name:  # pytest's own folders are closed to others
+        folder = Path(name)
+        folder.chmod(0o755)
+        with acting_as(SOMEBODY):
+            assert why_shared(folder) == ""
+        os.chown(folder, SOMEBODY, SOMEBODY)
+        with acting_as(SOMEBODY):
+            assert why_shared(folder) == ""
+        with acting_as(SOMEBODY + 1):
+            assert why_shared(folder) == f"{folder} belongs to uid 12345, who could change it"
 
 
 def test_a_folder_that_is_a_link(folder: Path) -> None:
