@@ -14,7 +14,7 @@ from tasks.core import process
 from tasks.core.errors import UsageError
 from tests.conftest import ROOT
 
-IGNORED = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGCHLD)
+IGNORED = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGCHLD)
 
 
 def ran(script: str, *before: str) -> str:
@@ -42,7 +42,7 @@ def test_what_is_started_has_its_signals_though_ours_were_ignored() -> None:
         subprocess.run(["cat", "/proc/self/status"])
         print("ended", subprocess.run(["sh", "-c", "exit 3"]).returncode)
     """
-    seen = ran(script, "env", "--ignore-signal=HUP,TERM,CHLD")
+    seen = ran(script, "env", "--ignore-signal=HUP,INT,QUIT,TERM,CHLD")
     assert not {*IGNORED} & signals(seen, "SigIgn:")
     assert not {*IGNORED} & signals(seen, "SigBlk:")
     assert "ended 3" in seen

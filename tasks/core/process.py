@@ -43,6 +43,8 @@ def own_signals() -> None:
     if threading.current_thread() is not threading.main_thread():
         return
     usual: dict[signal.Signals, Any] = {
+        signal.SIGINT: signal.default_int_handler,
+        signal.SIGQUIT: signal.SIG_DFL,
         signal.SIGHUP: _passed_over,
         signal.SIGTERM: signal.SIG_DFL,
         signal.SIGCHLD: signal.SIG_DFL,
@@ -50,7 +52,7 @@ def own_signals() -> None:
     for number, action in usual.items():
         if signal.getsignal(number) == signal.SIG_IGN:
             signal.signal(number, action)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, *usual})
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {*usual})
 
 
 def _passed_over(number: int, frame: FrameType | None) -> None:
