@@ -29,6 +29,7 @@ from benchmarks.bench import Bench
 from benchmarks.configurations import CONFIGURATIONS, DEFAULTS, OURS, VARIANTS, settings_of
 from tasks.core.errors import UsageError
 from tasks.core.nginx import store
+from tasks.core.process import own_signals
 from tests.lab.lab import Lab
 from tests.lab.machine import LabError
 from tests.lab.progress import Progress
@@ -58,6 +59,7 @@ ROWS: dict[str, tuple[Row, Sequence[str]]] = {
 
 def main(arguments: Sequence[str]) -> int:
     """Run as a script; 1: it could not be measured, 2: it was asked for something that there is not."""
+    own_signals()
     options = _options(arguments)
     console = Console(stderr=True)
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))

@@ -156,7 +156,7 @@ def logs(c: Context, limit: str | None = None, lines: str = "20", follow: bool =
 def _logs(r: Run, node: Node, lines: int, follow: bool, width: int) -> Outcome:
     def show(line: str) -> None:
         if r.console.broken:  # nobody reads: end as any filter would
-            os._exit(0)
+            os._exit(int(r.console.full))
         r.console.print(f"{node.label:<{width}} | {line}", markup=False, highlight=False, soft_wrap=True)
 
     bounds: dict[str, Any] = {"timeout": None, "most": None} if follow else {"timeout": 60, "most": BULK}

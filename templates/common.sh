@@ -36,6 +36,11 @@ named() { readlink "$releases/$1" | grep -x '[0-9a-f]\{10\}'; }
 # --- systemd and the processes of the unit ---
 
 of_systemd() { systemctl show -p "$1" "$unit" 2>/dev/null | cut -d= -f2-; }
+# every systemd to date opens the pid file as it is, and waits for whoever would write to a pipe
+if [ -p "$pid_file" ] && { timeout -s KILL 10 systemctl show "$unit" >/dev/null 2>&1; [ "$?" = 137 ]; }; then
+  echo "systemd hangs: $pid_file is a pipe; on the node: mv -T $pid_file /root/pipe && echo 1<> /root/pipe" >&2
+  exit 69
+fi
 # this systemd's: a container may have a unit of the same name. Of one that does not run systemd names none, and
 # where it is in a container without a namespace of its own, all names begin with where that is
 group=$(of_systemd ControlGroup)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT
+from tests.faults.conftest import until
 
 FAB = f"{sys.executable} -m fabric -r {ROOT}"
 MANY = "7" * 5000
@@ -195,6 +197,11 @@ ROWS: dict[str, tuple[str, int, str]] = {
         "ssh_config for worker-1: ",
     ),
     "ssh_config forwards the agent": ("echo ForwardAgent true >>ssh_config; $FAB status", 1, UNREACHED),
+    "ssh_config forwards the agent, -H": (
+        "echo ForwardAgent true >>ssh_config; $FAB -S ssh_config -H worker-1 status",
+        2,
+        "ssh_config:5: ForwardAgent true: must be yes or no for fab -H",
+    ),
     "ssh_config without a proxy": ("echo ProxyCommand none >>ssh_config; $FAB status", 1, UNREACHED),
     "known_hosts a FIFO": (
         "mkfifo x; echo UserKnownHostsFile $PWD/x >>ssh_config; $FAB status",
@@ -258,7 +265,12 @@ ROWS: dict[str, tuple[str, int, str]] = {
         "2 failed",
     ),
     # signals
-    "all signals ignored": ("trap '' HUP INT TERM PIPE CHLD; $FAB status", 1, UNREACHED),
+    "signals ignored": ("env --ignore-signal=HUP,INT,TERM,PIPE,CHLD $FAB status", 1, UNREACHED),
+    "the ends of children ignored": (
+        "XDG_CACHE_HOME=$PWD env --ignore-signal=CHLD $FAB configure",
+        1,
+        "local: configure: $PWD/kube-nginx/nginx-1.30.6/configure does not exist",
+    ),
 }
 
 
@@ -289,5 +301,41 @@ def test_no_traceback_and_no_hang(place: Path, name: str) -> None:
     out, err = done.stdout.decode(), done.stderr.decode()
     assert "Traceback" not in err
     assert "Exception ignored" not in err
-    assert words in out + err
+    assert words.replace("$PWD", str(place)) in out + err
     assert done.returncode == status, err
+
+
+@pytest.mark.parametrize(
+    ("nohup", "sent", "status"),
+    [
+        (False, ["INT"], 130),
+        (False, ["TERM"], 143),
+        (False, ["HUP"], 129),
+        (True, ["HUP", "TERM"], 143),  # the first one has no effect
+        (True, ["INT"], 130),
+    ],
+)
+def test_a_signal_while_nodes_do_not_answer(place: Path, nohup: bool, sent: list[str], status: int) -> None:
+    begun = place / "begun"
+    command = f"sh -c 'touch {begun}; exec sleep 60'"
+    (place / "ssh_config").write_text(f"Host worker-*\n  ProxyCommand {command}\n")
+    hosts = place / "hosts.toml"
+    hosts.write_text(hosts.read_text().replace("connect_timeout = 1", "connect_timeout = 60"))
+    ignored = ["env", "--ignore-signal=HUP,INT,TERM"] if nohup else []
+    with subprocess.Popen(
+        [*ignored, *FAB.split(), "status"],
+        cwd=place,
+        env={**os.environ, "KUBE_NGINX_HOSTS": str(hosts)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            until(begun.exists)
+            for name in sent:
+                process.send_signal(signal.Signals[f"SIG{name}"])
+            _, err = process.communicate(timeout=20)
+        finally:
+            process.kill()
+    assert "not begun: worker-1, worker-2: interrupted" in err
+    assert process.returncode == status

@@ -214,14 +214,20 @@ def test_the_unit_has_its_own_file_system() -> None:
 
 
 def test_each_place_that_is_taken() -> None:
-    facts = replace(HEALTHY, unsafe={"/it's": "belongs to ops and has mode 755"})
+    facts = replace(
+        HEALTHY, unsafe=dict.fromkeys(("/it's", "/etc/systemd"), "belongs to ops and has mode 755")
+    )
     told = [(e.message, e.hint) for e in in_the_way(facts)]
     where = shlex.quote("/it's")
     assert told == [
         (
             "/it's belongs to ops and has mode 755: who may write there can have root run anything",
-            f"on the node: chown root: {where}; chmod go-w {where}",
-        )
+            f"on the node: chown root: {where}; chmod go-w {where}; or choose another proxy.prefix",
+        ),
+        (
+            "/etc/systemd belongs to ops and has mode 755: who may write there can have root run anything",
+            "on the node: chown root: /etc/systemd; chmod go-w /etc/systemd",
+        ),
     ]
     facts = replace(HEALTHY, instead={"/x/sbin": "no folder", "/x/conf/y": "a folder that is not empty"})
     assert [error.message for error in in_the_way(facts)] == [

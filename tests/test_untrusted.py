@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
+from threading import Event, Thread
 from time import monotonic
 
 import pytest
@@ -27,7 +30,9 @@ def said(shell: str, prefix: Path, call: str, *scripts: str) -> str:
     """What `call` says after the functions that scripts share."""
     script = commands.on_node(Proxy(prefix=str(prefix)), *scripts)
     command = [shell, "-c", f"set -u; export LC_ALL=C\n{script}\n{call}"]
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False
+    )
     assert done.stderr == ""
     return done.stdout
 
@@ -61,6 +66,34 @@ def test_what_is_no_small_file_is_neither_believed_nor_waited_for(
     found = said(shell, tmp_path, f"trap '' TERM\n{call}").strip()
     assert found == ("" if "wc" not in call else "196608" if what == "endless" else "0")
     assert monotonic() - began < 20
+
+
+@contextmanager
+def turning(path: Path) -> Iterator[None]:
+    """A file that is a number at one moment, and a pipe at the next."""
+    over = Event()
+
+    def turn() -> None:
+        while not over.is_set():
+            path.with_name("number").write_text("12\n")
+            path.with_name("number").rename(path)
+            os.mkfifo(path.with_name("pipe"))
+            path.with_name("pipe").rename(path)
+
+    thread = Thread(target=turn)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+def test_what_becomes_a_pipe_as_it_is_opened_is_not_waited_for(shell: str, tmp_path: Path) -> None:
+    (tmp_path / "logs").mkdir()
+    call = "tries=0; while [ $tries -lt 300 ]; do recorded_pid; tries=$((tries + 1)); done"
+    with turning(tmp_path / "logs" / "nginx.pid"):
+        assert set(said(shell, tmp_path, call).split()) <= {"12"}
 
 
 def test_a_link_is_followed_where_root_may_have_made_it(shell: str, tmp_path: Path) -> None:

@@ -44,6 +44,11 @@ class Output(Console):
         """Whether nobody reads any more."""
         return bool(getattr(self.file, "broken", False))
 
+    @property
+    def full(self) -> bool:
+        """Whether what was written there is lost."""
+        return bool(getattr(self.file, "full", False))
+
     def render_str(self, text: str, **options: Any) -> Text:
         """As rich does, which would leave out the bell."""
         return super().render_str(printable(text), **options)

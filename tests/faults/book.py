@@ -12,7 +12,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "reliability.md"
 FOLDER = "KUBE_NGINX_FAULTS"
 """The environment variable that names the folder in which all workers of a test run leave their rows."""
 
-FAULTS = 45
+FAULTS = 63
 HEAD = """\
 # What happens when things go wrong
 

@@ -117,7 +117,8 @@ def test_a_folder_on_the_way_that_others_may_write_to(trial: Trial, which: str) 
         line = f"lab-node-1: survey: {seen}: who may write there can have root run anything"
         path = seen.split()[0]
         advice = f"chown root: {path}; chmod go-w {path}"
-        hint = f"to do: on the node: {advice}"
+        other = "" if which == "unit" else "; or choose another proxy.prefix"
+        hint = f"to do: on the node: {advice}{other}"
         if which == "owner":
             fault = "a folder above the prefix belongs to somebody other than root"
             trial.saw(52, fault, BEFORE, ran, line, hint)

@@ -85,6 +85,20 @@ def test_the_pid_file_is_none(trial: Trial, made: str) -> None:
     assert run_fab("diff", "--exit-code", "--limit", node.name, hosts=trial.plain).status == 0
 
 
+def test_systemd_waits_for_a_pipe_in_place_of_the_pid_file(trial: Trial) -> None:
+    """When the service's user has its main process end: nothing of ours waits with it, and there is help."""
+    node = trial.lab.nodes[1]
+    by_the_service(node, f"rm -f {PID} && mkfifo {PID} && kill -KILL {main(node)}")
+    ran = trial.deploy("--limit", node.name)
+    do = f"mv -T {PID} /root/pipe && echo 1<> /root/pipe"
+    fault = "nginx.pid is a pipe, for which systemd itself waits"
+    line = f"| systemd hangs: {PID} is a pipe; on the node: {do}"
+    trial.saw(47, fault, "as it was; systemd goes on when it is helped", ran, line)
+    node.enter(do)
+    until(lambda: answers(node) and main(node) not in ("", "0"))
+    assert node.enter(f"stat -c %F {PID}").strip() == "regular file"
+
+
 def test_systemd_takes_somebody_elses_process_for_the_main_one(trial: Trial) -> None:
     """As before systemd 237 whatever the service's user writes; later ones believe it of root."""
     node = trial.lab.nodes[2]

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from tasks.core.process import own_signals
 from tests.lab.lab import Lab
 from tests.lab.machine import LabError
 from tests.lab.progress import Progress
@@ -21,6 +22,7 @@ FOUND, FAILED = 1, 3
 
 def main() -> int:
     """Gives the exit status: 1 if an invariant was broken, 3 if the lab or the walk itself is at fault."""
+    own_signals()  # an hour is a case for nohup
     parser = argparse.ArgumentParser(prog="make walk", description=__doc__)
     parser.add_argument("--seed", default="1", help="the same seed, the same moves")
     parser.add_argument("--seconds", type=float, default=3600)

@@ -10,7 +10,7 @@ from typing import TypeVar, cast
 T = TypeVar("T")
 R = TypeVar("R")
 
-_LOOK = 0.1  # seconds between two looks whether the rest is given up
+_LOOK = 0.1  # seconds between two looks whether Ctrl-C came, or the rest is given up
 
 
 def together(items: Sequence[T], work: Callable[[T], R]) -> list[R]:
@@ -54,7 +54,7 @@ def fan_out(
     left = len(items)
     while left:
         try:
-            ended = done.get(timeout=_LOOK if given_up else None)
+            ended = done.get(timeout=_LOOK)  # a signal just before a wait without end would not be seen
         except Empty:
             if given_up and given_up():
                 return

@@ -61,6 +61,8 @@ def in_the_way(facts: Facts) -> Iterator[StepError]:
     """
     for path, whose in facts.unsafe.items():
         hint = f"on the node: chown root: {quote(path)}; chmod go-w {quote(path)}"
+        if not (UNIT_PATH.startswith(path) or path.startswith(UNIT_PATH)):
+            hint += "; or choose another proxy.prefix"  # of /tmp, or somebody's home, it is the better one
         yield StepError(f"{path} {whose}: who may write there can have root run anything", hint=hint)
     for path, what in facts.instead.items():
         hint = "see what it is, and move it away: kube-nginx needs that place"
