@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 import signal
+from hashlib import sha256
 
+import invoke
 import pytest
 
+from tasks.core.remote.fleet import ssh_host
 from tests.conftest import run_fab
 from tests.faults.book import Row, note
-from tests.faults.conftest import Trial, ended, until
+from tests.faults.conftest import PREFIX, Trial, ended, until
 from tests.lab import faults
 from tests.lab.nodes import Node
 
@@ -20,7 +23,7 @@ CHATTY = "printf hello; printf oops >&2; trap 'printf kn.arch=bye; echo bye >&2'
 NO_SHELL = "to do: is it nologin or false? set ssh.user in hosts.toml to a user whose shell runs commands"
 
 
-def test_a_shell_that_prints_before_and_after(trial: Trial) -> None:
+def test_a_shell_that_prints_before_and_after(trial: Trial, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a line end before the first line of an answer, and after the last."""
     node = trial.lab.nodes[1]
     with faults.start_up_file(node, CHATTY):
@@ -30,9 +33,10 @@ def test_a_shell_that_prints_before_and_after(trial: Trial) -> None:
         logs = run_fab("logs", "--limit", node.name, hosts=trial.changed)
         assert "hello" not in logs.out
         assert "bye" not in logs.out + logs.err
-        there = trial.hosts_toml(("[build]", f'[build]\nhosts = ["{node.name}"]'))
-        built = run_fab("build", hosts=there)
-        assert built.status == 0, built.err
+        monkeypatch.setenv("KUBE_NGINX_HOSTS", str(trial.plain))
+        binary = f"{PREFIX}/sbin/kube-nginx"
+        fetched = ssh_host(invoke.Context(), node.name).fetch(binary)
+    assert sha256(fetched).hexdigest() == node.enter(f"sha256sum < {binary}").split()[0]
     fault = "the login shell prints without a line end, before and after each command"
     trial.saw(58, fault, "reloaded", ran, "deploy: 3 reloaded", status=0)
 
