@@ -27,7 +27,7 @@ Toml = Callable[..., Path]
 # every file of the node with its inode and times; logs of the login itself are not the login's doing
 EVERYTHING = (
     "find / -xdev ! -path '/var/log/*' ! -path /run -printf '%p %i %T@ %C@ %s %m\\n' | sort;"
-    " ls -la --full-time /run/kube*"
+    " ls -ld --full-time /run/kube* /run/kube-nginx/*"
 )
 
 

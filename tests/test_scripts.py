@@ -1012,12 +1012,16 @@ class TestStrays:
         with subprocess.Popen([str(binary), "600"]) as process:
             if gone:
                 binary.unlink()
-            call = f"{stubs}\nmain() {{ echo 5; }}; timeout() {{ :; }}; settles() {{ :; }}; restart 0"
-            done = functions(place, call, until=ALL_FUNCTIONS, strays=f"{process.pid} 999999999")
-            assert done.returncode == 0
-            with suppress(subprocess.TimeoutExpired):
-                return process.wait(0.3) == -signal.SIGTERM
-            process.kill()
+            stubs += "\nmain() { echo 5; }; timeout() { :; }; settles() { :; }; logs_for() { :; }"
+            try:
+                done = functions(
+                    place, f"{stubs}; restart 0", until=ALL_FUNCTIONS, strays=f"{process.pid} 999999999"
+                )
+                assert done.returncode == 0
+                with suppress(subprocess.TimeoutExpired):
+                    return process.wait(0.3) == -signal.SIGTERM
+            finally:
+                process.kill()
         return False
 
     def test_ours(self, place: Place) -> None:
