@@ -80,7 +80,7 @@ def test_a_shell_that_never_stops_printing(trial: Trial) -> None:
 
 def test_a_resolver_that_is_dead(trial: Trial) -> None:
     node = trial.lab.nodes[0]
-    ops = trial.hosts_toml(("[ssh]", '[ssh]\nuser = "ops"\nsudo = true'))
+    ops = trial.hosts_toml(("[ssh]", '[ssh]\nuser = "ops"\nsudo = true\nconnect_timeout = 60'))
     with faults.dead_resolver(node):
         ran = run_fab("status", "--limit", node.name, hosts=ops)
     assert ran.status == 0, ran.err
