@@ -153,7 +153,7 @@ def test_it_says_to_whom_the_proxy_leads(lab: Lab, deployed: Path, hosts_toml: T
     """An apiserver that is not in a node's kube-nginx.conf."""
     node = lab.nodes[0].name
     fewer = hosts_toml((', "lab-api-3:6443"', ""))
-    assert run_fab("conf", "reload", "--limit", node, hosts=fewer).status == 0
+    assert run_fab("conf", "--limit", node, "reload", "--limit", node, hosts=fewer).status == 0
     try:
         ran = run_fab("check", "--json", "--limit", node, hosts=deployed)
     finally:
