@@ -11,6 +11,7 @@ from invoke import Context, task
 
 from .core.config.settings import LOCAL, Settings
 from .core.errors import StepError
+from .core.flags import FLEET_HELP
 from .core.nginx import fetch, recipe, store
 from .core.remote import commands
 from .core.remote.bounded import BULK
@@ -23,7 +24,7 @@ from .core.steps import Run
 
 Builder = Local | Node
 _LONG: dict[str, Any] = {"timeout": 1800.0, "most": BULK}
-_JSON = {"json": "One JSON document on stdout, all else on stderr."}
+_JSON = {"json": FLEET_HELP["json"]}
 
 
 def _builders(c: Context) -> list[Builder]:

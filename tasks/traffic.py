@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Unpack
 
 import fabric
 from invoke import Context, task
 
 from .core import consent, report
 from .core.errors import KubeNginxError, UsageError
-from .core.flags import FLEET_HELP, ROLLOUT_HELP
+from .core.flags import FLEET_HELP, ROLLOUT_HELP, FleetFlags, fleet_task
 from .core.remote.fleet import settings_of
 from .core.remote.node import Node
 from .core.report import Outcome
@@ -24,10 +24,10 @@ from .core.traffic.sessions import Sessions, look, together
 _SECONDS = range(5, 301)
 
 
-@task(help=FLEET_HELP)
-def connections(c: Context, limit: str | None = None, json: bool = False) -> None:
+@fleet_task()
+def connections(c: Context, **flags: Unpack[FleetFlags]) -> None:
     """Show which apiserver each node's sessions are on, and how even that is; changes nothing."""
-    with run(c, "connections", limit=limit, json=json) as r:
+    with run(c, "connections", **flags) as r:
         seen: dict[str, Sessions] = {}
 
         def count(node: Node) -> Outcome:

@@ -73,6 +73,24 @@ def run_fab(*arguments: str, hosts: Path | None = None, stdin: str = "", cwd: Pa
     return Ran(done.returncode, done.stdout, done.stderr)
 
 
+@contextmanager
+def under_way(hosts: Path, *words: str) -> Iterator[subprocess.Popen[str]]:
+    """`fab WORDS` under way, ended at the end of the block if it has not ended itself."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "fabric", *words],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+        env={**os.environ, "KUBE_NGINX_HOSTS": str(hosts)},
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
 def run_fab_on_terminal(arguments: list[str], answer: str, hosts: Path, question: str = "password") -> Ran:
     """Runs `fab` on a terminal of its own, and types `answer` when it reads `question`."""
     pid, terminal = pty.fork()

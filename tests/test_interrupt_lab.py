@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT
+from tests.conftest import under_way
 from tests.faults.conftest import ended, until
 from tests.lab import faults
 from tests.lab.lab import Lab
@@ -32,23 +29,6 @@ TASKS = (
     ["logs", "--follow"],
     ["check", "--watch"],
 )
-
-
-@contextmanager
-def under_way(settings: Path, *words: str) -> Iterator[subprocess.Popen[str]]:
-    with subprocess.Popen(
-        [sys.executable, "-m", "fabric", *words],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        cwd=ROOT,
-        env={**os.environ, "KUBE_NGINX_HOSTS": str(settings)},
-    ) as process:
-        try:
-            yield process
-        finally:
-            process.kill()
 
 
 def interrupted(process: subprocess.Popen[str]) -> None:

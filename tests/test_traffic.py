@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -15,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import ROOT, Ran, run_fab, run_fab_on_terminal
+from tests.conftest import Ran, run_fab, run_fab_on_terminal, under_way
 from tests.lab.lab import Lab
 from tests.lab.nodes import Node
 from tests.test_resolving import hosts
@@ -120,20 +119,9 @@ def node(request: pytest.FixtureRequest, lab: Lab, deployed: Path) -> Iterator[N
 def drilling(node: Node, settings: Path, seconds: int, *more: str) -> Iterator[subprocess.Popen[str]]:
     """A drill that has cut the node off."""
     words = ["drill", "--apiserver", "lab-api-2", "--limit", node.name, "--seconds", str(seconds), *more]
-    with subprocess.Popen(
-        [sys.executable, "-m", "fabric", *words],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        cwd=ROOT,
-        env={**os.environ, "KUBE_NGINX_HOSTS": str(settings)},
-    ) as process:
-        try:
-            eventually(lambda: is_cut(node))
-            yield process
-        finally:
-            process.kill()
+    with under_way(settings, *words) as process:
+        eventually(lambda: is_cut(node))
+        yield process
 
 
 def test_connections_are_those_that_the_kernel_has(lab: Lab, deployed: Path) -> None:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
-import os
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import ROOT, Ran, run_fab
+from tests.conftest import ROOT, Ran, run_fab, under_way
 from tests.faults.book import Row, note, steady
 from tests.lab.lab import Lab
 from tests.lab.machine import run
@@ -81,20 +79,8 @@ class Trial:
         self, *arguments: str, hosts: Path | None = None, task: str = "deploy"
     ) -> Iterator[subprocess.Popen[str]]:
         """`fab TASK` under way, ended at the end of the block if it has not ended itself."""
-        environment = {**os.environ, "KUBE_NGINX_HOSTS": str(hosts or self.changed)}
-        with subprocess.Popen(
-            [sys.executable, "-m", "fabric", task, *arguments],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            cwd=ROOT,
-            env=environment,
-        ) as process:
-            try:
-                yield process
-            finally:
-                process.kill()
+        with under_way(hosts or self.changed, task, *arguments) as process:
+            yield process
 
     def saw(self, number: int, fault: str, end: str, ran: Ran, *lines: str, status: int = 1) -> None:
         """What a user must have been told, and the rule for all faults; it becomes a row of the page."""

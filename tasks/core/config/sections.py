@@ -35,17 +35,21 @@ def read(data: Mapping[str, object], path: Path, problems: list[str]) -> Setting
     profile = top.take("profile", choice(*PROFILES), PROFILES[0])
     tables = {name: top.table(name) for name in SECTIONS}
     runbook = profile == "runbook"
-    ssh = _section(tables["ssh"], Ssh())
+    ssh, check = _section(tables["ssh"], Ssh()), _section(tables["check"], Check())
     settings = Settings(
         path=path,
         profile=profile,
         nodes=inventory.nodes(top, problems, ssh.port or 22),
         apiservers=inventory.apiservers(top),
-        ssh=_from_folder(ssh, path.parent),
+        ssh=replace(
+            ssh,
+            identity=str(_file(path.parent, ssh.identity) or ""),
+            config=_file(path.parent, ssh.config),
+        ),
         build=_build(tables["build"], RUNBOOK_BUILD if runbook else Build()),
         proxy=_section(tables["proxy"], RUNBOOK_PROXY if runbook else Proxy()),
         rollout=_section(tables["rollout"], Rollout()),
-        check=_check(_section(tables["check"], Check()), path.parent),
+        check=replace(check, ca=_file(path.parent, check.ca)),
         given=frozenset(_given(data)),
     )
     top.finish(KEYS)
@@ -70,13 +74,9 @@ def _given(data: Mapping[str, object]) -> Iterator[str]:
             yield from (f"{name}.{key}" for key in table)
 
 
-def _from_folder(ssh: Ssh, folder: Path) -> Ssh:
-    identity = str(folder / expanded(ssh.identity)) if ssh.identity else ""
-    return replace(ssh, identity=identity, config=folder / expanded(str(ssh.config)) if ssh.config else None)
-
-
-def _check(check: Check, folder: Path) -> Check:
-    return replace(check, ca=folder / expanded(str(check.ca)) if check.ca else None)
+def _file(folder: Path, given: Path | str | None) -> Path | None:
+    """A file that hosts.toml names, which is in `folder`."""
+    return folder / expanded(str(given)) if given else None
 
 
 def _build(table: Table, base: Build) -> Build:

@@ -21,7 +21,7 @@ import paramiko
 
 from ..config.model import expanded
 from ..errors import StepError, UsageError
-from .knownhosts import AUTHORITY, REVOKED, Entry, Key, KnownHostsFile, revoked_keys
+from .knownhosts import AUTHORITY, REVOKED, RSA, Entry, Key, KnownHostsFile, revoked_keys
 
 _LOCAL: Mapping[str, Callable[[], str]] = {
     "%": lambda: "%",
@@ -89,7 +89,7 @@ class HostKey(paramiko.MissingHostKeyPolicy):  # type: ignore[misc]
         with self.known.lock:
             kinds = {entry.key.kind for entry in self._entries(self.name) if not entry.marker}
         if "ssh-rsa" in kinds:
-            kinds |= {"rsa-sha2-512", "rsa-sha2-256"}
+            kinds |= {*RSA}
         transport = paramiko.Transport(sock, **options)
         offered = transport.get_security_options()
         if offered.key_types[0] not in kinds:

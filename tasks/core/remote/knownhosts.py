@@ -21,7 +21,8 @@ REVOKED, AUTHORITY = "@revoked", "@cert-authority"
 _LINE = re.compile(
     rf"[ \t]*(?!#)(?:({REVOKED}|{AUTHORITY})(?: |\t(?=[^ ]*$))[ \t]*)?(?!@)([^ \t]+)[ \t]+(.+)", re.DOTALL
 )
-_RSA = ("rsa-sha2-256", "rsa-sha2-512")  # how an ssh-rsa key signs
+RSA = ("rsa-sha2-256", "rsa-sha2-512")
+"""How an ssh-rsa key signs."""
 _OPENSSH_ONLY = ("ssh-dss", "sk-ssh-ed25519@openssh.com", "sk-ecdsa-sha2-nistp256@openssh.com")
 _Test = Callable[[str], bool]
 
@@ -117,21 +118,21 @@ class KnownHostsFile:
 
 def revoked_keys(path: Path) -> frozenset[bytes]:
     """The keys of a file of RevokedHostKeys. Raises StepError: it cannot be read, or is no text."""
-    content = _read(path)
-    if content.startswith(b"SSHKRL"):
+    held = _read(path)
+    if held.startswith(b"SSHKRL"):
         raise StepError(
             f"{path} (RevokedHostKeys) is a revocation list in binary form, which is not read here",
             hint="name a text file in its place: one public key a line",
             unreachable=True,
         )
-    keys = (parse_key(line.strip(" \t")) for line in content.decode(errors="replace").split("\n"))
+    keys = (parse_key(line.strip(" \t")) for line in held.decode(errors="replace").split("\n"))
     return frozenset(key.blob for key in keys if key)
 
 
 def parse_key(text: str) -> Key | None:
     """A public key in OpenSSH's text form; None where OpenSSH sees none."""
     kind, *rest = re.split("[ \t]+", text, maxsplit=2)
-    kind = "ssh-rsa" if kind in _RSA else kind
+    kind = "ssh-rsa" if kind in RSA else kind
     try:
         blob = b64decode("".join(rest[0].split()), validate=True)
         if kind in _OPENSSH_ONLY:
