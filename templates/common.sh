@@ -67,13 +67,13 @@ is_master() { in_unit "$1" && calls_itself "$1" 'master process'; }
 recorded_pid() { some "$pid_file" 1 nofollow | sed -n '/^[0-9]\{1,9\}$/p; q'; }
 # Systemd before 237 (of RHEL 7: before 219-67) takes for the main process whatever the service's user has written into
 # the pid file, and kills it when it stops the unit (CVE-2018-16888); later ones do where root has written it
-outsider() {
-  found=$(of_systemd MainPID)
+outsider() { # MAINPID
+  found=$1
   [ "${found:-0}" -gt 0 ] && [ -d "/proc/$found" ] && ! in_unit "$found" && echo "$found"
 }
 # shellcheck disable=SC2034 # for scripts that follow
 is_safe() { # to stop
-  ! found=$(outsider) || { why="systemd takes PID $found, which is not the unit's, for its main process"; return 1; }
+  ! found=$(outsider "$(of_systemd MainPID)") || { why="systemd takes PID $found, which is not the unit's, for its main process"; return 1; }
 }
 known() { found=$(of_systemd MainPID); if in_unit "$found"; then echo "$found"; else echo 0; fi; }
 # While an old master ends after an upgrade, systemd still calls it the main process; 0: there is none. A file

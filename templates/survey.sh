@@ -70,8 +70,9 @@ for f in "$releases"/*.part "$prefix"/conf/.kube-nginx* "$prefix"/sbin/.kube-ngi
 done
 [ -f "$releases/running" ] && sed 's/^/kn.recorded./' "$releases/running"
 
-systemctl show -p "$properties" "$unit" | sed 's/^/kn.unit./'
-found=$(outsider) && say outsider "$found"
+shown=$(systemctl show -p "$properties" "$unit")
+printf '%s\n' "$shown" | sed 's/^/kn.unit./'
+found=$(outsider "$(printf '%s\n' "$shown" | sed -n 's/^MainPID=//p')") && say outsider "$found"
 for f in $(new_drop_ins); do say "drop_in.$(echo "$f" | clean)" 1; done
 pid=$(main) own=' '
 if [ "${pid:-0}" -gt 0 ] && [ -d "/proc/$pid" ]; then
