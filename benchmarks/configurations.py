@@ -9,9 +9,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from tasks.core.config import model, render
+from tasks.core.config import model
 from tasks.core.config.address import APISERVER_PORT
 from tasks.core.config.settings import Settings, parse
+from tasks.core.release import render
 
 HOSTS = Path(__file__).parents[1] / "hosts.toml"
 OURS = "recommended"

@@ -6,14 +6,13 @@ from importlib.metadata import PackageNotFoundError, version
 
 from invoke import Collection
 
-from .apiservers import check
+from .checks import check, connections, drill
 from .compile import build, configure, download, make_install, verify
-from .core import uncaught
-from .hosts import init
+from .core.run import uncaught
 from .install import conf, mkdir, render, scp, unit
 from .rollout import deploy, diff, preflight, rollback, uninstall
 from .service import daemon_reload, disable, enable, logs, reload, restart, start, status, stop
-from .traffic import connections, drill
+from .setup import init
 
 __all__ = [
     "build",

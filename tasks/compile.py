@@ -10,17 +10,17 @@ from typing import Any
 from invoke import Context, task
 
 from .core.config.settings import LOCAL, Settings
+from .core.console.report import Outcome
 from .core.errors import StepError
-from .core.flags import FLEET_HELP
-from .core.nginx import fetch, recipe, store
-from .core.remote import commands
-from .core.remote.bounded import BULK
-from .core.remote.fleet import settings_of, ssh_host
-from .core.remote.host import Local
-from .core.remote.node import Node
-from .core.report import Outcome
-from .core.run import run
-from .core.steps import Run
+from .core.nginx import build_commands, fetch, store
+from .core.run.flags import FLEET_HELP
+from .core.run.opening import run
+from .core.run.steps import Run
+from .core.shell.bounded import BULK
+from .core.shell.command import kill_on_disconnect
+from .core.shell.host import Local
+from .core.ssh.fleet import settings_of, ssh_host
+from .core.ssh.node import Node
 
 Builder = Local | Node
 _LONG: dict[str, Any] = {"timeout": 1800.0, "most": BULK}
@@ -45,7 +45,7 @@ def _work(settings: Settings, host: Builder) -> str:
 
 def _kept(settings: Settings, host: Builder) -> Outcome | None:
     binary = store.find(settings, _arch(host))
-    return Outcome("ok", f"kept: {recipe.key(settings.build, binary.arch)}") if binary else None
+    return Outcome("ok", f"kept: {build_commands.key(settings.build, binary.arch)}") if binary else None
 
 
 @task(help=_JSON)
@@ -69,7 +69,7 @@ def _download(r: Run) -> Callable[[Builder], Outcome]:
         tarball = fetch.tarball_path(build, folder)
         if isinstance(host, Node):
             transferred |= _send_tarball(host, place, tarball.name, fetch.read(build, folder), build.sha256)
-        unpacked = host.sh(recipe.unpack(build, place), root=False).changed
+        unpacked = host.sh(build_commands.unpack(build, place), root=False).changed
         detail = f"{tarball.name}, sha256 {build.sha256[:12]}..."
         return Outcome("changed" if transferred or unpacked else "ok", detail)
 
@@ -78,7 +78,7 @@ def _download(r: Run) -> Callable[[Builder], Outcome]:
 
 def _send_tarball(host: Node, place: str, name: str, content: bytes, digest: str) -> bool:
     path = f"{place}/{name}"
-    if host.sh(recipe.place(place, name), root=False).stdout.startswith(digest):
+    if host.sh(build_commands.place(place, name), root=False).stdout.startswith(digest):
         return False
     host.send(content, path, "0644", root=False)
     return True
@@ -99,16 +99,16 @@ def _configure(r: Run, host: Builder, force: bool) -> Outcome:
         r.reporter.progress(host.label, line)
 
     build, place = r.settings.build, _work(r.settings, host)
-    _need(host, f"{recipe.source(build, place)}/configure", "fab download")
+    _need(host, f"{build_commands.source(build, place)}/configure", "fab download")
     show("looking for a C compiler")
-    installed = host.sh(recipe.tools(build), root=False, **_LONG).changed
-    host.sh(recipe.configure(build, place), root=False, **_LONG, each_line=show, tail=20)
-    detail = " ".join(recipe.flags(build))
+    installed = host.sh(build_commands.tools(build), root=False, **_LONG).changed
+    host.sh(build_commands.configure(build, place), root=False, **_LONG, each_line=show, tail=20)
+    detail = " ".join(build_commands.flags(build))
     return Outcome("changed", f"{detail} (compiler installed)" if installed else detail)
 
 
 def _need(host: Builder, path: str, first: str) -> None:
-    if host.sh(recipe.exists(path), root=False, check=False).status:
+    if host.sh(build_commands.exists(path), root=False, check=False).status:
         raise StepError(f"{path} does not exist", hint=f"do this first: {first}")
 
 
@@ -123,10 +123,10 @@ def _make_install(r: Run, host: Builder, force: bool) -> Outcome:
     if not force and (kept := _kept(r.settings, host)):
         return kept
     build, place, arch = r.settings.build, _work(r.settings, host), _arch(host)
-    _need(host, f"{recipe.source(build, place)}/objs/Makefile", "fab configure")
-    script = recipe.make_install(build, place, arch)
+    _need(host, f"{build_commands.source(build, place)}/objs/Makefile", "fab configure")
+    script = build_commands.make_install(build, place, arch)
     if isinstance(host, Node):
-        script = commands.leashed(script)
+        script = kill_on_disconnect(script)
     host.sh(
         script,
         root=False,
@@ -134,7 +134,7 @@ def _make_install(r: Run, host: Builder, force: bool) -> Outcome:
         each_line=lambda line: r.reporter.progress(host.label, line),
         tail=20,
     )
-    return Outcome("changed", recipe.key(build, arch))
+    return Outcome("changed", build_commands.key(build, arch))
 
 
 @task(help=_JSON)
@@ -146,11 +146,11 @@ def verify(c: Context, json: bool = False) -> None:
 
 def _verify(settings: Settings, host: Builder) -> Outcome:
     build = settings.build
-    key = recipe.key(build, _arch(host))
+    key = build_commands.key(build, _arch(host))
     path = f"{_work(settings, host)}/binaries/{key}/kube-nginx"
     _need(host, path, "fab make-install")
-    seen = recipe.parse_inspected(host.sh(recipe.inspect(path), root=False).stdout)
-    if faults := recipe.faults(build, seen):
+    seen = build_commands.parse_inspected(host.sh(build_commands.inspect(path), root=False).stdout)
+    if faults := build_commands.faults(build, seen):
         raise StepError(f"{path}: {'; '.join(faults)}", hint="build it again: fab build --force")
     content = host.fetch(path)
     if fetch.sum_of(content) != seen.sha256:

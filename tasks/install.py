@@ -7,23 +7,24 @@ from typing import Any, Unpack
 
 from invoke import Context, task
 
-from .core import terminal
-from .core.config import render as rendering
-from .core.config import servers
+from .core.console import terminal
+from .core.console.report import Outcome
 from .core.errors import KubeNginxError
-from .core.flags import FleetFlags, fleet_task
+from .core.facts.facts import Facts, Folder
+from .core.facts.layout import folders
+from .core.facts.paths import UNIT_PATH, binary_path, conf_path
 from .core.nginx import store
-from .core.remote import commands
-from .core.remote.facts import Facts, Folder
-from .core.remote.fleet import settings_of
-from .core.remote.layout import folders
-from .core.remote.node import Node
-from .core.report import Outcome
+from .core.release import render as rendering
+from .core.release import servers
+from .core.release.release import BINARY
 from .core.rollout.deployment import Releases
 from .core.rollout.preflight import in_the_way, masked, refuse, unresolved
-from .core.rollout.release import BINARY
-from .core.run import run, told
-from .core.steps import Run
+from .core.run.flags import FleetFlags, fleet_task
+from .core.run.opening import reporting, run
+from .core.run.steps import Run
+from .core.scripts import commands
+from .core.ssh.fleet import settings_of
+from .core.ssh.node import Node
 
 
 @fleet_task()
@@ -41,7 +42,7 @@ def _mkdir(r: Run, node: Node) -> Outcome:
         return Outcome("ok", proxy.prefix)
     r.lock(node)
     node.sh(commands.mkdir(proxy))
-    node.forget()
+    node.invalidate_facts()
     return Outcome("changed", proxy.prefix)
 
 
@@ -57,7 +58,7 @@ def _scp(r: Run, node: Node, releases: Releases) -> Outcome:
     facts = node.survey(r.settings.proxy)
     refuse(in_the_way(facts))
     release = releases.for_node(facts)
-    path = commands.binary_path(r.settings.proxy)
+    path = binary_path(r.settings.proxy)
     r.lock(node)
     changed = node.ship(release.contents[BINARY], path, "0755", facts)
     return Outcome("changed" if changed else "ok", f"{path} {release.version}")
@@ -76,7 +77,7 @@ def _conf(r: Run, node: Node) -> Outcome:
     refuse(unresolved(settings, facts))
     refuse(in_the_way(facts))
     text = rendering.conf(settings, facts.addresses)
-    return _ship_text(r, node, facts, commands.conf_path(settings.proxy), text)
+    return _ship_text(r, node, facts, conf_path(settings.proxy), text)
 
 
 @fleet_task()
@@ -90,7 +91,7 @@ def _unit(r: Run, node: Node) -> Outcome:
     facts = node.survey(r.settings.proxy)
     refuse(masked(facts))
     refuse(in_the_way(facts))
-    return _ship_text(r, node, facts, commands.UNIT_PATH, rendering.unit(r.settings))
+    return _ship_text(r, node, facts, UNIT_PATH, rendering.unit(r.settings))
 
 
 def _ship_text(r: Run, node: Node, facts: Facts, path: str, text: str) -> Outcome:
@@ -102,7 +103,7 @@ def _ship_text(r: Run, node: Node, facts: Facts, path: str, text: str) -> Outcom
 @task(help={"to": "Write kube-nginx.conf and kube-nginx.service into this folder."})
 def render(c: Context, to: str = "") -> None:
     """Show the configuration and the unit, or write them to a folder; no connection."""
-    with told("render"):
+    with reporting("render"):
         settings = settings_of(c)
         files: dict[str, Any] = {
             "kube-nginx.conf": rendering.conf(settings),
@@ -114,7 +115,7 @@ def render(c: Context, to: str = "") -> None:
                 continue
             try:
                 Path(to).mkdir(parents=True, exist_ok=True)
-                store.write_whole(Path(to) / name, text.encode(), 0o644)
+                store.write_atomic(Path(to) / name, text.encode(), 0o644)
             except OSError as error:
                 raise KubeNginxError(f"cannot write {to}/{name}: {error.strerror}") from None
             terminal.write(f"{to}/{name}")

@@ -7,22 +7,22 @@ from typing import Unpack
 
 from invoke import Context, Exit
 
-from .core import recap
 from .core.config.settings import Rollout, Settings
-from .core.consent import ask
+from .core.console import recap
+from .core.console.confirm import ask
+from .core.console.report import Outcome
 from .core.errors import StepError
-from .core.flags import FleetFlags, RolloutFlags, fleet_task
-from .core.remote import commands
-from .core.remote.facts import CURRENT, PREVIOUS
-from .core.remote.node import Node
-from .core.report import Outcome
+from .core.facts.facts import CURRENT, PREVIOUS
 from .core.rollout.activation import Activation, Order
 from .core.rollout.deployment import Deployment
 from .core.rollout.plan import returning
 from .core.rollout.preflight import in_the_way, outsider, refuse, startable
 from .core.rollout.rolling import orderly, rolling
-from .core.run import run
-from .core.steps import Run
+from .core.run.flags import FleetFlags, RolloutFlags, fleet_task
+from .core.run.opening import run
+from .core.run.steps import Run
+from .core.scripts import commands
+from .core.ssh.node import Node
 
 
 @fleet_task({"force": "Restart also where nothing differs."})
@@ -93,7 +93,7 @@ def _rollback(r: Run, node: Node, rollout: Rollout) -> Outcome:
     if PREVIOUS not in facts.releases:
         raise StepError("somebody has removed the release before this one", hint="fab status --limit {nodes}")
     order = Order(returning(facts, r.settings.proxy), "went back", facts.releases[PREVIOUS], listen=())
-    return Activation(node, r.settings, rollout, r.me, go_on=r.go_on).carry_out(order)
+    return Activation(node, r.settings, rollout, r.me, go_on=r.go_on).apply(order)
 
 
 @fleet_task({"yes": "Do not ask."})
@@ -117,7 +117,7 @@ def _uninstall(r: Run, node: Node) -> Outcome:
     try:
         ended = node.sh(commands.uninstall(r.settings.proxy))
     finally:
-        node.forget()
-    if kept := ended.said("kept"):
+        node.invalidate_facts()
+    if kept := ended.value("kept"):
         return Outcome("warning", f"{kept} holds files that are not ours and stays")
     return Outcome("changed", "removed") if ended.changed else Outcome("ok", "nothing was there")

@@ -8,22 +8,22 @@ from typing import Any, Unpack
 
 from invoke import Context, task
 
-from .core import report
 from .core.config.check import whole
 from .core.config.settings import Rollout
+from .core.console import report
+from .core.console.report import Outcome
 from .core.errors import StepError
-from .core.flags import FLEET_HELP, FleetFlags, RolloutFlags, fleet_task
-from .core.remote import commands
-from .core.remote.bounded import BULK
-from .core.remote.node import Node
-from .core.remote.remedy import brings_up
-from .core.report import Outcome
-from .core.rollout import state
+from .core.facts.remedy import brings_up
+from .core.rollout import status as state
 from .core.rollout.activation import Activation, Order
 from .core.rollout.preflight import installed, masked, outsider, refuse, startable
 from .core.rollout.rolling import orderly, rolling
-from .core.run import run
-from .core.steps import Run
+from .core.run.flags import FLEET_HELP, FleetFlags, RolloutFlags, fleet_task
+from .core.run.opening import run
+from .core.run.steps import Run
+from .core.scripts import commands
+from .core.shell.bounded import BULK
+from .core.ssh.node import Node
 
 
 def _systemctl(r: Run, verb: str, current: Any = lambda facts: False) -> None:
@@ -42,7 +42,7 @@ def _systemctl(r: Run, verb: str, current: Any = lambda facts: False) -> None:
             error.hint = error.hint or "see why: fab logs --limit {nodes}, fab preflight --limit {nodes}"
             raise
         finally:
-            node.forget()
+            node.invalidate_facts()
         return Outcome("changed")
 
     r.step(verb, work, finish=True)
@@ -59,7 +59,7 @@ def _daemon_reload(r: Run, node: Node) -> Outcome:
     """ "changed" only if systemd had not read the unit as it is now."""
     r.lock(node)
     ended = node.sh(commands.daemon_reload())
-    node.forget()
+    node.invalidate_facts()
     return Outcome("changed" if ended.changed else "ok")
 
 
@@ -96,7 +96,7 @@ def _over_the_fleet(r: Run, action: str, rollout: Rollout, wait: int) -> None:
 
     def work(node: Node) -> Outcome:
         look(node)
-        return Activation(node, r.settings, rollout, r.me, go_on=r.go_on).carry_out(
+        return Activation(node, r.settings, rollout, r.me, go_on=r.go_on).apply(
             Order(action, f"{action}ed", repair=False)
         )
 

@@ -3,7 +3,7 @@
 # Given: lock, holder; release ("": the files stay as they are); previous (what `fab rollback` is to go to; "-":
 # to what served until now); action (mode, enable, reload, upgrade, restart or stop); repair (1: user, folders and
 # modes are put right, too); boot (1, 0 or "": whether it is to start at boot); listen and listened (addresses as
-# /proc/net/tcp writes them, after and before); strays (PIDs that have the port); served (the release that the
+# /proc/net/tcp writes them, after and before); unmanaged (PIDs that have the port); served (the release that the
 # processes have loaded, "" if that is not known) and began_by (the sum of the unit that they began with); was_active and was_enabled ("": as they are now); timeout,
 # settle (hundredths of a second); keep (how many releases). Ends with 75 if nothing was begun.
 trap '' HUP INT TERM PIPE
@@ -219,7 +219,7 @@ if [ -z "$was_active" ]; then
   esac
 fi
 : "${was_enabled:=$([ "$(of_systemd UnitFileState)" = enabled ] && echo 1 || echo 0)}"
-[ -z "$strays" ] || was_active=1 # they served clients
+[ -z "$unmanaged" ] || was_active=1 # they served clients
 say was_active "$was_active"
 say was_enabled "$was_enabled"
 say before "$before"

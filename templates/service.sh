@@ -127,7 +127,7 @@ restart() {
   [ -n "$(user_of "$unit_path")" ] || is_elsewhere "$unit_path" || logs_for '' ||
     { why="$prefix/logs could not be put right"; return 1; }
   systemctl reset-failed "$unit" 2>/dev/null
-  for pid in $strays; do
+  for pid in $unmanaged; do
     ! is_ours "$pid" || in_unit "$pid" || kill -TERM "$pid"
   done
   is_safe || return

@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from tasks.core.process import own_signals
+from tasks.core.run.process import own_signals
 from tests.faults import book
 from tests.lab.lab import Lab
 from tests.lab.machine import prepare, why_not

@@ -12,7 +12,7 @@ from typing import Any
 from tasks import ns
 from tasks.core.config.model import RUNBOOK_BUILD, RUNBOOK_PROXY, keys_of
 from tasks.core.config.sections import SECTIONS
-from tasks.core.flags import FLEET_HELP, ROLLOUT_HELP
+from tasks.core.run.flags import FLEET_HELP, ROLLOUT_HELP
 
 ROOT = Path(__file__).parent.parent
 BEGIN, END = "<!-- written from the code, down to the end mark: make docs -->\n", "<!-- end -->\n"

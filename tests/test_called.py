@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.core import called
+from tasks.core.console import command_line as called
 from tests.conftest import ROOT, Ran, run_fab
 from tests.test_cli import good
 

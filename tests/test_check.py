@@ -14,16 +14,16 @@ import pytest
 from rich.console import Console
 from rich.text import Text
 
+from tasks.core.check import matrix
+from tasks.core.check.drift import Drift
+from tasks.core.check.watch import Draw, Patience, seconds_of, watch
+from tasks.core.check.ways import Row
 from tasks.core.config.settings import Endpoint
+from tasks.core.console.report import table
 from tasks.core.errors import StepError, UsageError
-from tasks.core.probes import matrix
-from tasks.core.probes.drift import Drift
+from tasks.core.facts.facts import Facts
 from tasks.core.probes.probe import Cell, Seen
-from tasks.core.probes.watch import Draw, Patience, seconds_of, watch
-from tasks.core.probes.ways import Row
-from tasks.core.remote.facts import Facts
-from tasks.core.remote.node import Node
-from tasks.core.report import table
+from tasks.core.ssh.node import Node
 from tests.conftest import run_fab
 from tests.test_run import Host, eventually
 

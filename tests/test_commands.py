@@ -14,7 +14,9 @@ from pathlib import Path
 import pytest
 
 from tasks.core.config.settings import Proxy
-from tasks.core.remote import commands
+from tasks.core.facts.paths import UNIT_PATH, binary_path, conf_path
+from tasks.core.scripts import commands
+from tasks.core.shell.command import as_command, detached, kill_on_disconnect
 
 PROXY = Proxy(prefix="/opt/k8s/kube-nginx")
 ROOT = Path(__file__).parent.parent
@@ -23,14 +25,14 @@ OWNER = ""  # without root no file can be given away
 
 def sh(script: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        ["sh", "-c", commands.shell(script)], capture_output=True, text=True, input=stdin, check=False
+        ["sh", "-c", as_command(script)], capture_output=True, text=True, input=stdin, check=False
     )
 
 
 def test_paths_are_the_runbooks() -> None:
-    assert commands.binary_path(PROXY) == "/opt/k8s/kube-nginx/sbin/kube-nginx"
-    assert commands.conf_path(PROXY) == "/opt/k8s/kube-nginx/conf/kube-nginx.conf"
-    assert commands.UNIT_PATH == "/etc/systemd/system/kube-nginx.service"
+    assert binary_path(PROXY) == "/opt/k8s/kube-nginx/sbin/kube-nginx"
+    assert conf_path(PROXY) == "/opt/k8s/kube-nginx/conf/kube-nginx.conf"
+    assert UNIT_PATH == "/etc/systemd/system/kube-nginx.service"
 
 
 @pytest.mark.parametrize("odd", ["it's", 'a "b"', "$HOME", "`id`", "a\nb", "\\", "!x", "*"])
@@ -261,7 +263,7 @@ class TestReceive:
         digest = sha256(self.CONTENT).hexdigest()
         script = commands.receive(str(destination), len(self.CONTENT), digest, "0755", OWNER)
         return subprocess.run(
-            ["sh", "-c", commands.shell(script)], input=content, capture_output=True, check=False
+            ["sh", "-c", as_command(script)], input=content, capture_output=True, check=False
         )
 
     @pytest.fixture
@@ -375,18 +377,18 @@ class TestDetached:
     """A command that must not end with its connection."""
 
     def test_its_status_and_output_come_through(self) -> None:
-        done = sh(commands.detached("echo 'it''s'; echo why >&2; exit 3"))
+        done = sh(detached("echo 'it''s'; echo why >&2; exit 3"))
         assert (done.returncode, done.stdout, done.stderr) == (3, "its\n", "why\n")
 
     def test_it_reads_nothing_of_ours(self) -> None:
-        assert sh(commands.detached("wc -c"), "five!").stdout.strip() == "0"
+        assert sh(detached("wc -c"), "five!").stdout.strip() == "0"
 
     def test_it_goes_on_when_its_parent_and_its_output_are_gone(self, tmp_path: Path) -> None:
         go, done = tmp_path / "go", tmp_path / "done"
         for fifo in (go, done):
             os.mkfifo(fifo)
         script = f"trap '' HUP INT TERM PIPE; echo began; read -r word < {go}; echo lost; echo $word > {done}"
-        command = ["sh", "-c", commands.shell(commands.detached(script))]
+        command = ["sh", "-c", as_command(detached(script))]
         with subprocess.Popen(command, stdout=subprocess.PIPE, start_new_session=True) as parent:
             assert parent.stdout is not None
             assert parent.stdout.readline() == b"began\n"
@@ -405,14 +407,14 @@ class TestLeash:
     """A command that must not outlive its connection."""
 
     def test_its_status_and_output_come_through(self) -> None:
-        command = commands.shell(commands.leashed("echo hello; exit 3"))
+        command = as_command(kill_on_disconnect("echo hello; exit 3"))
         with subprocess.Popen(command, shell=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
             assert process.stdout is not None
             assert process.stdout.read() == b"hello\n"
             assert process.wait() == 3
 
     def test_it_ends_with_its_standard_input(self) -> None:
-        command = commands.shell(commands.leashed("echo started; sleep 600"))
+        command = as_command(kill_on_disconnect("echo started; sleep 600"))
         with subprocess.Popen(command, shell=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
             assert process.stdin is not None
             assert process.stdout is not None

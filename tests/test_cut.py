@@ -13,7 +13,7 @@ import pytest
 
 from tasks.core.config.settings import Endpoint, NodeSpec, Settings
 from tasks.core.errors import UsageError
-from tasks.core.remote import commands
+from tasks.core.scripts import commands
 from tasks.core.traffic.cut import is_for_tests
 from tasks.core.traffic.drill import named
 

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from tasks.core.config import render
+from tasks.core.check.drift import Drift, drift
 from tasks.core.config.settings import Settings, parse
-from tasks.core.probes.drift import Drift, drift
-from tasks.core.remote.commands import UNIT_PATH, conf_path
-from tasks.core.remote.facts import Facts, File, Folder, Process
-from tasks.core.remote.layout import folders
+from tasks.core.facts.facts import Facts, File, Folder, Process
+from tasks.core.facts.layout import folders
+from tasks.core.facts.paths import UNIT_PATH, conf_path
+from tasks.core.release import render
 
 DATA: dict[str, Any] = {
     "nodes": ["a"],

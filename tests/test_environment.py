@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from tasks.core.config import environment
 from tasks.core.config.address import Endpoint, NodeSpec
-from tasks.core.config.environment import Environment
 from tasks.core.errors import UsageError
+from tasks.core.setup import environment
+from tasks.core.setup.environment import Environment
 
 RUNBOOK = """\
 #!/usr/bin/bash

@@ -23,14 +23,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.core.config.settings import Endpoint, Proxy
-from tasks.core.remote import commands, sockets, survey
-from tasks.core.remote.facts import Facts, File, Folder, Holder, Process
+from tasks.core.facts import layout, sockets
+from tasks.core.facts.facts import Facts, File, Folder, Holder, Process
+from tasks.core.facts.paths import binary_path, conf_path
+from tasks.core.scripts import commands, survey
+from tasks.core.shell.command import as_command
 
 from .strategies import thorough
 
 LISTEN = Endpoint("127.0.0.1", 8443)
 BINARY = "/opt/k8s/kube-nginx/sbin/kube-nginx"
 CONF = "/opt/k8s/kube-nginx/conf/kube-nginx.conf"
+NAME = "kube-nginx.service"
 UNIT = "/etc/systemd/system/kube-nginx.service"
 LOGS = "/opt/k8s/kube-nginx/logs"
 SURVEY = """\
@@ -516,7 +520,7 @@ class Machine:
     units: Path
     proxy: Proxy
 
-    def main(self, pid: int, unit: str = commands.UNIT) -> None:
+    def main(self, pid: int, unit: str = NAME) -> None:
         """Has systemd say that this is the unit's main process."""
         (self.folder / "bin" / f"{unit}.pid").write_text(f"{pid}\n")
 
@@ -547,7 +551,7 @@ class Machine:
             assert "/proc/$holder/cgroup" in script
             script = script.replace("/proc/$holder/cgroup", str(self.folder / "cgroup"))
         ran = subprocess.run(
-            ["sh", "-c", commands.shell(script)],
+            ["sh", "-c", as_command(script)],
             env={**os.environ, "PATH": f"{self.folder}/bin:{os.environ['PATH']}"},
             stdin=subprocess.DEVNULL,
             capture_output=True,
@@ -577,7 +581,8 @@ def machine(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.
     systemctl = tmp_path / "bin" / "systemctl"
     systemctl.write_text(SYSTEMCTL)
     systemctl.chmod(0o755)
-    monkeypatch.setattr(commands, "UNIT_PATH", str(units / commands.UNIT))
+    monkeypatch.setattr(commands, "UNIT_PATH", str(units / NAME))
+    monkeypatch.setattr(layout, "UNIT_PATH", str(units / NAME))
     return Machine(tmp_path, units, Proxy(prefix=str(prefix), user="", listen=()))
 
 
@@ -622,7 +627,7 @@ def test_the_survey_of_a_machine_without_it(machine: Machine) -> None:
 
 
 def test_the_survey_of_files(machine: Machine) -> None:
-    prefix, unit = Path(machine.proxy.prefix), machine.units / commands.UNIT
+    prefix, unit = Path(machine.proxy.prefix), machine.units / NAME
     text = "a=b\n\n  it's $HOME é"
     for folder in ("conf", "logs", "releases/0123456789"):
         (prefix / folder).mkdir(parents=True)
@@ -738,7 +743,7 @@ def test_the_survey_of_a_prefix_that_is_a_file(machine: Machine) -> None:
 
 def test_the_survey_of_a_file_that_is_a_link(machine: Machine) -> None:
     """It has another mode than a file should have, so that it is put right."""
-    conf = Path(commands.conf_path(machine.proxy))
+    conf = Path(conf_path(machine.proxy))
     conf.parent.mkdir(parents=True)
     (machine.folder / "elsewhere.conf").write_text("text")
     conf.symlink_to(machine.folder / "elsewhere.conf")
@@ -773,7 +778,7 @@ def test_the_survey_of_the_journal(machine: Machine, texts: dict[str, str], stor
 
 def test_the_survey_of_a_process(machine: Machine) -> None:
     """A shell for a master, whose children are workers, old and new: all have the socket."""
-    binary = copied("dash" if shutil.which("dash") else "sh", Path(commands.binary_path(machine.proxy)))
+    binary = copied("dash" if shutil.which("dash") else "sh", Path(binary_path(machine.proxy)))
     fifo = machine.folder / "never"
     os.mkfifo(fifo)
     names = ("nginx: worker process", "nginx: worker process is shutting down", "nginx: master process")
@@ -805,7 +810,7 @@ def test_the_survey_of_a_process(machine: Machine) -> None:
 
 def test_the_survey_of_what_else_is_in_the_unit(machine: Machine) -> None:
     """Whoever accepts connections beside the main process and its workers, and who is stopped."""
-    binary = copied("dash" if shutil.which("dash") else "sh", Path(commands.binary_path(machine.proxy)))
+    binary = copied("dash" if shutil.which("dash") else "sh", Path(binary_path(machine.proxy)))
     fifo, pid_file = machine.folder / "never", Path(machine.proxy.prefix, "logs", "nginx.pid")
     os.mkfifo(fifo)
     pid_file.parent.mkdir()
@@ -839,7 +844,7 @@ def test_the_survey_of_what_else_is_in_the_unit(machine: Machine) -> None:
     ("text", "named"), [("{pid}\n", True), ("{pid}", True), ("1{pid}\n", False), ("", False), (None, False)]
 )
 def test_whether_the_pid_file_names_the_main_process(machine: Machine, text: str | None, named: bool) -> None:
-    binary = copied("sleep", Path(commands.binary_path(machine.proxy)))
+    binary = copied("sleep", Path(binary_path(machine.proxy)))
     logs = Path(machine.proxy.prefix, "logs")
     logs.mkdir()
     with listening() as (listener, _), running(binary, "600", keeps=listener) as process:
@@ -876,10 +881,10 @@ MOUNTED = "71 60 8:1 /x/kube-nginx/logs{gone} {logs} rw,nosuid shared:1 - ext4 /
     ],
 )
 def test_whether_its_view_of_logs_has_gone(machine: Machine, mounts: str, unit: str, detached: bool) -> None:
-    binary = copied("sleep", Path(commands.binary_path(machine.proxy)))
+    binary = copied("sleep", Path(binary_path(machine.proxy)))
     logs = Path(machine.proxy.prefix, "logs")
     if unit:
-        (machine.units / commands.UNIT).write_text(unit)
+        (machine.units / NAME).write_text(unit)
     (machine.folder / "mountinfo").write_text(mounts.format(logs=logs, gone=""))
     there = ("/proc/$pid/mountinfo", f"{machine.folder}/mountinfo")
     with listening() as (listener, _), running(binary, "600", keeps=listener) as process:
@@ -910,7 +915,7 @@ def eventually(true: Callable[[], bool], seconds: float = 20) -> None:
 
 def test_the_survey_does_not_run_what_the_service_runs(machine: Machine) -> None:
     """Its version is read: the file may be somebody else's than root's."""
-    binary = copied("sleep", Path(commands.binary_path(machine.proxy)))
+    binary = copied("sleep", Path(binary_path(machine.proxy)))
     with binary.open("ab") as file:
         file.write(b"\0nginx version: nginx/1.30.6\n\0nginx version: nginx/9.9\0")
     with listening() as (listener, _), running(binary, "600", keeps=listener) as process:
@@ -931,7 +936,7 @@ def versions(seen: Facts) -> tuple[str, str]:
 
 
 def test_the_survey_reads_a_version_once_where_the_file_runs(machine: Machine) -> None:
-    binary = copied("sleep", Path(commands.binary_path(machine.proxy)))
+    binary = copied("sleep", Path(binary_path(machine.proxy)))
     read = machine.folder / "read"
     machine.program("grep", f'echo "$*" >> {read}; exec {shutil.which("grep")} "$@"')
     with listening() as (listener, _), running(binary, "600", keeps=listener) as process:
@@ -1005,7 +1010,7 @@ def test_the_survey_names_who_holds_a_wanted_port(machine: Machine) -> None:
 
 
 def test_the_survey_sees_a_stray_whose_binary_was_replaced(machine: Machine) -> None:
-    binary = copied("sleep", Path(commands.binary_path(machine.proxy)))
+    binary = copied("sleep", Path(binary_path(machine.proxy)))
     with listening() as (listener, address), running(binary, "600", keeps=listener) as stray:
         binary.unlink()
         machine.proxy = replace(machine.proxy, listen=(address,))
@@ -1030,7 +1035,7 @@ def test_the_survey_knows_the_binary_by_whatever_way(machine: Machine, link: str
         real.mkdir()
         prefix.mkdir()
         (prefix / "sbin").symlink_to(real)
-    binary = copied("sleep", Path(commands.binary_path(machine.proxy)))
+    binary = copied("sleep", Path(binary_path(machine.proxy)))
     with listening() as (listener, address), running(binary, "600", keeps=listener) as process:
         assert process.poll() is None
         if is_gone:
@@ -1046,7 +1051,7 @@ def test_the_survey_knows_the_binary_by_whatever_way(machine: Machine, link: str
 def test_what_a_link_in_place_of_the_binary_leads_to_is_somebody_elses(machine: Machine) -> None:
     """Were it ours, a restart would end whatever else runs it and has the port."""
     program = copied("sleep", machine.folder / "nginx")
-    binary = Path(commands.binary_path(machine.proxy))
+    binary = Path(binary_path(machine.proxy))
     binary.parent.mkdir(parents=True)
     binary.symlink_to(program)
     with listening() as (listener, address), running(binary, "600", keeps=listener) as process:
@@ -1059,7 +1064,7 @@ def test_what_a_link_in_place_of_the_binary_leads_to_is_somebody_elses(machine: 
 
 
 def test_a_copy_of_the_binary_is_another(machine: Machine) -> None:
-    binary = copied("sleep", Path(commands.binary_path(machine.proxy)))
+    binary = copied("sleep", Path(binary_path(machine.proxy)))
     copy = copied("sleep", binary.with_name("kube-nginx-2"))
     with listening() as (listener, _), running(copy, "600", keeps=listener) as process:
         seen = machine.survey(process.pid).process
@@ -1199,7 +1204,7 @@ def test_a_machine_without_getent_says_so(machine: Machine) -> None:
 def test_the_survey_tells_the_time_at_both_ends(machine: Machine) -> None:
     began = time()
     machine.program("getent", "exec sleep 0.5")
-    script = commands.shell(commands.survey(machine.proxy, ["api-1"]))
+    script = as_command(commands.survey(machine.proxy, ["api-1"]))
     path = f"{machine.folder}/bin:{os.environ['PATH']}"
     ran = subprocess.run(
         ["sh", "-c", script], env={**os.environ, "PATH": path}, capture_output=True, text=True, check=True

@@ -14,7 +14,7 @@ import pytest
 from tasks.core.config.address import Endpoint
 from tasks.core.probes import fallback
 from tasks.core.probes.probe import Seen, judge
-from tasks.core.remote import commands
+from tasks.core.shell.command import as_command
 from tests.sshd import listening
 from tests.tls import answer, https, identity
 
@@ -59,7 +59,7 @@ def run(folder: Path, tools: tuple[str, ...], *endpoints: Endpoint, seconds: int
         if there is None:
             pytest.skip(f"{tool} is not here")
         (bin_ / tool).symlink_to(Path(there).resolve())
-    script = commands.shell(fallback.command(endpoints, seconds)).replace("PATH=$PATH:/usr/sbin:/sbin", ":")
+    script = as_command(fallback.command(endpoints, seconds)).replace("PATH=$PATH:/usr/sbin:/sbin", ":")
     ended = subprocess.run(
         ["/bin/sh", "-c", script],
         env={"PATH": str(bin_), "OPENSSL_CONF": os.devnull},

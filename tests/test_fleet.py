@@ -12,8 +12,8 @@ from invoke import Context
 
 from tasks.core.config.settings import NodeSpec
 from tasks.core.errors import UsageError
-from tasks.core.remote.fleet import Fleet, close_all, fleet_of, select
-from tasks.core.remote.pool import fan_out
+from tasks.core.shell.pool import fan_out
+from tasks.core.ssh.fleet import Fleet, close_all, fleet_of, select
 
 NODES = [
     NodeSpec("worker-1", "10.0.0.1", None, None, ("workers", "rack-a")),

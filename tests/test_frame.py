@@ -7,9 +7,9 @@ import subprocess
 
 import pytest
 
-from tasks.core.remote import frame
-from tasks.core.remote.delays import Delays
-from tasks.core.remote.frame import BEGINS, CALLS, ENDS
+from tasks.core.shell import frame
+from tasks.core.shell.delays import Delays
+from tasks.core.shell.frame import BEGINS, CALLS, ENDS
 
 ODD = [
     "it's",
@@ -112,29 +112,29 @@ class TestDelays:
         delays = Delays()
         delays.add("login", 4.9)
         delays.began({CALLS: 1.0, BEGINS: 5.5})
-        assert delays.told() == ""
+        assert delays.long_ones() == ""
 
     def test_each_is_added_up_until_it_is_told(self) -> None:
         delays = Delays()
         delays.began({CALLS: 0.5, BEGINS: 3.5})
         delays.began({CALLS: 0.5, BEGINS: 4.0})
-        told = delays.told()
+        told = delays.long_ones()
         assert told.startswith("sudo alone took 6 s, 2 times: ")
         assert "/etc/hosts" in told
-        assert delays.told() == ""
+        assert delays.long_ones() == ""
 
     def test_of_a_command_that_did_not_begin(self) -> None:
         delays = Delays()
         delays.began({CALLS: 1.0}, 30)
-        assert delays.told().startswith("sudo alone took 29 s: ")
+        assert delays.long_ones().startswith("sudo alone took 29 s: ")
         delays.began({}, 30)
-        assert delays.told().startswith("the login shell alone took 30 s: ")
+        assert delays.long_ones().startswith("the login shell alone took 30 s: ")
 
     def test_login_and_sudo(self) -> None:
         delays = Delays()
         delays.add("login", 12)
         delays.began({CALLS: 0, BEGINS: 20})
-        assert [text.partition(":")[0] for text in delays.told().split("; ")] == [
+        assert [text.partition(":")[0] for text in delays.long_ones().split("; ")] == [
             "login alone took 12 s",
             "sudo alone took 20 s",
         ]

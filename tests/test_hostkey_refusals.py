@@ -11,12 +11,12 @@ import pytest
 
 from tasks.core.config.settings import NodeSpec, Settings, Ssh
 from tasks.core.errors import StepError, UsageError
-from tasks.core.remote import knownhosts
-from tasks.core.remote.hostkeys import HostKey, KnownHosts, lookup_name
-from tasks.core.remote.link import Link
-from tasks.core.remote.options import Options
-from tasks.core.remote.pool import fan_out
-from tasks.core.remote.ssh import Session
+from tasks.core.shell.pool import fan_out
+from tasks.core.ssh import knownhosts
+from tasks.core.ssh.connection import Link
+from tasks.core.ssh.hostkeys import HostKey, KnownHosts, lookup_name
+from tasks.core.ssh.options import Options
+from tasks.core.ssh.session import Session
 from tests.keys import HOST, KEYS, STRANGER, ed25519
 from tests.sshd import Sshd, listening
 

@@ -14,10 +14,10 @@ import pytest
 
 from tasks.core.config.settings import NodeSpec, Settings, Ssh
 from tasks.core.errors import StepError
-from tasks.core.remote.knownhosts import KnownHostsFile
-from tasks.core.remote.link import Link
-from tasks.core.remote.options import Options
-from tasks.core.remote.ssh import Session
+from tasks.core.ssh.connection import Link
+from tasks.core.ssh.knownhosts import KnownHostsFile
+from tasks.core.ssh.options import Options
+from tasks.core.ssh.session import Session
 from tests.hostkey_cases import CASES, STRICT, Case
 from tests.keys import HOST, KEYS
 from tests.sshd import Sshd, listening

@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 
 from tasks.core.config.settings import Proxy
-from tasks.core.remote.commands import UNIT_PATH
-from tasks.core.remote.facts import Facts, File, Process
-from tasks.core.remote.layout import BINARY, paths, processes, runs_ours, unit_state, user
+from tasks.core.facts.facts import Facts, File, Process
+from tasks.core.facts.layout import BINARY, paths, processes, runs_ours, unit_state, user
+from tasks.core.facts.paths import UNIT_PATH
 
 PROXY = Proxy()
 OURS = paths(PROXY)[BINARY]

@@ -11,11 +11,11 @@ import pytest
 
 from tasks.core.config.settings import NodeSpec, Settings, Ssh
 from tasks.core.errors import StepError
-from tasks.core.remote import link
-from tasks.core.remote.link import Link
-from tasks.core.remote.options import Options
-from tasks.core.remote.pool import fan_out
-from tasks.core.remote.ssh import Session
+from tasks.core.shell.pool import fan_out
+from tasks.core.ssh import connection as link
+from tasks.core.ssh.connection import Link
+from tasks.core.ssh.options import Options
+from tasks.core.ssh.session import Session
 from tests.sshd import Sshd, listening
 
 BANNER = paramiko.SSHException("Error reading SSH protocol banner")

@@ -10,8 +10,8 @@ from time import monotonic, sleep
 import pytest
 
 from tasks.core.errors import StepError
-from tasks.core.remote.frame import BEGINS, ENDS, Lines
-from tasks.core.remote.host import Ended, Local
+from tasks.core.shell.frame import BEGINS, ENDS, Lines
+from tasks.core.shell.host import CommandResult, Local
 
 pytestmark = pytest.mark.skipif(platform.system() != "Linux", reason="builds on this machine need Linux")
 
@@ -25,18 +25,18 @@ def refusal(script: str, *, timeout: float = 90, tail: int = 5) -> StepError:
 @pytest.mark.parametrize(
     ("script", "ended"),
     [
-        ("", Ended(0, "", "")),
-        (":", Ended(0, "", "")),
-        ("echo one; echo two >&2", Ended(0, "one\n", "two\n")),
-        ("printf 'no newline'", Ended(0, "no newline", "")),
-        ("exit 3", Ended(3, "", "")),
-        ("echo why >&2; exit 255", Ended(255, "", "why\n")),
-        ("false; true", Ended(0, "", "")),
-        ("false || exit", Ended(1, "", "")),
-        ("kill -KILL $$", Ended(-9, "", "")),
+        ("", CommandResult(0, "", "")),
+        (":", CommandResult(0, "", "")),
+        ("echo one; echo two >&2", CommandResult(0, "one\n", "two\n")),
+        ("printf 'no newline'", CommandResult(0, "no newline", "")),
+        ("exit 3", CommandResult(3, "", "")),
+        ("echo why >&2; exit 255", CommandResult(255, "", "why\n")),
+        ("false; true", CommandResult(0, "", "")),
+        ("false || exit", CommandResult(1, "", "")),
+        ("kill -KILL $$", CommandResult(-9, "", "")),
     ],
 )
-def test_status_and_output(script: str, ended: Ended) -> None:
+def test_status_and_output(script: str, ended: CommandResult) -> None:
     seen = Local().sh(script, check=False)
     if ended.status < 0:  # a shell in between says 128 + N
         assert seen.status in (ended.status, 128 - ended.status)
@@ -84,7 +84,7 @@ ODD = 'it\'s "quoted" $HOME `id` $(id) \\ \\n * ? [a] {1,2} ~ ! # ; & | < > % %s
     ],
 )
 def test_odd_scripts_arrive_as_they_are(script: str, stdout: str) -> None:
-    assert Local().sh(script) == Ended(0, stdout, "")
+    assert Local().sh(script) == CommandResult(0, stdout, "")
 
 
 def test_the_scripts_surroundings(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -185,7 +185,7 @@ def test_of_what_has_no_bound_the_end_is_kept() -> None:
 
 def test_many_scripts_at_once() -> None:
     """Each of them waits for all others to have begun."""
-    results: dict[int, Ended] = {}
+    results: dict[int, CommandResult] = {}
     started = [Event() for _ in range(8)]
 
     def work(number: int) -> None:
@@ -201,7 +201,7 @@ def test_many_scripts_at_once() -> None:
         thread.start()
     for thread in threads:
         thread.join(20)
-    assert results == {n: Ended(n, f"{n}\n", "") for n in range(8)}
+    assert results == {n: CommandResult(n, f"{n}\n", "") for n in range(8)}
 
 
 @pytest.mark.parametrize("script", ["exec sleep 3", "sleep 3", "sleep 3; :", "sleep 3 | cat"])

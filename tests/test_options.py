@@ -16,20 +16,20 @@ from fabric.main import program
 from invoke import Context
 
 from tasks.core.errors import UsageError
-from tasks.core.remote.fleet import close_all, fleet_of
-from tasks.core.remote.options import FLAGS, IDLE, OBEYED, REFUSED, options_of
+from tasks.core.ssh.fleet import close_all, fleet_of
+from tasks.core.ssh.options import FLAGS, IDLE, OBEYED, REFUSED, options_of
 from tests.conftest import ROOT, Ran
 
 FABFILE = """\
 import json
 from invoke import task
 from tasks import ns
-from tasks.core.remote.fleet import fleet_of
-from tasks.core.run import told
+from tasks.core.ssh.fleet import fleet_of
+from tasks.core.run.opening import reporting
 
 @task
 def show(c):
-    with told("show"):
+    with reporting("show"):
         (node,) = fleet_of(c)
     kwargs = node.connect_kwargs
     print(json.dumps({

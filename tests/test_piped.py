@@ -18,9 +18,10 @@ import paramiko
 import pytest
 
 from tasks.core.errors import NotBegun, StepError
-from tasks.core.remote import commands, lock
-from tasks.core.remote.node import Node
-from tasks.core.remote.piped import Piped
+from tasks.core.run import lock
+from tasks.core.scripts import commands
+from tasks.core.shell.piped import Piped
+from tasks.core.ssh.node import Node
 
 from .sshd import listening
 
@@ -138,7 +139,7 @@ def test_bytes_arrive_exactly(transport: paramiko.Transport, tmp_path: Path, con
     command = piped(transport, f"cat > {arrived}; echo kn.sum=$(sha256sum < {arrived} | cut -c1-64)")
     command.send(content)
     assert command.ended().status == 0
-    assert command.said("kn.sum=") == sha256(content).hexdigest()
+    assert command.rest_of("kn.sum=") == sha256(content).hexdigest()
     assert arrived.read_bytes() == content
 
 
@@ -147,11 +148,11 @@ def test_a_conversation(transport: paramiko.Transport) -> None:
         transport, "echo hello; echo kn.one=1; read -r word; echo kn.two=$word; cat >&2; echo end; exit 3"
     )
     command.until("kn.one")
-    assert (command.said("kn.one="), command.said("kn.two=")) == ("1", "")
+    assert (command.rest_of("kn.one="), command.rest_of("kn.two=")) == ("1", "")
     command.send(b"second\n")
     command.until("kn.two=")
     command.until("kn.one=")  # it came long ago
-    assert command.said("kn.two=") == "second"
+    assert command.rest_of("kn.two=") == "second"
     command.send(b"to stderr\n")
     ended = command.ended()
     assert ended.status == 3
@@ -166,11 +167,11 @@ def test_a_word_counts_when_its_line_is_whole(transport: paramiko.Transport, tmp
     command = piped(transport, f"printf kn.half=whole; read -r more < {go}; echo -$more")
     waiting = threading.Thread(target=command.until, args=("kn.half=",), daemon=True)
     waiting.start()
-    eventually(lambda: command.said("kn.half=") == "whole")
+    eventually(lambda: command.rest_of("kn.half=") == "whole")
     assert waiting.is_alive()
     go.write_text("more\n")
     waiting.join(20)
-    assert command.said("kn.half=") == "whole-more"
+    assert command.rest_of("kn.half=") == "whole-more"
 
 
 def test_what_the_login_shell_says_is_not_ours(transport: paramiko.Transport, shells: Shells) -> None:
@@ -180,7 +181,7 @@ def test_what_the_login_shell_says_is_not_ours(transport: paramiko.Transport, sh
     command.send(b"content")
     ended = command.ended()
     assert ended.stdout == "kn.x=1\ncontent"
-    assert command.said("kn.x=") == "1"
+    assert command.rest_of("kn.x=") == "1"
 
 
 class TestEndsEarly:
@@ -198,7 +199,7 @@ class TestEndsEarly:
         error = refusal(lambda: command.until("kn.locked=1"))
         assert (error.message, error.status, error.tail) == ("ended with status 75", 75, "why\n")
         assert error.command == "echo kn.held=somebody; echo why; exit 75"
-        assert command.said("kn.held=") == "somebody"
+        assert command.rest_of("kn.held=") == "somebody"
 
     def test_before_it_began(self, transport: paramiko.Transport, shells: Shells) -> None:
         (shells.folder / "sudo").write_text("#!/bin/sh\necho 'sudo: a password is required' >&2; exit 1\n")

@@ -11,9 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.core.config.settings import Endpoint, Proxy
-from tasks.core.remote.commands import UNIT_PATH
-from tasks.core.remote.facts import Facts, File, Folder, Holder, Process
-from tasks.core.remote.layout import folders
+from tasks.core.facts.facts import Facts, File, Folder, Holder, Process
+from tasks.core.facts.layout import folders
+from tasks.core.facts.paths import UNIT_PATH
+from tasks.core.release.release import BINARY, CONF, MODES, NAMES, UNIT, name_of, paths
 from tasks.core.rollout.plan import (
     ACTIONS,
     ENABLE,
@@ -29,7 +30,6 @@ from tasks.core.rollout.plan import (
     plan,
     returning,
 )
-from tasks.core.rollout.release import BINARY, CONF, MODES, NAMES, UNIT, name_of, paths
 
 from .strategies import thorough
 
@@ -160,7 +160,7 @@ def test_nothing_there() -> None:
 
 def test_nothing_there_but_a_stray() -> None:
     found = plan(SUMS, Facts(**held(PATHS[BINARY])), PROXY, force=True)
-    assert found == Plan(INSTALL, ("nothing of it is there",), NAMES, strays=(77,), stages=True)
+    assert found == Plan(INSTALL, ("nothing of it is there",), NAMES, unmanaged=(77,), stages=True)
 
 
 @pytest.mark.parametrize(
@@ -233,7 +233,7 @@ def test_nothing_there_but_a_stray() -> None:
 )
 def test_one_deviation(changes: Changes, action: str, why: str, files: tuple[str, ...]) -> None:
     found = made(changes)
-    assert (found.action, found.why, found.files, found.strays) == (action, (why,), files, ())
+    assert (found.action, found.why, found.files, found.unmanaged) == (action, (why,), files, ())
     assert found.stages == bool(files)
 
 
@@ -379,7 +379,7 @@ def test_a_stray_worker_has_the_port(executable: str) -> None:
             "a kube-nginx outside of the unit has the port (PID 77)",
         ),
         (),
-        strays=(77,),
+        unmanaged=(77,),
     )
 
 
@@ -387,7 +387,7 @@ def test_a_stray_that_has_two_ports_is_one() -> None:
     other = Endpoint("::1", 8443)
     holder = Holder(77, "", PATHS[BINARY], "kube-nginx")
     facts = replace(HEALTHY, listening={LISTEN: holder, other: holder})
-    assert plan(SUMS, facts, replace(PROXY, listen=(LISTEN, other))).strays == (77,)
+    assert plan(SUMS, facts, replace(PROXY, listen=(LISTEN, other))).unmanaged == (77,)
 
 
 @pytest.mark.parametrize("executable", ["/usr/sbin/nginx", f"{PATHS[BINARY]}-2", "-"])
@@ -600,7 +600,7 @@ def test_whatever_a_survey_saw(facts: Facts, force: bool) -> None:
     assert found.stages or not found.files
     if found.action == NOTHING:
         assert not found.stages
-    if found.strays or force or not facts.active:
+    if found.unmanaged or force or not facts.active:
         assert found.action in (RESTART, INSTALL)
     if not found.files:
         assert found.edited == ()

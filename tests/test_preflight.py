@@ -11,11 +11,11 @@ from typing import Any, Literal
 import pytest
 
 from tasks.core.config.settings import Endpoint, Proxy, Settings
-from tasks.core.remote.facts import Facts, Holder
-from tasks.core.remote.layout import notes
+from tasks.core.facts.facts import Facts, Holder
+from tasks.core.facts.layout import notes
+from tasks.core.release.release import BINARY, CONF, NAMES, UNIT, Release, release
 from tasks.core.rollout.plan import INSTALL, MODE, NOTHING, RESTART, Plan
 from tasks.core.rollout.preflight import in_the_way, obstacles, taken
-from tasks.core.rollout.release import BINARY, CONF, NAMES, UNIT, Release, release
 
 PROXY = Proxy()
 SETTINGS = Settings(None, "recommended", (), (Endpoint("api-1", 6443), Endpoint("10.0.0.1", 6443)))
@@ -175,8 +175,8 @@ def test_a_name_that_does_not_resolve_or_is_the_proxy_itself(plan: Plan) -> None
 
 def test_a_stray_is_none_since_it_is_ended() -> None:
     listening = {LISTEN: Holder(77, "", "/opt/k8s/kube-nginx/sbin/kube-nginx", "kube-nginx")}
-    assert met(replace(EVERYTHING, strays=(77,)), listening=listening) == []
-    assert [message for message, _ in met(replace(EVERYTHING, strays=(78,)), listening=listening)] == [
+    assert met(replace(EVERYTHING, unmanaged=(77,)), listening=listening) == []
+    assert [message for message, _ in met(replace(EVERYTHING, unmanaged=(78,)), listening=listening)] == [
         "127.0.0.1:8443 is held by kube-nginx (PID 77)"
     ]
 

@@ -10,8 +10,8 @@ from textwrap import dedent
 
 import pytest
 
-from tasks.core import process
 from tasks.core.errors import UsageError
+from tasks.core.run import process
 from tests.conftest import ROOT
 
 IGNORED = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGCHLD)

@@ -13,7 +13,7 @@ import pytest
 
 from tasks.core.config.address import Endpoint
 from tasks.core.probes import fallback
-from tasks.core.remote import commands
+from tasks.core.shell.command import as_command
 from tests.conftest import run_fab
 from tests.lab import faults
 from tests.lab.lab import Lab
@@ -118,7 +118,7 @@ def test_by_openssl(lab: Lab, endpoints: Callable[[Node], Endpoints], tmp_path: 
         assert found, tool
         (tmp_path / tool).symlink_to(Path(found).resolve())
     there = endpoints(lab.nodes[0])
-    script = commands.shell(fallback.command([*there.values()], SECONDS))
+    script = as_command(fallback.command([*there.values()], SECONDS))
     script = script.replace("PATH=$PATH:/usr/sbin:/sbin", f"PATH={tmp_path}")
     ended = lab.nodes[0].exec(["/bin/sh", "-c", script], timeout=60)
     seen = fallback.parse(ended.stdout, [*there.values()])

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from tasks.core import recap
+from tasks.core.console import recap
+from tasks.core.console.report import Outcome, Record
 from tasks.core.errors import StepError
-from tasks.core.report import Outcome, Record
 from tests.test_report import BAD, RECORDS
 
 

@@ -11,20 +11,10 @@ from typing import ClassVar
 import pytest
 
 from tasks.core.config.settings import Proxy
-from tasks.core.remote.facts import Facts, File, Process
-from tasks.core.remote.layout import folders
-from tasks.core.rollout import release as releases
-from tasks.core.rollout.release import (
-    BINARY,
-    CONF,
-    NAMES,
-    UNIT,
-    found,
-    name_of,
-    paths,
-    release,
-    serving,
-)
+from tasks.core.facts.facts import Facts, File, Process
+from tasks.core.facts.layout import folders
+from tasks.core.release import release as releases
+from tasks.core.release.release import BINARY, CONF, NAMES, UNIT, found, name_of, paths, release, serving
 from tests.test_scripts import Place, functions, place, shell
 
 __all__ = ["place", "shell"]

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from tasks.core.config.settings import Proxy
-from tasks.core.remote.commands import UNIT_PATH, binary_path, conf_path
-from tasks.core.remote.facts import Facts, File, Holder
-from tasks.core.remote.remedy import UNMASK, brings_up
+from tasks.core.facts.facts import Facts, File, Holder
+from tasks.core.facts.paths import UNIT_PATH, binary_path, conf_path
+from tasks.core.facts.remedy import UNMASK, brings_up
 
 PROXY = Proxy()
 (LISTEN,) = PROXY.listen

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from tasks.core.config import render, settings
+from tasks.core.config import settings
 from tasks.core.config.settings import Settings
+from tasks.core.release import render
 
 GOLDEN = Path(__file__).parent / "golden"
 ROOT = Path(__file__).parent.parent
@@ -195,7 +196,8 @@ def test_templates_are_found_under_both_names(package: str, tmp_path: Path) -> N
     (home / "tasks").symlink_to(ROOT / "tasks")
     (home / "templates").symlink_to(ROOT / "templates")
     program = (
-        f"from pathlib import Path; from {package}.core.config import render, settings; "
+        f"from pathlib import Path; from {package}.core.config import settings; "
+        f"from {package}.core.release import render; "
         'data = {"nodes": ["a"], "apiservers": ["10.0.0.1"]}; '
         'print(render.conf(settings.parse(data, Path("hosts.toml"))), end="")'
     )

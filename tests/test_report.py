@@ -8,9 +8,9 @@ import pytest
 from rich.console import Console
 from rich.text import Text
 
-from tasks.core import report, terminal
+from tasks.core.console import report, terminal
+from tasks.core.console.report import Outcome, Record
 from tasks.core.errors import StepError, last_lines
-from tasks.core.report import Outcome, Record
 
 BAD = StepError(
     "ended with status 1",

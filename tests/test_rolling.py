@@ -11,19 +11,19 @@ import invoke
 import pytest
 
 from tasks import rollout as rollouts
-from tasks.core import report
 from tasks.core.config.check import shown
 from tasks.core.config.settings import Proxy, Rollout
+from tasks.core.console import report
+from tasks.core.console.report import Outcome
 from tasks.core.errors import StepError, UsageError
-from tasks.core.remote import lock
-from tasks.core.remote.facts import Facts, Holder
-from tasks.core.remote.fleet import Fleet
-from tasks.core.remote.piped import Piped
-from tasks.core.report import Outcome
+from tasks.core.facts.facts import Facts, Holder
 from tasks.core.rollout import rolling
 from tasks.core.rollout.activation import Activation, Order
 from tasks.core.rollout.rolling import seconds
-from tasks.core.run import run
+from tasks.core.run import lock
+from tasks.core.run.opening import run
+from tasks.core.shell.piped import Piped
+from tasks.core.ssh.fleet import Fleet
 
 from .test_run import OK, Held, Host, begun, context, doing, ended, failing, over
 
@@ -242,7 +242,7 @@ def test_a_node_that_somebody_else_has_fails_in_its_turn(monkeypatch: pytest.Mon
 
 def test_each_node_is_looked_at_anew_when_its_turn_comes(held: dict[str, Held]) -> None:
     class Known(Host):
-        def forget(self) -> None:
+        def invalidate_facts(self) -> None:
             assert held[self.label].closed == 0  # nobody else changes it any more
             forgotten.append(self.label)
 
@@ -327,11 +327,11 @@ class TestRollback:
     def orders(self, monkeypatch: pytest.MonkeyPatch) -> list[Order]:
         asked: list[Order] = []
 
-        def carry_out(activation: Activation, order: Order) -> Outcome:
+        def apply(activation: Activation, order: Order) -> Outcome:
             asked.append(order)
             return OK
 
-        monkeypatch.setattr(Activation, "carry_out", carry_out)
+        monkeypatch.setattr(Activation, "apply", apply)
         return asked
 
     def back(self, facts: Facts) -> Outcome:

@@ -15,16 +15,16 @@ from typing import Any, cast
 import invoke
 import pytest
 
-from tasks.core import report, steps
 from tasks.core.config.settings import Settings
+from tasks.core.console import report
+from tasks.core.console.report import Outcome
 from tasks.core.errors import KubeNginxError, StepError, UsageError
-from tasks.core.remote import lock
-from tasks.core.remote.delays import Delays
-from tasks.core.remote.fleet import Fleet
-from tasks.core.remote.piped import Piped
-from tasks.core.report import Outcome
-from tasks.core.run import run
-from tasks.core.steps import Run
+from tasks.core.run import lock, steps
+from tasks.core.run.opening import run
+from tasks.core.run.steps import Run
+from tasks.core.shell.delays import Delays
+from tasks.core.shell.piped import Piped
+from tasks.core.ssh.fleet import Fleet
 
 OK, CHANGED = Outcome("ok"), Outcome("changed")
 
@@ -36,7 +36,7 @@ class Host:
     label: str
     delays: Delays = field(default_factory=Delays, compare=False)
 
-    def forget(self) -> None:
+    def invalidate_facts(self) -> None:
         """Nothing is known of it."""
 
     def survey(self, proxy: object) -> object:

@@ -22,12 +22,14 @@ import pytest
 
 from tasks.core.config.settings import Endpoint, Proxy, Settings
 from tasks.core.errors import StepError
-from tasks.core.remote import commands
-from tasks.core.remote.facts import Facts, File
-from tasks.core.remote.node import Node
-from tasks.core.remote.sockets import as_kernel
-from tasks.core.rollout.release import BINARY, CONF, MODES, NAMES, UNIT, Release, name_of, paths, release
+from tasks.core.facts import layout
+from tasks.core.facts.facts import Facts, File
+from tasks.core.facts.sockets import as_kernel
+from tasks.core.release.release import BINARY, CONF, MODES, NAMES, UNIT, Release, name_of, paths, release
 from tasks.core.rollout.staging import stage
+from tasks.core.scripts import commands
+from tasks.core.shell.command import as_command
+from tasks.core.ssh.node import Node
 
 TEMPLATES = Path(__file__).parent.parent / "templates"
 SHELLS = [shell for shell in ("sh", "dash", "bash --posix", "busybox sh") if shutil.which(shell.split()[0])]
@@ -69,13 +71,13 @@ class Local:
 
     def feed(self, script: str, content: bytes) -> None:
         self.sent.append(content)
-        command = ["sh", "-c", commands.shell(script)]
+        command = ["sh", "-c", as_command(script)]
         done = subprocess.run(command, input=self.spoil(content), capture_output=True, check=False)
         self.said = done.stderr.decode()
         if done.returncode:
             raise StepError("ended", status=done.returncode, tail=self.said)
 
-    def forget(self) -> None:
+    def invalidate_facts(self) -> None:
         self.forgotten += 1
 
 
@@ -126,6 +128,7 @@ def place(shell: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place
     unit = tmp_path / "units" / UNIT
     unit.parent.mkdir()
     monkeypatch.setattr(commands, "UNIT_PATH", str(unit))
+    monkeypatch.setattr(layout, "UNIT_PATH", str(unit))
     return Place(Proxy(prefix=str(tmp_path / "it's" / "kube-nginx"), user=""), unit)
 
 
@@ -273,7 +276,7 @@ class TestLock:
 
     def script(self, lock: Path, holder: str, wait: float = 0, patience: float = 0) -> list[str]:
         text = commands.script("flock", "lock", lock=lock, wait=wait, patience=patience, holder=holder)
-        return ["sh", "-c", f"exec {commands.shell(text)}"]
+        return ["sh", "-c", f"exec {as_command(text)}"]
 
     @contextmanager
     def held(self, lock: Path, holder: str, wait: float = 0) -> Iterator[subprocess.Popen[bytes]]:
@@ -464,7 +467,7 @@ def functions(
     lock = place.unit.parent / "lock"
     lock.mkdir(exist_ok=True)
     (lock / "lock").write_text("me since yesterday")
-    names = dict.fromkeys(("release", "previous", "action", "strays", "boot", "listen", "listened"), "")
+    names = dict.fromkeys(("release", "previous", "action", "unmanaged", "boot", "listen", "listened"), "")
     names |= {"was_active": "", "was_enabled": "", "served": "", "began_by": "", "repair": ""}
     text = commands.on_node(
         place.proxy,
@@ -479,7 +482,7 @@ def functions(
     assert mark
     script = f'{head}systemctl() {{ echo "systemctl $*"; }}\n{call}\n{mark + rest if whole else ""}'
     return subprocess.run(
-        ["sh", "-c", commands.shell(script)],
+        ["sh", "-c", as_command(script)],
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -849,7 +852,7 @@ def of_common(place: Place, call: str) -> str:
     """What `call` says after the functions that all scripts share."""
     script = f"{commands.on_node(place.proxy)}\n{call}"
     done = subprocess.run(
-        ["sh", "-c", commands.shell(script)],
+        ["sh", "-c", as_command(script)],
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -1015,7 +1018,7 @@ class TestStrays:
             stubs += "\nmain() { echo 5; }; timeout() { :; }; settles() { :; }; logs_for() { :; }"
             try:
                 done = functions(
-                    place, f"{stubs}; restart 0", until=ALL_FUNCTIONS, strays=f"{process.pid} 999999999"
+                    place, f"{stubs}; restart 0", until=ALL_FUNCTIONS, unmanaged=f"{process.pid} 999999999"
                 )
                 assert done.returncode == 0
                 with suppress(subprocess.TimeoutExpired):
@@ -1177,7 +1180,7 @@ class TestThereAndBack:
         assert in_use(place)[CONF] == b"proven"
 
     def test_strays_served_clients(self, place: Place, names: tuple[str, str]) -> None:
-        _, said, _ = self.run(place, "unit_is=failed", release=names[1], action="restart", strays="9")
+        _, said, _ = self.run(place, "unit_is=failed", release=names[1], action="restart", unmanaged="9")
         assert said["was_active"] == "1"
 
     def test_it_ends_with_75_if_nothing_was_begun(self, place: Place, names: tuple[str, str]) -> None:
@@ -1193,7 +1196,7 @@ def test_tidy_removes_what_a_run_that_was_cut_off_left_behind(place: Place) -> N
     for name in [*left, "conf/.other", "releases/0123456789", "releases/0123456789.part/old"]:
         (prefix / name).touch()
     place.unit.with_name(f".{UNIT}.fresh").touch()
-    script = commands.shell(commands.tidy(place.proxy))
+    script = as_command(commands.tidy(place.proxy))
     assert subprocess.run(["sh", "-c", script], check=False).returncode == 0
     kept = {"conf", "sbin", "releases", "releases/0123456789", "conf/.other"}
     assert place.tree() == kept | {"sbin/kube-nginx", f"conf/{CONF}", UNIT}

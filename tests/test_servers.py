@@ -9,15 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from tasks.core.config import render, servers, settings
+from tasks.core.config import settings
 from tasks.core.config.settings import Endpoint, Settings, parse_endpoint
 from tasks.core.errors import StepError
+from tasks.core.facts.facts import Facts
 from tasks.core.nginx import store
-from tasks.core.nginx.recipe import Inspected
-from tasks.core.remote.facts import Facts
+from tasks.core.nginx.build_commands import Inspected
+from tasks.core.release import render, servers
+from tasks.core.release.release import BINARY, CONF, UNIT
 from tasks.core.rollout.deployment import Releases
 from tasks.core.rollout.preflight import unresolved
-from tasks.core.rollout.release import BINARY, CONF, UNIT
 
 from .hosts_data import FILE, with_keys
 

@@ -12,8 +12,10 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from tasks.core.config.settings import Endpoint
-from tasks.core.remote import commands
-from tasks.core.remote.sockets import as_kernel
+from tasks.core.facts.paths import UNIT
+from tasks.core.facts.sockets import as_kernel
+from tasks.core.scripts import commands
+from tasks.core.shell.command import as_command
 from tasks.core.traffic import chart
 from tasks.core.traffic.sessions import Sessions, assigned, at, peers, together
 
@@ -23,7 +25,7 @@ SOMEBODY = Endpoint("192.0.2.9", 443)
 TABLE = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n"
 ESTABLISHED, SYN_SENT, FIN_WAIT2, CLOSE_WAIT, LISTEN = "01", "02", "05", "08", "0A"
 LISTENER = Endpoint("127.0.0.1", 8443)
-SLICE = f"/system.slice/{commands.UNIT}"
+SLICE = f"/system.slice/{UNIT}"
 
 
 def seen(*counts: int, others: int = 0) -> Sessions:
@@ -67,10 +69,8 @@ class Proc:
         """What the script says of it."""
         for name, lines in self.tables.items():
             (self.root / "net" / name).write_text(TABLE + "".join(lines))
-        common = commands.script(
-            "common", "sessions", prefix="/p", unit=commands.UNIT, unit_path="", ports=ports
-        )
-        text = commands.shell(common.replace("/proc/", f"{self.root}/").replace("cut -d/ -f3", self._pid()))
+        common = commands.script("common", "sessions", prefix="/p", unit=UNIT, unit_path="", ports=ports)
+        text = as_command(common.replace("/proc/", f"{self.root}/").replace("cut -d/ -f3", self._pid()))
         path = f"{self.root}:{os.environ['PATH']}"
         done = subprocess.run(
             ["sh", "-c", text], env={**os.environ, "PATH": path}, capture_output=True, text=True, check=True
@@ -119,7 +119,7 @@ def test_what_somebody_else_has_does_not_count(proc: Proc) -> None:
         # it does not run, and something of it does all the same
         ("/init.scope", "", SLICE),
         ("/", "", SLICE),
-        ("/init.scope", f"/own.slice/{commands.UNIT}", f"/own.slice/{commands.UNIT}"),
+        ("/init.scope", f"/own.slice/{UNIT}", f"/own.slice/{UNIT}"),
         # a container that sees where it is: so does its systemd, and says so
         ("/lxc/n1/init.scope", f"/lxc/n1{SLICE}", f"/lxc/n1{SLICE}"),
         ("/lxc/n1", f"/lxc/n1{SLICE}", f"/lxc/n1{SLICE}"),

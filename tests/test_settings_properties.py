@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.core.config import render, sections
+from tasks.core.config import sections
 from tasks.core.config.rules import PINS
 from tasks.core.config.settings import SettingsError, load, parse
+from tasks.core.release import render
 
 from .hosts_data import FILE, problems, with_keys
 from .strategies import spoilt, thorough

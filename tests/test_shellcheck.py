@@ -12,14 +12,15 @@ from typing import NoReturn, cast
 import pytest
 
 from tasks.core.config.settings import Endpoint, Proxy, Rollout, Settings
-from tasks.core.nginx import recipe
+from tasks.core.facts.facts import Facts
+from tasks.core.nginx import build_commands
 from tasks.core.probes import fallback
-from tasks.core.remote import commands, lock
-from tasks.core.remote.facts import Facts
-from tasks.core.remote.node import Node
+from tasks.core.release.release import release
 from tasks.core.rollout.activation import Activation, Order
-from tasks.core.rollout.release import release
 from tasks.core.rollout.staging import stage
+from tasks.core.run import lock
+from tasks.core.scripts import commands
+from tasks.core.ssh.node import Node
 from tasks.core.traffic.cut import Cut
 
 ROOT = Path(__file__).parent.parent
@@ -39,7 +40,7 @@ class Recorder:
 
     feed = piped = sh
 
-    def forget(self) -> None:
+    def invalidate_facts(self) -> None:
         """There is nothing to forget."""
 
 
@@ -71,12 +72,12 @@ def scripts() -> Iterator[tuple[str, str]]:
     order = Order("reload", "reloaded", made.name)
     yield "activate", sent(lambda node: Activation(node, SETTINGS, Rollout(), "me")._run(order, Facts()))
     yield "check", fallback.command([Endpoint("api-1", 6443)], 3)
-    yield "place", recipe.place("/work", "nginx.tar.gz")
-    yield "unpack", recipe.unpack(build, "/work")
-    yield "tools", recipe.tools(build)
-    yield "configure", recipe.configure(build, "/work")
-    yield "make-install", recipe.make_install(build, "/work", "x86_64")
-    yield "inspect", recipe.inspect("/work/kube-nginx")
+    yield "place", build_commands.place("/work", "nginx.tar.gz")
+    yield "unpack", build_commands.unpack(build, "/work")
+    yield "tools", build_commands.tools(build)
+    yield "configure", build_commands.configure(build, "/work")
+    yield "make-install", build_commands.make_install(build, "/work", "x86_64")
+    yield "inspect", build_commands.inspect("/work/kube-nginx")
     yield "build-lab", (ROOT / "tests" / "lab" / "kubernetes.sh").read_text()
 
 

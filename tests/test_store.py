@@ -10,8 +10,8 @@ import pytest
 
 from tasks.core.config.settings import Build, Settings
 from tasks.core.errors import KubeNginxError, UsageError
-from tasks.core.nginx import recipe, store
-from tasks.core.nginx.recipe import Inspected
+from tasks.core.nginx import build_commands, store
+from tasks.core.nginx.build_commands import Inspected
 
 CONTENT = b"\x7fELF" + bytes(range(256)) * 40
 OTHER = b"\x7fELF another"
@@ -32,7 +32,7 @@ def settings(tmp_path: Path) -> Settings:
 
 
 def place(settings: Settings, arch: str = "x86_64") -> Path:
-    return store.folder(settings) / "binaries" / recipe.key(settings.build, arch)
+    return store.folder(settings) / "binaries" / build_commands.key(settings.build, arch)
 
 
 def listing(folder: Path) -> list[str]:
@@ -208,7 +208,7 @@ def test_write_whole(tmp_path: Path, before: bytes | None) -> None:
     if before is not None:
         file.write_bytes(before)
         file.chmod(0o600)
-    store.write_whole(file, CONTENT, 0o640)
+    store.write_atomic(file, CONTENT, 0o640)
     assert (file.read_bytes(), file.stat().st_mode & 0o777) == (CONTENT, 0o640)
     assert listing(tmp_path) == ["file"]
 
@@ -217,7 +217,7 @@ def test_write_whole_that_fails_leaves_what_was_there(tmp_path: Path) -> None:
     (tmp_path / "file").mkdir()
     (tmp_path / "file" / "inside").touch()
     with pytest.raises(OSError, match="directory"):
-        store.write_whole(tmp_path / "file", CONTENT, 0o644)
+        store.write_atomic(tmp_path / "file", CONTENT, 0o644)
     assert listing(tmp_path) == ["file"]
     assert listing(tmp_path / "file") == ["inside"]
 

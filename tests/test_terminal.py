@@ -12,10 +12,11 @@ import pytest
 from rich.console import Console
 from rich.text import Text
 
-from tasks.core import consent, recap, report, terminal
+from tasks.core.check import watch
+from tasks.core.console import confirm as consent
+from tasks.core.console import recap, report, terminal
+from tasks.core.console.report import Outcome, Record
 from tasks.core.errors import StepError, UsageError
-from tasks.core.probes import watch
-from tasks.core.report import Outcome, Record
 from tests.conftest import ROOT
 
 TASKS = ROOT / "tasks"

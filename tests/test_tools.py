@@ -11,10 +11,11 @@ import pytest
 
 from tasks.core.config.settings import Proxy
 from tasks.core.errors import StepError
-from tasks.core.remote import commands, survey
-from tasks.core.remote.facts import Facts
-from tasks.core.remote.tools import TOOLS, lacking, needed, vital
+from tasks.core.facts.facts import Facts
+from tasks.core.facts.tools import TOOLS, lacking, needed, vital
 from tasks.core.rollout.preflight import lacks
+from tasks.core.scripts import commands, survey
+from tasks.core.shell.command import detached
 
 ROOT = Path(__file__).parent.parent
 EVERY = {tool for tools in TOOLS.values() for tool in tools}
@@ -58,7 +59,7 @@ def scripts() -> Iterator[tuple[str, str]]:
     yield "daemon-reload", commands.daemon_reload()
     yield "journal", commands.journal(5, follow=True)
     yield "uninstall", commands.uninstall(proxy)
-    yield "detached", commands.detached("true")
+    yield "detached", detached("true")
 
 
 @pytest.mark.parametrize(("name", "script"), [*scripts()], ids=[name for name, _ in scripts()])

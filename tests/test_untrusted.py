@@ -14,8 +14,8 @@ from time import monotonic
 import pytest
 
 from tasks.core.config.settings import Proxy
-from tasks.core.remote import commands, survey
-from tasks.core.remote.remedy import frees
+from tasks.core.facts.remedy import frees
+from tasks.core.scripts import commands, survey
 
 UNITS = "/nowhere"
 

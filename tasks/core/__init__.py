@@ -1,1 +1,1 @@
-"""What tasks are made of: settings, rendering, commands, nodes, fleets, reports."""
+"""What tasks are made of; nothing in it imports a task."""

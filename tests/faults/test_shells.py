@@ -9,7 +9,7 @@ from hashlib import sha256
 import invoke
 import pytest
 
-from tasks.core.remote.fleet import ssh_host
+from tasks.core.ssh.fleet import ssh_host
 from tests.conftest import run_fab
 from tests.faults.book import Row, note
 from tests.faults.conftest import PREFIX, Trial, ended, until

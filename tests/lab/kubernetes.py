@@ -31,8 +31,8 @@ def cache() -> Path:
 
 def folder() -> Path:
     """Give the folder of the programs, whether they are built yet or not."""
-    recipe = repr((SUITE, PACKAGES, PROGRAMS)).encode() + HOOK.read_bytes()
-    return cache() / hashlib.sha256(recipe).hexdigest()[:10]
+    build_commands = repr((SUITE, PACKAGES, PROGRAMS)).encode() + HOOK.read_bytes()
+    return cache() / hashlib.sha256(build_commands).hexdigest()[:10]
 
 
 def build(progress: Progress) -> Path:

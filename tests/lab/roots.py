@@ -69,8 +69,8 @@ CONFINE = (
 
 def root(suite: str) -> Path:
     """Give the folder of a suite's root, whether it is built yet or not."""
-    recipe = repr((PACKAGES, MORE, CUSTOMIZE)).encode()
-    return cache() / "roots" / f"{suite}-{hashlib.sha256(recipe).hexdigest()[:10]}"
+    build_commands = repr((PACKAGES, MORE, CUSTOMIZE)).encode()
+    return cache() / "roots" / f"{suite}-{hashlib.sha256(build_commands).hexdigest()[:10]}"
 
 
 def cache() -> Path:

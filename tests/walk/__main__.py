@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from tasks.core.process import own_signals
+from tasks.core.run.process import own_signals
 from tests.lab.lab import Lab
 from tests.lab.machine import LabError
 from tests.lab.progress import Progress

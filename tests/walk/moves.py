@@ -16,7 +16,7 @@ from tests.lab import faults
 
 from . import damage
 from .rules import BY_ITSELF, BrokenError, Rules, describe
-from .tasks import LOOKS, WAIT, Ended, Promises
+from .tasks import LOOKS, WAIT, CommandResult, Promises
 from .truth import Eyes, Truth
 from .world import BAD, LISTENERS, LIVE, MIRRORS, PREFIXES, SERVERS, USERS, World
 
@@ -150,7 +150,7 @@ class Moves:
             and "--wait" not in self._arguments(task)
         ):
             return  # what was cut off goes on there for a while
-        self.promises.hold(Ended(task, before, ran, hindered=hindered))
+        self.promises.hold(CommandResult(task, before, ran, hindered=hindered))
 
     def _under(self, rest: str) -> None:
         name, _, task = rest.partition(" ")
@@ -200,7 +200,7 @@ class Moves:
         if kind in CUTS and not over:
             self.world.cut = True
             self._until_quiet()
-        self.promises.hold(Ended(task, before, ran, calm=False))
+        self.promises.hold(CommandResult(task, before, ran, calm=False))
         if kind in CUTS and not over and ran.status:
             self.world.cut = True
 

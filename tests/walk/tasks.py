@@ -16,7 +16,7 @@ WAIT = 150
 
 
 @dataclass
-class Ended:
+class CommandResult:
     """A task that has ended: what was before, and what it said. `calm`: no fault came meanwhile."""
 
     task: str
@@ -38,7 +38,7 @@ class Promises:
     def __init__(self, rules: Rules) -> None:
         self.rules, self.world, self.eyes = rules, rules.world, rules.eyes
 
-    def hold(self, e: Ended) -> None:
+    def hold(self, e: CommandResult) -> None:
         """Raises BrokenError if what the task promised is not so."""
         self.rules.told(e.ran, e.calm)
         own = f"_{e.name.replace('-', '_')}"
@@ -49,16 +49,16 @@ class Promises:
         if e.task in LOOKS:
             self._looked(e)
         if hasattr(self, own):
-            check: Callable[[Ended], None] = getattr(self, own)
+            check: Callable[[CommandResult], None] = getattr(self, own)
             check(e)
         elif e.name not in ("stop", "uninstall"):
             self.rules.goes_on(e.before, f"after fab {e.task} ({e.ran.status})")
 
-    def _looked(self, e: Ended) -> None:
+    def _looked(self, e: CommandResult) -> None:
         now = self.eyes.look(0)
         self.rules.untouched(e.before, now, f"fab {e.task}")
 
-    def _deploy(self, e: Ended) -> None:
+    def _deploy(self, e: CommandResult) -> None:
         world, why = self.world, f"after fab {e.task}, exit status {e.ran.status}"
         if e.ran.status == 0:
             self._is_whole(e, why)
@@ -75,7 +75,7 @@ class Promises:
                 f"{e.ran.text[-3000:]}\n{describe(now)}",
             )
 
-    def _is_whole(self, e: Ended, why: str) -> None:
+    def _is_whole(self, e: CommandResult, why: str) -> None:
         deadline = time.monotonic() + (0 if e.calm else BY_ITSELF)
         while faults := list(self.rules.whole(self.eyes.look(12), ready=e.calm)):
             if time.monotonic() > deadline:
@@ -98,13 +98,13 @@ class Promises:
             raise BrokenError(f"{why}: the next deploy ends with 0", again.text[-3000:])
         self.rules.untouched(before, self.eyes.look(0), f"{why}: the next deploy")
 
-    def _diff(self, e: Ended) -> None:
+    def _diff(self, e: CommandResult) -> None:
         if e.calm and e.ran.status == 0 and "--exit-code" in e.task:
             faults = list(self.rules.whole(self.eyes.look(0), ready=False))
             if faults:
                 raise BrokenError("diff is empty only if the node is as hosts.toml says", "\n".join(faults))
 
-    def _status(self, e: Ended) -> None:
+    def _status(self, e: CommandResult) -> None:
         now = self.eyes.look(0)
         states = {e.before.unit["ActiveState"], now.unit["ActiveState"]}
         if e.ran.status not in (0, 1) or not e.ran.out.startswith("{"):
@@ -118,7 +118,7 @@ class Promises:
                 "status ends with 0 only if it is active and listens", f"{describe(now)}\n{e.ran.out}"
             )
 
-    def _check(self, e: Ended) -> None:
+    def _check(self, e: CommandResult) -> None:
         now = self.eyes.look()
         answers = all(at in now.serving for at in self.world.listen)
         spec = self.world.spec
@@ -135,7 +135,7 @@ class Promises:
                 "check ends with 1 only if something is wrong", f"{describe(now)}\n{e.ran.text}"
             )
 
-    def _restart(self, e: Ended) -> None:
+    def _restart(self, e: CommandResult) -> None:
         why = f"after fab {e.task}, exit status {e.ran.status}"
         if e.ran.status == 0:
             self._runs_what_is_installed(e, why)
@@ -146,7 +146,7 @@ class Promises:
     _reload = _restart
     _rollback = _restart
 
-    def _runs_what_is_installed(self, e: Ended, why: str) -> None:
+    def _runs_what_is_installed(self, e: CommandResult, why: str) -> None:
         if "no release before" in e.ran.text or not e.calm or e.before.elsewhere:
             self.rules.goes_on(e.before, why, seconds=BY_ITSELF)
             return
@@ -177,7 +177,7 @@ class Promises:
         time.sleep(FORGIVEN["runbook" if "hash" in now.conf else "recommended"])
         return not self.eyes.look(8).serving
 
-    def _stop(self, e: Ended) -> None:
+    def _stop(self, e: CommandResult) -> None:
         now = self.eyes.look(0)
         if (
             e.ran.status == 0
@@ -186,12 +186,12 @@ class Promises:
         ):
             raise BrokenError("after fab stop nothing of it runs", describe(now))
 
-    def _start(self, e: Ended) -> None:
+    def _start(self, e: CommandResult) -> None:
         now = self.rules.goes_on(e.before, f"after fab start ({e.ran.status})")
         if e.ran.status == 0 and e.calm and now.unit["ActiveState"] not in ("active", "activating"):
             raise BrokenError("after fab start it is active", describe(now))
 
-    def _enable(self, e: Ended) -> None:
+    def _enable(self, e: CommandResult) -> None:
         now = self.rules.goes_on(e.before, f"after fab {e.task}")
         enabled = now.unit["UnitFileState"] == "enabled"  # a unit that is gone is neither, and does not start
         if e.ran.status == 0 and enabled != (e.name == "enable"):
@@ -199,18 +199,18 @@ class Promises:
 
     _disable = _enable
 
-    def _daemon_reload(self, e: Ended) -> None:
+    def _daemon_reload(self, e: CommandResult) -> None:
         now = self.rules.goes_on(e.before, f"after fab {e.task}")
         if e.ran.status == 0 and now.unit["NeedDaemonReload"] != "no":
             raise BrokenError("after fab daemon-reload systemd has read the unit", str(now.unit))
 
-    def _conf(self, e: Ended) -> None:
+    def _conf(self, e: CommandResult) -> None:
         now = self.rules.goes_on(e.before, f"after fab {e.task}")
         seen = servers_of(now, self.world)
         if e.ran.status == 0 and seen != set(self.world.spec.servers):
             raise BrokenError("after fab conf the configuration on disk is what hosts.toml says", f"{seen}")
 
-    def _uninstall(self, e: Ended) -> None:
+    def _uninstall(self, e: CommandResult) -> None:
         now = self.eyes.look(0)
         left = [
             line

@@ -1,1 +1,4 @@
-"""hosts.toml: how it is read, checked and written, and the files that are rendered from it."""
+"""hosts.toml -> frozen Settings: every check of what a user wrote.
+
+It knows no host, no file but hosts.toml, and nothing of nginx's files.
+"""

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 
-from . import endpoints, rules
+from . import address, rules
 from .address import Endpoint, NodeSpec, parse_node, parse_user
 from .check import Table, kind, parsed, shown
 from .model import PORT
@@ -12,7 +12,7 @@ MOST_APISERVERS = 50
 
 def apiservers(top: Table) -> tuple[Endpoint, ...]:
     """What `apiservers` names; port 6443 where a name has none."""
-    found = top.take_list("apiservers", parsed(endpoints.apiserver), ())
+    found = top.take_list("apiservers", parsed(address.apiserver), ())
     at_most(top, "apiservers", len(found), MOST_APISERVERS, "the memory zone of 64k is full")
     if "apiservers" not in top:
         top.problem("apiservers", 'missing; name them: apiservers = ["10.0.0.1:6443", "api-2"]')

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeVar, cast
 
-from . import endpoints, places, rules
+from . import address, places, rules
 from .address import Endpoint, NodeSpec, parse_node, parse_user
 from .check import boolean, choice, integer, optional, parsed, string
 
@@ -132,7 +132,7 @@ class Proxy:
         "/opt/k8s/kube-nginx", parsed(places.prefix), "a folder of its own: `uninstall` removes it"
     )
     listen: tuple[Endpoint, ...] = key(
-        (Endpoint("127.0.0.1", 8443),), parsed(endpoints.listener), "where kubelet and kube-proxy connect"
+        (Endpoint("127.0.0.1", 8443),), parsed(address.listener), "where kubelet and kube-proxy connect"
     )
     balance: str = key(
         "random two least_conn",

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ..errors import UsageError
+from ..localfiles import content
 from . import sections
 from .address import Endpoint, NodeSpec, parse_endpoint, parse_node
-from .content import content
 from .model import LOCAL, Build, Check, Proxy, Rollout, Settings, Ssh, expanded
 
 __all__ = [

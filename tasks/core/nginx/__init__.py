@@ -1,1 +1,4 @@
-"""How nginx is fetched, compiled and kept."""
+"""How nginx is fetched, compiled and kept on this machine.
+
+It knows settings; it knows no node of the fleet.
+"""

@@ -16,7 +16,7 @@ from pathlib import Path
 from ..config.model import expanded
 from ..config.settings import Settings
 from ..errors import KubeNginxError, UsageError
-from . import recipe
+from . import build_commands
 from .private import why_shared
 
 
@@ -66,7 +66,7 @@ def refuse_shared(settings: Settings, place: Path | None = None) -> None:
 
 
 def _place(settings: Settings, arch: str) -> Path:
-    return folder(settings) / "binaries" / recipe.key(settings.build, arch)
+    return folder(settings) / "binaries" / build_commands.key(settings.build, arch)
 
 
 def find(settings: Settings, arch: str) -> Binary | None:
@@ -89,14 +89,14 @@ def kept(settings: Settings) -> Iterator[Binary]:
     """All verified binaries for these settings, whatever their architecture. Raises UsageError as `find`."""
     refuse_shared(settings)
     parent = folder(settings) / "binaries"
-    prefix = recipe.key(settings.build, "")
+    prefix = build_commands.key(settings.build, "")
     for entry in sorted(parent.glob(f"{prefix}*")):
         binary = find(settings, entry.name.removeprefix(prefix))
         if binary:
             yield binary
 
 
-def keep(settings: Settings, content: bytes, seen: recipe.Inspected) -> Binary:
+def keep(settings: Settings, content: bytes, seen: build_commands.Inspected) -> Binary:
     """Writes a verified binary; the note that it is one comes last. Raises UsageError as `find`."""
     place = _place(settings, seen.arch)
     place.mkdir(parents=True, exist_ok=True)
@@ -105,12 +105,12 @@ def keep(settings: Settings, content: bytes, seen: recipe.Inspected) -> Binary:
     path = place / "kube-nginx"
     binary = Binary(str(path), seen.version, seen.arch, seen.sha256, seen.glibc)
     if not path.exists() or sha256(path.read_bytes()).hexdigest() != seen.sha256:
-        write_whole(path, content, 0o755)
-    write_whole(place / "verified.json", json.dumps(asdict(binary), indent=2).encode(), 0o644)
+        write_atomic(path, content, 0o755)
+    write_atomic(place / "verified.json", json.dumps(asdict(binary), indent=2).encode(), 0o644)
     return binary
 
 
-def write_whole(path: Path, content: bytes, mode: int) -> None:
+def write_atomic(path: Path, content: bytes, mode: int) -> None:
     """Writes a file under a temporary name and renames it."""
     fresh = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:

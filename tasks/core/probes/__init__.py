@@ -1,1 +1,4 @@
-"""Which apiservers a node reaches, seen through SSH."""
+"""Can A reach B, and what answers: one prober for verify, status, check and drill.
+
+It knows SSH; it knows no task, and judges nothing of a rollout.
+"""

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from cryptography import x509
 
-from ..config.content import content
 from ..errors import UsageError, reason
+from ..localfiles import content
 
 _DATES = (9, 10)  # X509_V_ERR_CERT_NOT_YET_VALID and _HAS_EXPIRED, of any certificate up to the CA's
 _NO_CHECK_TIME = 0x200000  # X509_V_FLAG_NO_CHECK_TIME, for which Python has no name

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from email import message_from_string
 
 from ..config.address import REACHED_AT, Endpoint
-from ..remote.commands import script, told
-from ..remote.node import Node
+from ..scripts.commands import script
+from ..shell.command import parse_output
+from ..ssh.node import Node
 from .forward import FORBIDDEN, meaning
 from .probe import Seen, ahead
 
@@ -43,7 +44,7 @@ def command(endpoints: Sequence[Endpoint], timeout: int) -> str:
 
 def parse(text: str, endpoints: Sequence[Endpoint]) -> dict[Endpoint, Seen]:
     """Reads the script's `kn.KEY=VALUE` lines."""
-    values = dict(told(text))
+    values = dict(parse_output(text))
     tool = values.get("tool", "")
     return {e: _seen(tool, values.get(f"cell.{n}", "").split()) for n, e in enumerate(endpoints)}
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from ..config.address import Endpoint
 from ..errors import StepError
-from ..remote.node import Node
+from ..ssh.node import Node
 from . import fallback, reach
 from .reach import Proof, Reached
 

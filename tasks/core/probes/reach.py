@@ -9,7 +9,7 @@ from time import monotonic
 import paramiko
 
 from ..config.address import Endpoint
-from ..remote.pool import together
+from ..shell.pool import together
 from .tunnel import FORBIDDEN, Tunnel, Unreached, each
 
 _LONGER = 5.0  # seconds, of a try that is to tell a slow answer from none

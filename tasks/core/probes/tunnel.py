@@ -18,7 +18,7 @@ from typing import Any, Self, TypeVar
 import paramiko
 
 from ..config.address import Endpoint
-from ..remote.pool import together
+from ..shell.pool import together
 from .forward import FORBIDDEN, Unreached, forwarded
 
 R = TypeVar("R")

@@ -1,1 +1,4 @@
-"""From what a node is to what it is to be: the release, the plan, the order of nodes."""
+"""facts -> plan -> stage -> activate -> verify, in batches.
+
+It knows all below it; it knows no task and no client's traffic.
+"""

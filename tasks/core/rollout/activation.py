@@ -5,21 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from ..config import servers
 from ..config.settings import Endpoint, Rollout, Settings
+from ..console.report import Outcome
 from ..errors import StepError
+from ..facts.facts import PREVIOUS, Facts
+from ..facts.paths import UNIT_PATH, conf_path
+from ..facts.sockets import as_kernel
 from ..probes import proving
-from ..probes.drift import servers_of
 from ..probes.reach import Proof
-from ..remote import commands
-from ..remote.facts import PREVIOUS, Facts
-from ..remote.host import Ended
-from ..remote.lock import LOCK
-from ..remote.node import Node
-from ..remote.sockets import as_kernel
-from ..report import Outcome
+from ..release import servers
+from ..release.release import serving
+from ..release.servers import servers_of
+from ..run.lock import LOCK
+from ..scripts import commands
+from ..shell.command import detached
+from ..shell.host import CommandResult
+from ..ssh.node import Node
 from .plan import RESTART, STOP, UPGRADE
-from .release import serving
 
 ROLLED_BACK, FAILED = "rolled back", "failed"
 _UNKNOWN = (
@@ -51,7 +53,7 @@ class Order:
     result: str
     release: str = ""
     previous: str = "-"
-    strays: tuple[int, ...] = ()
+    unmanaged: tuple[int, ...] = ()
     boot: str = ""
     was: Mapping[str, str] = field(default_factory=dict)
     listen: tuple[Endpoint, ...] | None = None
@@ -72,14 +74,14 @@ class Activation:
     addresses: servers.Addresses = field(default_factory=dict)
     go_on: Callable[[], None] = lambda: None
 
-    def carry_out(self, order: Order) -> Outcome:
+    def apply(self, order: Order) -> Outcome:
         """Does what `order` says, and proves that an apiserver is reached through it, or goes back."""
         facts = self.node.survey(self.settings.proxy)
         served = proving.answered(self.node, _own(facts), ())
         answered = served or proving.answered(self.node, (), self._known(facts))
         self.go_on()
         ended = self._run(order, facts)
-        if ended.said("result") != "done":
+        if ended.value("result") != "done":
             return _went_back(order, ended, self.settings)
         proof = self._prove(order, answered)
         if proof.state == "failed":
@@ -89,7 +91,7 @@ class Activation:
 
     def _known(self, facts: Facts) -> tuple[Endpoint, ...]:
         """The apiservers of hosts.toml, and those of the configuration that is there."""
-        text = facts.texts.get(commands.conf_path(self.settings.proxy), "")
+        text = facts.texts.get(conf_path(self.settings.proxy), "")
         there, _ = servers_of(text)
         return tuple(dict.fromkeys([*self._behind, *there]))
 
@@ -121,7 +123,7 @@ class Activation:
             message = f"{order.result}, and then the node went away: {error.message}"
             raise StepError(message, hint=_UNKNOWN, unreachable=error.unreachable) from None
 
-    def _run(self, order: Order, facts: Facts) -> Ended:
+    def _run(self, order: Order, facts: Facts) -> CommandResult:
         """Runs the script that does it; the node goes on with it when we are gone."""
         proxy, seconds = self.settings.proxy, self.rollout.timeout
         script = commands.on_node(
@@ -138,9 +140,9 @@ class Activation:
             action=order.action,
             listen=_kernel(proxy.listen if order.listen is None else order.listen),
             listened=_kernel(_own(facts)),
-            strays=" ".join(map(str, order.strays)),
+            unmanaged=" ".join(map(str, order.unmanaged)),
             served=serving(facts, proxy),
-            began_by=facts.loaded(commands.UNIT_PATH, "unit"),
+            began_by=facts.loaded(UNIT_PATH, "unit"),
             repair="1" if order.repair else "",
             boot=order.boot,
             was_active=order.was.get("was_active", ""),
@@ -150,26 +152,26 @@ class Activation:
             keep=self.rollout.keep,
         )
         try:
-            ended = self.node.sh(commands.detached(script), timeout=6 * seconds + 60, check=False, tail=8)
+            ended = self.node.sh(detached(script), timeout=6 * seconds + 60, check=False, tail=8)
         except StepError as error:
             raise StepError(f"{order.action}: {error.message}", tail=error.tail, hint=_UNKNOWN) from None
         finally:
-            self.node.forget()
+            self.node.invalidate_facts()
         if ended.status == 75:
             said = f"nothing was begun: {ended.stderr.strip()}"
             raise StepError(said, hint="again: fab deploy --limit {nodes}")
-        if not ended.said("result"):
+        if not ended.value("result"):
             said = f"{order.action}: ended with status {ended.status}"
             raise StepError(said, tail=ended.stderr, hint=_UNKNOWN)
         return ended
 
-    def _go_back(self, order: Order, facts: Facts, ended: Ended, why: str, served: bool) -> Outcome:
+    def _go_back(self, order: Order, facts: Facts, ended: CommandResult, why: str, served: bool) -> Outcome:
         """Puts back what was there before, after a proof that failed; what `served` then must serve again."""
-        was = {key: ended.said(key) for key in ("was_active", "was_enabled")}
-        ran, release = was["was_active"] == "1", ended.said("before")
+        was = {key: ended.value(key) for key in ("was_active", "was_enabled")}
+        ran, release = was["was_active"] == "1", ended.value("before")
         if ran and (loaded := serving(facts, self.settings.proxy)) in facts.releases.values():
             release = loaded
-        if not order.release and release == ended.said("before"):
+        if not order.release and release == ended.value("before"):
             return _failed(why)
         back = replace(
             order,
@@ -183,8 +185,8 @@ class Activation:
         )
         log = self.node.sh(commands.journal(8, follow=False), check=False).stdout
         again = self._run(back, facts)
-        if again.said("result") not in ("done", "back"):
-            return _failed(f"{why}{_LOST}{again.said('why')}", FAILED, log)
+        if again.value("result") not in ("done", "back"):
+            return _failed(f"{why}{_LOST}{again.value('why')}", FAILED, log)
         if served and (proof := self._prove(back, answered=False)).state == "failed":
             return _failed(f"{why}{_LOST}{proof.text}", FAILED, log)
         return _failed(f"rolled back: {why}{_BEFORE[was['was_active']]}", ROLLED_BACK, log)
@@ -198,19 +200,19 @@ def _kernel(addresses: Sequence[Endpoint]) -> str:
     return " ".join(map(as_kernel, addresses))
 
 
-def _went_back(order: Order, ended: Ended, settings: Settings) -> Outcome:
+def _went_back(order: Order, ended: CommandResult, settings: Settings) -> Outcome:
     """What is told when the script on the node found that it does not work."""
-    why = _readable(ended.said("why"), settings.proxy.listen)
+    why = _readable(ended.value("why"), settings.proxy.listen)
     tails = {
         "back": (ROLLED_BACK, f"rolled back: {why}"),
         "0": (ROLLED_BACK, f"rolled back: {why}{_BEFORE['0']}"),
         "trying": (ROLLED_BACK, f"rolled back: {why}{_BEFORE['trying']}"),
-        "lost": (FAILED, f"{why}{_LOST}{ended.said('still')}"),
+        "lost": (FAILED, f"{why}{_LOST}{ended.value('still')}"),
         "failed": (FAILED, f"{why}: it is down" if order.action == RESTART else why),
         "refused": (FAILED, f"{why}; nothing was {'put in place or stopped' if order.repair else 'changed'}"),
     }
-    result, message = tails[ended.said("result")]
-    hint = _REFUSED if ended.said("result") == "refused" else ""
+    result, message = tails[ended.value("result")]
+    hint = _REFUSED if ended.value("result") == "refused" else ""
     return _failed(message, result, ended.stderr, hint)
 
 

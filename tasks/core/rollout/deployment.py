@@ -7,22 +7,24 @@ from dataclasses import replace
 from time import monotonic, sleep
 from typing import Any
 
-from ..config import render as rendering
-from ..config import rules, servers
+from ..config import rules
 from ..config.settings import Rollout, Settings
+from ..console.report import Outcome
 from ..errors import KubeNginxError, StepError
+from ..facts import layout
+from ..facts.facts import Facts
 from ..nginx import store
 from ..probes import proving
 from ..probes.reach import handshake
-from ..remote import commands, layout
-from ..remote.facts import Facts
-from ..remote.node import Node
-from ..report import Outcome
-from ..steps import Run
+from ..release import render as rendering
+from ..release import servers
+from ..release.release import Release, found, name_of, release
+from ..run.steps import Run
+from ..scripts import commands
+from ..ssh.node import Node
 from . import preflight
 from .activation import Activation, Order
 from .plan import ENABLE, MODE, NOTHING, Plan, diffs, plan
-from .release import Release, found, name_of, release
 from .staging import stage
 
 _FORGIVES = 10.0
@@ -115,7 +117,7 @@ class Deployment:
     def stage(self, node: Node) -> Outcome:
         """Locks the node, looks again, brings what it lacks, and has it tested there."""
         self._run.lock(node, self._wait)
-        node.forget()
+        node.invalidate_facts()
         plan, facts = self._look(node)
         if not plan.stages:
             return self._tidied(node, plan, facts)
@@ -145,10 +147,10 @@ class Deployment:
             return Outcome("ok", plan.result, {"result": plan.result})
         name = self._releases.for_node(facts).name if plan.stages else ""
         action = "restart" if plan.action == "install" else plan.action
-        order = Order(action, plan.result, name, strays=plan.strays, boot="1")
+        order = Order(action, plan.result, name, unmanaged=plan.unmanaged, boot="1")
         rollout, me = self._rollout, self._run.me
         go_on = self._run.go_on
-        return Activation(node, self._settings, rollout, me, facts.addresses, go_on).carry_out(order)
+        return Activation(node, self._settings, rollout, me, facts.addresses, go_on).apply(order)
 
     def _look(self, node: Node) -> tuple[Plan, Facts]:
         facts = self._facts(node)

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from difflib import unified_diff
 
 from ..config.settings import Endpoint, Proxy, parse_endpoint
-from ..remote import layout
-from ..remote.commands import UNIT_PATH
-from ..remote.facts import CURRENT, PREVIOUS, Facts
-from .release import BINARY, CONF, NAMES, UNIT, found, name_of, paths
+from ..facts import layout
+from ..facts.facts import CURRENT, PREVIOUS, Facts
+from ..facts.paths import UNIT_PATH
+from ..release.release import BINARY, CONF, NAMES, UNIT, found, name_of, paths
 
 NOTHING, MODE, ENABLE, RELOAD, UPGRADE, RESTART, INSTALL = ACTIONS = (
     "nothing",
@@ -47,14 +47,14 @@ class Plan:
     """`action` is one of ACTIONS, `why` gives each reason for it, `files` the names that are replaced.
 
     `stages`: the release has to be brought to the node, if only to be kept there. `edited` are files that
-    somebody has changed on the node. `strays` are PIDs that hold the port and are to end.
+    somebody has changed on the node. `unmanaged` are PIDs that hold the port and are to end.
     """
 
     action: str
     why: tuple[str, ...]
     files: tuple[str, ...]
     edited: tuple[str, ...] = ()
-    strays: tuple[int, ...] = ()
+    unmanaged: tuple[int, ...] = ()
     stages: bool = False
 
     @property
@@ -170,8 +170,8 @@ def _strays(facts: Facts, proxy: Proxy) -> tuple[int, ...]:
     """Processes that run our binary and have the port, but are not the unit's."""
     ours = paths(proxy)[BINARY]
     holders = [facts.holder(address) for address in proxy.listen]
-    strays = [h.pid for h in holders if h and h.executable.removesuffix("?(deleted)") == ours]
-    return tuple(dict.fromkeys(strays))
+    unmanaged = [h.pid for h in holders if h and h.executable.removesuffix("?(deleted)") == ours]
+    return tuple(dict.fromkeys(unmanaged))
 
 
 def _edited(there: Mapping[str, str], facts: Facts) -> tuple[str, ...]:

@@ -7,16 +7,16 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice, product
 from shlex import quote
 
-from ..config import servers
 from ..config.address import loops
 from ..config.settings import Endpoint, Proxy, Settings
 from ..errors import StepError
-from ..remote.commands import UNIT_PATH
-from ..remote.facts import Facts
-from ..remote.remedy import UNMASK, frees
-from ..remote.tools import lacking
+from ..facts.facts import Facts
+from ..facts.paths import UNIT_PATH
+from ..facts.remedy import UNMASK, frees
+from ..facts.tools import lacking
+from ..release import servers
+from ..release.release import BINARY, UNIT, Release
 from .plan import Plan
-from .release import BINARY, UNIT, Release
 
 _MACHINES = {"x86_64": 62, "aarch64": 183, "ppc64le": 21, "s390x": 22, "riscv64": 243}
 
@@ -39,7 +39,7 @@ def obstacles(release: Release, plan: Plan, facts: Facts, settings: Settings) ->
         yield from _room(release, plan, facts, proxy)
     yield from _machine(release, facts)
     yield from _libc(release, facts)
-    yield from taken(facts, proxy, plan.strays)
+    yield from taken(facts, proxy, plan.unmanaged)
     yield from unresolved(settings, facts)
 
 
@@ -167,11 +167,11 @@ def refuse(errors: Iterable[StepError]) -> None:
         raise error
 
 
-def taken(facts: Facts, proxy: Proxy, strays: Sequence[int] = ()) -> Iterator[StepError]:
-    """Each listen address that a process other than the service and `strays` has."""
+def taken(facts: Facts, proxy: Proxy, unmanaged: Sequence[int] = ()) -> Iterator[StepError]:
+    """Each listen address that a process other than the service and `unmanaged` has."""
     for address in proxy.listen:
         holder = facts.holder(address)
-        if holder and holder.pid not in strays and not facts.listens(address):
+        if holder and holder.pid not in unmanaged and not facts.listens(address):
             yield StepError(f"{address} is held by {holder}", hint=frees(holder))
 
 

@@ -10,10 +10,10 @@ from invoke import Context
 
 from ..config.check import whole
 from ..config.settings import Rollout
-from ..remote.node import Node
-from ..report import Outcome
-from ..run import run
-from ..steps import Run
+from ..console.report import Outcome
+from ..run.opening import run
+from ..run.steps import Run
+from ..ssh.node import Node
 from .batches import batches, overridden
 
 
@@ -73,7 +73,7 @@ def rolling(
 
 def _locked(r: Run, node: Node, work: Callable[[Node], Outcome], wait: int) -> Outcome:
     r.lock(node, wait)
-    node.forget()
+    node.invalidate_facts()
     try:
         node.survey(r.settings.proxy)
         r.go_on()

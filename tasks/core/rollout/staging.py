@@ -6,10 +6,10 @@ import re
 
 from ..config.settings import Settings
 from ..errors import StepError
-from ..remote import commands
-from ..remote.facts import Facts
-from ..remote.node import Node
-from .release import MODES, Release, found
+from ..facts.facts import Facts
+from ..release.release import MODES, Release, found
+from ..scripts import commands
+from ..ssh.node import Node
 
 _UNSTAGED = {
     65: (
@@ -48,4 +48,4 @@ def stage(node: Node, release: Release, settings: Settings, facts: Facts) -> Non
         tail = _STAMP.sub("", error.tail)
         raise StepError(message, status=error.status, tail=tail, hint=hint) from None
     finally:
-        node.forget()
+        node.invalidate_facts()

@@ -1,1 +1,4 @@
-"""The sessions that the proxies carry, and what becomes of them when an apiserver dies."""
+"""Sessions, and what clients notice when an apiserver dies.
+
+It knows probes and runs; it knows no rollout.
+"""

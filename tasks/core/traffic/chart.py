@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from rich.console import Console
 from rich.text import Text
 
-from ..report import table
+from ..console.report import table
 from .sessions import Sessions
 
 _NOT_OURS = "not in hosts.toml"

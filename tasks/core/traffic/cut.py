@@ -10,10 +10,10 @@ from time import monotonic
 
 from ..config.settings import Endpoint
 from ..errors import StepError
-from ..remote import commands
-from ..remote.host import Ended
-from ..remote.lock import LOCK
-from ..remote.node import Node
+from ..run.lock import LOCK
+from ..scripts import commands
+from ..shell.host import CommandResult
+from ..ssh.node import Node
 
 _LATER = 5  # seconds after its end that a cut is undone by the node's own timer
 _TRIES = 3
@@ -45,14 +45,14 @@ class Cut:
         Raises StepError: there is no tool for it.
         """
         ended = self._run("look")
-        self._tools, self._undo = ended.said("tools"), ended.said("undo")
+        self._tools, self._undo = ended.value("tools"), ended.value("undo")
         if ended.status == 70:
             hint = "install nftables there, or iptables"
             raise StepError(_NO_TOOL, status=70, tail=ended.stderr, hint=hint)
         if ended.status:
             what = "what an earlier drill left cannot be removed"
             raise StepError(what, status=ended.status, tail=ended.stderr, hint=self._by_hand())
-        return bool(ended.said("healed"))
+        return bool(ended.value("healed"))
 
     def begin(self, seconds: float) -> float:
         """Cuts, for `seconds` unless `end` is called before; gives the time (`monotonic`) at which it did.
@@ -105,7 +105,7 @@ class Cut:
             raise self._left_behind("are still there, or were not looked at", ended)
         return self._healed[0] if self._healed else None
 
-    def _left_behind(self, what: str, ended: Ended | None = None) -> StepError:
+    def _left_behind(self, what: str, ended: CommandResult | None = None) -> StepError:
         return StepError(
             f"the firewall rules of the drill {what}",
             status=ended.status if ended else None,
@@ -116,7 +116,9 @@ class Cut:
     def _by_hand(self) -> str:
         return f"{self._timer}by hand, as root there: {self._undo}" if self._undo else ""
 
-    def _run(self, action: str, seconds: int = 0, each_line: Callable[[str], None] | None = None) -> Ended:
+    def _run(
+        self, action: str, seconds: int = 0, each_line: Callable[[str], None] | None = None
+    ) -> CommandResult:
         script = commands.drill(action, self._flows, LOCK, self._tools, seconds)
         return self._node.sh(script, timeout=30, check=False, each_line=each_line)
 
@@ -132,7 +134,7 @@ def in_test_network(node: Node, servers: Sequence[Endpoint]) -> bool:
     here = str(sock.getpeername()[0]) if isinstance(sock, socket) else ""
     if not all(map(is_for_tests, [here, *(server.host for server in servers)])):
         return False
-    told = node.sh('echo "kn.ssh=${SSH_CONNECTION-}"', root=False, timeout=30).said("ssh").split()
+    told = node.sh('echo "kn.ssh=${SSH_CONNECTION-}"', root=False, timeout=30).value("ssh").split()
     return len(told) == 4 and is_for_tests(told[2])
 
 

@@ -8,16 +8,15 @@ from typing import Any
 
 import paramiko
 
-from ..config.servers import Addresses
 from ..config.settings import Endpoint, Settings
+from ..console.report import Outcome
 from ..errors import StepError, UsageError
+from ..facts.paths import conf_path
 from ..probes import probe, reach
-from ..probes.drift import servers_of
 from ..probes.tunnel import each
-from ..remote.commands import conf_path
-from ..remote.node import Node
-from ..report import Outcome
-from ..steps import Run
+from ..release.servers import Addresses, servers_of
+from ..run.steps import Run
+from ..ssh.node import Node
 from . import damage, sessions
 from .clients import EVERY, Clients
 from .cut import Cut, in_test_network
@@ -116,7 +115,7 @@ class Drill:
         self.on_it = seen.counts[self._apiserver]  # before the drill has sessions of its own there
         return Outcome("ok", f"{self.on_it} of {seen.total} sessions are on it")
 
-    def carry_out(self, node: Node) -> Outcome:
+    def apply(self, node: Node) -> Outcome:
         """Cuts, measures, heals; whatever happens, the node is healed before this ends, or by itself.
 
         Raises StepError: nothing was cut, since that could harm or show nothing; or a step failed.

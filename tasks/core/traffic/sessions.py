@@ -6,12 +6,14 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from ..config import servers
 from ..config.settings import Endpoint, Settings
 from ..errors import StepError
-from ..remote import commands, sockets, survey
-from ..remote.facts import Facts
-from ..remote.node import Node
+from ..facts import sockets
+from ..facts.facts import Facts
+from ..release import servers
+from ..scripts import commands, survey
+from ..shell.command import parse_output
+from ..ssh.node import Node
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +61,7 @@ def count(node: Node, settings: Settings, addresses: servers.Addresses) -> Sessi
 def peers(text: str) -> dict[Endpoint, int]:
     """The lines `kn.peer.ADDRESS=COUNT` of the look at a node."""
     found: Counter[Endpoint] = Counter()
-    for key, count in commands.told(text):
+    for key, count in parse_output(text):
         if key.startswith("peer."):
             found[sockets.from_kernel(key.removeprefix("peer."))] += int(count)
     return dict(found)

@@ -1,0 +1,106 @@
+"""The command line that runs: by which names it knows our tasks, and whether it can be one document."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import sys
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from ..errors import UsageError
+
+_OURS = (__package__ or "").rsplit(".", 2)[0]
+_LIMITED = re.compile(r"\bfab ([\w.-]+) --limit \{nodes\}")
+_COMMAND = re.compile(r"\bfab (?:--help )?[a-z][a-z-]*(?: [a-z][a-z-]*)*")
+
+
+def named(text: str) -> str:
+    """`text` with each `fab TASK` as it has to be typed here: `fab kube-nginx.TASK`, say."""
+    known = _names()
+
+    def typed(command: re.Match[str]) -> str:
+        words, tasks = command[0].split(" "), True
+        for at, word in enumerate(words):
+            tasks = tasks and (word in known or at == 0 or word == "--help")
+            words[at] = known.get(word, word) if tasks and at else word
+        return " ".join(words)
+
+    return _COMMAND.sub(typed, text) if known else text
+
+
+def advice(hint: str, hosts: Sequence[str]) -> str:
+    """`hint` as it has to be typed for these hosts, its `{nodes}`: after -H with -H again."""
+    typed = named(hint)
+    if _hosts(_program()):
+        typed = _LIMITED.sub(r"fab -H {nodes} \1", typed)
+    return typed.replace("{nodes}", shlex.quote(",".join(hosts)))
+
+
+def name_of(task: str) -> str:
+    """The name of a task of this library as it has to be typed here."""
+    return _names().get(task, task)
+
+
+def refuse_two_documents() -> None:
+    """Raises UsageError where --json is asked for and the command line would write more than one document."""
+    program = _program()
+    if program is None or not asks_for_json():
+        return
+    tasks = [context.name for context in _contexts(program)]
+    if len(tasks) > 1:
+        raise UsageError(
+            f"--json is one document, and {', '.join(tasks)} would write {len(tasks)} things: "
+            "give each a command line of its own"
+        )
+    hosts = _hosts(program)
+    if "," in hosts:
+        raise UsageError(
+            f"--json is one document, and -H {hosts} runs {tasks[0]} once for each host: "
+            f"give --limit {hosts} instead, or one host"
+        )
+
+
+def asks_for_json() -> bool:
+    """Whether a task of this library was typed with --json."""
+    program = _program()
+    return program is not None and any(
+        "json" in context.args and context.args["json"].value for context in _contexts(program)
+    )
+
+
+def _program() -> Any:
+    """Invoke's Program, once it has read its command line; None where this library is only imported."""
+    for module in ("fabric.main", "invoke.main"):
+        program = getattr(sys.modules.get(module), "program", None)
+        if hasattr(program, "collection") and hasattr(program, "tasks"):
+            return program
+    return None
+
+
+def _hosts(program: Any) -> str:
+    """What -H was given."""
+    return str(program.args["hosts"].value or "") if program and "hosts" in program.args else ""
+
+
+def _contexts(program: Any) -> Iterator[Any]:
+    """The tasks of this library that were typed."""
+    return (context for context in program.tasks if _is_ours(program.collection[context.name]))
+
+
+def _is_ours(task: Any) -> bool:
+    return str(task.body.__module__).startswith(f"{_OURS}.")
+
+
+def _names() -> dict[str, str]:
+    """How each task of this library is typed; those of the place that was called come first."""
+    program = _program()
+    if program is None:
+        return {}
+    called = next((context.name.rpartition(".")[0] for context in _contexts(program)), "")
+    known: dict[str, str] = {}
+    for name in sorted(program.collection.task_names, key=lambda name: name.rpartition(".")[0] != called):
+        task = program.collection[name]
+        if _is_ours(task):
+            known.setdefault(task.body.__name__.rstrip("_").replace("_", "-"), name)
+    return known

@@ -1,0 +1,18 @@
+"""Where what is shipped lies on a node."""
+
+from __future__ import annotations
+
+from ..config.settings import Proxy
+
+UNIT = "kube-nginx.service"
+UNIT_PATH = f"/etc/systemd/system/{UNIT}"
+
+
+def binary_path(proxy: Proxy) -> str:
+    """Where the binary is on a node (runbook: "rename the binary to kube-nginx")."""
+    return f"{proxy.prefix}/sbin/kube-nginx"
+
+
+def conf_path(proxy: Proxy) -> str:
+    """Where the configuration is on a node."""
+    return f"{proxy.prefix}/conf/kube-nginx.conf"

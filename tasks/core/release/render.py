@@ -1,0 +1,54 @@
+"""Settings -> the text of kube-nginx.conf and kube-nginx.service; no host is touched."""
+
+from importlib.resources import files
+from types import MappingProxyType
+
+from jinja2 import Environment, FunctionLoader, StrictUndefined
+
+from ..config import rules
+from ..config.model import Settings
+from . import servers
+
+_CONTAINER = __package__.split(".")[:-3]
+TEMPLATES = ".".join([*_CONTAINER, "templates"])
+"""The sibling of the package that holds this one: `templates`, or `kube_nginx.templates`."""
+
+
+def conf(settings: Settings, addresses: servers.Addresses = MappingProxyType({})) -> str:
+    """kube-nginx.conf; for profile `runbook` the one in the runbook's "configure nginx".
+
+    `addresses` are what a node resolves the names of apiservers to; a name without any stays a name.
+    """
+    found = servers.resolved(settings.apiservers, addresses)
+    return _render("kube-nginx.conf.j2", settings, servers=found, names=servers.names(found))
+
+
+def unit(settings: Settings) -> str:
+    """kube-nginx.service; for profile `runbook` the one in the runbook's "systemd unit"."""
+    return _render("kube-nginx.service.j2", settings)
+
+
+def _render(template: str, settings: Settings, **more: object) -> str:
+    recommended = settings.profile != "runbook"
+    newer = rules.number(settings.build.version) >= rules.ERROR_LOG_OPTION_SINCE
+    return _environment.get_template(template).render(
+        proxy=settings.proxy,
+        recommended=recommended,
+        # Without -e, nginx opens <prefix>/logs/error.log before it reads the configuration.
+        stderr_option=" -e stderr" if recommended and newer else "",
+        **more,
+    )
+
+
+def _source(template: str) -> str:
+    return files(TEMPLATES).joinpath(template).read_text(encoding="utf-8")
+
+
+_environment = Environment(
+    loader=FunctionLoader(_source),
+    undefined=StrictUndefined,
+    autoescape=False,  # noqa: S701 - neither file is HTML; `rules` lets nothing through
+    trim_blocks=True,
+    lstrip_blocks=True,
+    keep_trailing_newline=True,
+)

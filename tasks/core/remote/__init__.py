@@ -1,1 +1,0 @@
-"""Hosts: connections, what is known of them, what is run there."""

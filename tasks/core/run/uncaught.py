@@ -1,0 +1,64 @@
+"""What Fabric and Invoke raise before any task has begun, in a line and not as a traceback."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from traceback import walk_tb
+from types import TracebackType
+
+import fabric.main
+import invoke
+
+from ..config.address import parse_node
+from ..config.model import expanded
+from ..console import terminal
+from ..errors import reason
+from ..localfiles import content
+from ..ssh import sshconfig
+from ..ssh.options import flag
+from ..ssh.session import DEFAULT_CONFIG, SYSTEM_CONFIG
+from . import process
+
+_TRACED = {
+    invoke.Task.__call__.__code__,  # whoever wrote the task has to know where
+    invoke.Program.load_collection.__code__,  # likewise whoever wrote the fabfile
+}
+
+
+def watch() -> None:
+    """Where `fab` runs, which lists tasks and makes connections by itself; elsewhere this does nothing."""
+    if getattr(fabric.main.program, "core", None):
+        process.begin()
+        sys.excepthook = _told
+
+
+def _told(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    traced = {frame.f_code for frame, _ in walk_tb(trace)} & _TRACED
+    if traced or not isinstance(error, Exception):
+        sys.__excepthook__(kind, error, trace)
+        return
+    terminal.tell("\n".join(_problems()) or f"fab: {_text(error)}")
+    sys.exit(2)
+
+
+def _problems() -> Iterator[str]:
+    """What -H or ssh_config has that Fabric cannot read, and does not name."""
+    for word in str(flag("hosts") or "").split(","):
+        try:
+            word and parse_node(word)
+        except ValueError as error:
+            yield f"-H {word}: {error}"
+    named = flag("ssh-config")
+    for file in [expanded(named)] if named else [DEFAULT_CONFIG, SYSTEM_CONFIG]:
+        with suppress(OSError):
+            yield from sshconfig.problems(file, content(file).decode(errors="replace"), sshconfig.FABRIC)
+
+
+def _text(error: Exception) -> str:
+    if isinstance(error, EOFError):
+        return "there is no terminal to ask on"
+    if isinstance(error, OSError) and error.filename:
+        return f"{error.filename}: {error.strerror}"
+    return f"{type(error).__name__}: {reason(error)}"

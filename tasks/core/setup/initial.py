@@ -1,0 +1,168 @@
+"""A first hosts.toml: its values checked by the rules of settings, its text, its birth."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import tomllib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import zip_longest
+from pathlib import Path
+from textwrap import fill
+
+from ..config.address import Endpoint, NodeSpec
+from ..config.model import Proxy, Settings
+from ..config.settings import parse
+from ..errors import KubeNginxError
+
+_STAND_INS: Mapping[str, object] = {"nodes": ["node"], "apiservers": ["apiserver"]}
+
+_HEAD = """\
+# Which nodes get kube-nginx, and which kube-apiservers it passes connections on to. Written by
+# `fab init`, and yours from now on. Only nodes and apiservers are needed; all other keys, with their
+# defaults, are in kube-nginx's docs/settings.md. Next: `fab render` shows what will be on the nodes, and
+# `fab build deploy` puts it there.
+
+# A node is "HOST", "USER@HOST:PORT", or { host = "...", name = "...", groups = ["..."] }.
+"""
+_APISERVERS = """
+# Where the kube-apiservers listen, with their ports.
+"""
+_ASSUMED = """\
+# These are the addresses of NODE_IPS, since in the runbook each of those machines runs a
+# kube-apiserver: please check, and remove those that run none.
+"""
+_LOGIN = """
+# How to log in comes from ~/.ssh/config, else it is root on port 22. To change it:
+# [ssh]
+# user = "admin"
+# sudo = true
+"""
+_PROXY = """
+# KUBE_APISERVER: where the proxy listens on each node. KUBE_NGINX_DIR: its folder there.
+[proxy]
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class InitialConfig:
+    """What is known of a new fleet. `assumed`: the apiservers are NODE_IPS, for want of a list of their own.
+
+    `labels` are the names of the apiservers' machines, `notes` what was not taken over; both are comments.
+    """
+
+    nodes: tuple[NodeSpec, ...]
+    apiservers: tuple[Endpoint, ...]
+    listen: tuple[Endpoint, ...] = Proxy().listen
+    assumed: bool = False
+    prefix: str = Proxy().prefix
+    labels: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def text(self) -> str:
+        """The hosts.toml."""
+        text = f"{_HEAD}nodes = {_lines(map(_node, self.nodes))}{_APISERVERS}"
+        text += _ASSUMED if self.assumed else ""
+        text += f"apiservers = {_lines(map(_endpoint, self.apiservers), self.labels)}{_LOGIN}"
+        text += "".join(
+            f"\n{fill(note, 100, initial_indent='# ', subsequent_indent='# ')}\n" for note in self.notes
+        )
+        default = Proxy()
+        proxy = "" if self.prefix == default.prefix else f"prefix = {quoted(self.prefix)}\n"
+        if self.listen != default.listen:
+            proxy += f"listen = [{', '.join(map(_endpoint, self.listen))}]\n"
+        return f"{text}{_PROXY}{proxy}" if proxy else text
+
+    def all_are_apiservers(self) -> bool:
+        """Whether each node is one of the apiservers, too."""
+        servers = {server.host for server in self.apiservers}
+        return all(node.host.lower() in servers for node in self.nodes)
+
+
+def words(text: str) -> list[str]:
+    """What was written in one line, with blanks or commas in between."""
+    return [word for word in re.split(r"[\s,]+", text) if word]
+
+
+def checked(
+    source: str,
+    nodes: Sequence[object] | None = None,
+    apiservers: Sequence[str] | None = None,
+    listen: Endpoint | None = None,
+    prefix: str | None = None,
+) -> Settings:
+    """Settings of what is given, and stand-ins for the rest; `source` is named if something is wrong.
+
+    Raises SettingsError.
+    """
+    proxy = ({"listen": [str(listen)]} if listen else {}) | ({"prefix": prefix} if prefix else {})
+    given = {"nodes": nodes, "apiservers": apiservers, "proxy": proxy or None}
+    data = {**_STAND_INS, **{key: value for key, value in given.items() if value is not None}}
+    return parse(data, Path(source))
+
+
+def create(draft: InitialConfig, path: Path) -> Settings:
+    """Writes the file, if it is valid and none is there; the settings in it.
+
+    Raises SettingsError, and KubeNginxError: something is there, or it cannot be written.
+    """
+    refuse_taken(path)
+    content = draft.text().encode()
+    settings = parse(tomllib.loads(content.decode()), path)
+    try:
+        with path.open("xb") as file:
+            try:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            except BaseException:
+                path.unlink()
+                raise
+    except FileExistsError:
+        raise _taken(path) from None
+    except OSError as error:
+        raise KubeNginxError(
+            f"{path}: cannot be written: {error.strerror}; --to FILE names another"
+        ) from None
+    return settings
+
+
+def refuse_taken(path: Path) -> None:
+    """Raises KubeNginxError: something is there, be it a symbolic link to nowhere, or there is no folder."""
+    if os.path.isdir(path):
+        raise KubeNginxError(f"{path} is a folder; name a file in it: --to {path / 'hosts.toml'}")
+    if os.path.lexists(path):
+        raise _taken(path)
+    if not os.path.isdir(path.parent):
+        raise KubeNginxError(f"{path}: there is no folder {path.parent}; make it, or --to FILE names another")
+
+
+def _taken(path: Path) -> KubeNginxError:
+    return KubeNginxError(f"{path} is there and stays as it is; --to FILE writes another")
+
+
+def _lines(items: Iterable[str], comments: Iterable[str] = ()) -> str:
+    pairs = zip_longest(items, comments, fillvalue="")
+    return "[\n" + "".join(f"  {item},{comment and f'  # {comment}'}\n" for item, comment in pairs) + "]\n"
+
+
+def _node(node: NodeSpec) -> str:
+    user = f"{node.user}@" if node.user else ""
+    host = f"[{node.host}]" if ":" in node.host else node.host
+    address = quoted(f"{user}{host}{f':{node.port}' if node.port else ''}")
+    if node.name == node.host and not node.groups:
+        return address
+    name = "" if node.name == node.host else f", name = {quoted(node.name)}"
+    groups = f", groups = [{', '.join(map(quoted, node.groups))}]" if node.groups else ""
+    return f"{{ host = {address}{name}{groups} }}"
+
+
+def _endpoint(endpoint: Endpoint) -> str:
+    return quoted(str(endpoint))
+
+
+def quoted(text: str) -> str:
+    """`text` as a TOML string: JSON's escapes are TOML's, too, and DEL needs one besides."""
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")

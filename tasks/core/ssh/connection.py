@@ -1,0 +1,214 @@
+"""An SSH connection that checks host keys, shares gateways, and explains why it could not be made."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from random import uniform
+from shlex import split
+from time import monotonic, sleep
+from typing import Any
+
+import fabric
+import paramiko
+
+from ..config.model import expanded
+from ..config.settings import NodeSpec, parse_node
+from ..errors import StepError, UsageError, reason
+from ..shell.delays import CAUSES, Delays
+from . import sshconfig
+from .hostkeys import HostKey
+from .session import Session
+
+KEEPALIVE = 10  # seconds between questions to a host from which nothing has come
+GONE_AFTER = 15  # seconds without an acknowledgement, after which a host is taken for gone
+BACK_OFF = (0.2, 2.0)  # seconds: the longest pause before the second try, and before any
+REFUSED_FOR = 3.0  # seconds in which a rebooting sshd may begin to listen
+_AUTH_HINT = "set ssh.user or ssh.identity in hosts.toml, or IdentityFile in ssh_config"
+
+
+class Link(fabric.Connection):  # type: ignore[misc]
+    """A connection to one host. `label` is its name in reports; everything else is Fabric's."""
+
+    label: str = ""
+    session: Session
+    host_key: HostKey
+    delays: Delays
+    # Fabric's connections are equal when user, host and port are; two nodes behind two gateways may be so
+    __eq__ = object.__eq__
+    __hash__ = object.__hash__
+    _not_opened: tuple[float, StepError] | None = None
+
+    def __init__(
+        self,
+        spec: NodeSpec,
+        session: Session,
+        gateway: fabric.Connection | str | bool | None = None,
+        connect_kwargs: dict[str, Any] | None = None,
+        connect_timeout: int | None = None,
+        forward_agent: bool | None = None,
+    ) -> None:
+        ssh = session.ssh
+        own = sshconfig.lookup(session.config.base_ssh_config, spec.host)
+        exclusive = own.get("identitiesonly", "no") == "yes"
+        seconds = connect_timeout or session.connect_timeout(own)
+        kwargs: dict[str, Any] = {
+            "banner_timeout": seconds,
+            "auth_timeout": seconds,
+            "channel_timeout": seconds,
+            "allow_agent": not exclusive,
+            "look_for_keys": not exclusive,
+            **(session.options.connect_kwargs if connect_kwargs is None else connect_kwargs),
+        }
+        if ssh.identity:
+            given = kwargs.get("key_filename") or []
+            given = [given] if isinstance(given, str) else list(given)
+            kwargs["key_filename"] = [*given, ssh.identity]
+        super().__init__(
+            spec.host,
+            user=spec.user or ssh.user or None,
+            port=spec.port or ssh.port or None,
+            config=session.config,
+            gateway=gateway if gateway is not None else (gateway_for(spec, session) or False),
+            forward_agent=_forwards(own, session) if forward_agent is None else forward_agent,
+            connect_timeout=seconds,
+            connect_kwargs=kwargs,
+        )
+        keys = self.connect_kwargs.get("key_filename", [])
+        # as OpenSSH does: an IdentityFile that is not there is passed over
+        self.connect_kwargs["key_filename"] = [key for key in keys if expanded(key).is_file()]
+        known = session.known_hosts
+        host_key = HostKey(known, spec.host, self.host, self.port, self.user, self.ssh_config)
+        self.connect_kwargs["transport_factory"] = host_key.transport
+        mine = {"label": spec.name, "session": session, "host_key": host_key, "delays": Delays()}
+        for name, value in mine.items():
+            object.__setattr__(self, name, value)
+
+    def open(self) -> None:
+        """Connects, unless connected.
+
+        Raises StepError: unreachable, refused, a host key that is unknown or changed, or a login
+        that failed. What sshd drops because too many come at once (MaxStartups) is tried again until
+        its connect_timeout's seconds have passed, what is refused for 3 s at most.
+        """
+        if self.is_connected:
+            return
+        if isinstance(self.gateway, Link):
+            self.gateway.open_as_gateway()
+        if missing := self.session.missing_file():
+            raise StepError(missing, unreachable=True)
+        began = monotonic()
+        for pause in _pauses():
+            try:
+                self._connect()
+            except (paramiko.SSHException, OSError, EOFError, UnicodeError) as error:
+                left = began + self._patience(error) - monotonic()
+                if left <= 0:
+                    raise self._explain(error) from None
+            else:
+                return
+            sleep(min(pause, left))
+
+    def hang_up(self) -> None:
+        """Ends the connection below, or `close` would wait until paramiko's thread looks at it again."""
+        sock = self.transport.sock if self.is_connected else None
+        if isinstance(sock, socket.socket):
+            with suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)
+
+    def open_as_gateway(self) -> None:
+        """Connects once for all nodes behind it; if that fails, it fails for all that ask soon after."""
+        with self.session.gateways_lock:  # two threads must not open one connection
+            if self._not_opened and monotonic() - self._not_opened[0] < self.connect_timeout:
+                raise self._not_opened[1].with_traceback(None)
+            try:
+                self.open()
+            except StepError as error:
+                message = f"the gateway {self.label}: {error.message}"
+                failed = StepError(message, hint=error.hint, unreachable=True)
+                object.__setattr__(self, "_not_opened", (monotonic(), failed))
+                raise failed from None
+
+    def _connect(self) -> None:
+        self.client.set_missing_host_key_policy(self.host_key)
+        began = monotonic()
+        super().open()
+        self.delays.add("login", monotonic() - began)
+        transport = self.client.get_transport()
+        transport.set_keepalive(KEEPALIVE)
+        if isinstance(transport.sock, socket.socket):
+            transport.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux; elsewhere the timeouts of each step remain
+                transport.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, GONE_AFTER * 1000)
+
+    def _patience(self, error: BaseException) -> float:
+        """For how many seconds after the first try `error` may still be cured by another one."""
+        if isinstance(error, paramiko.ssh_exception.NoValidConnectionsError):
+            refused = any(isinstance(e, ConnectionRefusedError) for e in error.errors.values())
+            return min(REFUSED_FOR, self.connect_timeout) if refused else 0
+        dropped = isinstance(error, ConnectionResetError) or "SSH protocol banner" in str(error)
+        return float(self.connect_timeout) if dropped else 0
+
+    def _explain(self, error: Exception) -> StepError:
+        where = f"{self.host}:{self.port}"
+        if isinstance(error, paramiko.AuthenticationException) and "timeout" in str(error).lower():
+            message = f"{self.user}@{where} did not answer the login within {self.connect_timeout} s"
+            return StepError(message, hint=CAUSES["login"], unreachable=True)
+        if isinstance(error, paramiko.AuthenticationException):
+            message = f"{self.user}@{where} refused the login: {error}"
+            return StepError(message, hint=_AUTH_HINT, unreachable=True)
+        if isinstance(error, socket.gaierror):
+            message = f"the name {self.host} cannot be resolved: {error.strerror}"
+            return StepError(message, unreachable=True)
+        if isinstance(error, paramiko.ssh_exception.NoValidConnectionsError):
+            error = next(iter(error.errors.values()))
+        return StepError(f"cannot connect to {where}: {reason(error)}", unreachable=True)
+
+
+def _forwards(own: Mapping[str, Any], session: Session) -> bool:
+    """ForwardAgent, else Fabric's setting; Fabric falls over a `true`, and over the name of a socket."""
+    return str(own.get("forwardagent", session.config.forward_agent)).lower() in ("yes", "true")
+
+
+def gateway_for(spec: NodeSpec, session: Session) -> Link | str | None:
+    """The jump host (or ProxyCommand) for a node; one connection serves all nodes behind it.
+
+    hosts.toml's ssh.gateway wins over ssh_config's ProxyJump and ProxyCommand, those over Fabric's setting.
+    """
+    own = sshconfig.lookup(session.config.base_ssh_config, spec.host)
+    jump = session.ssh.gateway or str(own.get("proxyjump", "none"))
+    if jump != "none":
+        return _gateway(jump, spec.host, session)
+    last = None if "proxyjump" in own else session.options.get("gateway")
+    command = str(own["proxycommand"] or "none") if "proxycommand" in own else last or "none"
+    try:
+        split(command)
+    except ValueError as error:
+        raise UsageError(f"the ProxyCommand of {spec.host}: {command}: {error}") from None
+    return command if command != "none" else None
+
+
+def _gateway(jump: str, behind: str, session: Session) -> Link | None:
+    """The last hop of `jump` (ssh_config(5), ProxyJump), itself reached through the earlier ones."""
+    earlier, _, last = jump.rpartition(",")
+    try:
+        spec = parse_node(last.strip().removeprefix("ssh://"))
+    except ValueError as error:
+        raise UsageError(f"the gateway of {behind}: {last}: {error}") from None
+    if spec.host == behind:
+        return None
+    with session.gateways_lock:
+        if jump not in session.gateways:
+            via = _gateway(earlier, spec.host, session) if earlier else None
+            session.gateways[jump] = Link(spec, session, gateway=via or False)
+        gateway: Link = session.gateways[jump]
+        return gateway
+
+
+def _pauses() -> Iterator[float]:
+    """Seconds before each new try: random, or all that were dropped together would come back together."""
+    longest, limit = BACK_OFF
+    while True:
+        yield uniform(0, longest)  # noqa: S311 - nothing secret
+        longest = min(longest * 2, limit)
