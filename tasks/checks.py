@@ -15,9 +15,9 @@ from .core.check.watch import watch as watching
 from .core.check.ways import Row, Ways
 from .core.console import confirm as consent
 from .core.console import report
-from .core.console.report import Outcome
 from .core.errors import KubeNginxError, StepError, UsageError
 from .core.probes.certificate import Trust, trusting
+from .core.results import StepResult
 from .core.rollout.rolling import as_given
 from .core.rollout.rolling import seconds as number
 from .core.run.flags import FLEET_HELP, ROLLOUT_HELP, FleetFlags, fleet_task
@@ -63,13 +63,13 @@ class _Looker:
         """
         r, rows = self._run, dict[str, Row]()
 
-        def work(node: Node) -> Outcome:
+        def work(node: Node) -> StepResult[object]:
             try:
                 row = rows[node.label] = (ways or self._ways)(node).row()
             except StepError as broken:
-                return Outcome("failed", broken.message, {**matrix.UNSEEN}, broken)
+                return StepResult("failed", broken.message, {**matrix.UNSEEN}, broken)
             error, data = row.failure, matrix.document(row)
-            return Outcome(row.state, error.message if error else matrix.summary(row), data, error)
+            return StepResult(row.state, error.message if error else matrix.summary(row), data, error)
 
         r.step("check", work)
         unseen = {
@@ -118,10 +118,10 @@ def connections(c: Context, **flags: Unpack[FleetFlags]) -> None:
     with run(c, "connections", **flags) as r:
         seen: dict[str, Sessions] = {}
 
-        def count(node: Node) -> Outcome:
+        def count(node: Node) -> StepResult[object]:
             _, sessions = look(node, r.settings)
             seen[node.label] = sessions
-            return Outcome("ok", f"{sessions.total} sessions", _data(sessions))
+            return StepResult("ok", f"{sessions.total} sessions", _data(sessions))
 
         r.step("connections", count)
         if seen:

@@ -10,9 +10,9 @@ from typing import Any
 from invoke import Context, task
 
 from .core.config.settings import LOCAL, Settings
-from .core.console.report import Outcome
 from .core.errors import StepError
 from .core.nginx import build_commands, fetch, store
+from .core.results import StepResult
 from .core.run.flags import FLEET_HELP
 from .core.run.opening import run
 from .core.run.steps import Run
@@ -43,9 +43,9 @@ def _work(settings: Settings, host: Builder) -> str:
     return str(store.folder(settings)) if host.label == LOCAL else settings.build.work_dir_for(host.label)
 
 
-def _kept(settings: Settings, host: Builder) -> Outcome | None:
+def _kept(settings: Settings, host: Builder) -> StepResult[object] | None:
     binary = store.find(settings, _arch(host))
-    return Outcome("ok", f"kept: {build_commands.key(settings.build, binary.arch)}") if binary else None
+    return StepResult("ok", f"kept: {build_commands.key(settings.build, binary.arch)}") if binary else None
 
 
 @task(help=_JSON)
@@ -55,10 +55,10 @@ def download(c: Context, json: bool = False) -> None:
         r.step("download", _download(r))
 
 
-def _download(r: Run) -> Callable[[Builder], Outcome]:
+def _download(r: Run) -> Callable[[Builder], StepResult[object]]:
     build, folder, once = r.settings.build, store.folder(r.settings), Lock()
 
-    def work(host: Builder) -> Outcome:
+    def work(host: Builder) -> StepResult[object]:
         def progress(done: int, total: int | None) -> None:
             r.reporter.progress(host.label, f"{done / 1e6:.2f} of {(total or 0) / 1e6:.2f} MB", done, total)
 
@@ -71,7 +71,7 @@ def _download(r: Run) -> Callable[[Builder], Outcome]:
             transferred |= _send_tarball(host, place, tarball.name, fetch.read(build, folder), build.sha256)
         unpacked = host.sh(build_commands.unpack(build, place), root=False).changed
         detail = f"{tarball.name}, sha256 {build.sha256[:12]}..."
-        return Outcome("changed" if transferred or unpacked else "ok", detail)
+        return StepResult("changed" if transferred or unpacked else "ok", detail)
 
     return work
 
@@ -91,7 +91,7 @@ def configure(c: Context, force: bool = False, json: bool = False) -> None:
         r.step("configure", lambda host: _configure(r, host, force))
 
 
-def _configure(r: Run, host: Builder, force: bool) -> Outcome:
+def _configure(r: Run, host: Builder, force: bool) -> StepResult[object]:
     if not force and (kept := _kept(r.settings, host)):
         return kept
 
@@ -104,7 +104,7 @@ def _configure(r: Run, host: Builder, force: bool) -> Outcome:
     installed = host.sh(build_commands.tools(build), root=False, **_LONG).changed
     host.sh(build_commands.configure(build, place), root=False, **_LONG, each_line=show, tail=20)
     detail = " ".join(build_commands.flags(build))
-    return Outcome("changed", f"{detail} (compiler installed)" if installed else detail)
+    return StepResult("changed", f"{detail} (compiler installed)" if installed else detail)
 
 
 def _need(host: Builder, path: str, first: str) -> None:
@@ -119,7 +119,7 @@ def make_install(c: Context, force: bool = False, json: bool = False) -> None:
         r.step("make-install", lambda host: _make_install(r, host, force))
 
 
-def _make_install(r: Run, host: Builder, force: bool) -> Outcome:
+def _make_install(r: Run, host: Builder, force: bool) -> StepResult[object]:
     if not force and (kept := _kept(r.settings, host)):
         return kept
     build, place, arch = r.settings.build, _work(r.settings, host), _arch(host)
@@ -134,7 +134,7 @@ def _make_install(r: Run, host: Builder, force: bool) -> Outcome:
         each_line=lambda line: r.reporter.progress(host.label, line),
         tail=20,
     )
-    return Outcome("changed", build_commands.key(build, arch))
+    return StepResult("changed", build_commands.key(build, arch))
 
 
 @task(help=_JSON)
@@ -144,7 +144,7 @@ def verify(c: Context, json: bool = False) -> None:
         r.step("verify", lambda host: _verify(r.settings, host))
 
 
-def _verify(settings: Settings, host: Builder) -> Outcome:
+def _verify(settings: Settings, host: Builder) -> StepResult[object]:
     build = settings.build
     key = build_commands.key(build, _arch(host))
     path = f"{_work(settings, host)}/binaries/{key}/kube-nginx"
@@ -159,7 +159,7 @@ def _verify(settings: Settings, host: Builder) -> Outcome:
     binary = store.keep(settings, content, seen)
     data = {"binary": binary.path, "version": binary.version, "arch": binary.arch, "glibc": binary.glibc}
     same = known is not None and known.sha256 == binary.sha256
-    return Outcome("ok" if same else "changed", binary.summary, data)
+    return StepResult("ok" if same else "changed", binary.summary, data)
 
 
 @task(help=_JSON | {"force": "Also if the binary is kept already."})

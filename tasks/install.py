@@ -8,7 +8,6 @@ from typing import Any, Unpack
 from invoke import Context, task
 
 from .core.console import terminal
-from .core.console.report import Outcome
 from .core.errors import KubeNginxError
 from .core.facts.facts import Facts, Folder
 from .core.facts.layout import folders
@@ -17,6 +16,7 @@ from .core.nginx import store
 from .core.release import render as rendering
 from .core.release import servers
 from .core.release.release import BINARY
+from .core.results import StepResult
 from .core.rollout.deployment import Releases
 from .core.rollout.preflight import in_the_way, masked, refuse, unresolved
 from .core.run.flags import FleetFlags, fleet_task
@@ -34,16 +34,16 @@ def mkdir(c: Context, **flags: Unpack[FleetFlags]) -> None:
         r.step("mkdir", lambda node: _mkdir(r, node), finish=True)
 
 
-def _mkdir(r: Run, node: Node) -> Outcome:
+def _mkdir(r: Run, node: Node) -> StepResult[object]:
     facts, proxy = node.survey(r.settings.proxy), r.settings.proxy
     refuse(in_the_way(facts))
     wanted = {path: Folder(owner, "755") for path, owner in folders(proxy, facts.user_id).items()}
     if dict(facts.directories) == wanted:
-        return Outcome("ok", proxy.prefix)
+        return StepResult("ok", proxy.prefix)
     r.lock(node)
     node.sh(commands.mkdir(proxy))
     node.invalidate_facts()
-    return Outcome("changed", proxy.prefix)
+    return StepResult("changed", proxy.prefix)
 
 
 @fleet_task()
@@ -54,14 +54,14 @@ def scp(c: Context, **flags: Unpack[FleetFlags]) -> None:
         r.step("scp", lambda node: _scp(r, node, releases), finish=True)
 
 
-def _scp(r: Run, node: Node, releases: Releases) -> Outcome:
+def _scp(r: Run, node: Node, releases: Releases) -> StepResult[object]:
     facts = node.survey(r.settings.proxy)
     refuse(in_the_way(facts))
     release = releases.for_node(facts)
     path = binary_path(r.settings.proxy)
     r.lock(node)
     changed = node.ship(release.contents[BINARY], path, "0755", facts)
-    return Outcome("changed" if changed else "ok", f"{path} {release.version}")
+    return StepResult("changed" if changed else "ok", f"{path} {release.version}")
 
 
 @fleet_task()
@@ -71,7 +71,7 @@ def conf(c: Context, **flags: Unpack[FleetFlags]) -> None:
         r.step("conf", lambda node: _conf(r, node), finish=True)
 
 
-def _conf(r: Run, node: Node) -> Outcome:
+def _conf(r: Run, node: Node) -> StepResult[object]:
     settings = r.settings
     facts = node.survey(settings.proxy, servers.names(settings.apiservers))
     refuse(unresolved(settings, facts))
@@ -87,17 +87,17 @@ def unit(c: Context, **flags: Unpack[FleetFlags]) -> None:
         r.step("unit", lambda node: _unit(r, node), finish=True)
 
 
-def _unit(r: Run, node: Node) -> Outcome:
+def _unit(r: Run, node: Node) -> StepResult[object]:
     facts = node.survey(r.settings.proxy)
     refuse(masked(facts))
     refuse(in_the_way(facts))
     return _ship_text(r, node, facts, UNIT_PATH, rendering.unit(r.settings))
 
 
-def _ship_text(r: Run, node: Node, facts: Facts, path: str, text: str) -> Outcome:
+def _ship_text(r: Run, node: Node, facts: Facts, path: str, text: str) -> StepResult[object]:
     r.lock(node)
     changed = node.ship(text.encode(), path, "0644", facts)
-    return Outcome("changed" if changed else "ok", path)
+    return StepResult("changed" if changed else "ok", path)
 
 
 @task(help={"to": "Write kube-nginx.conf and kube-nginx.service into this folder."})

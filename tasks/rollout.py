@@ -10,9 +10,9 @@ from invoke import Context, Exit
 from .core.config.settings import Rollout, Settings
 from .core.console import recap
 from .core.console.confirm import ask
-from .core.console.report import Outcome
 from .core.errors import StepError
 from .core.facts.facts import CURRENT, PREVIOUS
+from .core.results import StepResult
 from .core.rollout.activation import Activation, Order
 from .core.rollout.deployment import Deployment
 from .core.rollout.plan import returning
@@ -56,8 +56,8 @@ def preflight(c: Context, **flags: Unpack[FleetFlags]) -> None:
         r.step("preflight", lambda node: _able(look(node)))
 
 
-def _able(seen: Outcome) -> Outcome:
-    return Outcome(seen.state, f"deploy can work: {seen.detail}", {"action": seen.data["action"]})
+def _able(seen: StepResult[object]) -> StepResult[object]:
+    return StepResult(seen.state, f"deploy can work: {seen.detail}", {"action": seen.data["action"]})
 
 
 @fleet_task()
@@ -77,17 +77,17 @@ def _warn(r: Run) -> None:
         r.console.print("the nodes do not all go the same way: see above, and --limit", markup=False)
 
 
-def _way_back(settings: Settings, node: Node) -> Outcome:
+def _way_back(settings: Settings, node: Node) -> StepResult[object]:
     """Where a node goes; what cannot work is found before the first one has gone."""
     facts = node.survey(settings.proxy)
     releases = facts.releases
     if PREVIOUS not in releases:
-        return Outcome("ok", "no release before this one", {"result": "unchanged"})
+        return StepResult("ok", "no release before this one", {"result": "unchanged"})
     refuse(chain(in_the_way(facts), startable(facts, settings.proxy)))
-    return Outcome("ok", f"from {releases.get(CURRENT, '-')} to {releases[PREVIOUS]}")
+    return StepResult("ok", f"from {releases.get(CURRENT, '-')} to {releases[PREVIOUS]}")
 
 
-def _rollback(r: Run, node: Node, rollout: Rollout) -> Outcome:
+def _rollback(r: Run, node: Node, rollout: Rollout) -> StepResult[object]:
     facts = node.survey(r.settings.proxy)
     refuse(chain(in_the_way(facts), startable(facts, r.settings.proxy)))
     if PREVIOUS not in facts.releases:
@@ -111,7 +111,7 @@ def _ask(r: Run) -> None:
     ask(r.console, what, f"uninstall would stop kube-nginx on {names}: say --yes to do it unasked")
 
 
-def _uninstall(r: Run, node: Node) -> Outcome:
+def _uninstall(r: Run, node: Node) -> StepResult[object]:
     refuse(outsider(node.survey(r.settings.proxy), r.settings.proxy))
     r.lock(node)
     try:
@@ -119,5 +119,5 @@ def _uninstall(r: Run, node: Node) -> Outcome:
     finally:
         node.invalidate_facts()
     if kept := ended.value("kept"):
-        return Outcome("warning", f"{kept} holds files that are not ours and stays")
-    return Outcome("changed", "removed") if ended.changed else Outcome("ok", "nothing was there")
+        return StepResult("warning", f"{kept} holds files that are not ours and stays")
+    return StepResult("changed", "removed") if ended.changed else StepResult("ok", "nothing was there")

@@ -11,9 +11,9 @@ from invoke import Context, task
 from .core.config.check import whole
 from .core.config.settings import Rollout
 from .core.console import report
-from .core.console.report import Outcome
 from .core.errors import StepError
 from .core.facts.remedy import brings_up
+from .core.results import StepResult
 from .core.rollout import status as state
 from .core.rollout.activation import Activation, Order
 from .core.rollout.preflight import installed, masked, outsider, refuse, startable
@@ -29,10 +29,10 @@ from .core.ssh.node import Node
 def _systemctl(r: Run, verb: str, current: Any = lambda facts: False) -> None:
     """The step `systemctl VERB`; a node whose facts are `current` already is left alone."""
 
-    def work(node: Node) -> Outcome:
+    def work(node: Node) -> StepResult[object]:
         facts, proxy = node.survey(r.settings.proxy), r.settings.proxy
         if current(facts):
-            return Outcome("ok", "already")
+            return StepResult("ok", "already")
         refuse(() if verb == "stop" else installed(facts))
         refuse(startable(facts, proxy) if verb == "start" else chain(masked(facts), outsider(facts, proxy)))
         r.lock(node)
@@ -43,7 +43,7 @@ def _systemctl(r: Run, verb: str, current: Any = lambda facts: False) -> None:
             raise
         finally:
             node.invalidate_facts()
-        return Outcome("changed")
+        return StepResult("changed")
 
     r.step(verb, work, finish=True)
 
@@ -55,12 +55,12 @@ def daemon_reload(c: Context, **flags: Unpack[FleetFlags]) -> None:
         r.step("daemon-reload", lambda node: _daemon_reload(r, node), finish=True)
 
 
-def _daemon_reload(r: Run, node: Node) -> Outcome:
+def _daemon_reload(r: Run, node: Node) -> StepResult[object]:
     """ "changed" only if systemd had not read the unit as it is now."""
     r.lock(node)
     ended = node.sh(commands.daemon_reload())
     node.invalidate_facts()
-    return Outcome("changed" if ended.changed else "ok")
+    return StepResult("changed" if ended.changed else "ok")
 
 
 @fleet_task()
@@ -87,14 +87,14 @@ def restart(c: Context, **flags: Unpack[RolloutFlags]) -> None:
 def _over_the_fleet(r: Run, action: str, rollout: Rollout, wait: int) -> None:
     """Surveys the fleet, and goes over those on which `action` can work; the others do it no harm."""
 
-    def look(node: Node) -> Outcome:
+    def look(node: Node) -> StepResult[object]:
         facts, proxy = node.survey(r.settings.proxy), r.settings.proxy
         refuse(chain(installed(facts), startable(facts, proxy)))
         if action == "reload" and not facts.active:
             raise StepError(f"the service is {facts.state}, nothing to reload", hint=brings_up(facts, proxy))
-        return Outcome("ok", facts.state)
+        return StepResult("ok", facts.state)
 
-    def work(node: Node) -> Outcome:
+    def work(node: Node) -> StepResult[object]:
         look(node)
         return Activation(node, r.settings, rollout, r.me, go_on=r.go_on).apply(
             Order(action, f"{action}ed", repair=False)
@@ -153,7 +153,7 @@ def logs(c: Context, limit: str | None = None, lines: str = "20", follow: bool =
         r.step("logs", lambda node: _logs(r, node, count, follow, width))
 
 
-def _logs(r: Run, node: Node, lines: int, follow: bool, width: int) -> Outcome:
+def _logs(r: Run, node: Node, lines: int, follow: bool, width: int) -> StepResult[object]:
     def show(line: str) -> None:
         if r.console.broken:  # nobody reads: end as any filter would
             os._exit(int(r.console.full))
@@ -161,4 +161,4 @@ def _logs(r: Run, node: Node, lines: int, follow: bool, width: int) -> Outcome:
 
     bounds: dict[str, Any] = {"timeout": None, "most": None} if follow else {"timeout": 60, "most": BULK}
     node.sh(commands.journal(lines, follow), each_line=show, **bounds)
-    return Outcome("ok")
+    return StepResult("ok")

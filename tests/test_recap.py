@@ -10,8 +10,9 @@ import pytest
 from rich.console import Console
 
 from tasks.core.console import recap
-from tasks.core.console.report import Outcome, Record
+from tasks.core.console.report import Record
 from tasks.core.errors import StepError
+from tasks.core.results import StepResult
 from tests.test_report import BAD, RECORDS
 
 
@@ -33,8 +34,8 @@ def test_the_json_document() -> None:
 
 
 def test_a_failure_is_told_once_for_all_hosts_that_have_it() -> None:
-    same = [Record(host, "restart", Outcome("failed", BAD.message, error=BAD), 1) for host in "xyz"]
-    other = Record("w", "restart", Outcome("failed", "no", error=StepError("no")), 1)
+    same = [Record(host, "restart", StepResult("failed", BAD.message, error=BAD), 1) for host in "xyz"]
+    other = Record("w", "restart", StepResult("failed", "no", error=StepError("no")), 1)
     assert recap.grouped([*same, other]) == [
         "x, y, z: restart: ended with status 1\n"
         "  command: systemctl restart kube-nginx.service ...\n"
@@ -66,7 +67,7 @@ def test_a_host_whose_turn_never_came_is_not_ok() -> None:
     ],
 )
 def test_a_result_says_whether_a_host_is_changed(result: str, changed: bool) -> None:
-    staged = Record("a", "stage", Outcome("changed"), 1)
+    staged = Record("a", "stage", StepResult("changed"), 1)
     (node,) = json.loads(recap.document("deploy", [staged], ["a"], {"a": result}))["nodes"]
     assert (node["changed"], node["result"]) == (changed, result)
 

@@ -9,8 +9,9 @@ from rich.console import Console
 from rich.text import Text
 
 from tasks.core.console import report, terminal
-from tasks.core.console.report import Outcome, Record
+from tasks.core.console.report import Record
 from tasks.core.errors import StepError, last_lines
+from tasks.core.results import StepResult
 
 BAD = StepError(
     "ended with status 1",
@@ -20,10 +21,10 @@ BAD = StepError(
     hint="see why: fab logs",
 )
 RECORDS = [
-    Record("a", "conf", Outcome("changed", "/x/conf", {"k": 1}), 0.12),
-    Record("b", "conf", Outcome("ok", "/x/conf"), 0.2),
-    Record("a", "restart", Outcome("changed"), 0.3),
-    Record("b", "restart", Outcome("failed", BAD.message, error=BAD), 0.4),
+    Record("a", "conf", StepResult("changed", "/x/conf", {"k": 1}), 0.12),
+    Record("b", "conf", StepResult("ok", "/x/conf"), 0.2),
+    Record("a", "restart", StepResult("changed"), 0.3),
+    Record("b", "restart", StepResult("failed", BAD.message, error=BAD), 0.4),
 ]
 
 
@@ -133,7 +134,7 @@ def test_nor_are_they_in_the_bar() -> None:
     live = report.Live(console)
     live.step_begins("check", ["[fd00:a:b::1]"])
     live.progress("fd00:a:b::2", "[bold]half[/]", 1, 2)
-    live.done(Record("[fd00:a:b::1]", "check", Outcome("ok"), 0.1))
+    live.done(Record("[fd00:a:b::1]", "check", StepResult("ok"), 0.1))
     live.step_ends()
     assert "[fd00:a:b::1]" in stream.getvalue()
     assert "fd00:a:b::2: [bold]half[/]" in stream.getvalue()

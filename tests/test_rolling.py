@@ -14,9 +14,9 @@ from tasks import rollout as rollouts
 from tasks.core.config.check import shown
 from tasks.core.config.settings import Proxy, Rollout
 from tasks.core.console import report
-from tasks.core.console.report import Outcome
 from tasks.core.errors import StepError, UsageError
 from tasks.core.facts.facts import Facts, Holder
+from tasks.core.results import StepResult
 from tasks.core.rollout import rolling
 from tasks.core.rollout.activation import Activation, Order
 from tasks.core.rollout.rolling import seconds
@@ -63,9 +63,9 @@ def held(monkeypatch: pytest.MonkeyPatch) -> dict[str, Held]:
 
 def rolled(
     names: str,
-    work: Callable[[Any], Outcome],
+    work: Callable[[Any], StepResult[object]],
     nodes: str | None = None,
-    before: Callable[[Host], Outcome] | None = None,
+    before: Callable[[Host], StepResult[object]] | None = None,
     **rollout: Any,
 ) -> tuple[Any, list[tuple[str, str, str]]]:
     """The run after `work` was done on `nodes` (None: all that are alive), and the steps of it."""
@@ -78,7 +78,7 @@ def rolled(
     return r, steps.seen
 
 
-def well(host: Host) -> Outcome:
+def well(host: Host) -> StepResult[object]:
     return OK
 
 
@@ -97,7 +97,7 @@ def test_the_canary_and_then_the_batches() -> None:
 def test_a_batch_begins_when_the_one_before_is_over() -> None:
     seen: list[str] = []
 
-    def work(host: Host) -> Outcome:
+    def work(host: Host) -> StepResult[object]:
         assert len(seen) >= "abcde".index(host.label) // 2 * 2
         seen.append(host.label)
         return OK
@@ -200,7 +200,7 @@ def test_each_node_is_unlocked_when_its_turn_is_over(held: dict[str, Held]) -> N
     r.step("stage", doing(r.lock))
     seen: list[list[int]] = []
 
-    def work(node: Any) -> Outcome:
+    def work(node: Any) -> StepResult[object]:
         seen.append([one.closed for one in held.values()])
         if node.label == "b":
             raise StepError("no")
@@ -218,7 +218,7 @@ def test_each_node_is_locked_when_its_turn_comes(held: dict[str, Held]) -> None:
     r = begun(*"abc")
     seen: list[dict[str, int]] = []
 
-    def work(node: Any) -> Outcome:
+    def work(node: Any) -> StepResult[object]:
         seen.append({name: one.closed for name, one in held.items()})
         return OK
 
@@ -251,7 +251,11 @@ def test_each_node_is_looked_at_anew_when_its_turn_comes(held: dict[str, Held]) 
     nodes: Any = [Known("a"), Known("b")]
     r.fleet, r.alive = Fleet.from_connections(nodes), nodes
     rolling.rolling(
-        r, "activate", lambda node: Outcome("ok" if node.label in forgotten else "failed"), nodes, Rollout()
+        r,
+        "activate",
+        lambda node: StepResult("ok" if node.label in forgotten else "failed"),
+        nodes,
+        Rollout(),
     )
     assert (sorted(forgotten), r.failed) == (["a", "b"], [])
 
@@ -277,7 +281,7 @@ class TestInterrupt:
         r = begun(*"abcd", parallel=1)
         nodes: Any = r.alive
 
-        def work(node: Any) -> Outcome:
+        def work(node: Any) -> StepResult[object]:
             if node.label == "b":
                 r.on_interrupt(signal.SIGINT, None)
             return OK
@@ -290,7 +294,7 @@ class TestInterrupt:
     def test_within_the_last_batch(self) -> None:
         r = begun("a")
 
-        def work(node: Any) -> Outcome:
+        def work(node: Any) -> StepResult[object]:
             r.on_interrupt(signal.SIGINT, None)
             return OK
 
@@ -302,7 +306,7 @@ class TestInterrupt:
         self, context: invoke.Context, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:
         monkeypatch.setattr(rolling, "sleep", lambda seconds: signal.raise_signal(signal.SIGINT))
-        done = Outcome("changed", data={"result": "restarted"})
+        done: StepResult[object] = StepResult("changed", data={"result": "restarted"})
 
         def rolled() -> None:
             with run(context, "deploy", hosts=over("a", "b", "c")) as r:
@@ -327,14 +331,14 @@ class TestRollback:
     def orders(self, monkeypatch: pytest.MonkeyPatch) -> list[Order]:
         asked: list[Order] = []
 
-        def apply(activation: Activation, order: Order) -> Outcome:
+        def apply(activation: Activation, order: Order) -> StepResult[object]:
             asked.append(order)
             return OK
 
         monkeypatch.setattr(Activation, "apply", apply)
         return asked
 
-    def back(self, facts: Facts) -> Outcome:
+    def back(self, facts: Facts) -> StepResult[object]:
         class Seen(Host):
             def survey(self, proxy: Any) -> Facts:
                 return facts

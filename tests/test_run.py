@@ -17,8 +17,8 @@ import pytest
 
 from tasks.core.config.settings import Settings
 from tasks.core.console import report
-from tasks.core.console.report import Outcome
 from tasks.core.errors import KubeNginxError, StepError, UsageError
+from tasks.core.results import StepResult
 from tasks.core.run import lock, steps
 from tasks.core.run.opening import run
 from tasks.core.run.steps import Run
@@ -26,7 +26,8 @@ from tasks.core.shell.delays import Delays
 from tasks.core.shell.piped import Piped
 from tasks.core.ssh.fleet import Fleet
 
-OK, CHANGED = Outcome("ok"), Outcome("changed")
+OK: StepResult[object] = StepResult("ok")
+CHANGED: StepResult[object] = StepResult("changed")
 
 
 @dataclass(frozen=True)
@@ -53,10 +54,10 @@ def begun(*names: str, as_json: bool = False, parallel: int = 32, hint: str = ""
     return r
 
 
-def failing(*names: str) -> Callable[[Host], Outcome]:
+def failing(*names: str) -> Callable[[Host], StepResult[object]]:
     """Work that fails on the hosts of these names."""
 
-    def work(host: Host) -> Outcome:
+    def work(host: Host) -> StepResult[object]:
         if host.label in names:
             raise StepError("no", hint="try --limit {nodes}")
         return OK
@@ -64,10 +65,10 @@ def failing(*names: str) -> Callable[[Host], Outcome]:
     return work
 
 
-def doing(act: Callable[[Any], object]) -> Callable[[Host], Outcome]:
+def doing(act: Callable[[Any], object]) -> Callable[[Host], StepResult[object]]:
     """Work that does this to each host, and is well."""
 
-    def work(host: Host) -> Outcome:
+    def work(host: Host) -> StepResult[object]:
         act(host)
         return OK
 
@@ -111,7 +112,7 @@ class TestStep:
 
     def test_an_outcome_may_be_a_failure_too(self) -> None:
         r = begun("a", "b")
-        r.step("one", lambda host: Outcome("failed", "no") if host.label == "a" else OK)
+        r.step("one", lambda host: StepResult("failed", "no") if host.label == "a" else OK)
         assert r.failed == ["a"]
         assert [host.label for host in r.alive] == ["b"]
 
@@ -149,7 +150,7 @@ class TestStep:
         ],
     )
     def test_how_an_exception_reads(self, error: Exception, message: str, hint: str) -> None:
-        def work(host: Host) -> Outcome:
+        def work(host: Host) -> StepResult[object]:
             raise error
 
         r = begun("a")
@@ -163,7 +164,7 @@ class TestStep:
         now = [0.0]
         monkeypatch.setattr(steps, "monotonic", lambda: now[0])
 
-        def work(host: Host) -> Outcome:
+        def work(host: Host) -> StepResult[object]:
             now[0] += {"a": 5.0, "b": 7.0}[host.label]
             return OK
 
@@ -176,9 +177,9 @@ class TestDelays:
     """What a host kept us waiting for is told once, with the step in which it did."""
 
     def test_they_are_told(self, capsys: pytest.CaptureFixture[str]) -> None:
-        def work(host: Host) -> Outcome:
+        def work(host: Host) -> StepResult[object]:
             host.delays.add("sudo", 20)
-            return Outcome("ok", "fine")
+            return StepResult("ok", "fine")
 
         r = begun("a")
         r.reporter = report.Plain(r.console)
@@ -189,7 +190,7 @@ class TestDelays:
         assert "sudo" not in two
 
     def test_a_failure_has_them_as_a_hint(self) -> None:
-        def work(host: Host) -> Outcome:
+        def work(host: Host) -> StepResult[object]:
             host.delays.add("login", 20)
             raise StepError("no answer", hint="look")
 
@@ -208,7 +209,7 @@ class TestInterrupt:
         r = begun("a", "b", "c", parallel=1)
         began: list[str] = []
 
-        def work(host: Host) -> Outcome:
+        def work(host: Host) -> StepResult[object]:
             began.append(host.label)
             r.on_interrupt(signal.SIGINT, None)
             return CHANGED
@@ -235,7 +236,7 @@ class TestInterrupt:
     def test_with_a_moment_to_finish_it_is_told_how_a_host_is_left(self) -> None:
         r, over = begun("a", "b"), threading.Event()
 
-        def work(host: Host) -> Outcome:
+        def work(host: Host) -> StepResult[object]:
             if host.label == "a":
                 eventually(lambda: [record.host for record in r.records] == ["b"])
                 r.on_interrupt(signal.SIGINT, None)
@@ -252,7 +253,7 @@ class TestInterrupt:
     def test_with_a_moment_to_finish_what_is_over_in_it_counts(self) -> None:
         r = begun("a")
 
-        def work(host: Host) -> Outcome:
+        def work(host: Host) -> StepResult[object]:
             r.on_interrupt(signal.SIGINT, None)
             return CHANGED
 
@@ -266,7 +267,7 @@ class TestInterrupt:
         monkeypatch.setattr(os, "_exit", left.append)
         r = begun("a", parallel=1)
 
-        def work(host: Host) -> Outcome:
+        def work(host: Host) -> StepResult[object]:
             r.on_interrupt(signal.SIGINT, None)
             assert left == []
             r.on_interrupt(signal.SIGINT, None)
@@ -296,10 +297,10 @@ class TestSignal:
     def test_a_step_that_finishes(self, context: invoke.Context, capfd: pytest.CaptureFixture[str]) -> None:
         before = signal.getsignal(signal.SIGINT)
 
-        def work(host: Host) -> Outcome:
+        def work(host: Host) -> StepResult[object]:
             os.kill(os.getpid(), signal.SIGINT)
             eventually(lambda: r.interrupted)
-            return Outcome("changed", data={"result": "restarted"})
+            return StepResult("changed", data={"result": "restarted"})
 
         with pytest.raises(invoke.Exit) as caught, run(context, "restart", hosts=over("a")) as r:
             r.step("restart", work, finish=True)
@@ -310,7 +311,7 @@ class TestSignal:
     def test_a_step_that_need_not_finish(self, context: invoke.Context) -> None:
         before, over_again = signal.getsignal(signal.SIGINT), threading.Event()
 
-        def work(host: Host) -> Outcome:
+        def work(host: Host) -> StepResult[object]:
             os.kill(os.getpid(), signal.SIGINT)
             over_again.wait(20)
             return OK
@@ -335,7 +336,7 @@ class TestSignal:
         """Of two that wait for their locks when Ctrl-C comes, none begins."""
         begun_on: list[str] = []
 
-        def work(host: Host) -> Outcome:
+        def work(host: Host) -> StepResult[object]:
             if host.label == "a":
                 os.kill(os.getpid(), signal.SIGINT)
                 eventually(lambda: r.interrupted)
@@ -357,9 +358,9 @@ class TestSignal:
     def test_what_is_quiet_ends_quietly(
         self, context: invoke.Context, capfd: pytest.CaptureFixture[str]
     ) -> None:
-        def interrupted(host: Host) -> Outcome:
+        def interrupted(host: Host) -> StepResult[object]:
             os.kill(os.getpid(), signal.SIGINT)
-            return Outcome("ok" if threading.Event().wait(20) else "failed")
+            return StepResult("ok" if threading.Event().wait(20) else "failed")
 
         with pytest.raises(invoke.Exit) as caught, run(context, "logs", quiet=True, hosts=over("a")) as r:
             r.step("logs", interrupted)
@@ -391,15 +392,15 @@ class TestRecap:
     def test_the_counts(self, capsys: pytest.CaptureFixture[str]) -> None:
         r = begun("a", "b", "c", "d", "e", "f", parallel=1)
         r.step(
-            "survey", lambda host: Outcome("ok", data={"result": "unchanged"} if host.label == "a" else {})
+            "survey", lambda host: StepResult("ok", data={"result": "unchanged"} if host.label == "a" else {})
         )
         results = {"b": "reloaded", "c": "reloaded", "d": "rolled back"}
 
-        def activate(host: Host) -> Outcome:
+        def activate(host: Host) -> StepResult[object]:
             if host.label == "e":
                 raise StepError("the connection broke")
             state = "failed" if host.label == "d" else "changed"
-            return Outcome(state, data={"result": results[host.label]}, error=StepError("no"))
+            return StepResult(state, data={"result": results[host.label]}, error=StepError("no"))
 
         r.step("activate", activate, list(r.fleet)[1:5])
         r.left, r.why_left = ["f"], "2 failed, and max_failures is 1"
@@ -428,7 +429,7 @@ class TestRecap:
 
     @pytest.mark.parametrize(("unreachable", "told"), [(True, True), (False, False)])
     def test_the_hint_for_hosts_that_do_not_answer(self, unreachable: bool, told: bool) -> None:
-        def work(host: Host) -> Outcome:
+        def work(host: Host) -> StepResult[object]:
             raise StepError("no", unreachable=unreachable)
 
         r = begun("a", hint="is the lab up?")
@@ -487,7 +488,7 @@ class TestRecap:
 
     def test_a_failure_outweighs_what_was_said_before_it(self, capsys: pytest.CaptureFixture[str]) -> None:
         r = begun("a", "b", as_json=True)
-        r.step("survey", lambda host: Outcome("ok", data={"result": "to be reloaded"}))
+        r.step("survey", lambda host: StepResult("ok", data={"result": "to be reloaded"}))
         r.step("activate", failing("b"))
         assert ended(r)[1][0] == "b: activate: no"  # no second line that counts
         results = [(node["result"], node["ok"]) for node in json.loads(capsys.readouterr().out)["nodes"]]
@@ -497,10 +498,10 @@ class TestRecap:
         r = begun("a", "b", "c", "d", parallel=1)
         results = {"a": "went back", "b": "went back", "c": "rolled back"}
 
-        def work(host: Host) -> Outcome:
+        def work(host: Host) -> StepResult[object]:
             result = results[host.label]
             error = StepError("no") if result == "rolled back" else None
-            return Outcome("failed" if error else "changed", data={"result": result}, error=error)
+            return StepResult("failed" if error else "changed", data={"result": result}, error=error)
 
         r.step("rollback", work, list(r.fleet)[:3])
         r.left, r.why_left = ["d"], "1 failed, and max_failures is 0"

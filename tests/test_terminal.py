@@ -15,8 +15,9 @@ from rich.text import Text
 from tasks.core.check import watch
 from tasks.core.console import confirm as consent
 from tasks.core.console import recap, report, terminal
-from tasks.core.console.report import Outcome, Record
+from tasks.core.console.report import Record
 from tasks.core.errors import StepError, UsageError
+from tasks.core.results import StepResult
 from tests.conftest import ROOT
 
 TASKS = ROOT / "tasks"
@@ -29,7 +30,7 @@ OBEYED = (
 EVIL = "\x1b]0;x\x07 \r\x9b2J \u202eevil\u2066 [red]\udc9b"
 SHOWN = r"\x1b]0;x\x07 \r\x9b2J \u202eevil\u2066 [red]\udc9b"
 ERROR = StepError(EVIL, command=EVIL, status=1, tail=EVIL, hint=f"see {EVIL}")
-RECORD = Record("node", "step", Outcome("failed", EVIL, error=ERROR), 0.1)
+RECORD = Record("node", "step", StepResult("failed", EVIL, error=ERROR), 0.1)
 
 
 @pytest.mark.parametrize("character", OBEYED, ids=ascii)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from time import monotonic
-from typing import Any, Protocol
+from typing import Protocol
 
 from rich.console import Console
 from rich.markup import escape
@@ -22,22 +22,10 @@ from rich.table import Table
 from rich.text import Text
 
 from ..errors import StepError
+from ..results import StepResult
 from .terminal import printable
 
 MARKS = {"ok": "[green]✔[/]", "changed": "[yellow]●[/]", "failed": "[red]✘[/]", "warning": "[yellow]![/]"}
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What one step did on one host. `state` is "ok", "changed", "warning" or "failed".
-
-    `data` is for programs: it becomes part of the JSON document. `error` explains a failed one.
-    """
-
-    state: str
-    detail: str = ""
-    data: dict[str, Any] = field(default_factory=dict)
-    error: StepError | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +34,7 @@ class Record:
 
     host: str
     step: str
-    outcome: Outcome
+    outcome: StepResult[object]
     seconds: float
     slow: str = ""
 

@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from ..config.settings import Endpoint, Rollout, Settings
-from ..console.report import Outcome
 from ..errors import StepError
 from ..facts.facts import PREVIOUS, Facts
 from ..facts.paths import UNIT_PATH, conf_path
@@ -16,6 +15,7 @@ from ..probes.reach import Proof
 from ..release import servers
 from ..release.release import serving
 from ..release.servers import servers_of
+from ..results import StepResult
 from ..run.lock import LOCK
 from ..scripts import commands
 from ..shell.command import detached
@@ -74,7 +74,7 @@ class Activation:
     addresses: servers.Addresses = field(default_factory=dict)
     go_on: Callable[[], None] = lambda: None
 
-    def apply(self, order: Order) -> Outcome:
+    def apply(self, order: Order) -> StepResult[object]:
         """Does what `order` says, and proves that an apiserver is reached through it, or goes back."""
         facts = self.node.survey(self.settings.proxy)
         served = proving.answered(self.node, _own(facts), ())
@@ -87,7 +87,7 @@ class Activation:
         if proof.state == "failed":
             return self._go_back(order, facts, ended, proof.text, served)
         state = "warning" if proof.state == "warning" else "changed"
-        return Outcome(state, f"{order.result}, {proof.text}", {"result": order.result})
+        return StepResult(state, f"{order.result}, {proof.text}", {"result": order.result})
 
     def _known(self, facts: Facts) -> tuple[Endpoint, ...]:
         """The apiservers of hosts.toml, and those of the configuration that is there."""
@@ -165,7 +165,9 @@ class Activation:
             raise StepError(said, tail=ended.stderr, hint=_UNKNOWN)
         return ended
 
-    def _go_back(self, order: Order, facts: Facts, ended: CommandResult, why: str, served: bool) -> Outcome:
+    def _go_back(
+        self, order: Order, facts: Facts, ended: CommandResult, why: str, served: bool
+    ) -> StepResult[object]:
         """Puts back what was there before, after a proof that failed; what `served` then must serve again."""
         was = {key: ended.value(key) for key in ("was_active", "was_enabled")}
         ran, release = was["was_active"] == "1", ended.value("before")
@@ -200,7 +202,7 @@ def _kernel(addresses: Sequence[Endpoint]) -> str:
     return " ".join(map(as_kernel, addresses))
 
 
-def _went_back(order: Order, ended: CommandResult, settings: Settings) -> Outcome:
+def _went_back(order: Order, ended: CommandResult, settings: Settings) -> StepResult[object]:
     """What is told when the script on the node found that it does not work."""
     why = _readable(ended.value("why"), settings.proxy.listen)
     tails = {
@@ -216,9 +218,9 @@ def _went_back(order: Order, ended: CommandResult, settings: Settings) -> Outcom
     return _failed(message, result, ended.stderr, hint)
 
 
-def _failed(message: str, result: str = FAILED, tail: str = "", hint: str = "") -> Outcome:
+def _failed(message: str, result: str = FAILED, tail: str = "", hint: str = "") -> StepResult[object]:
     hint = hint or ("" if result == ROLLED_BACK else "see why: fab logs --limit {nodes}")
-    return Outcome("failed", message, {"result": result}, StepError(message, tail=tail.strip(), hint=hint))
+    return StepResult("failed", message, {"result": result}, StepError(message, tail=tail.strip(), hint=hint))
 
 
 def _readable(why: str, listen: Sequence[Endpoint]) -> str:

@@ -9,7 +9,6 @@ from typing import Any
 
 from ..config import rules
 from ..config.settings import Rollout, Settings
-from ..console.report import Outcome
 from ..errors import KubeNginxError, StepError
 from ..facts import layout
 from ..facts.facts import Facts
@@ -19,6 +18,7 @@ from ..probes.reach import handshake
 from ..release import render as rendering
 from ..release import servers
 from ..release.release import Release, found, name_of, release
+from ..results import StepResult
 from ..run.steps import Run
 from ..scripts import commands
 from ..ssh.node import Node
@@ -90,7 +90,7 @@ class Deployment:
         proxy = self._settings.proxy
         return [n for n in self._run.alive if n in self.changing or n.survey(proxy).leftovers]
 
-    def survey(self, node: Node) -> Outcome:
+    def survey(self, node: Node) -> StepResult[object]:
         """Looks at a node; what cannot work is found before anything is written there."""
         plan, facts = self._look(node)
         release = self._releases.for_node(facts)
@@ -109,12 +109,12 @@ class Deployment:
         if notes:
             data["notes"] = notes
         if plan.action == NOTHING:
-            return Outcome(state, "; ".join(["unchanged", *notes]), data | {"result": plan.result})
+            return StepResult(state, "; ".join(["unchanged", *notes]), data | {"result": plan.result})
         if self._only_looks:
             data["result"] = f"to be {plan.result}"
-        return Outcome(state, f"{plan.action}: {'; '.join([*plan.why, *notes])}", data)
+        return StepResult(state, f"{plan.action}: {'; '.join([*plan.why, *notes])}", data)
 
-    def stage(self, node: Node) -> Outcome:
+    def stage(self, node: Node) -> StepResult[object]:
         """Locks the node, looks again, brings what it lacks, and has it tested there."""
         self._run.lock(node, self._wait)
         node.invalidate_facts()
@@ -124,27 +124,27 @@ class Deployment:
         release = self._releases.for_node(facts)
         stage(node, release, self._settings, facts)
         if not plan.edited:
-            return Outcome("changed", f"release {release.name}, tested")
+            return StepResult("changed", f"release {release.name}, tested")
         names = " and ".join(plan.edited)
         where = f"{self._settings.proxy.prefix}/releases/{name_of(found(facts, self._settings.proxy))}"
         kept = f"{names} had been edited there; it will be kept in {where}"
-        return Outcome("warning", kept, {"edited": list(plan.edited)})
+        return StepResult("warning", kept, {"edited": list(plan.edited)})
 
-    def _tidied(self, node: Node, plan: Plan, facts: Facts) -> Outcome:
+    def _tidied(self, node: Node, plan: Plan, facts: Facts) -> StepResult[object]:
         """For a node that has all files: what a run that was cut off has left there goes."""
         if facts.leftovers:
             node.sh(commands.tidy(self._settings.proxy))
         detail = "nothing to bring" + (", leftovers removed" if facts.leftovers else "")
         if plan.action != NOTHING:
-            return Outcome("ok", detail)
+            return StepResult("ok", detail)
         self._run.unlock(node)
-        return Outcome("ok", detail, {"result": plan.result})
+        return StepResult("ok", detail, {"result": plan.result})
 
-    def activate(self, node: Node) -> Outcome:
+    def activate(self, node: Node) -> StepResult[object]:
         """Changes the node over to its release; goes back if that does not work."""
         plan, facts = self._look(node)
         if plan.action == NOTHING:
-            return Outcome("ok", plan.result, {"result": plan.result})
+            return StepResult("ok", plan.result, {"result": plan.result})
         name = self._releases.for_node(facts).name if plan.stages else ""
         action = "restart" if plan.action == "install" else plan.action
         order = Order(action, plan.result, name, unmanaged=plan.unmanaged, boot="1")

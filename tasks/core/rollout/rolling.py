@@ -10,7 +10,7 @@ from invoke import Context
 
 from ..config.check import whole
 from ..config.settings import Rollout
-from ..console.report import Outcome
+from ..results import StepResult
 from ..run.opening import run
 from ..run.steps import Run
 from ..ssh.node import Node
@@ -43,7 +43,7 @@ def orderly(
 def rolling(
     r: Run,
     name: str,
-    work: Callable[[Node], Outcome],
+    work: Callable[[Node], StepResult[object]],
     nodes: Sequence[Node],
     rollout: Rollout,
     wait: int = 0,
@@ -71,7 +71,7 @@ def rolling(
             return
 
 
-def _locked(r: Run, node: Node, work: Callable[[Node], Outcome], wait: int) -> Outcome:
+def _locked(r: Run, node: Node, work: Callable[[Node], StepResult[object]], wait: int) -> StepResult[object]:
     r.lock(node, wait)
     node.invalidate_facts()
     try:

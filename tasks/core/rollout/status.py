@@ -6,19 +6,19 @@ from typing import Any
 
 from ..check.ways import answering
 from ..config.settings import Settings
-from ..console.report import Outcome
 from ..errors import StepError, last_lines
 from ..facts import layout
 from ..facts.facts import CURRENT, Facts
 from ..facts.remedy import brings_up
 from ..release.release import found, name_of
+from ..results import StepResult
 from ..scripts import commands
 from ..ssh.node import Node
 
 COLUMNS = ("NODE", "STATE", "SINCE", "RESTARTS", "VERSION", "RELEASE", "LISTENER")
 
 
-def look(settings: Settings, node: Node) -> Outcome:
+def look(settings: Settings, node: Node) -> StepResult[object]:
     """The state of the service on `node`; failed unless it is active, and an apiserver answers through it."""
     facts = node.survey(settings.proxy)
     met = {str(a): answering(node, settings, a) for a in settings.proxy.listen}
@@ -39,7 +39,7 @@ def look(settings: Settings, node: Node) -> Outcome:
     silent = [(address, *seen) for address, seen in met.items() if seen[0] not in ("answers", "listens")]
     gone = [word for word in layout.unit_state(facts) if word in layout.UNSUPERVISED]
     if facts.active and not silent and not gone:
-        return Outcome("ok", f"{facts.state}, nginx {facts.version}", data)
+        return StepResult("ok", f"{facts.state}, nginx {facts.version}", data)
     why, then = facts.state, brings_up(facts, settings.proxy)
     if facts.active and not silent:
         why = f"active, but {gone[0]}: nothing starts it again after a crash or a boot"
@@ -51,7 +51,7 @@ def look(settings: Settings, node: Node) -> Outcome:
         then = "fab check --limit {nodes}" if state == "accepts" else then
     log = node.sh(commands.journal(5, follow=False), check=False).stdout
     hint = "see why: fab logs --limit {nodes}" + (f"; then {then}" if then else "")
-    return Outcome("failed", why, data, StepError(why, tail=last_lines(log), hint=hint))
+    return StepResult("failed", why, data, StepError(why, tail=last_lines(log), hint=hint))
 
 
 def row(host: str, data: dict[str, Any]) -> tuple[str, ...]:

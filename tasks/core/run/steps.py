@@ -16,8 +16,9 @@ from typing import Any
 from ..config.settings import Settings
 from ..console import command_line as called
 from ..console import recap, report, terminal
-from ..console.report import Outcome, Record
+from ..console.report import Record
 from ..errors import KubeNginxError, NotBegun, StepError
+from ..results import StepResult
 from ..shell.piped import Piped
 from ..shell.pool import together
 from ..ssh.fleet import Fleet
@@ -58,7 +59,7 @@ class Run:
     def step(
         self,
         name: str,
-        work: Callable[[Any], Outcome],
+        work: Callable[[Any], StepResult[object]],
         hosts: Sequence[Any] | None = None,
         title: str = "",
         finish: bool = False,
@@ -76,7 +77,7 @@ class Run:
         crew.parallel = self.fleet.parallel
         began: dict[str, float] = {}
 
-        def timed(host: Any) -> Outcome | None:
+        def timed(host: Any) -> StepResult[object] | None:
             if self.interrupted:
                 return None
             began[host.label] = monotonic()
@@ -150,10 +151,10 @@ class Run:
         together(list(self._locks.values()), lambda held: held.release(patience))
         self._locks.clear()
 
-    def _note(self, host: Any, step: str, result: Outcome | BaseException, seconds: float) -> None:
+    def _note(self, host: Any, step: str, result: StepResult[object] | BaseException, seconds: float) -> None:
         if isinstance(result, BaseException):
             error = result if isinstance(result, StepError) else _unexpected(result)
-            result = Outcome("failed", error.message, error=error)
+            result = StepResult("failed", error.message, error=error)
         slow = host.delays.long_ones()
         if slow and result.error and slow not in result.error.hint:
             result.error.hint = "; ".join(filter(None, (result.error.hint, slow)))

@@ -9,12 +9,12 @@ from typing import Any
 import paramiko
 
 from ..config.settings import Endpoint, Settings
-from ..console.report import Outcome
 from ..errors import StepError, UsageError
 from ..facts.paths import conf_path
 from ..probes import probe, reach
 from ..probes.tunnel import each
 from ..release.servers import Addresses, servers_of
+from ..results import StepResult
 from ..run.steps import Run
 from ..ssh.node import Node
 from . import damage, sessions
@@ -97,7 +97,7 @@ class Drill:
         self._others: list[Endpoint] = []
         self._made: Cut | None = None
 
-    def survey(self, node: Node) -> Outcome:
+    def survey(self, node: Node) -> StepResult[object]:
         """Looks whether there is anything to be tried. Raises StepError."""
         facts, seen = sessions.look(node, self._run.settings)
         self._addresses = facts.addresses
@@ -113,9 +113,9 @@ class Drill:
             raise StepError(what, hint="fab deploy --limit {nodes}")
         self.for_tests = in_test_network(node, self._servers)
         self.on_it = seen.counts[self._apiserver]  # before the drill has sessions of its own there
-        return Outcome("ok", f"{self.on_it} of {seen.total} sessions are on it")
+        return StepResult("ok", f"{self.on_it} of {seen.total} sessions are on it")
 
-    def apply(self, node: Node) -> Outcome:
+    def apply(self, node: Node) -> StepResult[object]:
         """Cuts, measures, heals; whatever happens, the node is healed before this ends, or by itself.
 
         Raises StepError: nothing was cut, since that could harm or show nothing; or a step failed.
@@ -213,7 +213,7 @@ class Drill:
         whole = BASELINE + self._seconds + round(_CALM)
         self._run.reporter.progress(node.label, what, min(int(done), whole), whole)
 
-    def _outcome(self, cut: Cut, seconds: float, by_us: bool) -> Outcome:
+    def _outcome(self, cut: Cut, seconds: float, by_us: bool) -> StepResult[object]:
         assert self.damage is not None  # noqa: S101 - for mypy
         after = self.damage.after
         data: dict[str, Any] = {
@@ -233,10 +233,10 @@ class Drill:
         if after.failed:
             why = f"{gone}: {after.failed} of {after.requests} requests failed: {self.damage.error}"
             hint = "see why: fab logs --limit {nodes}; is what runs there what hosts.toml says: fab diff"
-            return Outcome("failed", why, data, StepError(why, hint=hint))
+            return StepResult("failed", why, data, StepError(why, hint=hint))
         early = ", then it was interrupted" if self._run.interrupted else ""
         told = f"{gone}{early}: 0 of {after.requests} requests failed, {after.slow} were slow"
         told += "; healed" if by_us else f"; {_GONE}"
         if self.damage.calm or self._run.interrupted:
-            return Outcome("ok", told, data)
-        return Outcome("warning", f"{told}, {_NOT_CALM}", data)
+            return StepResult("ok", told, data)
+        return StepResult("warning", f"{told}, {_NOT_CALM}", data)
