@@ -10,7 +10,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cache
@@ -57,9 +57,17 @@ def alone() -> Iterator[None]:
         yield
 
 
-def run_fab(*arguments: str, hosts: Path | None = None, stdin: str = "", cwd: Path = ROOT) -> Ran:
-    """Runs `fab`; no output of it may ever hold a traceback."""
-    environment = {**os.environ, "KUBE_NGINX_HOSTS": str(hosts)} if hosts else dict(os.environ)
+def run_fab(
+    *arguments: str,
+    hosts: Path | None = None,
+    stdin: str = "",
+    cwd: Path = ROOT,
+    env: Mapping[str, str] | None = None,
+) -> Ran:
+    """Runs `fab`, without a terminal; no output of it may ever hold a traceback."""
+    environment = dict(os.environ if env is None else env)
+    if hosts:
+        environment["KUBE_NGINX_HOSTS"] = str(hosts)
     with alone() if "build" in arguments else nullcontext():
         ran = Ran(*_forks().run([*arguments], stdin, cwd, environment, timeout=600))
     assert "Traceback" not in ran.out + ran.err, ran.err

@@ -23,14 +23,14 @@ MOST = 1 << 17  # bytes of a call: its arguments and its environment
 
 
 class Server:
-    """A process that forks for calls of `fab`, one after the other; it ends with this one."""
+    """A process without a terminal that forks for calls of `fab`, in turn; it ends with this one."""
 
     def __init__(self, root: Path) -> None:
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             number = theirs.fileno()
             command = [sys.executable, "-m", "tests.forks", str(number)]
-            self._process = subprocess.Popen(command, cwd=root, pass_fds=[number], stdin=subprocess.DEVNULL)
+            subprocess.Popen(command, cwd=root, pass_fds=[number], start_new_session=True)
 
     def run(
         self, arguments: list[str], stdin: str, cwd: Path, environment: dict[str, str], timeout: float
@@ -90,14 +90,11 @@ def become(files: list[int], arguments: list[str], cwd: str, environment: dict[s
     os.environ.clear()
     os.environ.update(environment)
     sys.argv = ["fab", *arguments]
-    sys.path[0] = cwd
+    sys.path[:1] = [cwd, *filter(None, environment.get("PYTHONPATH", "").split(os.pathsep))]
 
 
 if __name__ == "__main__":
     from fabric.main import program
 
-    try:
-        serve(socket.socket(fileno=int(sys.argv[1])))
-    except KeyboardInterrupt:  # at a terminal, it is for all
-        sys.exit(130)
+    serve(socket.socket(fileno=int(sys.argv[1])))
     program.run()
