@@ -475,7 +475,7 @@ def test_a_symlink_in_the_way_to_a_file(trial: Trial, paths: tuple[str, ...]) ->
             assert changed.status == 0
         assert [main(node) for node in links] == before
         gone = run_fab("uninstall", "--yes", *limit, hosts=trial.plain)
-        assert (gone.status, f"uninstall: {len(links)} removed" in gone.out) == (0, True)
+        assert (gone.status, gone.out.count(" removed")) == (0, len(links))
         assert "stays" not in gone.out
         for node, path in links.items():
             assert node.enter(f"find /data{path}* /opt/k8s/ -name '*nginx*' 2>/dev/null || true") == ""
