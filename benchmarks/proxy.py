@@ -17,75 +17,56 @@ from typing import Self
 from tasks.core.config.address import APISERVER_PORT
 
 PORT = 8443
-SLOW = 10.0
-ESTABLISHED, LISTEN = "01", "0A"
-# No child of this process, since nginx takes a parent that lives for the binary before it; it prints its PID.
-START = ("sh", "-c", '"$@" & echo $!; read -r _', "sh")
+LATE = 10.0
+ESTABLISHED = "01"
 
 
 class Proxy:
     """nginx in this thread's network namespace, for as long as the `with` block runs.
 
-    Raises RuntimeError, with its log's last words, if it does not listen, or does not end, in time.
+    Raises RuntimeError, with its own last words, if it does not start, and if it does not do as it is told.
     """
 
     def __init__(self, binary: str, folder: Path, text: str) -> None:
-        self._binary, self._folder, self._text = binary, folder, text
+        self._command = [binary, "-e", "stderr", "-p", f"{folder}/", "-c", f"{folder}/nginx.conf"]
+        self._folder, self._text = folder, text
+        self._masters: list[int] = []
 
     def __enter__(self) -> Self:
-        if has_listener(PORT):
-            raise RuntimeError(f"port {PORT} of the lab's first node is taken: by another run, or a deploy")
-        (self._folder / "logs").mkdir(parents=True, exist_ok=True)
-        conf = self._folder / "nginx.conf"
-        conf.write_text(self._text)
-        command = [
-            self._binary,
-            "-e",
-            "stderr",
-            "-p",
-            f"{self._folder}/",
-            "-c",
-            str(conf),
-            "-g",
-            "daemon off;",
-        ]
-        pipe = subprocess.PIPE
-        with (self._folder / "log").open("ab") as log:
-            # In a session of its own: all its processes are one group, and Ctrl-C does not reach them.
-            self._process = subprocess.Popen(
-                [*START, *command], stdin=pipe, stdout=pipe, stderr=log, text=True, start_new_session=True
-            )
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        try:
-            with self._process.stdout as stdout, self._process.stdin:
-                self.master = int(stdout.readline())
-                self._until(lambda: has_listener(PORT), "does not listen")
-        except BaseException:
-            self.__exit__()
-            raise
+        (self._folder / "logs").mkdir(exist_ok=True)
+        (self._folder / "nginx.conf").write_text(self._text)
+        log = self._folder / "log"
+        with log.open("w") as errors:  # which goes on to write there in the background, once it listens
+            started = subprocess.run(self._command, stdin=subprocess.DEVNULL, stderr=errors, check=False)
+        if started.returncode:
+            raise RuntimeError(f"nginx does not start: {log.read_text()[-500:]}")
+        pid = self._folder / "logs" / "nginx.pid"
+        _until(lambda: pid.exists() and pid.read_text().endswith("\n"), "does not write its PID")
+        self._masters = [int(pid.read_text())]
+        _until(lambda: _children(self._masters[0]), "has no worker")
         return self
 
     def __exit__(self, *_: object) -> None:
-        began = time.monotonic()
-        while self._signal(signal.SIGTERM if time.monotonic() < began + SLOW else signal.SIGKILL):
-            if time.monotonic() > began + 2 * SLOW:
-                raise RuntimeError(f"nginx {self.master} does not end")
-            time.sleep(0.002)
+        for master in self._masters:
+            with suppress(ProcessLookupError):
+                os.kill(master, signal.SIGTERM)
+        _until(lambda: not any(map(_lives, self._masters)), "does not end")
 
     def reload(self, text: str) -> None:
         """Have it take another configuration, and wait until a new worker is there."""
         (self._folder / "nginx.conf").write_text(text)
-        before = _children(self.master)
-        os.kill(self.master, signal.SIGHUP)
-        self._until(lambda: _children(self.master) - before, "has no new worker")
+        master = self._masters[-1]
+        before = _children(master)
+        os.kill(master, signal.SIGHUP)
+        _until(lambda: _children(master) - before, "has no new worker")
 
     def upgrade(self, settle: float) -> None:
         """Start the binary anew beside it (USR2), and end the old master (QUIT) `settle` seconds later."""
-        old, before = self.master, _children(self.master)
+        old = self._masters[-1]
+        before = _children(old)
         os.kill(old, signal.SIGUSR2)
-        self._until(lambda: any(_children(pid) for pid in _children(old) - before), "is not upgraded")
-        (self.master,) = _children(old) - before
+        _until(lambda: any(_children(pid) for pid in _children(old) - before), "is not upgraded")
+        self._masters += _children(old) - before
         time.sleep(settle)
         os.kill(old, signal.SIGQUIT)
 
@@ -99,29 +80,27 @@ class Proxy:
         return sum(int(Path(f"/proc/{pid}/schedstat").read_text().split()[0]) for pid in self._pids()) / 1e9
 
     def _pids(self) -> list[int]:
-        return [self.master, *_children(self.master)]
+        return [self._masters[-1], *_children(self._masters[-1])]
 
-    def _signal(self, number: int) -> bool:
-        """Send a signal to all its processes; False if there are none any more."""
-        self._process.poll()
-        with suppress(ProcessLookupError):
-            os.killpg(self._process.pid, number)
-            return True
-        return False
 
-    def _until(self, condition: Callable[[], object], what: str) -> None:
-        deadline = time.monotonic() + SLOW
-        while not condition():
-            if time.monotonic() > deadline or not self._signal(0):
-                words = (self._folder / "log").read_text(errors="replace").splitlines()[-5:]
-                raise RuntimeError(f"nginx {what}: {' / '.join(words) or '-'}")
-            time.sleep(0.002)
+def _until(condition: Callable[[], object], what: str) -> None:
+    deadline = time.monotonic() + LATE
+    while not condition():
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"nginx {what}")
+        time.sleep(0.002)
 
 
 def _children(pid: int) -> set[int]:
     with suppress(OSError):
         return set(map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split()))
     return set()
+
+
+def _lives(pid: int) -> bool:
+    with suppress(OSError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    return False
 
 
 @contextmanager
@@ -145,15 +124,6 @@ def upstreams(servers: Sequence[str]) -> dict[int, str]:
     ends = {
         f"{struct.unpack('=I', socket.inet_aton(one))[0]:08X}:{APISERVER_PORT:04X}": one for one in servers
     }
-    rows = [(int(here[9:], 16), ends.get(there)) for here, there, state in _table() if state == ESTABLISHED]
-    return {port: server for port, server in rows if server}
-
-
-def has_listener(port: int) -> bool:
-    """Whether anybody listens on the port."""
-    return any(state == LISTEN and int(here[9:], 16) == port for here, _, state in _table())
-
-
-def _table() -> Iterator[tuple[str, str, str]]:
     lines = Path("/proc/thread-self/net/tcp").read_text().splitlines()[1:]
-    return ((fields[1], fields[2], fields[3]) for fields in map(str.split, lines))
+    rows = [(fields[1], ends.get(fields[2]), fields[3]) for fields in map(str.split, lines)]
+    return {int(here[9:], 16): server for here, server, state in rows if server and state == ESTABLISHED}

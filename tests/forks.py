@@ -30,7 +30,7 @@ class Server:
         with theirs:
             number = theirs.fileno()
             command = [sys.executable, "-m", "tests.forks", str(number)]
-            subprocess.Popen(command, cwd=root, pass_fds=[number], start_new_session=True)
+            self._process = subprocess.Popen(command, cwd=root, pass_fds=[number], start_new_session=True)
 
     def run(
         self, arguments: list[str], stdin: str, cwd: Path, environment: dict[str, str], timeout: float
