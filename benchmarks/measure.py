@@ -91,34 +91,34 @@ async def _break(
     bench: Bench, victim: Apiserver, fault: str, watches: Watches, kept: Kept, window: float
 ) -> dict[str, Any]:
     name = f"made-{secrets.token_hex(4)}"
-    seen: float | None = None
+    other = next(server for server in bench.servers.values() if server != victim)
     async with Stream(kept.get, 0.1) as requests:
         async with bench.stream() as stream:
             await asyncio.sleep(WARM)
             before = time.monotonic()
             await asyncio.to_thread(FAULTS[fault], victim)
             broken = time.monotonic()
+            seen = asyncio.create_task(_seen(watches, f"configmap/{name}", broken))
             await asyncio.sleep(CREATED)
-            await bench.create(next(server for server in bench.servers.values() if server != victim), name)
-            end = broken + (4 if bench.quick else AFTER)
-            deadline = broken + (LIMIT + 5 if bench.quick else CAP)
-            while time.monotonic() < end:
-                seen = seen or _seen(watches, name, broken)
-                await asyncio.sleep(RETRY / 5)
-        while time.monotonic() < deadline and not (requests.again(broken) and seen):
-            seen = seen or _seen(watches, name, broken)
-            await asyncio.sleep(RETRY / 5)
+            await bench.create(other, name)
+            await asyncio.sleep((4 if bench.quick else AFTER) - CREATED)
+        deadline = broken + (LIMIT + 5 if bench.quick else CAP)
+        while time.monotonic() < deadline and not (requests.again(broken) and seen.done()):
+            await asyncio.sleep(RETRY)
+    seen.cancel()
     return _fresh(stream.seen, before, broken, window) | {
         "kept_requests": len(requests.since(before)),
         "kept_failed": sum(bool(request.error) and request.ended >= before for request in requests.seen),
         "kept_again": requests.again(broken),
-        "watch_seen": seen,
+        "watch_seen": seen.result() if seen.done() else None,
     }
 
 
-def _seen(watches: Watches, name: str, since: float) -> float | None:
-    """Seconds from `since` until now, if a configmap has been seen."""
-    return time.monotonic() - since if f"configmap/{name}" in watches.all[0].seen else None
+async def _seen(watches: Watches, line: str, since: float) -> float:
+    """Seconds from `since` until kubectl has shown a line."""
+    while line not in watches.all[0].seen:
+        await asyncio.sleep(RETRY / 5)
+    return time.monotonic() - since
 
 
 def _fresh(seen: Sequence[Request], before: float, broken: float, window: float) -> dict[str, Any]:
