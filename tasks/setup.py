@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import fabric
-from invoke import Context, task
+from invoke import Context
 
 from .core.config.address import Endpoint
 from .core.config.model import Settings, expanded
@@ -20,6 +20,7 @@ from .core.console import confirm as consent
 from .core.console import terminal
 from .core.console.command_line import named
 from .core.errors import UsageError
+from .core.run.flags import task
 from .core.run.opening import reporting
 from .core.setup import environment, initial
 from .core.setup.environment import Environment
