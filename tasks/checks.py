@@ -28,6 +28,8 @@ from .core.traffic import chart, damage
 from .core.traffic.drill import Drill, named
 from .core.traffic.sessions import Sessions, look, together
 
+__all__ = ["check", "connections", "drill"]
+
 _WATCH = "Look again every SECONDS (2), until Ctrl-C; the exit status is that of the last look."
 _SECONDS = range(5, 301)
 

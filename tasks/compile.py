@@ -23,6 +23,8 @@ from .core.shell.host import Local
 from .core.ssh.fleet import settings_of, ssh_host
 from .core.ssh.node import Node
 
+__all__ = ["build", "configure", "download", "make_install", "verify"]
+
 Builder = Local | Node
 _LONG: dict[str, Any] = {"timeout": 1800.0, "most": BULK}
 

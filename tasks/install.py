@@ -26,6 +26,8 @@ from .core.scripts import commands
 from .core.ssh.fleet import settings_of
 from .core.ssh.node import Node
 
+__all__ = ["conf", "mkdir", "render", "scp", "unit"]
+
 Done = dict[str, StepResult[None]]
 
 

@@ -25,6 +25,8 @@ from .core.run.run import Run
 from .core.scripts import commands
 from .core.ssh.node import Node
 
+__all__ = ["deploy", "diff", "preflight", "rollback", "uninstall"]
+
 
 @fleet_task({"force": "Restart also where nothing differs."})
 def deploy(c: Context, force: bool = False, **flags: Unpack[RolloutFlags]) -> dict[str, str]:

@@ -26,6 +26,8 @@ from .core.scripts import commands
 from .core.shell.bounded import BULK
 from .core.ssh.node import Node
 
+__all__ = ["daemon_reload", "disable", "enable", "logs", "reload", "restart", "start", "status", "stop"]
+
 Done = dict[str, StepResult[None]]
 
 

@@ -26,6 +26,8 @@ from .core.setup import environment, initial
 from .core.setup.environment import Environment
 from .core.setup.initial import InitialConfig
 
+__all__ = ["init"]
+
 _QUESTIONS = {
     "nodes": "Which nodes get kube-nginx? Such as: 10.0.0.11 root@10.0.0.12:2222 worker-3",
     "apiservers": "Where do the kube-apiservers listen? Such as: 10.0.0.1 10.0.0.2:6443",
