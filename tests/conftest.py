@@ -131,6 +131,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Gives all workers one folder for what the tests of faults see, and what they start usual signals."""
     own_signals()
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # or each fab that is started compiles the library anew
     if not WORKER:
         os.environ[book.FOLDER] = tempfile.mkdtemp(prefix="kube-nginx-faults.")
 
