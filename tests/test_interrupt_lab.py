@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import signal
 import subprocess
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -43,43 +42,31 @@ def connected(node: Node, what: str) -> int:
     return len(node.enter(f"ss -Htn state established '{what}'").splitlines())
 
 
-@contextmanager
-def under_way_in_turn(
-    hosts: Path, all_words: Iterable[list[str]], count: Callable[[], int]
-) -> Iterator[list[subprocess.Popen[str]]]:
-    """Each call of `fab` is begun once the one before it is counted."""
-    with ExitStack() as stack:
-
-        def begin(words: list[str]) -> subprocess.Popen[str]:
-            before = count()
-            process = stack.enter_context(under_way(hosts, *words))
-            until(lambda: count() > before)
-            return process
-
-        yield [begin(words) for words in all_words]
+def one_more(node: Node, what: str) -> Callable[[], bool]:
+    """Whether the node has more of them than now."""
+    before = connected(node, what)
+    return lambda: connected(node, what) > before
 
 
 def test_while_sshd_says_nothing(lab: Lab, deployed: Path) -> None:
     node = lab.nodes[0]
-    with (
-        faults.hung_sshd(node),
-        under_way_in_turn(deployed, TASKS, lambda: connected(node, "sport = :22")) as processes,
-    ):
-        for process in processes:
-            interrupted(process)
+    with faults.hung_sshd(node):
+        for words in TASKS:
+            login = one_more(node, "sport = :22")
+            with under_way(deployed, *words) as process:
+                until(login)
+                interrupted(process)
 
 
 def test_while_a_command_does_not_end(lab: Lab, deployed: Path) -> None:
     node = lab.nodes[0]
-
-    def begun() -> int:
-        return int(node.enter("ls /run/begun.* 2>/dev/null | wc -l"))
-
-    with faults.start_up_file(node, "touch /run/begun.$$; sleep 300 < /dev/null\n"):
-        with under_way_in_turn(deployed, TASKS, begun) as processes, faults.hung_sshd(node):
-            for process in processes:
-                interrupted(process)
-        node.enter("rm -f /run/begun.*; pkill -x sleep || true")
+    with faults.start_up_file(node, "touch /run/begun; sleep 60 < /dev/null\n"):
+        for words in TASKS:
+            with under_way(deployed, *words) as process:
+                until(lambda: node.enter("ls /run/begun 2>/dev/null || true"))
+                with faults.hung_sshd(node):
+                    interrupted(process)
+            node.enter("rm -f /run/begun; pkill -x sleep || true")
 
 
 @pytest.mark.parametrize("words", [["check"], ["check", "--watch"], ["status"]], ids=" ".join)
