@@ -10,13 +10,11 @@ from pathlib import Path, PosixPath
 from typing import Any
 
 from tasks import ns
-from tasks.core.config.model import RUNBOOK_BUILD, RUNBOOK_PROXY, keys_of
-from tasks.core.config.sections import SECTIONS
+from tasks.core.config.model import PROFILES, SECTIONS, keys_of
 from tasks.core.run.flags import FLEET_HELP, ROLLOUT_HELP
 
 ROOT = Path(__file__).parent.parent
 BEGIN, END = "<!-- written from the code, down to the end mark: make docs -->\n", "<!-- end -->\n"
-RUNBOOK = {"build": RUNBOOK_BUILD, "proxy": RUNBOOK_PROXY}
 _UNSET = {"build.sha256"}
 """Keys whose default follows from another."""
 
@@ -39,7 +37,7 @@ def _tables() -> Iterator[str]:
 
 def _runbook() -> str:
     tables = []
-    for name, base in RUNBOOK.items():
+    for name, base in PROFILES["runbook"].items():
         default = SECTIONS[name]()
         keys = [key for key in keys_of(type(base)) if f"{name}.{key}" not in _UNSET]
         differs = [key for key in keys if getattr(base, key) != getattr(default, key)]

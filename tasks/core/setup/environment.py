@@ -15,7 +15,7 @@ from ..config.check import shown
 from ..config.model import Proxy
 from ..config.settings import SettingsError
 from ..errors import UsageError
-from ..localfiles import content
+from ..localfiles import read_bounded
 from .assignments import Assignment, assignments
 from .initial import checked
 
@@ -208,7 +208,7 @@ def read(path: Path) -> Environment:
     """Reads environment.sh. Raises UsageError: there is none."""
     try:
         # Comments may be in any encoding; what counts is ASCII.
-        text = content(path, 1 << 20, piped=True).decode("utf-8-sig", errors="replace")
+        text = read_bounded(path, 1 << 20, piped=True).decode("utf-8-sig", errors="replace")
     except OSError as error:
         raise UsageError(f"--from {path}: cannot be read: {error.strerror}") from None
     return Environment(path, tuple(assignments(text, _INSTEAD)))
