@@ -119,20 +119,18 @@ class Problems:
     """What is wrong in a file, each with its dotted key; wrong values are replaced by defaults."""
 
     def __init__(self) -> None:
-        self._found: list[tuple[str, str]] = []
+        self.lines: list[str] = []
+        self._wrong: list[str] = []
 
     def add(self, key: str, text: str) -> None:
-        """Records that the value of `key` is wrong."""
-        self._found.append((key, text))
-
-    def lines(self) -> list[str]:
-        """All problems, as `KEY: what is wrong, and what to write instead`."""
-        return [f"{key}: {text}" for key, text in self._found]
+        """Records that the value of `key` is wrong: what it is, and what to write instead."""
+        self.lines.append(f"{key}: {text}")
+        self._wrong.append(key)
 
     def sound(self, *keys: str) -> bool:
         """Whether no problem is known of any of `keys`, nor of what is in them."""
         inside = tuple(f"{key}{sign}" for key in keys for sign in ".[")
-        return not any(key in keys or key.startswith(inside) for key, _ in self._found)
+        return not any(key in keys or key.startswith(inside) for key in self._wrong)
 
     def value(self, key: str, check: Check[T], given: object, default: T) -> T:
         """The checked value of `key`, or `default`; None is none given, as TOML has no None."""
@@ -160,7 +158,7 @@ class Problems:
         for place, value in self.items(key, given).items():
             item = self.value(place, check, value, None)
             if item in found:
-                self.add(place, f"{shown(value)} is the same as {found[item]}; remove one")
+                self.lines.append(f"{place}: {shown(value)} is the same as {found[item]}; remove one")
             elif item is not None:
                 found[item] = place
         return tuple(found) or default

@@ -4,6 +4,7 @@ import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from ..errors import UsageError
 from ..localfiles import read_bounded
@@ -25,6 +26,7 @@ __all__ = [
     "Settings",
     "SettingsError",
     "Ssh",
+    "configured",
     "find",
     "load",
     "parse",
@@ -68,6 +70,13 @@ def find(configured: str | None = None, beside: Path | None = None) -> Path:
     )
 
 
+def configured(config: Any) -> tuple[str | None, Path | None]:
+    """What Invoke's configuration says to `find`: kube_nginx.hosts_file, and the folder of the fabfile."""
+    named = config.get("kube_nginx", {}).get("hosts_file")
+    project = getattr(config, "_project_prefix", None)
+    return str(named) if named else None, Path(project) if project else None
+
+
 def load(path: Path) -> Settings:
     """Read and check the file at `path`; raises SettingsError with all that is wrong in it."""
     return parse(_read(path), path)
@@ -77,8 +86,8 @@ def parse(data: Mapping[str, object], path: Path) -> Settings:
     """Check `data`, what tomllib read from `path`; raises SettingsError with all that is wrong."""
     problems = Problems()
     settings = sections.read(data, path, problems)
-    if lines := problems.lines():
-        raise SettingsError(*(f"{path}: {line}" for line in lines))
+    if problems.lines:
+        raise SettingsError(*(f"{path}: {line}" for line in problems.lines))
     return settings
 
 
