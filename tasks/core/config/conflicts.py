@@ -4,6 +4,7 @@ A rule yields keys, dotted, and what is wrong with them; `RULES` has the keys th
 """
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from itertools import permutations, product
 from pathlib import PurePosixPath
 
@@ -134,23 +135,14 @@ def _privileged_ports(settings: Settings) -> Conflicts:
             )
 
 
-def _balance_since(settings: Settings) -> Conflicts:
-    if settings.proxy.balance.startswith("random"):
-        yield from _since(settings, "balance", rules.RANDOM_SINCE, "least_conn")
-
-
-def _shutdown_since(settings: Settings) -> Conflicts:
-    if settings.proxy.worker_shutdown_timeout:
-        yield from _since(settings, "worker_shutdown_timeout", rules.SHUTDOWN_TIMEOUT_SINCE, "")
-
-
-def _since(settings: Settings, key: str, since: rules.Version, instead: str) -> Conflicts:
-    version = settings.build.version
-    if rules.number(version) < since:
+def _since(key: str, start: str, since: rules.Version, instead: str, settings: Settings) -> Conflicts:
+    """A value of the proxy's that begins so, and that only a newer nginx knows."""
+    value, version = getattr(settings.proxy, key), settings.build.version
+    if value and value.startswith(start) and rules.number(version) < since:
         yield (
             f"proxy.{key}",
-            f"{shown(getattr(settings.proxy, key))} needs nginx {rules.dotted(since)} or newer, and "
-            f'build.version is {version}; write "{instead}" or choose a newer version',
+            f"{shown(value)} needs nginx {rules.dotted(since)} or newer, and build.version is "
+            f'{version}; write "{instead}" or choose a newer version',
         )
 
 
@@ -165,6 +157,9 @@ def _folders(settings: Settings) -> Conflicts:
         yield "proxy.prefix", f"{shown(prefix)} {why}; choose folders that are not inside each other"
 
 
+_balance = partial(_since, "balance", "random", rules.RANDOM_SINCE, "least_conn")
+_shutdown = partial(_since, "worker_shutdown_timeout", "", rules.SHUTDOWN_TIMEOUT_SINCE, "")
+
 RULES: dict[Callable[[Settings], Conflicts], tuple[str, ...]] = {
     _sums: ("build.version", "build.sha256"),
     _settling: ("rollout.settle", "rollout.timeout"),
@@ -173,7 +168,7 @@ RULES: dict[Callable[[Settings], Conflicts], tuple[str, ...]] = {
     _covered_listeners: ("proxy.listen",),
     _taken_ports: ("proxy.listen",),
     _privileged_ports: ("proxy.listen", "proxy.user"),
-    _balance_since: ("build.version", "proxy.balance"),
-    _shutdown_since: ("build.version", "proxy.worker_shutdown_timeout"),
+    _balance: ("build.version", "proxy.balance"),
+    _shutdown: ("build.version", "proxy.worker_shutdown_timeout"),
     _folders: ("build.work_dir", "proxy.prefix"),
 }

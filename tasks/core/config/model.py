@@ -95,9 +95,7 @@ class Build:
 
     version: str = key("1.30.6", rules.version, f"of nginx; {' '.join(rules.PINS)} are pinned")
     sha256: str = key(
-        rules.PINS["1.30.6"],
-        optional(rules.sha256),
-        "of nginx-VERSION.tar.gz; needed if it is not pinned",
+        rules.PINS["1.30.6"], optional(rules.sha256), "of nginx-VERSION.tar.gz; needed if it is not pinned"
     )
     mirrors: tuple[str, ...] = key(
         ("https://nginx.org/download/",),
@@ -192,9 +190,7 @@ class Check:
     """How `fab check` looks. `ca` is a path with ~ expanded; None: not looked at."""
 
     ca: Path | None = key(
-        None,
-        _file,
-        "certificates (PEM) against which those of apiservers must verify, for `fab check`",
+        None, _file, "certificates (PEM) against which those of apiservers must verify, for `fab check`"
     )
     timeout: int = key(3, _seconds(1, 60), "seconds that one try of `check` or `status` may take, all of it")
 

@@ -53,19 +53,14 @@ class Environment:
 
     def nodes(self) -> tuple[NodeSpec, ...]:
         """NODE_IPS, else WORKER_IPS, else MASTER_IPS, with their names."""
-        source = self._source()
-        addresses, names = self._machines(source)
-        if not names:
-            masters = self._master_names()
-            names = [masters.get(address, address) for address in addresses]
-        return self._named(source, addresses, names)
+        return self._machines(self._source())
 
     def apiservers(self) -> tuple[Endpoint, ...]:
         """MASTER_IPS, else NODE_IPS: in the runbook each runs a kube-apiserver."""
         source = "NODE_IPS" if self.assumed() else "MASTER_IPS"
         hint = f"\napiservers are taken from {source}; --apiservers names others"
         renamed = {r"\bapiservers(\[\d+\])": rf"{source}\1", r"\Z": hint}
-        return self._checked(renamed, apiservers=self._machines(source)[0]).apiservers
+        return self._checked(renamed, apiservers=self._words(source)).apiservers
 
     def assumed(self) -> bool:
         """Whether the apiservers have no list of their own."""
@@ -79,8 +74,7 @@ class Environment:
 
     def labels(self) -> tuple[str, ...]:
         """MASTER_NAMES, for the entries of MASTER_IPS."""
-        addresses, names = self._machines("MASTER_IPS")
-        return tuple(node.name for node in self._named("MASTER_IPS", addresses, names)) if names else ()
+        return tuple(node.name if node.name != node.host else "" for node in self._machines("MASTER_IPS"))
 
     def prefix(self) -> str:
         """KUBE_NGINX_DIR, else the default."""
@@ -123,31 +117,20 @@ class Environment:
             "(files that it sources are not read); or give --nodes and --apiservers"
         )
 
-    def _machines(self, source: str) -> tuple[list[str], list[str]]:
-        """The addresses and the names of a list of machines; there may be no names."""
-        addresses, names = self._words(source), self._words(_LISTS[source])
-        if names and len(names) != len(addresses):
+    def _machines(self, source: str) -> tuple[NodeSpec, ...]:
+        """The machines of a list, with their names if it has any."""
+        hosts, names = self._words(source), self._words(_LISTS[source])
+        if names and len(names) != len(hosts):
             raise UsageError(
-                f"{self.path}: {source} has {len(addresses)} entries and {_LISTS[source]} has {len(names)}: "
+                f"{self.path}: {source} has {len(hosts)} entries and {_LISTS[source]} has {len(names)}: "
                 f"each address needs one name; correct the file, or give --nodes and --apiservers"
             )
-        return addresses, names
-
-    def _master_names(self) -> dict[str, str]:
-        """The names of MASTER_IPS as far as they can be read: nodes do without."""
-        try:
-            return dict(zip(*self._machines("MASTER_IPS"), strict=False))
-        except UsageError:
-            return {}
-
-    def _named(self, source: str, addresses: list[str], names: list[str]) -> tuple[NodeSpec, ...]:
-        pairs = zip(addresses, names, strict=True)
-        nodes = [{"host": host} if name == host else {"host": host, "name": name} for host, name in pairs]
         renamed = {
             r"\bnodes(\[\d+\])\.name": rf"{_LISTS[source]}\1",
             r"\bnodes(\[\d+\])(\.host)?": rf"{source}\1",
         }
-        return self._checked(renamed, nodes=nodes).nodes
+        named = [{"host": host, "name": name} for host, name in zip(hosts, names, strict=False)]
+        return self._checked(renamed, nodes=named or hosts).nodes
 
     def _checked(self, renamed: Mapping[str, str], **given: Any) -> Settings:
         """Settings of a part of the file; in a UsageError, what is `renamed` has its name in this file."""

@@ -62,14 +62,14 @@ class InitialConfig:
         """The hosts.toml."""
         text = f"{_HEAD}nodes = {_lines(map(_node, self.nodes))}{_APISERVERS}"
         text += _ASSUMED if self.assumed else ""
-        text += f"apiservers = {_lines(map(_endpoint, self.apiservers), self.labels)}{_LOGIN}"
+        text += f"apiservers = {_lines(map(quoted, self.apiservers), self.labels)}{_LOGIN}"
         text += "".join(
             f"\n{fill(note, 100, initial_indent='# ', subsequent_indent='# ')}\n" for note in self.notes
         )
         default = Proxy()
         proxy = "" if self.prefix == default.prefix else f"prefix = {quoted(self.prefix)}\n"
         if self.listen != default.listen:
-            proxy += f"listen = [{', '.join(map(_endpoint, self.listen))}]\n"
+            proxy += f"listen = [{', '.join(map(quoted, self.listen))}]\n"
         return f"{text}{_PROXY}{proxy}" if proxy else text
 
     def all_are_apiservers(self) -> bool:
@@ -142,10 +142,6 @@ def _node(node: NodeSpec) -> str:
     return f"{{ host = {address}{name}{groups} }}"
 
 
-def _endpoint(endpoint: Endpoint) -> str:
-    return quoted(str(endpoint))
-
-
-def quoted(text: str) -> str:
-    """`text` as a TOML string: JSON's escapes are TOML's, too, and DEL needs one besides."""
-    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
+def quoted(value: object) -> str:
+    """The text of a value as a TOML string: JSON's escapes are TOML's, too, and DEL needs one besides."""
+    return json.dumps(str(value), ensure_ascii=False).replace("\x7f", "\\u007f")
