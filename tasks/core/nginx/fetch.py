@@ -10,7 +10,6 @@ import tarfile
 import urllib.error
 import urllib.request
 import zlib
-from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path, PurePosixPath
 from time import monotonic
@@ -23,18 +22,15 @@ TIMEOUT = 20.0  # seconds in which a mirror must send something
 _CHUNK = 64 * 1024
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)  # of this machine, not of the mirror
 
-Progress = Callable[[int, int | None], None]
-
 
 def tarball_path(build: Build, folder: Path) -> Path:
     """Where the tarball is kept."""
     return folder / f"nginx-{build.version}.tar.gz"
 
 
-def fetch(build: Build, folder: Path, progress: Progress, timeout: float = TIMEOUT) -> bool:
+def fetch(build: Build, folder: Path, timeout: float = TIMEOUT) -> bool:
     """Sees that the right tarball is in `folder`; true if it had to be transferred.
 
-    `progress` is given the bytes that a URL has sent, and how many there are, if that is known.
     Raises StepError: no mirror has it (each one's reason is given), its sha256 is not the pinned one, or
     an entry would leave its folder. A wrong or partial file is removed.
     """
@@ -46,7 +42,7 @@ def fetch(build: Build, folder: Path, progress: Progress, timeout: float = TIMEO
         final.unlink(missing_ok=True)
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         try:
-            mirror = _first_mirror(build, fresh, progress, timeout)
+            mirror = _first_mirror(build, fresh, timeout)
             _check(build, fresh, mirror)
             os.replace(fresh, final)
         finally:
@@ -73,7 +69,7 @@ def sum_of(content: bytes) -> str:
     return sha256(content).hexdigest()
 
 
-def _first_mirror(build: Build, fresh: Path, progress: Progress, timeout: float) -> str:
+def _first_mirror(build: Build, fresh: Path, timeout: float) -> str:
     """The mirror that sent the tarball."""
     refusals = []
     for mirror in build.mirrors:
@@ -81,7 +77,7 @@ def _first_mirror(build: Build, fresh: Path, progress: Progress, timeout: float)
             if mirror.startswith("apt:"):
                 apt.download(mirror.removeprefix("apt:"), build.version, fresh)
             else:
-                _download(f"{mirror.rstrip('/')}/nginx-{build.version}.tar.gz", fresh, progress, timeout)
+                _download(f"{mirror.rstrip('/')}/nginx-{build.version}.tar.gz", fresh, timeout)
             return mirror
         except StepError as error:
             refusals.append(f"{mirror}: {error.message}")
@@ -96,10 +92,8 @@ def _first_mirror(build: Build, fresh: Path, progress: Progress, timeout: float)
     )
 
 
-def _download(url: str, target: Path, progress: Progress, timeout: float) -> None:
+def _download(url: str, target: Path, timeout: float) -> None:
     with urllib.request.urlopen(url, timeout=timeout) as answer, target.open("wb") as file:
-        length = answer.headers.get("Content-Length") or ""
-        total = int(length) if length.isdigit() else None
         done, began = 0, monotonic()
         while chunk := answer.read(_CHUNK):
             file.write(chunk)
@@ -108,8 +102,8 @@ def _download(url: str, target: Path, progress: Progress, timeout: float) -> Non
                 raise StepError(f"sends more than {apt.MOST >> 20} MB, and nginx's source has 1.2 MB")
             if monotonic() - began > apt.LONGEST:
                 raise StepError(f"has sent {done} bytes in {apt.LONGEST:g} s, and is not at its end")
-            progress(done, total)
-    if total is not None and done != total:
+    total = answer.headers.get("Content-Length") or str(done)
+    if total.isdigit() and done != int(total):
         raise StepError(f"hung up after {done} of {total} bytes")
 
 
