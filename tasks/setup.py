@@ -9,15 +9,18 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import fabric
-from invoke import Context, task
+from invoke import Context
 
 from .core.config.model import expanded
 from .core.config.settings import ENVIRONMENT, FILE_NAME, SettingsError, configured, find
 from .core.console import terminal
 from .core.console.command_line import named
 from .core.errors import UsageError
+from .core.run.flags import task
 from .core.run.opening import reporting
 from .core.setup import dialogue, environment, initial
+
+__all__ = ["init"]
 
 
 @task(
