@@ -16,7 +16,7 @@ from .model import REMOTE_WORK_DIR, Settings
 Conflicts = Iterator[tuple[str, str]]
 
 
-def note(settings: Settings, problems: Problems) -> None:
+def collect(settings: Settings, problems: Problems) -> None:
     """Adds all conflicts in `settings`."""
     for rule in [rule for rule, keys in RULES.items() if problems.sound(*keys)]:
         for key, text in rule(settings):

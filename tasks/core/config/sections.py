@@ -44,7 +44,7 @@ def read(data: Mapping[str, object], path: Path, problems: Problems) -> Settings
         if key not in data:
             problems.add(key, f"missing; name them: {key} = [{example}]")
     problems.table("", data, [key for key in KEYS if "." not in key], KEYS)
-    conflicts.note(settings, problems)
+    conflicts.collect(settings, problems)
     return settings
 
 
