@@ -12,24 +12,39 @@ from invoke import Context, task
 from .core.config.settings import LOCAL, Settings
 from .core.errors import StepError
 from .core.nginx import build_commands, fetch, store
+from .core.nginx.build_commands import (
+    Configure,
+    Inspect,
+    MakeInstall,
+    MakeInstallThere,
+    Tools,
+    Unpack,
+    WorkFolder,
+)
 from .core.results import StepResult
 from .core.run.flags import FLEET_HELP
 from .core.run.opening import run
 from .core.run.steps import Run
-from .core.shell.bounded import BULK
-from .core.shell.command import kill_on_disconnect
+from .core.scripts.script import A, Script
 from .core.shell.host import Local
 from .core.ssh.fleet import settings_of, ssh_host
 from .core.ssh.node import Node
 
 Builder = Local | Node
-_LONG: dict[str, Any] = {"timeout": 1800.0, "most": BULK}
 _JSON = {"json": FLEET_HELP["json"]}
 
 
 def _builders(c: Context) -> list[Builder]:
     store.refuse_shared(settings_of(c))
     return [Local() if host == LOCAL else ssh_host(c, host) for host in settings_of(c).build.hosts]
+
+
+def _do(host: Builder, script: Script[A], show: Callable[[str], None] | None = None) -> A:
+    """Runs a script there; its answer. Raises StepError."""
+    if isinstance(host, Node):
+        return host.do(script, show)
+    limits: Any = {"timeout": script.time_limit, "most": script.output_limit, "tail": script.tail}
+    return script.read(host.sh(script.text(), each_line=show, check=False, **limits))
 
 
 def _arch(host: Builder) -> str:
@@ -69,7 +84,7 @@ def _download(r: Run) -> Callable[[Builder], StepResult[object]]:
         tarball = fetch.tarball_path(build, folder)
         if isinstance(host, Node):
             transferred |= _send_tarball(host, place, tarball.name, fetch.read(build, folder), build.sha256)
-        unpacked = host.sh(build_commands.unpack(build, place), root=False).changed
+        unpacked = _do(host, Unpack(build, place))
         detail = f"{tarball.name}, sha256 {build.sha256[:12]}..."
         return StepResult("changed" if transferred or unpacked else "ok", detail)
 
@@ -78,7 +93,7 @@ def _download(r: Run) -> Callable[[Builder], StepResult[object]]:
 
 def _send_tarball(host: Node, place: str, name: str, content: bytes, digest: str) -> bool:
     path = f"{place}/{name}"
-    if host.sh(build_commands.place(place, name), root=False).stdout.startswith(digest):
+    if host.do(WorkFolder(place, name)) == digest:
         return False
     host.send(content, path, "0644", root=False)
     return True
@@ -101,8 +116,8 @@ def _configure(r: Run, host: Builder, force: bool) -> StepResult[object]:
     build, place = r.settings.build, _work(r.settings, host)
     _need(host, f"{build_commands.source(build, place)}/configure", "fab download")
     show("looking for a C compiler")
-    installed = host.sh(build_commands.tools(build), root=False, **_LONG).changed
-    host.sh(build_commands.configure(build, place), root=False, **_LONG, each_line=show, tail=20)
+    installed = _do(host, Tools(build.static))
+    _do(host, Configure(build, place), show)
     detail = " ".join(build_commands.flags(build))
     return StepResult("changed", f"{detail} (compiler installed)" if installed else detail)
 
@@ -124,16 +139,8 @@ def _make_install(r: Run, host: Builder, force: bool) -> StepResult[object]:
         return kept
     build, place, arch = r.settings.build, _work(r.settings, host), _arch(host)
     _need(host, f"{build_commands.source(build, place)}/objs/Makefile", "fab configure")
-    script = build_commands.make_install(build, place, arch)
-    if isinstance(host, Node):
-        script = kill_on_disconnect(script)
-    host.sh(
-        script,
-        root=False,
-        **_LONG,
-        each_line=lambda line: r.reporter.progress(host.label, line),
-        tail=20,
-    )
+    make = MakeInstallThere if isinstance(host, Node) else MakeInstall
+    _do(host, make(build, place, arch), lambda line: r.reporter.progress(host.label, line))
     return StepResult("changed", build_commands.key(build, arch))
 
 
@@ -149,7 +156,7 @@ def _verify(settings: Settings, host: Builder) -> StepResult[object]:
     key = build_commands.key(build, _arch(host))
     path = f"{_work(settings, host)}/binaries/{key}/kube-nginx"
     _need(host, path, "fab make-install")
-    seen = build_commands.parse_inspected(host.sh(build_commands.inspect(path), root=False).stdout)
+    seen = _do(host, Inspect(path))
     if faults := build_commands.faults(build, seen):
         raise StepError(f"{path}: {'; '.join(faults)}", hint="build it again: fab build --force")
     content = host.fetch(path)

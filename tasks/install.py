@@ -22,7 +22,7 @@ from .core.rollout.preflight import in_the_way, masked, refuse, unresolved
 from .core.run.flags import FleetFlags, fleet_task
 from .core.run.opening import reporting, run
 from .core.run.steps import Run
-from .core.scripts import commands
+from .core.scripts.files import Mkdir
 from .core.ssh.fleet import settings_of
 from .core.ssh.node import Node
 
@@ -41,8 +41,7 @@ def _mkdir(r: Run, node: Node) -> StepResult[object]:
     if dict(facts.directories) == wanted:
         return StepResult("ok", proxy.prefix)
     r.lock(node)
-    node.sh(commands.mkdir(proxy))
-    node.invalidate_facts()
+    node.do(Mkdir(proxy))
     return StepResult("changed", proxy.prefix)
 
 

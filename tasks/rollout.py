@@ -21,7 +21,7 @@ from .core.rollout.rolling import orderly, rolling
 from .core.run.flags import FleetFlags, RolloutFlags, fleet_task
 from .core.run.opening import run
 from .core.run.steps import Run
-from .core.scripts import commands
+from .core.scripts.files import Uninstall
 from .core.ssh.node import Node
 
 
@@ -114,10 +114,7 @@ def _ask(r: Run) -> None:
 def _uninstall(r: Run, node: Node) -> StepResult[object]:
     refuse(outsider(node.survey(r.settings.proxy), r.settings.proxy))
     r.lock(node)
-    try:
-        ended = node.sh(commands.uninstall(r.settings.proxy))
-    finally:
-        node.invalidate_facts()
-    if kept := ended.value("kept"):
-        return StepResult("warning", f"{kept} holds files that are not ours and stays")
-    return StepResult("changed", "removed") if ended.changed else StepResult("ok", "nothing was there")
+    removed = node.do(Uninstall(r.settings.proxy))
+    if removed.kept:
+        return StepResult("warning", f"{removed.kept} holds files that are not ours and stays")
+    return StepResult("changed", "removed") if removed.changed else StepResult("ok", "nothing was there")

@@ -21,8 +21,7 @@ from .core.rollout.rolling import orderly, rolling
 from .core.run.flags import FLEET_HELP, FleetFlags, RolloutFlags, fleet_task
 from .core.run.opening import run
 from .core.run.steps import Run
-from .core.scripts import commands
-from .core.shell.bounded import BULK
+from .core.scripts.service import DaemonReload, Journal, Systemctl
 from .core.ssh.node import Node
 
 
@@ -37,12 +36,10 @@ def _systemctl(r: Run, verb: str, current: Any = lambda facts: False) -> None:
         refuse(startable(facts, proxy) if verb == "start" else chain(masked(facts), outsider(facts, proxy)))
         r.lock(node)
         try:
-            node.sh(commands.systemctl(verb), tail=10)
+            node.do(Systemctl(verb))
         except StepError as error:
             error.hint = error.hint or "see why: fab logs --limit {nodes}, fab preflight --limit {nodes}"
             raise
-        finally:
-            node.invalidate_facts()
         return StepResult("changed")
 
     r.step(verb, work, finish=True)
@@ -58,9 +55,7 @@ def daemon_reload(c: Context, **flags: Unpack[FleetFlags]) -> None:
 def _daemon_reload(r: Run, node: Node) -> StepResult[object]:
     """ "changed" only if systemd had not read the unit as it is now."""
     r.lock(node)
-    ended = node.sh(commands.daemon_reload())
-    node.invalidate_facts()
-    return StepResult("changed" if ended.changed else "ok")
+    return StepResult("changed" if node.do(DaemonReload()) else "ok")
 
 
 @fleet_task()
@@ -159,6 +154,5 @@ def _logs(r: Run, node: Node, lines: int, follow: bool, width: int) -> StepResul
             os._exit(int(r.console.full))
         r.console.print(f"{node.label:<{width}} | {line}", markup=False, highlight=False, soft_wrap=True)
 
-    bounds: dict[str, Any] = {"timeout": None, "most": None} if follow else {"timeout": 60, "most": BULK}
-    node.sh(commands.journal(lines, follow), each_line=show, **bounds)
+    node.do(Journal(lines, follow), each_line=show)
     return StepResult("ok")

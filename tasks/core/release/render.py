@@ -7,11 +7,8 @@ from jinja2 import Environment, FunctionLoader, StrictUndefined
 
 from ..config import rules
 from ..config.model import Settings
+from ..shell.command import TEMPLATES
 from . import servers
-
-_CONTAINER = __package__.split(".")[:-3]
-TEMPLATES = ".".join([*_CONTAINER, "templates"])
-"""The sibling of the package that holds this one: `templates`, or `kube_nginx.templates`."""
 
 
 def conf(settings: Settings, addresses: servers.Addresses = MappingProxyType({})) -> str:

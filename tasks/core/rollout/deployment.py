@@ -20,7 +20,7 @@ from ..release import servers
 from ..release.release import Release, found, name_of, release
 from ..results import StepResult
 from ..run.steps import Run
-from ..scripts import commands
+from ..scripts.files import Tidy
 from ..ssh.node import Node
 from . import preflight
 from .activation import Activation, Order
@@ -133,7 +133,7 @@ class Deployment:
     def _tidied(self, node: Node, plan: Plan, facts: Facts) -> StepResult[object]:
         """For a node that has all files: what a run that was cut off has left there goes."""
         if facts.leftovers:
-            node.sh(commands.tidy(self._settings.proxy))
+            node.do(Tidy(self._settings.proxy))
         detail = "nothing to bring" + (", leftovers removed" if facts.leftovers else "")
         if plan.action != NOTHING:
             return StepResult("ok", detail)

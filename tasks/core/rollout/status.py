@@ -12,7 +12,7 @@ from ..facts.facts import CURRENT, Facts
 from ..facts.remedy import brings_up
 from ..release.release import found, name_of
 from ..results import StepResult
-from ..scripts import commands
+from ..scripts.service import LastLines
 from ..ssh.node import Node
 
 COLUMNS = ("NODE", "STATE", "SINCE", "RESTARTS", "VERSION", "RELEASE", "LISTENER")
@@ -49,7 +49,7 @@ def look(settings: Settings, node: Node) -> StepResult[object]:
             f", no apiserver answers through it: {text}" if text else ""
         )
         then = "fab check --limit {nodes}" if state == "accepts" else then
-    log = node.sh(commands.journal(5, follow=False), check=False).stdout
+    log = node.do(LastLines(5))
     hint = "see why: fab logs --limit {nodes}" + (f"; then {then}" if then else "")
     return StepResult("failed", why, data, StepError(why, tail=last_lines(log), hint=hint))
 

@@ -1,12 +1,48 @@
-"""One command for a host out of shell text, and the lines in which it answers."""
+"""One command for a host: out of shell text and templates/*.sh; and what it gives back."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import dataclass
+from importlib.resources import files
 from shlex import quote
 
+from ..errors import StepError, last_lines
 from . import frame
 
+TEMPLATES = ".".join([*__package__.split(".")[:-3], "templates"])
+"""The sibling of the package that holds this one: `templates`, or `kube_nginx.templates`."""
+
 _PREAMBLE = "set -u; umask 022; LC_ALL=C; PATH=$PATH:/usr/sbin:/sbin; export LC_ALL PATH\n"
+
+
+@dataclass(frozen=True, slots=True)
+class CommandResult:
+    """A command that has ended: its exit status and what it wrote."""
+
+    status: int
+    stdout: str = ""
+    stderr: str = ""
+
+    @property
+    def values(self) -> dict[str, str]:
+        """Its lines `kn.KEY=VALUE`; of several with one key the last."""
+        return dict(parse_output(self.stdout))
+
+
+def failure(script: str, ended: CommandResult, tail: int) -> StepError:
+    """A command that ended with another status than 0, and its last `tail` lines: of stderr, else stdout."""
+    return StepError(
+        f"ended with status {ended.status}",
+        command=script,
+        status=ended.status,
+        tail=last_words(ended, tail),
+    )
+
+
+def last_words(ended: CommandResult, count: int) -> str:
+    """The last lines of stderr, or of stdout if there are none."""
+    return last_lines(ended.stderr, count) or last_lines(ended.stdout, count)
 
 
 def parse_output(text: str) -> list[tuple[str, str]]:
@@ -32,13 +68,21 @@ def detached(script: str) -> str:
 
 
 def kill_on_disconnect(script: str) -> str:
-    """`script` in a process group that ends when our side of the connection does.
+    """`script` in a process group that ends when our side of the connection does."""
+    return from_templates(["on_disconnect"], {"script": script})
 
-    sshd leaves a command running when its channel closes; all that the command can notice is the
-    end of its standard input.
+
+def from_templates(names: Iterable[str], given: dict[str, object], title: str = "") -> str:
+    """Files of templates/, one after the other, behind what they are given as shell variables.
+
+    A tuple is given as words, a bool as 1 or nothing. `title` is the comment by which errors name the script.
     """
-    return (
-        f"exec 3<&0; setsid sh -c {quote(script)} </dev/null 3<&- & job=$!\n"
-        '( cat <&3 >/dev/null; kill -TERM "-$job" ) >/dev/null 2>&1 & watch=$!\n'
-        'wait "$job"; status=$?; kill "$watch" 2>/dev/null; exit "$status"'
-    )
+    lines = [f"{key}={quote(_given(value))}" for key, value in given.items()]
+    texts = [files(TEMPLATES).joinpath(f"{name}.sh").read_text(encoding="utf-8") for name in names]
+    return "\n".join([*([f"# {title}"] if title else []), *lines, *texts])
+
+
+def _given(value: object) -> str:
+    if isinstance(value, bool):
+        return "1" if value else ""
+    return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)

@@ -1,0 +1,83 @@
+"""The node's side of a drill: packets to and from apiservers vanish for a while."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from ipaddress import ip_address
+
+from ..config.settings import Endpoint
+from ..errors import StepError
+from ..shell.command import CommandResult
+from .lock import LOCK
+from .script import Script, Status
+
+
+class DrillStatus(Status):
+    """How templates/drill.sh ends; 75: another action of a drill is not over yet."""
+
+    NO_TOOL = (
+        70,
+        "the node has no firewall tool that works: neither nft, nor iptables (for IPv6: ip6tables)",
+        "install nftables there, or iptables",
+    )
+    RULES_LEFT = 71
+    NO_TIMER = 72
+    NOT_CUT = 73
+    HELD = 75
+
+
+class DrillAction(StrEnum):
+    """What the script does: see there."""
+
+    LOOK = "look"
+    CUT = "cut"
+    HEAL = "heal"
+
+
+@dataclass(frozen=True)
+class Drilled:
+    """How an action ended. `tools` are those that work, `undo` is what heals the node by hand.
+
+    `healed` is whether there were rules, which have gone; `status` is 0 if all went well.
+    """
+
+    status: int
+    tools: str
+    undo: str
+    healed: bool
+    stderr: str
+
+
+@dataclass(frozen=True)
+class Drill(Script[Drilled]):
+    """Cuts the node off from `servers` for `seconds`, or heals it; `tools` is what `look` has found."""
+
+    files = ("flock", "drill")
+    statuses = (DrillStatus,)
+    seconds_allowed = 30
+    action: DrillAction
+    servers: tuple[Endpoint, ...]
+    tools: str = ""
+    seconds: int = 0
+    lock: str = LOCK
+
+    def parameters(self) -> Mapping[str, object]:
+        """The servers as lines of IP version, address, port."""
+        flows = [f"{ip_address(a.host).version} {a.host} {a.port}" for a in self.servers]
+        given = {key: value for key, value in super().parameters().items() if key != "servers"}
+        return {**given, "flows": "\n".join(flows)}
+
+    def has_done(self, line: str) -> bool:
+        """Whether a line that it writes says that the packets vanish, or are let through, from now on."""
+        return line.startswith({"cut": "kn.cut=", "heal": "kn.healed="}.get(self.action, "\0"))
+
+    def error(self, result: CommandResult) -> StepError | None:
+        """Whatever the exit status, it has answered."""
+
+    def parse(self, result: CommandResult) -> Drilled:
+        """How it ended."""
+        values = result.values
+        tools, undo = values.get("tools", ""), values.get("undo", "")
+        return Drilled(result.status, tools, undo, "healed" in values, result.stderr)

@@ -1,0 +1,126 @@
+"""What all scripts are: a dataclass of their parameters, which makes shell text and reads its answer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from enum import IntEnum
+from typing import ClassVar, Generic, TypeVar
+
+from ..config.settings import Proxy
+from ..errors import StepError
+from ..facts.paths import UNIT, UNIT_PATH
+from ..shell.bounded import MOST
+from ..shell.command import CommandResult, failure, from_templates, last_words
+
+A = TypeVar("A")
+
+
+class Status(IntEnum):
+    """The exit statuses by which a script says what went wrong; 0 is never one.
+
+    `message` is "" where the last lines of stderr say it better.
+    """
+
+    message: str
+    hint: str
+
+    def __new__(cls, value: int, message: str = "", hint: str = "") -> Status:
+        member = int.__new__(cls, value)
+        member._value_ = value
+        member.message, member.hint = message, hint
+        return member
+
+
+@dataclass(frozen=True)
+class Script(Generic[A]):
+    """A script of templates/ with its parameters: text, numbers and tuples become shell variables.
+
+    `files` go one after the other, `statuses` are the exit statuses that mean something. `root` is whether it
+    runs as root, `changes` whether facts of before may be wrong afterwards, `tail` how many of its last
+    lines an error shows.
+    """
+
+    files: ClassVar[tuple[str, ...]]
+    statuses: ClassVar[tuple[type[Status], ...]] = ()
+    root: ClassVar[bool] = True
+    changes: ClassVar[bool] = False
+    tail: ClassVar[int] = 5
+    seconds_allowed: ClassVar[float] = 90
+
+    @property
+    def time_limit(self) -> float | None:
+        """Seconds that it may take; None: any time."""
+        return self.seconds_allowed
+
+    @property
+    def output_limit(self) -> int | None:
+        """Characters that it may write; None: any amount, of which the end is kept."""
+        return MOST
+
+    @property
+    def standard_input(self) -> bytes | None:
+        """What it is sent; None if it reads nothing."""
+        return None
+
+    @property
+    def title(self) -> str:
+        """The first line of the text, by which errors name it."""
+        return f"{self.files[-1]}.sh"
+
+    def parameters(self) -> Mapping[str, object]:
+        """The shell variables that it is given."""
+        given = {item.name: getattr(self, item.name) for item in fields(self)}
+        return {name: value for name, value in given.items() if isinstance(value, str | int | tuple)}
+
+    def text(self) -> str:
+        """The script as POSIX sh."""
+        return from_templates(self.files, dict(self.parameters()), self.title)
+
+    def read(self, result: CommandResult) -> A:
+        """What it has answered. Raises StepError: its exit status is that of no answer."""
+        if error := self.error(result):
+            raise error
+        return self.parse(result)
+
+    def error(self, result: CommandResult) -> StepError | None:
+        """What its exit status means, if it is not 0."""
+        if not result.status:
+            return None
+        known = [member for kind in self.statuses for member in kind if member == result.status]
+        if known and known[0].message:
+            tail = last_words(result, self.tail)
+            return StepError(known[0].message, status=result.status, tail=tail, hint=known[0].hint)
+        error = failure(self.text(), result, self.tail)
+        error.hint = known[0].hint if known else ""
+        return error
+
+    def parse(self, result: CommandResult) -> A:
+        """The answer out of what it wrote."""
+        raise NotImplementedError
+
+
+class Nothing(Script[None]):
+    """A script that answers by its exit status alone."""
+
+    def parse(self, result: CommandResult) -> None:
+        """There is nothing to read."""
+
+
+class NodeStatus(Status):
+    """How templates/common.sh ends."""
+
+    SYSTEMD_HANGS = 69
+
+
+@dataclass(frozen=True)
+class OnNode(Script[A]):
+    """A script that begins with what those for nodes have in common (templates/common.sh)."""
+
+    statuses: ClassVar[tuple[type[Status], ...]] = (NodeStatus,)
+    proxy: Proxy
+    unit_path: str = field(default=UNIT_PATH, kw_only=True)
+
+    def parameters(self) -> Mapping[str, object]:
+        """Those of common.sh, then the script's own."""
+        return {"prefix": self.proxy.prefix, "unit": UNIT, **super().parameters()}
