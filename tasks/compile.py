@@ -16,7 +16,6 @@ from .core.nginx.build_commands import (
     Configure,
     Inspect,
     MakeInstall,
-    MakeInstallThere,
     Tools,
     Unpack,
     WorkFolder,
@@ -84,7 +83,7 @@ def _download(r: Run) -> Callable[[Builder], StepResult[object]]:
         tarball = fetch.tarball_path(build, folder)
         if isinstance(host, Node):
             transferred |= _send_tarball(host, place, tarball.name, fetch.read(build, folder), build.sha256)
-        unpacked = _do(host, Unpack(build, place))
+        unpacked = _do(host, Unpack(build, place)).changed
         detail = f"{tarball.name}, sha256 {build.sha256[:12]}..."
         return StepResult("changed" if transferred or unpacked else "ok", detail)
 
@@ -93,7 +92,7 @@ def _download(r: Run) -> Callable[[Builder], StepResult[object]]:
 
 def _send_tarball(host: Node, place: str, name: str, content: bytes, digest: str) -> bool:
     path = f"{place}/{name}"
-    if host.do(WorkFolder(place, name)) == digest:
+    if host.do(WorkFolder(place, name)).sha256 == digest:
         return False
     host.send(content, path, "0644", root=False)
     return True
@@ -116,7 +115,7 @@ def _configure(r: Run, host: Builder, force: bool) -> StepResult[object]:
     build, place = r.settings.build, _work(r.settings, host)
     _need(host, f"{build_commands.source(build, place)}/configure", "fab download")
     show("looking for a C compiler")
-    installed = _do(host, Tools(build.static))
+    installed = _do(host, Tools(build.static)).changed
     _do(host, Configure(build, place), show)
     detail = " ".join(build_commands.flags(build))
     return StepResult("changed", f"{detail} (compiler installed)" if installed else detail)
@@ -139,8 +138,8 @@ def _make_install(r: Run, host: Builder, force: bool) -> StepResult[object]:
         return kept
     build, place, arch = r.settings.build, _work(r.settings, host), _arch(host)
     _need(host, f"{build_commands.source(build, place)}/objs/Makefile", "fab configure")
-    make = MakeInstallThere if isinstance(host, Node) else MakeInstall
-    _do(host, make(build, place, arch), lambda line: r.reporter.progress(host.label, line))
+    make = MakeInstall(build, place, arch, connected=isinstance(host, Node))
+    _do(host, make, lambda line: r.reporter.progress(host.label, line))
     return StepResult("changed", build_commands.key(build, arch))
 
 

@@ -116,5 +116,5 @@ def _uninstall(r: Run, node: Node) -> StepResult[object]:
     r.lock(node)
     removed = node.do(Uninstall(r.settings.proxy))
     if removed.kept:
-        return StepResult("warning", f"{removed.kept} holds files that are not ours and stays")
+        return StepResult("warning", f"{removed.kept[0]} holds files that are not ours and stays")
     return StepResult("changed", "removed") if removed.changed else StepResult("ok", "nothing was there")

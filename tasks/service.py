@@ -55,7 +55,7 @@ def daemon_reload(c: Context, **flags: Unpack[FleetFlags]) -> None:
 def _daemon_reload(r: Run, node: Node) -> StepResult[object]:
     """ "changed" only if systemd had not read the unit as it is now."""
     r.lock(node)
-    return StepResult("changed" if node.do(DaemonReload()) else "ok")
+    return StepResult("changed" if node.do(DaemonReload()).changed else "ok")
 
 
 @fleet_task()

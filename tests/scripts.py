@@ -12,7 +12,6 @@ from tasks.core.nginx.build_commands import (
     Configure,
     Inspect,
     MakeInstall,
-    MakeInstallThere,
     Tools,
     Unpack,
     WorkFolder,
@@ -68,5 +67,5 @@ def every() -> Iterator[Script[Any]]:
     yield Tools(static=False)
     yield Configure(build, "/work")
     yield MakeInstall(build, "/work", "x86_64")
-    yield MakeInstallThere(build, "/work", "x86_64")
+    yield MakeInstall(build, "/work", "x86_64", connected=True)
     yield Inspect("/work/kube-nginx")

@@ -62,7 +62,7 @@ def test_the_comment_says_them(file: str) -> None:
 def test_what_a_script_is_given_is_in_its_comment(script: Script[Any]) -> None:
     text = " ".join(comment(file) for file in getattr(script, "files", ()))
     if text:
-        assert {name for name in script.parameters() if not re.search(rf"\b{name}\b", text)} <= {"unit"}
+        assert {name for name in script.variables() if not re.search(rf"\b{name}\b", text)} <= {"unit"}
 
 
 RECORDED = sorted(ANSWERS.glob("*/*.txt"))

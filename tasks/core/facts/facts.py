@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from itertools import product
 
 from ..config.settings import Endpoint
-from .answer import Lines, addresses, below, content, each, fact, names, one, strings, text, version
-from .parts import File, Folder, Holder, Process
+from ..shell.answer import Lines, answer, below, each, flag, names, one, strings, text
+from .parts import File, Folder, Holder, Process, addresses, content, version
 from .sockets import excludes, from_kernel, overlap
 
 __all__ = ["CURRENT", "PREVIOUS", "Facts", "File", "Folder", "Holder", "Process"]
@@ -50,7 +50,7 @@ class Facts:
     arch: str = text("arch")
     uid: int = one("uid", int, -1)
     user_id: str = text("user")
-    systemd: bool = one("systemd", "1".__eq__, False)
+    systemd: bool = flag("systemd")
     libc: str = text("libc")
     free: int = one("free", lambda kilobytes: int(kilobytes) * 1024, 0)
     mounts: Mapping[str, str] = strings("mount")
@@ -61,14 +61,14 @@ class Facts:
     files: Mapping[str, File] = each("file", File.read)
     texts: Mapping[str, str] = each("text", content)
     releases: Mapping[str, str] = strings("release")
-    kept: Mapping[str, Mapping[str, str]] = fact(_kept, {})
+    kept: Mapping[str, Mapping[str, str]] = answer(_kept)
     listens_in: Mapping[str, str] = strings("listens")
     recorded: Mapping[str, str] = strings("recorded")
     leftovers: tuple[str, ...] = names("leftover")
     unit: Mapping[str, str] = strings("unit")
     outsider: int = one("outsider", int, 0)
     new_drop_ins: tuple[str, ...] = names("drop_in")
-    process: Process | None = fact(Process.read, None)
+    process: Process | None = answer(Process.read)
     uptime: float = one("uptime", float, 0.0)
     installed: str = one("installed", version, "")
     addresses: Mapping[str, tuple[str, ...]] = each("address", addresses)
@@ -77,7 +77,7 @@ class Facts:
     began: float | None = one("now", float, None)
     ended: float | None = one("end", float, None)
     clock: float = 0.0
-    listening: Mapping[Endpoint, Holder | None] = fact(_listening, {})
+    listening: Mapping[Endpoint, Holder | None] = answer(_listening)
 
     def compared(self, asked: float, answered: float) -> Facts:
         """The same with `clock`; these are this machine's times, in seconds, before and after the survey.

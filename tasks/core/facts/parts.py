@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from base64 import b64decode
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 
-from .answer import Lines, below, version
+from ..shell.answer import Lines, below
 
 _SERVICE = re.compile(r"[\w:.@\\][\w:.@\\-]*\.service", re.ASCII)
 
@@ -126,3 +128,28 @@ class Process:
             named=lines.get("pid_file") == "1",
             detached=lines.get("detached") == "1",
         )
+
+
+def version(value: str) -> str:
+    """nginx's version in what it says of itself."""
+    return value.rpartition("nginx/")[2]
+
+
+def content(value: str) -> str:
+    """The text of a file."""
+    return b64decode(value).decode(errors="replace")
+
+
+def addresses(value: str) -> tuple[str, ...]:
+    """Those that nginx can connect to, IPv4 first; for a link-local one it would need a zone."""
+    found = {ip_address(word) for word in value.split() if _is_address(word)}
+    plain = {getattr(ip, "ipv4_mapped", None) or ip for ip in found}
+    usable = [ip for ip in plain if ip.version == 4 or not ip.is_link_local]
+    return tuple(map(str, sorted(usable, key=lambda ip: (ip.version, int(ip)))))
+
+
+def _is_address(word: str) -> bool:
+    try:
+        return "%" not in str(ip_address(word))
+    except ValueError:
+        return False

@@ -9,28 +9,13 @@ from hashlib import sha256
 from shlex import quote, split
 
 from ..config.settings import Build
-from ..scripts.script import A, Nothing, Script, Status
+from ..scripts.script import A, Changed, Script, Status
+from ..shell.answer import text
 from ..shell.bounded import BULK
 from ..shell.command import CommandResult, kill_on_disconnect
 
 # glibc's own pieces; everything else would have to be on every node
 _LIBC = re.compile(r"(lib(c|dl|pthread|rt|m)\.so|ld-linux|libc\.musl)")
-
-
-LONG = 1800
-"""Seconds that a compiler may take."""
-
-
-@dataclass(frozen=True)
-class BuildScript(Script[A]):
-    """A script that a build host runs, as the user that it is reached as."""
-
-    root = False
-
-    @property
-    def output_limit(self) -> int:
-        """As much as a compiler writes."""
-        return BULK
 
 
 def flags(build: Build) -> list[str]:
@@ -56,6 +41,14 @@ def exists(path: str) -> str:
     return f"[ -e {quote(path)} ]"
 
 
+class _BuildScript(Script[A]):
+    """A script that a build host runs, as the user that it is reached as."""
+
+    root = False
+    output_limit = BULK
+    seconds_allowed = 1800
+
+
 class WorkFolderStatus(Status):
     """How templates/work_folder.sh ends."""
 
@@ -63,38 +56,40 @@ class WorkFolderStatus(Status):
 
 
 @dataclass(frozen=True)
-class WorkFolder(BuildScript[str]):
-    """Sees that the work folder is there and the user's alone; gives the sha256 of the file `name` in it.
+class Kept:
+    """The sha256 of a file; "" if there is none."""
+
+    sha256: str = text("sum")
+
+
+@dataclass(frozen=True)
+class WorkFolder(_BuildScript[Kept]):
+    """Sees that the work folder is there and the user's alone, and looks at the file `name` in it.
 
     What is built there runs as root on the nodes, so nobody else may write to it, or to a folder above it.
     """
 
     files = ("work_folder",)
     statuses = (WorkFolderStatus,)
+    answer = Kept
+    seconds_allowed = 90
     work: str
     name: str
 
-    def parse(self, result: CommandResult) -> str:
-        """The sum; "" if there is no such file."""
-        return result.values.get("sum", "")
-
 
 @dataclass(frozen=True)
-class Unpack(BuildScript[bool]):
+class Unpack(_BuildScript[Changed]):
     """Unpacks the tarball beside its place and renames it there when it is whole."""
 
     files = ("unpack",)
+    answer = Changed
+    seconds_allowed = 90
     build: Build
     work: str
 
-    def parameters(self) -> Mapping[str, object]:
-        """By its sha256 the source is known again."""
+    def derived(self) -> Mapping[str, object]:
         given = {"version": self.build.version, "sha256": self.build.sha256}
-        return {**super().parameters(), "source": source(self.build, self.work), **given}
-
-    def parse(self, result: CommandResult) -> bool:
-        """Whether it was not there already."""
-        return result.values.get("changed") == "1"
+        return {"source": source(self.build, self.work), **given}
 
 
 class ToolsStatus(Status):
@@ -104,58 +99,49 @@ class ToolsStatus(Status):
 
 
 @dataclass(frozen=True)
-class Tools(BuildScript[bool]):
+class Tools(_BuildScript[Changed]):
     """Sees that a C program can be compiled and linked, and make is there; installs what is missing."""
 
     files = ("compiler",)
     statuses = (ToolsStatus,)
+    answer = Changed
     static: bool
-    seconds_allowed = LONG
-
-    def parse(self, result: CommandResult) -> bool:
-        """Whether something was installed."""
-        return result.values.get("changed") == "1"
 
 
 @dataclass(frozen=True)
-class Configure(BuildScript[None], Nothing):
+class Configure(_BuildScript[None]):
     """The runbook's ./configure."""
 
+    tail = 20
     build: Build
     work: str
-    seconds_allowed = LONG
-    tail = 20
 
     def text(self) -> str:
-        """A line."""
         first, second, *rest = flags(self.build)
         line = " ".join([first, second, '"--prefix=$(pwd)/nginx-prefix"', *rest])
         return f"cd {quote(source(self.build, self.work))} && mkdir -p nginx-prefix && ./configure {line}"
 
 
 @dataclass(frozen=True)
-class MakeInstall(BuildScript[None], Nothing):
-    """make, make install, and a stripped copy under the name by which it is kept."""
+class MakeInstall(_BuildScript[None]):
+    """make, make install, and a stripped copy under the name by which it is kept.
+
+    `connected`: over SSH, and for no longer than the connection is there.
+    """
 
     files = ("make_install",)
+    tail = 20
     build: Build
     work: str
     arch: str
-    seconds_allowed = LONG
-    tail = 20
+    connected: bool = False
 
-    def parameters(self) -> Mapping[str, object]:
-        """The two folders."""
+    def variables(self) -> dict[str, object]:
         place = f"{self.work}/binaries/{key(self.build, self.arch)}"
         return {"source": source(self.build, self.work), "place": place}
 
-
-class MakeInstallThere(MakeInstall):
-    """The same over SSH, for no longer than we are connected."""
-
     def text(self) -> str:
-        """It ends with the connection."""
-        return kill_on_disconnect(super().text())
+        return kill_on_disconnect(super().text()) if self.connected else super().text()
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,20 +157,20 @@ class Inspected:
 
 
 @dataclass(frozen=True)
-class Inspect(BuildScript[Inspected]):
+class Inspect(_BuildScript[Inspected]):
     """Runs the binary and reads its ELF header."""
 
     files = ("inspect",)
+    seconds_allowed = 90
     binary: str
 
     def parse(self, result: CommandResult) -> Inspected:
-        """What it says of itself."""
-        text, values = result.stdout, result.values
-        symbols = {tuple(map(int, v.split("."))) for v in re.findall(r"GLIBC_(\d+(?:\.\d+)+)", text)}
+        told, values = result.stdout, result.values
+        symbols = {tuple(map(int, v.split("."))) for v in re.findall(r"GLIBC_(\d+(?:\.\d+)+)", told)}
         return Inspected(
-            version=_first(r"nginx version: nginx/(\S+)", text),
-            arguments=tuple(_words(_first(r"configure arguments: (.*)", text))),
-            libraries=tuple(re.findall(r"\(NEEDED\).*\[(.+?)\]", text)),
+            version=_first(r"nginx version: nginx/(\S+)", told),
+            arguments=tuple(_words(_first(r"configure arguments: (.*)", told))),
+            libraries=tuple(re.findall(r"\(NEEDED\).*\[(.+?)\]", told)),
             glibc=".".join(map(str, max(symbols))) if symbols else "",
             arch=_first(r"^(\w+)$", values.get("arch", "")),
             sha256=values.get("sum", ""),

@@ -185,13 +185,13 @@ def _went_back(order: Order, ended: Activated, settings: Settings) -> StepResult
     why = _readable(ended.why, settings.proxy.listen)
     match ended.outcome:
         case Outcome.LOST:
-            return _failed(f"{why}{_LOST}{ended.still}", FAILED, ended.journal)
+            return _failed(f"{why}{_LOST}{ended.still}", FAILED, ended.stderr)
         case Outcome.FAILED:
-            return _failed(f"{why}: it is down" if order.action == RESTART else why, FAILED, ended.journal)
+            return _failed(f"{why}: it is down" if order.action == RESTART else why, FAILED, ended.stderr)
         case Outcome.REFUSED:
             kept = f"nothing was {'put in place or stopped' if order.repair else 'changed'}"
-            return _failed(f"{why}; {kept}", FAILED, ended.journal, _REFUSED)
-    return _failed(f"rolled back: {why}{_BEFORE[ended.was_active]}", ROLLED_BACK, ended.journal)
+            return _failed(f"{why}; {kept}", FAILED, ended.stderr, _REFUSED)
+    return _failed(f"rolled back: {why}{_BEFORE[ended.was_active]}", ROLLED_BACK, ended.stderr)
 
 
 def _failed(message: str, result: str = FAILED, tail: str = "", hint: str = "") -> StepResult[object]:

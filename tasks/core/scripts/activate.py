@@ -9,6 +9,7 @@ from enum import StrEnum
 from ..config.settings import Endpoint, Rollout
 from ..errors import StepError
 from ..facts.sockets import as_kernel
+from ..shell.answer import one, text
 from ..shell.command import CommandResult, detached
 from .lock import LOCK
 from .script import NodeStatus, OnNode, Status
@@ -39,13 +40,13 @@ class Activated:
     `before` is the release that was in place, `was_active` "1", "0" or "trying", `was_enabled` "1" or "0".
     """
 
-    outcome: Outcome
-    why: str
-    still: str
-    before: str
-    was_active: str
-    was_enabled: str
-    journal: str
+    outcome: Outcome | None = one("result", Outcome, None)
+    why: str = text("why")
+    still: str = text("still")
+    before: str = text("before")
+    was_active: str = text("was_active")
+    was_enabled: str = text("was_enabled")
+    stderr: str = text("stderr")
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,7 @@ class Activate(OnNode[Activated]):
 
     files = ("common", "flock", "prepare", "files", "service", "activate")
     statuses = (NodeStatus, ActivateStatus)
+    answer = Activated
     changes = True
     tail = 8
     rollout: Rollout
@@ -77,31 +79,20 @@ class Activate(OnNode[Activated]):
 
     @property
     def time_limit(self) -> float:
-        """Longer than all that it may wait for."""
         return 6 * self.rollout.timeout + 60
 
-    def parameters(self) -> Mapping[str, object]:
-        """Times in hundredths of a second, addresses as the kernel writes them."""
-        times = {"timeout": self.rollout.timeout * 100, "settle": self.rollout.settle * 100}
+    def derived(self) -> Mapping[str, object]:
         listen, listened = (tuple(map(as_kernel, addresses)) for addresses in (self.listen, self.listened))
-        given = {"listen": listen, "listened": listened, "keep": self.rollout.keep}
-        return {**super().parameters(), **times, **given}
+        times = {"timeout": self.rollout.timeout * 100, "settle": self.rollout.settle * 100}
+        return {"listen": listen, "listened": listened, **times, "keep": self.rollout.keep}
 
     def text(self) -> str:
-        """It goes on when nobody listens any more, so that no node stays half way."""
         return detached(super().text())
 
     def error(self, result: CommandResult) -> StepError | None:
-        """Why there is no answer."""
         if result.values.get("result") in set(Outcome):
             return None
         if result.status == ActivateStatus.NOT_STARTED:
             why = ActivateStatus.NOT_STARTED
             return StepError(f"{why.message}: {result.stderr.strip()}", status=why, hint=why.hint)
         return StepError(f"ended with status {result.status}", status=result.status, tail=result.stderr)
-
-    def parse(self, result: CommandResult) -> Activated:
-        """What came of it."""
-        values = result.values
-        told = {key: values.get(key, "") for key in ("why", "still", "before", "was_active", "was_enabled")}
-        return Activated(Outcome(values["result"]), **told, journal=result.stderr)

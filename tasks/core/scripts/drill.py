@@ -8,7 +8,7 @@ from enum import StrEnum
 from ipaddress import ip_address
 
 from ..config.settings import Endpoint
-from ..errors import StepError
+from ..shell.answer import flag, one, text
 from ..shell.command import CommandResult
 from .lock import LOCK
 from .script import Script, Status
@@ -43,41 +43,36 @@ class Drilled:
     `healed` is whether there were rules, which have gone; `status` is 0 if all went well.
     """
 
-    status: int
-    tools: str
-    undo: str
-    healed: bool
-    stderr: str
+    status: int = one("status", int, 0)
+    tools: str = text("tools")
+    undo: str = text("undo")
+    healed: bool = flag("healed")
+    stderr: str = text("stderr")
 
 
 @dataclass(frozen=True)
 class Drill(Script[Drilled]):
-    """Cuts the node off from `servers` for `seconds`, or heals it; `tools` is what `look` has found."""
+    """Cuts the node off from `flows` for `seconds`, or heals it; `tools` is what `look` has found.
+
+    It answers whatever its exit status.
+    """
 
     files = ("flock", "drill")
     statuses = (DrillStatus,)
+    answer = Drilled
     seconds_allowed = 30
     action: DrillAction
-    servers: tuple[Endpoint, ...]
+    flows: tuple[Endpoint, ...]
     tools: str = ""
     seconds: int = 0
     lock: str = LOCK
 
-    def parameters(self) -> Mapping[str, object]:
-        """The servers as lines of IP version, address, port."""
-        flows = [f"{ip_address(a.host).version} {a.host} {a.port}" for a in self.servers]
-        given = {key: value for key, value in super().parameters().items() if key != "servers"}
-        return {**given, "flows": "\n".join(flows)}
+    def derived(self) -> Mapping[str, object]:
+        return {"flows": "\n".join(f"{ip_address(a.host).version} {a.host} {a.port}" for a in self.flows)}
 
     def has_done(self, line: str) -> bool:
         """Whether a line that it writes says that the packets vanish, or are let through, from now on."""
         return line.startswith({"cut": "kn.cut=", "heal": "kn.healed="}.get(self.action, "\0"))
 
-    def error(self, result: CommandResult) -> StepError | None:
-        """Whatever the exit status, it has answered."""
-
-    def parse(self, result: CommandResult) -> Drilled:
-        """How it ended."""
-        values = result.values
-        tools, undo = values.get("tools", ""), values.get("undo", "")
-        return Drilled(result.status, tools, undo, "healed" in values, result.stderr)
+    def error(self, result: CommandResult) -> None:
+        return None

@@ -9,26 +9,25 @@ from hashlib import sha256
 
 from ..errors import StepError
 from ..release.release import MODES, Release
-from ..shell.command import CommandResult, parse_output
-from .script import NodeStatus, Nothing, OnNode, Status
+from ..shell.answer import flag, names
+from ..shell.command import CommandResult
+from .script import NodeStatus, OnNode, Script, Status
 
 # nginx's lines without time and PID are the same on every node, and told once
 _STAMP = re.compile(r"\d{4}/\d\d/\d\d \d\d:\d\d:\d\d (?=\[)|(?<=\] )\d+#\d+: ")
 
 
-@dataclass(frozen=True)
-class Mkdir(OnNode[None], Nothing):
+class Mkdir(OnNode[None]):
     """Makes the three directories, and the service's own user where there is one."""
 
     files = ("common", "prepare", "mkdir")
     changes = True
 
-    def parameters(self) -> Mapping[str, object]:
-        """With the user."""
-        return {**super().parameters(), "user": self.proxy.user}
+    def derived(self) -> Mapping[str, object]:
+        return {"user": self.proxy.user}
 
 
-class Tidy(OnNode[None], Nothing):
+class Tidy(OnNode[None]):
     """Removes what a run that was cut off has left behind; only for whoever has the node's lock."""
 
     files = ("common", "tidy")
@@ -50,33 +49,28 @@ class StageStatus(Status):
 
 
 @dataclass(frozen=True)
-class Stage(OnNode[None], Nothing):
+class Stage(OnNode[None]):
     """Brings a release, and tests it there; only the files in `missing` are sent, the others are there."""
 
     files = ("common", "prepare", "tidy", "stage")
     statuses = (NodeStatus, StageStatus)
     changes = True
-    seconds_allowed = 30
-    release: Release
+    seconds_allowed = 30  # between two signs of life
+    to_stage: Release
     missing: frozenset[str]
 
     @property
     def standard_input(self) -> bytes:
-        """The missing files, one after the other."""
-        return b"".join(self.release.contents[name] for name in self.release.contents if name in self.missing)
+        return b"".join(text for name, text in self.to_stage.contents.items() if name in self.missing)
 
-    def parameters(self) -> Mapping[str, object]:
-        """The release by name, and how each of its files comes."""
-        sizes = {name: len(self.release.contents[name]) for name in self.missing}
+    def derived(self) -> Mapping[str, object]:
         parts = [
-            f"{name} {MODES[name]} {self.release.sums[name]} {sizes.get(name, 0)}"
-            for name in self.release.contents
+            f"{name} {MODES[name]} {self.to_stage.sums[name]} {len(content) if name in self.missing else 0}"
+            for name, content in self.to_stage.contents.items()
         ]
-        own = {"user": self.proxy.user, "release": self.release.name, "parts": "\n".join(parts)}
-        return {**super().parameters(), **own}
+        return {"user": self.proxy.user, "release": self.to_stage.name, "parts": "\n".join(parts)}
 
     def error(self, result: CommandResult) -> StepError | None:
-        """What its exit status means; what nginx says is the same on every node."""
         error = super().error(result)
         if error:
             error.tail = _STAMP.sub("", error.tail)
@@ -91,12 +85,12 @@ class ReceiveStatus(Status):
 
 
 @dataclass(frozen=True)
-class Receive(Nothing):
+class Receive(Script[None]):
     """Puts a file in place, with `owner` USER:GROUP, "": whoever sends it; nothing is ever half written."""
 
     files = ("receive",)
     statuses = (ReceiveStatus,)
-    seconds_allowed = 30
+    seconds_allowed = 30  # between two signs of life
     path: str
     content: bytes
     mode: str
@@ -104,14 +98,10 @@ class Receive(Nothing):
 
     @property
     def standard_input(self) -> bytes:
-        """The file."""
         return self.content
 
-    def parameters(self) -> Mapping[str, object]:
-        """What it is to be."""
-        folder, name = self.path.rsplit("/", 1)
-        there = {"folder": folder, "name": name, "mode": self.mode, "owner": self.owner}
-        return {**there, "size": len(self.content), "sha256": sha256(self.content).hexdigest()}
+    def derived(self) -> Mapping[str, object]:
+        return {"size": len(self.content), "sha256": sha256(self.content).hexdigest()}
 
 
 class ReceiveAsUser(Receive):
@@ -122,20 +112,15 @@ class ReceiveAsUser(Receive):
 
 @dataclass(frozen=True)
 class Uninstalled:
-    """Whether anything was there, and the first folder that stays for what is not ours in it; "" if none."""
+    """Whether anything was there, and the folders that stay for what is not ours in them."""
 
-    changed: bool
-    kept: str
+    changed: bool = flag("changed")
+    kept: tuple[str, ...] = names("kept")
 
 
 class Uninstall(OnNode[Uninstalled]):
     """Removes the unit and what was shipped; a file of somebody else's keeps its folder."""
 
     files = ("common", "uninstall")
+    answer = Uninstalled
     changes = True
-
-    def parse(self, result: CommandResult) -> Uninstalled:
-        """What was removed."""
-        lines = parse_output(result.stdout)
-        kept = [path for key, path in lines if key == "kept"]
-        return Uninstalled(("changed", "1") in lines, next(iter(kept), ""))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from ..errors import StepError
 from ..facts.tools import lacking
 from ..shell.command import CommandResult
-from .script import Nothing, Status
+from .script import Script, Status
 
 LOCK = "/run/kube-nginx"
 """The folder of the locks, which is root's alone."""
@@ -23,7 +23,7 @@ class LockStatus(Status):
 
 
 @dataclass(frozen=True)
-class Lock(Nothing):
+class Lock(Script[None]):
     """Holds the node; waits `wait` seconds for it, and `patience` for an activation of before."""
 
     files = ("flock", "lock")
@@ -38,11 +38,9 @@ class Lock(Nothing):
 
     @property
     def time_limit(self) -> float:
-        """Longer than all that it may wait for."""
         return self.wait + self.patience + 30
 
     def error(self, result: CommandResult) -> StepError | None:
-        """Who has it, and what to do."""
         if result.status in (LockStatus.NOT_RUN, LockStatus.NOT_FOUND):
             return lacking(["flock"])
         if result.status != LockStatus.HELD:

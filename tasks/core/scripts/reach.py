@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from base64 import b64decode
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ..config.address import REACHED_AT
@@ -28,21 +28,18 @@ class Check(Script[Mapping[Endpoint, Met]]):
 
     files = ("check",)
     root = False
-    endpoints: tuple[Endpoint, ...]
+    endpoints: Sequence[Endpoint]
     seconds: int
 
     @property
     def time_limit(self) -> float:
-        """Longer than all that it may wait for."""
         return self.seconds + 30
 
-    def parameters(self) -> Mapping[str, object]:
-        """The endpoints by number, at addresses that can be asked."""
+    def derived(self) -> Mapping[str, object]:
         at = ((number, REACHED_AT.get(e.host, e.host), e.port) for number, e in enumerate(self.endpoints))
-        return {"targets": tuple(",".join(map(str, words)) for words in at), "seconds": self.seconds}
+        return {"targets": tuple(",".join(map(str, words)) for words in at)}
 
     def parse(self, result: CommandResult) -> Mapping[Endpoint, Met]:
-        """What was met; nothing of an endpoint that could not be asked."""
         values = result.values
         answers = {e: values.get(f"cell.{number}", "").split() for number, e in enumerate(self.endpoints)}
         tool = values.get("tool", "")
@@ -62,10 +59,8 @@ class SshConnection(Script[str]):
     seconds_allowed = 30
 
     def text(self) -> str:
-        """A line."""
         return 'echo "kn.ssh=${SSH_CONNECTION-}"'
 
     def parse(self, result: CommandResult) -> str:
-        """The third of four words: client's address and port, ours and port."""
         words = result.values.get("ssh", "").split()
         return words[2] if len(words) == 4 else ""

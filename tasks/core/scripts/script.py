@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from enum import IntEnum
-from typing import ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar, cast
 
 from ..config.settings import Proxy
 from ..errors import StepError
 from ..facts.paths import UNIT, UNIT_PATH
+from ..shell.answer import flag, read_answer
 from ..shell.bounded import MOST
 from ..shell.command import CommandResult, failure, from_templates, last_words
 
@@ -17,7 +18,7 @@ A = TypeVar("A")
 
 
 class Status(IntEnum):
-    """The exit statuses by which a script says what went wrong; 0 is never one.
+    """The exit statuses by which a script says what went wrong.
 
     `message` is "" where the last lines of stderr say it better.
     """
@@ -34,29 +35,31 @@ class Status(IntEnum):
 
 @dataclass(frozen=True)
 class Script(Generic[A]):
-    """A script of templates/ with its parameters: text, numbers and tuples become shell variables.
+    """A script of templates/: fields of text, numbers and tuples become shell variables.
 
-    `files` go one after the other, `statuses` are the exit statuses that mean something. `root` is whether it
-    runs as root, `changes` whether facts of before may be wrong afterwards, `tail` how many of its last
-    lines an error shows.
+    `files` go one after the other, `answer` is the dataclass that its lines make, None: it answers by its
+    exit status alone, and `statuses` are those that mean something. `changes` is whether facts of before may
+    be wrong afterwards, `tail` how many of its last lines an error shows.
     """
 
     files: ClassVar[tuple[str, ...]]
+    answer: ClassVar[Any] = None
     statuses: ClassVar[tuple[type[Status], ...]] = ()
     root: ClassVar[bool] = True
     changes: ClassVar[bool] = False
     tail: ClassVar[int] = 5
+    output_limit: ClassVar[int] = MOST
     seconds_allowed: ClassVar[float] = 90
 
     @property
-    def time_limit(self) -> float | None:
-        """Seconds that it may take; None: any time."""
+    def time_limit(self) -> float:
+        """Seconds that it may take."""
         return self.seconds_allowed
 
     @property
-    def output_limit(self) -> int | None:
-        """Characters that it may write; None: any amount, of which the end is kept."""
-        return MOST
+    def endless(self) -> bool:
+        """Whether it goes on, and writes, for as long as somebody listens."""
+        return False
 
     @property
     def standard_input(self) -> bytes | None:
@@ -68,14 +71,19 @@ class Script(Generic[A]):
         """The first line of the text, by which errors name it."""
         return f"{self.files[-1]}.sh"
 
-    def parameters(self) -> Mapping[str, object]:
-        """The shell variables that it is given."""
+    def derived(self) -> Mapping[str, object]:
+        """The shell variables that are no fields of it."""
+        return {}
+
+    def variables(self) -> dict[str, object]:
+        """All that it is given."""
         given = {item.name: getattr(self, item.name) for item in fields(self)}
-        return {name: value for name, value in given.items() if isinstance(value, str | int | tuple)}
+        plain = {name: value for name, value in given.items() if isinstance(value, str | int | tuple)}
+        return {**plain, **self.derived()}
 
     def text(self) -> str:
         """The script as POSIX sh."""
-        return from_templates(self.files, dict(self.parameters()), self.title)
+        return from_templates(self.files, self.variables(), self.title)
 
     def read(self, result: CommandResult) -> A:
         """What it has answered. Raises StepError: its exit status is that of no answer."""
@@ -96,15 +104,16 @@ class Script(Generic[A]):
         return error
 
     def parse(self, result: CommandResult) -> A:
-        """The answer out of what it wrote."""
-        raise NotImplementedError
+        """The answer; it may have a field of what it wrote besides, and of its exit status."""
+        more = {"stderr": result.stderr, "status": str(result.status)}
+        return cast("A", self.answer and read_answer(self.answer, result.values | more))
 
 
-class Nothing(Script[None]):
-    """A script that answers by its exit status alone."""
+@dataclass(frozen=True)
+class Changed:
+    """Whether there was anything to do."""
 
-    def parse(self, result: CommandResult) -> None:
-        """There is nothing to read."""
+    changed: bool = flag("changed")
 
 
 class NodeStatus(Status):
@@ -121,6 +130,6 @@ class OnNode(Script[A]):
     proxy: Proxy
     unit_path: str = field(default=UNIT_PATH, kw_only=True)
 
-    def parameters(self) -> Mapping[str, object]:
-        """Those of common.sh, then the script's own."""
-        return {"prefix": self.proxy.prefix, "unit": UNIT, **super().parameters()}
+    def variables(self) -> dict[str, object]:
+        """With those of common.sh."""
+        return {"prefix": self.proxy.prefix, "unit": UNIT, **super().variables()}

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from ..facts.paths import UNIT, UNIT_PATH
 from ..shell.bounded import BULK
 from ..shell.command import CommandResult, kill_on_disconnect
-from .script import Nothing, Script
+from .script import Changed, Script
 
 
 @dataclass(frozen=True)
-class Systemctl(Nothing):
+class Systemctl(Script[None]):
     """`systemctl VERB kube-nginx`; when it fails, the end of the journal says why."""
 
     files = ("systemctl",)
@@ -22,48 +22,38 @@ class Systemctl(Nothing):
 
     @property
     def title(self) -> str:
-        """What people would have typed."""
         return f"systemctl {self.verb} {self.unit}"
 
 
 @dataclass(frozen=True)
-class DaemonReload(Script[bool]):
-    """Has systemd read the unit files."""
+class DaemonReload(Script[Changed]):
+    """Has systemd read the unit files; says whether ours had changed since it last did."""
 
     files = ("daemon_reload",)
+    answer = Changed
     changes = True
     unit: str = UNIT
     unit_path: str = UNIT_PATH
-
-    def parse(self, result: CommandResult) -> bool:
-        """Whether ours had changed since it last did."""
-        return result.values.get("changed") == "1"
 
 
 @dataclass(frozen=True)
 class Journal(Script[str]):
     """The unit's journal: the last `lines` lines, and, with `follow`, whatever comes then."""
 
+    seconds_allowed = 60
+    output_limit = BULK
     lines: int
     follow: bool = False
 
     @property
-    def time_limit(self) -> float | None:
-        """As long as somebody reads."""
-        return None if self.follow else 60
-
-    @property
-    def output_limit(self) -> int | None:
-        """As much as there is."""
-        return None if self.follow else BULK
+    def endless(self) -> bool:
+        return self.follow
 
     def text(self) -> str:
-        """A line."""
         command = f"journalctl -q -u {UNIT} -n {self.lines} --no-pager -o short-iso"
         return kill_on_disconnect(f"{command} -f") if self.follow else command
 
     def parse(self, result: CommandResult) -> str:
-        """The lines."""
         return result.stdout
 
 
@@ -71,4 +61,4 @@ class LastLines(Journal):
     """The end of it, for an error that is told anyway: nothing where it cannot be read."""
 
     def error(self, result: CommandResult) -> None:
-        """None."""
+        return None

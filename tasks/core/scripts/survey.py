@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
 
-from ..config.settings import Endpoint, Proxy
-from ..facts.answer import below, read
+from ..config.settings import Endpoint
 from ..facts.facts import Facts
 from ..facts.sockets import from_kernel
 from ..facts.tools import lacking, needed, vital
+from ..shell.answer import below
 from ..shell.command import CommandResult
-from .script import A, OnNode
+from .script import OnNode
 
 PROPERTIES = (
     "LoadState,UnitFileState,ActiveState,SubState,Result,MainPID,NRestarts,"
@@ -22,58 +21,56 @@ PROPERTIES = (
 )
 
 
-@dataclass(frozen=True)
-class _Survey(OnNode[A]):
-    """Reads what is there; `hosts` are names that the node is to resolve."""
-
-    files: ClassVar[tuple[str, ...]] = ("common", "survey")
-    seconds_allowed = 30
-    hosts: tuple[str, ...] = ()
-
-    def parameters(self) -> Mapping[str, object]:
-        """With what of the settings the survey is made."""
-        given = {"user": self.proxy.user, "properties": PROPERTIES, "tools": needed(self.proxy.user)}
-        return {**super().parameters(), **given, "ports": _ports(self.proxy)}
-
-
-class Survey(_Survey[Facts]):
-    """Everything that later steps need to know of a node."""
-
-    def parse(self, result: CommandResult) -> Facts:
-        """The facts. Raises StepError where the node lacks what a survey is made with."""
-        seen = read(Facts, result.values)
-        if unread := vital(seen.missing):
-            raise lacking(unread)
-        return seen
-
-
 class Peers(OnNode[Mapping[Endpoint, int]]):
-    """The peers of the service's sessions, but for its clients."""
+    """How many sessions the service has with each peer, without those of its clients."""
 
     files = ("common", "sessions")
     seconds_allowed = 30
 
-    def parameters(self) -> Mapping[str, object]:
-        """With the listeners, whose sessions are those of clients."""
-        return {**super().parameters(), "ports": _ports(self.proxy)}
+    def derived(self) -> Mapping[str, object]:
+        return {"ports": tuple(f"{address.port:04X}" for address in self.proxy.listen)}
 
     def parse(self, result: CommandResult) -> Mapping[Endpoint, int]:
-        """How many sessions there are with each."""
         found: Counter[Endpoint] = Counter()
         for address, count in below(result.values, "peer").items():
             found[from_kernel(address)] += int(count)
         return found
 
 
-class SurveyAndPeers(_Survey[tuple[Facts, Mapping[Endpoint, int]]]):
+@dataclass(frozen=True)
+class Survey(OnNode[Facts]):
+    """Everything that later steps need to know of a node; `hosts` are names that it is to resolve.
+
+    Raises StepError where the node lacks what a survey is made with.
+    """
+
+    files = ("common", "survey")
+    answer = Facts
+    seconds_allowed = 30
+    hosts: tuple[str, ...] = ()
+
+    def derived(self) -> Mapping[str, object]:
+        user = self.proxy.user
+        given = {"user": user, "properties": PROPERTIES, "tools": needed(user)}
+        return {**Peers(self.proxy).derived(), **given}
+
+    def parse(self, result: CommandResult) -> Facts:
+        seen = super().parse(result)
+        if unread := vital(seen.missing):
+            raise lacking(unread)
+        return seen
+
+
+@dataclass(frozen=True)
+class SurveyAndPeers(OnNode[tuple[Facts, Mapping[Endpoint, int]]]):
     """Both in one round trip."""
 
     files = ("common", "survey", "sessions")
+    seconds_allowed = 30
+    hosts: tuple[str, ...] = ()
+
+    def derived(self) -> Mapping[str, object]:
+        return Survey(self.proxy).derived()
 
     def parse(self, result: CommandResult) -> tuple[Facts, Mapping[Endpoint, int]]:
-        """The facts, and the peers."""
         return Survey(self.proxy).parse(result), Peers(self.proxy).parse(result)
-
-
-def _ports(proxy: Proxy) -> tuple[str, ...]:
-    return tuple(f"{address.port:04X}" for address in proxy.listen)

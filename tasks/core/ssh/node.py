@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from base64 import b64decode
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from hashlib import sha256
 from shlex import quote
 from time import monotonic, time
@@ -98,22 +99,20 @@ class Node(Link):
         """Runs a script; its answer. Raises StepError as `sh` does, or with what its exit status means."""
         try:
             if (content := script.standard_input) is not None:
-                ended = self._feed(script, content)
+                piped = self.piped(script.text(), root=script.root, timeout=script.time_limit)
+                with closing(piped):
+                    piped.send(content)
+                    ended = piped.ended()
             else:
-                limits: Any = {"timeout": script.time_limit, "most": script.output_limit, "tail": script.tail}
-                ended = self.sh(script.text(), root=script.root, each_line=each_line, check=False, **limits)
+                limits: Any = {"timeout": script.time_limit, "most": script.output_limit}
+                if script.endless:
+                    limits = dict.fromkeys(limits)
+                more: Any = {"root": script.root, "each_line": each_line, "tail": script.tail}
+                ended = self.sh(script.text(), check=False, **limits, **more)
         finally:
             if script.changes:
                 self.invalidate_facts()
         return script.read(ended)
-
-    def _feed(self, script: Script[A], content: bytes) -> CommandResult:
-        piped = self.piped(script.text(), root=script.root, timeout=script.time_limit or 0)
-        try:
-            piped.send(content)
-            return piped.ended()
-        finally:
-            piped.close()
 
     def survey(self, proxy: Proxy, names: Sequence[str] = ()) -> Facts:
         """The node's facts, read in one round trip and kept until `invalidate_facts`.
