@@ -231,7 +231,7 @@ def test_each_node_is_locked_when_its_turn_comes(held: dict[str, Held]) -> None:
 def test_a_node_that_somebody_else_has_fails_in_its_turn(monkeypatch: pytest.MonkeyPatch) -> None:
     def acquire(node: Host, me: str, wait: int, given_up: object) -> Piped:
         if node.label == "b":
-            raise StepError("somebody else is at work there")
+            raise StepError("locked by me@here")
         return cast(Piped, Held())
 
     monkeypatch.setattr(lock, "acquire", acquire)

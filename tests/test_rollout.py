@@ -326,5 +326,5 @@ def test_a_single_step_waits_its_turn(lab: Lab, quick: Path) -> None:
         ran = run_fab("restart", "--limit", node.name, hosts=quick)
         holder.communicate("")
     assert ran.status == 1
-    assert f"somebody else is at work there: {who}" in ran.err
+    assert f"locked by {who}" in ran.err
     assert run_fab("restart", "--limit", node.name, "--wait", "30", hosts=quick).status == 0

@@ -142,7 +142,7 @@ def test_two_at_once(trial: Trial, slow_upload: Slow) -> None:
         second = trial.deploy("--limit", "lab-node-2")
         process.send_signal(signal.SIGINT)
         first = ended(process)
-    line = "lab-node-2: stage: somebody else is at work there: … (fab deploy, …) since …"
+    line = "lab-node-2: stage: locked by … (fab deploy, …) since …"
     hint = "to do: wait until they have finished, or give --wait SECONDS"
     trial.saw(22, "two deploys at once", "as the first one leaves it", second, line, hint)
     assert first.status == 130

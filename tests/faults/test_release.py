@@ -60,7 +60,7 @@ def test_a_byte_is_flipped_on_the_way(
             patch.setenv(name, value)
         ran = trial.deploy("--limit", "lab-node-2", hosts=trial.plain)
     digest = "| kube-nginx arrived on the node with sha256 …, not …"
-    line = "lab-node-2: stage: other bytes arrived there than were sent"
+    line = "lab-node-2: stage: checksum mismatch after upload"
     trial.saw(12, "a byte of the binary is flipped on the way", BEFORE, ran, line, digest)
 
 

@@ -60,7 +60,7 @@ def test_locks_of_the_version_before_are_closed_and_kept(trial: Trial) -> None:
     until(lambda: node.enter("flock -n /run/kube-nginx/lock true && echo free || true") == "")
     try:
         ran = trial.deploy("--limit", node.name)
-        assert "stage: somebody else is at work there: ann@admin (fab deploy, PID 1) since noon" in ran.err
+        assert "stage: locked by ann@admin (fab deploy, PID 1) since noon" in ran.err
     finally:
         node.enter(LET_GO)
     assert trial.deploy("--limit", node.name).status == 0

@@ -146,7 +146,7 @@ class Moves:
         ran = self.world.fab(*self._arguments(task))
         if (
             self.world.cut
-            and "somebody else is at work" in ran.text
+            and "locked by " in ran.text
             and "--wait" not in self._arguments(task)
         ):
             return  # what was cut off goes on there for a while
