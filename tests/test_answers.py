@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from tasks.core.scripts.activate import Activated, Outcome
 from tasks.core.scripts.drill import Drilled, DrillStatus
 from tasks.core.scripts.reach import Met
 from tasks.core.scripts.script import Script
+from tasks.core.shell.answer import read_answer, text
 
 from .answers import ANSWERS, recorded
 from .scripts import every
@@ -60,9 +61,9 @@ def test_the_comment_says_them(file: str) -> None:
 
 @pytest.mark.parametrize("script", EVERY.values(), ids=EVERY)
 def test_what_a_script_is_given_is_in_its_comment(script: Script[Any]) -> None:
-    text = " ".join(comment(file) for file in getattr(script, "files", ()))
-    if text:
-        assert {name for name in script.variables() if not re.search(rf"\b{name}\b", text)} <= {"unit"}
+    said = " ".join(comment(file) for file in getattr(script, "files", ()))
+    if said:
+        assert {name for name in script.variables() if not re.search(rf"\b{name}\b", said)} <= {"unit"}
 
 
 RECORDED = sorted(ANSWERS.glob("*/*.txt"))
@@ -131,3 +132,12 @@ def test_whom_every_release_reaches(release: str) -> None:
 def test_nginx_as_it_was_built() -> None:
     seen: Inspected = answer(ANSWERS / "debian-12" / "inspect.txt")
     assert faults(Build(version="1.26.3", static=True), seen) == []
+
+
+@dataclass(frozen=True, slots=True)
+class _MoreFacts(Facts):
+    kernel: str = text("kernel")
+
+
+def test_a_new_fact_is_a_line_of_the_script_and_a_field() -> None:
+    assert read_answer(_MoreFacts, {"kernel": "6.1.0", "arch": "x86_64"}).kernel == "6.1.0"

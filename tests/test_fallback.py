@@ -153,7 +153,7 @@ def test_a_long_answer_is_cut_and_mixed_with_no_other(tmp_path: Path) -> None:
 
 def test_wildcards_and_ipv6_are_asked_as_they_are_reached() -> None:
     text = Check((Endpoint("0.0.0.0", 8443), Endpoint("fd00::2", 6443)), 3).text()
-    assert "targets='0,127.0.0.1,8443 1,fd00::2,6443'\nseconds=3\n" in text
+    assert "seconds=3\ntargets='0,127.0.0.1,8443 1,fd00::2,6443'\n" in text
 
 
 def test_a_script_that_was_cut_off_is_no_answer() -> None:

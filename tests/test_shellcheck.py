@@ -17,8 +17,8 @@ ROOT = Path(__file__).parent.parent
 
 def scripts() -> Iterator[tuple[str, str]]:
     """All that are sent to nodes and to build hosts, by what they do."""
-    for script in every():
-        yield type(script).__name__, script.text()
+    for number, script in enumerate(every()):
+        yield f"{type(script).__name__}-{number}", script.text()
     yield "build-lab", (ROOT / "tests" / "lab" / "kubernetes.sh").read_text()
 
 

@@ -30,7 +30,7 @@ _NOTHING = (
 
 def ask(node: Node, endpoints: Sequence[Endpoint], timeout: int) -> dict[Endpoint, Seen]:
     """What a program on the node meets at each endpoint, `timeout` seconds for each. Raises StepError."""
-    met = node.do(Check(list(endpoints), timeout))
+    met = node.do(Check(tuple(endpoints), timeout))
     return {endpoint: seen(met.get(endpoint)) for endpoint in endpoints}
 
 

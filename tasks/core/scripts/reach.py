@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from base64 import b64decode
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ..config.address import REACHED_AT
@@ -28,7 +28,7 @@ class Check(Script[Mapping[Endpoint, Met]]):
 
     files = ("check",)
     root = False
-    endpoints: Sequence[Endpoint]
+    endpoints: tuple[Endpoint, ...]
     seconds: int
 
     @property

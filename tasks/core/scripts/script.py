@@ -35,7 +35,7 @@ class Status(IntEnum):
 
 @dataclass(frozen=True)
 class Script(Generic[A]):
-    """A script of templates/: fields of text, numbers and tuples become shell variables.
+    """A script of templates/: fields of text and numbers, and tuples of them, become shell variables.
 
     `files` go one after the other, `answer` is the dataclass that its lines make, None: it answers by its
     exit status alone, and `statuses` are those that mean something. `changes` is whether facts of before may
@@ -78,8 +78,7 @@ class Script(Generic[A]):
     def variables(self) -> dict[str, object]:
         """All that it is given."""
         given = {item.name: getattr(self, item.name) for item in fields(self)}
-        plain = {name: value for name, value in given.items() if isinstance(value, str | int | tuple)}
-        return {**plain, **self.derived()}
+        return {name: value for name, value in given.items() if _is_plain(value)} | dict(self.derived())
 
     def text(self) -> str:
         """The script as POSIX sh."""
@@ -107,6 +106,10 @@ class Script(Generic[A]):
         """The answer; it may have a field of what it wrote besides, and of its exit status."""
         more = {"stderr": result.stderr, "status": str(result.status)}
         return cast("A", self.answer and read_answer(self.answer, result.values | more))
+
+
+def _is_plain(value: object) -> bool:
+    return all(isinstance(word, str | int) for word in (value if isinstance(value, tuple) else [value]))
 
 
 @dataclass(frozen=True)
