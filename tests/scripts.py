@@ -25,14 +25,13 @@ from tasks.core.scripts.reach import Check, SshConnection
 from tasks.core.scripts.script import Script
 from tasks.core.scripts.service import DaemonReload, Journal, LastLines, Systemctl
 from tasks.core.scripts.survey import Peers, Survey, SurveyAndPeers
-from tasks.core.shell.command import CommandResult, from_templates
+from tasks.core.shell.command import CommandResult
+from tasks.core.templates import shell_script
 
 
 def functions(prefix: object, *files: str, unit_path: object = UNIT_PATH, **given: object) -> str:
     """The text of templates/common.sh and of `files`, after what they are given."""
-    return from_templates(
-        ("common", *files), {"prefix": prefix, "unit": UNIT, "unit_path": unit_path, **given}
-    )
+    return shell_script(("common", *files), {"prefix": prefix, "unit": UNIT, "unit_path": unit_path, **given})
 
 
 def facts(text: str) -> Facts:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tasks.core.answer import read_answer, text
 from tasks.core.config.settings import Build, Endpoint, Proxy
 from tasks.core.errors import StepError
 from tasks.core.facts import layout
@@ -19,7 +20,6 @@ from tasks.core.scripts.activate import Activated, Outcome
 from tasks.core.scripts.drill import Drilled, DrillStatus
 from tasks.core.scripts.reach import Met
 from tasks.core.scripts.script import Script
-from tasks.core.shell.answer import read_answer, text
 
 from .answers import ANSWERS, recorded
 from .scripts import every

@@ -18,7 +18,8 @@ from tasks.core.facts.paths import UNIT_PATH, binary_path, conf_path
 from tasks.core.scripts.files import Mkdir, Receive, Tidy
 from tasks.core.scripts.lock import Lock
 from tasks.core.scripts.service import Journal, Systemctl
-from tasks.core.shell.command import as_command, detached, from_templates, kill_on_disconnect
+from tasks.core.shell.command import as_command, detached, kill_on_disconnect
+from tasks.core.templates import shell_script
 
 PROXY = Proxy(prefix="/opt/k8s/kube-nginx")
 ROOT = Path(__file__).parent.parent
@@ -241,7 +242,7 @@ def test_journal(lines: int, follow: bool, expected: str) -> None:
 )
 def test_a_script_gets_what_it_is_given_as_it_is(odd: str) -> None:
     template = (ROOT / "templates" / "lock.sh").read_text()
-    given = from_templates(["lock"], {"holder": odd, "wait": 3}).removesuffix(template)
+    given = shell_script(["lock"], {"holder": odd, "wait": 3}).removesuffix(template)
     assert sh(f'{given}printf \'<%s>\' "$holder" "$wait"').stdout == f"<{odd}><3>"
 
 
@@ -249,7 +250,7 @@ def test_a_script_is_the_template_after_what_it_is_given() -> None:
     template = (ROOT / "templates" / "lock.sh").read_text()
     given = {"lock": "/run/x", "wait": 0, "yes": True, "no": False, "words": ("a", 1)}
     expected = f"# lock.sh\nlock=/run/x\nwait=0\nyes=1\nno=''\nwords='a 1'\n{template}"
-    assert from_templates(["lock"], given, "lock.sh") == expected
+    assert shell_script(["lock"], given, "lock.sh") == expected
     ours = "# lock.sh\nholder=me\nwait=5\npatience=120\nlock=/run/kube-nginx\n"
     assert Lock("me", 5).text().startswith(ours)
 

@@ -17,7 +17,7 @@ from typing import Any, cast
 import paramiko
 import pytest
 
-from tasks.core.errors import NotBegun, StepError
+from tasks.core.errors import NotStarted, StepError
 from tasks.core.run import lock
 from tasks.core.scripts.lock import LOCK, Lock
 from tasks.core.shell.piped import Piped
@@ -454,12 +454,12 @@ class TestLock:
         held = lock.acquire(node, "me", 0)
         given_up = threading.Event()
         threading.Timer(0.5, given_up.set).start()
-        with pytest.raises(NotBegun):
+        with pytest.raises(NotStarted):
             lock.acquire(node, "you", 60, given_up.is_set)
         held.close()
 
     def test_what_is_had_too_late_is_let_go(self, node: Node) -> None:
-        with pytest.raises(NotBegun):
+        with pytest.raises(NotStarted):
             lock.acquire(node, "me", 0, lambda: True)
         lock.acquire(node, "you", 0).close()
 

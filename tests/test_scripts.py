@@ -29,8 +29,9 @@ from tasks.core.rollout.staging import stage
 from tasks.core.scripts.activate import Activate
 from tasks.core.scripts.files import Stage, Tidy
 from tasks.core.scripts.lock import Lock
-from tasks.core.shell.command import CommandResult, as_command, from_templates
+from tasks.core.shell.command import CommandResult, as_command
 from tasks.core.ssh.node import Node
+from tasks.core.templates import shell_script
 
 from .scripts import functions as library
 
@@ -275,7 +276,7 @@ class TestLock:
 
     def script(self, lock: Path, holder: str, wait: float = 0, patience: float = 0) -> list[str]:
         given = {"lock": lock, "wait": wait, "patience": patience, "holder": holder}
-        text = from_templates(Lock.files, given)
+        text = shell_script(Lock.files, given)
         return ["sh", "-c", f"exec {as_command(text)}"]
 
     @contextmanager

@@ -33,7 +33,8 @@ class Result(StrEnum):
     UPGRADED = "upgraded"
     RESTARTED = "restarted"
     INSTALLED = "installed"
-    ROLLED_BACK = "rolled back"
+    ROLLED_BACK = "rolled back"  # by `fab rollback`, or by itself where a change did not work
+    RESTORED = "restored"  # where it was the rollback that did not work
     FAILED = "failed"
     NOT_STARTED = "not started"
 
@@ -51,6 +52,11 @@ class StepResult(Generic[T_co]):
     error: StepError | None = None
     value: T_co | None = None
     result: Result | str | None = None
+
+
+def values(found: Mapping[str, StepResult[T]]) -> dict[str, T]:
+    """What was found, by host; hosts on which nothing was are left out."""
+    return {host: seen.value for host, seen in found.items() if seen.value is not None}
 
 
 def output(meaning: str, default: Any = MISSING, *, digits: int | None = None, optional: bool = False) -> Any:

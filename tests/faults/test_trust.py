@@ -118,7 +118,7 @@ def test_a_folder_on_the_way_that_others_may_write_to(trial: Trial, which: str) 
         path = seen.split()[0]
         advice = f"chown root: {path}; chmod go-w {path}"
         other = "" if which == "unit" else "; or choose another proxy.prefix"
-        hint = f"to do: on the node: {advice}{other}"
+        hint = f"hint: on the node: {advice}{other}"
         if which == "owner":
             fault = "a folder above the prefix belongs to somebody other than root"
             trial.saw(52, fault, BEFORE, ran, line, hint)

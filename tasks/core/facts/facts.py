@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 
+from ..answer import Lines, answer, below, each, flag, names, one, strings, text
 from ..config.settings import Endpoint
-from ..shell.answer import Lines, answer, below, each, flag, names, one, strings, text
 from .parts import File, Folder, Holder, Process, addresses, content, version
 from .sockets import excludes, from_kernel, overlap
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 
-from ..shell.answer import Lines, below
+from ..answer import Lines, below
 
 _SERVICE = re.compile(r"[\w:.@\\][\w:.@\\-]*\.service", re.ASCII)
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from hashlib import sha256
 from shlex import quote, split
 
+from ..answer import text
 from ..config.settings import Build
 from ..scripts.script import A, Changed, Script, Status
-from ..shell.answer import text
 from ..shell.bounded import BULK
 from ..shell.command import CommandResult, kill_on_disconnect
 

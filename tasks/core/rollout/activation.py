@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from ..config.settings import Endpoint, Rollout, Settings
+from ..config.settings import Endpoint, Settings
 from ..errors import StepError
 from ..facts.facts import PREVIOUS, Facts
 from ..facts.paths import UNIT_PATH, conf_path
@@ -15,13 +15,13 @@ from ..probes.reach import Proof
 from ..release import servers
 from ..release.release import serving
 from ..release.servers import servers_of
-from ..results import StepResult
+from ..results import Result, State, StepResult
+from ..run.run import Run
 from ..scripts.activate import Activate, Activated, ActivateStatus, Outcome
 from ..scripts.service import LastLines
 from ..ssh.node import Node
-from .plan import RESTART, STOP, UPGRADE
+from .plan import Action
 
-ROLLED_BACK, FAILED = "rolled back", "failed"
 _UNKNOWN = (
     "the node finishes by itself, with the new release or the old one; see which: fab status --limit {nodes}"
 )
@@ -33,12 +33,12 @@ _BEFORE = {
     "trying": "; systemd goes on trying to start what was there before",
 }
 # a second upgrade would wait until the sessions of the first have ended, and this one leads nowhere
-_BACK_BY = {UPGRADE: RESTART}
+_BACK_BY = {Action.UPGRADE: Action.RESTART}
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What a node is to do: `action` of the plan, `result` as the recap words it.
+    """What a node is hint: `action` of the plan, `result` as the recap words it.
 
     `release` is put in place first ("": the files stay as they are). `previous` is what `fab rollback`
     goes to afterwards: "-" is what is there now, "" nothing. `boot` is "1" or "0" if it is to start at
@@ -47,8 +47,8 @@ class Order:
     right, too.
     """
 
-    action: str
-    result: str
+    action: Action
+    result: Result
     release: str = ""
     previous: str = "-"
     unmanaged: tuple[int, ...] = ()
@@ -57,35 +57,39 @@ class Order:
     listen: tuple[Endpoint, ...] | None = None
     repair: bool = True
 
+    @property
+    def undone(self) -> Result:
+        """What the node is where it did not work, and what was there before is back."""
+        return Result.RESTORED if self.result == Result.ROLLED_BACK else Result.ROLLED_BACK
+
 
 @dataclass(frozen=True, slots=True)
 class Activation:
-    """A node changes over. `me` is the holder of its lock; `addresses` what names resolved to, if known.
+    """A node, which the run has locked, changes over; `addresses` is what names resolved to, if known."""
 
-    `go_on` is asked right before it begins, and raises NotBegun after Ctrl-C.
-    """
-
+    run: Run
     node: Node
-    settings: Settings
-    rollout: Rollout
-    me: str
     addresses: servers.Addresses = field(default_factory=dict)
-    go_on: Callable[[], None] = lambda: None
 
-    def apply(self, order: Order) -> StepResult[object]:
+    @property
+    def settings(self) -> Settings:
+        """Those of the run."""
+        return self.run.settings
+
+    def apply(self, order: Order) -> StepResult[None]:
         """Does what `order` says, and proves that an apiserver is reached through it, or goes back."""
         facts = self.node.survey(self.settings.proxy)
         served = proving.answered(self.node, _own(facts), ())
         answered = served or proving.answered(self.node, (), self._known(facts))
-        self.go_on()
-        ended = self._run(order, facts)
+        self.run.interrupt.check()
+        ended = self._script(order, facts)
         if ended.outcome != Outcome.DONE:
             return _went_back(order, ended, self.settings)
         proof = self._prove(order, answered)
         if proof.state == "failed":
             return self._go_back(order, facts, ended, proof.text, served)
-        state = "warning" if proof.state == "warning" else "changed"
-        return StepResult(state, f"{order.result}, {proof.text}", {"result": order.result})
+        state = State.WARNING if proof.state == "warning" else State.CHANGED
+        return StepResult(state, f"{order.result}, {proof.text}", result=order.result)
 
     def _known(self, facts: Facts) -> tuple[Endpoint, ...]:
         """The apiservers of hosts.toml, and those of the configuration that is there."""
@@ -121,13 +125,13 @@ class Activation:
             message = f"{order.result}, and then the node went away: {error.message}"
             raise StepError(message, hint=_UNKNOWN, unreachable=error.unreachable) from None
 
-    def _run(self, order: Order, facts: Facts) -> Activated:
+    def _script(self, order: Order, facts: Facts) -> Activated:
         """Runs the script that does it; the node goes on with it when we are gone."""
         proxy = self.settings.proxy
         script = Activate(
             proxy,
-            self.rollout,
-            self.me,
+            self.run.rollout,
+            self.run.locks.holder,
             order.action,
             order.release,
             order.previous,
@@ -149,7 +153,7 @@ class Activation:
 
     def _go_back(
         self, order: Order, facts: Facts, ended: Activated, why: str, served: bool
-    ) -> StepResult[object]:
+    ) -> StepResult[None]:
         """Puts back what was there before, after a proof that failed; what `served` then must serve again."""
         was = {"was_active": ended.was_active, "was_enabled": ended.was_enabled}
         ran, release = ended.was_active == "1", ended.before
@@ -159,7 +163,7 @@ class Activation:
             return _failed(why)
         back = replace(
             order,
-            action=_BACK_BY.get(order.action, order.action) if ran else STOP,
+            action=_BACK_BY.get(order.action, order.action) if ran else Action.STOP,
             release=release,
             previous=facts.releases.get(PREVIOUS, ""),
             boot=ended.was_enabled,
@@ -168,35 +172,36 @@ class Activation:
             repair=True,
         )
         log = self.node.do(LastLines(8))
-        again = self._run(back, facts)
+        again = self._script(back, facts)
         if again.outcome not in (Outcome.DONE, Outcome.BACK):
-            return _failed(f"{why}{_LOST}{again.why}", FAILED, log)
+            return _failed(f"{why}{_LOST}{again.why}", Result.FAILED, log)
         if served and (proof := self._prove(back, answered=False)).state == "failed":
-            return _failed(f"{why}{_LOST}{proof.text}", FAILED, log)
-        return _failed(f"rolled back: {why}{_BEFORE[ended.was_active]}", ROLLED_BACK, log)
+            return _failed(f"{why}{_LOST}{proof.text}", Result.FAILED, log)
+        return _failed(f"{order.undone}: {why}{_BEFORE[ended.was_active]}", order.undone, log)
 
 
 def _own(facts: Facts) -> tuple[Endpoint, ...]:
     return tuple(address for address in facts.listening if facts.listens(address))
 
 
-def _went_back(order: Order, ended: Activated, settings: Settings) -> StepResult[object]:
+def _went_back(order: Order, ended: Activated, settings: Settings) -> StepResult[None]:
     """What is told when the script on the node found that it does not work."""
     why = _readable(ended.why, settings.proxy.listen)
     match ended.outcome:
         case Outcome.LOST:
-            return _failed(f"{why}{_LOST}{ended.still}", FAILED, ended.stderr)
+            return _failed(f"{why}{_LOST}{ended.still}", tail=ended.stderr)
         case Outcome.FAILED:
-            return _failed(f"{why}: it is down" if order.action == RESTART else why, FAILED, ended.stderr)
+            return _failed(f"{why}: it is down" if order.action == Action.RESTART else why, tail=ended.stderr)
         case Outcome.REFUSED:
             kept = f"nothing was {'put in place or stopped' if order.repair else 'changed'}"
-            return _failed(f"{why}; {kept}", FAILED, ended.stderr, _REFUSED)
-    return _failed(f"rolled back: {why}{_BEFORE[ended.was_active]}", ROLLED_BACK, ended.stderr)
+            return _failed(f"{why}; {kept}", tail=ended.stderr, hint=_REFUSED)
+    return _failed(f"{order.undone}: {why}{_BEFORE[ended.was_active]}", order.undone, ended.stderr)
 
 
-def _failed(message: str, result: str = FAILED, tail: str = "", hint: str = "") -> StepResult[object]:
-    hint = hint or ("" if result == ROLLED_BACK else "see why: fab logs --limit {nodes}")
-    return StepResult("failed", message, {"result": result}, StepError(message, tail=tail.strip(), hint=hint))
+def _failed(message: str, result: Result = Result.FAILED, tail: str = "", hint: str = "") -> StepResult[None]:
+    hint = hint or ("" if result != Result.FAILED else "see why: fab logs --limit {nodes}")
+    error = StepError(message, tail=tail.strip(), hint=hint)
+    return StepResult(State.FAILED, message, error=error, result=result)
 
 
 def _readable(why: str, listen: Sequence[Endpoint]) -> str:

@@ -8,7 +8,7 @@ import socket
 from collections.abc import Callable, Mapping
 from threading import Event, Thread
 
-from ..errors import NotBegun, StepError
+from ..errors import NotStarted, StepError
 from ..scripts.lock import Lock
 from ..shell.piped import Piped
 from ..ssh.node import Node
@@ -25,15 +25,15 @@ def holder(task: str) -> str:
 def acquire(node: Node, me: str, wait: int, given_up: Callable[[], bool] = lambda: False) -> Piped:
     """Locks `node` for `me` until the result is closed or the connection breaks; waits up to `wait` seconds.
 
-    Raises StepError that says who has it, from where and since when, and NotBegun once it is `given_up`.
+    Raises StepError that says who has it, from where and since when, and NotStarted once it is `given_up`.
     """
     script = Lock(me, wait)
     held = node.piped(script.text(), timeout=script.time_limit)
     try:
         held.until(script.HAS, given_up)
         if given_up():
-            raise NotBegun
-    except NotBegun:
+            raise NotStarted
+    except NotStarted:
         held.release(HURRY)
         raise
     except StepError as error:

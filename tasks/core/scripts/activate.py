@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
+from ..answer import one, text
 from ..config.settings import Endpoint, Rollout
 from ..errors import StepError
 from ..facts.sockets import as_kernel
-from ..shell.answer import one, text
 from ..shell.command import CommandResult, detached
 from .lock import LOCK
 from .script import NodeStatus, OnNode, Status

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from ipaddress import ip_address
 
+from ..answer import flag, one, text
 from ..config.settings import Endpoint
-from ..shell.answer import flag, one, text
 from ..shell.command import CommandResult
 from .lock import LOCK
 from .script import Script, Status

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 
+from ..answer import flag, names
 from ..errors import StepError
 from ..release.release import MODES, Release
-from ..shell.answer import flag, names
 from ..shell.command import CommandResult
 from .script import NodeStatus, OnNode, Script, Status
 

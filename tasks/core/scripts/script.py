@@ -7,12 +7,13 @@ from dataclasses import dataclass, field, fields
 from enum import IntEnum
 from typing import Any, ClassVar, Generic, TypeVar, cast
 
+from ..answer import flag, read_answer
 from ..config.settings import Proxy
 from ..errors import StepError
 from ..facts.paths import UNIT, UNIT_PATH
-from ..shell.answer import flag, read_answer
 from ..shell.bounded import MOST
-from ..shell.command import CommandResult, failure, from_templates, last_words
+from ..shell.command import CommandResult, failure, last_words
+from ..templates import shell_script
 
 A = TypeVar("A")
 
@@ -82,7 +83,7 @@ class Script(Generic[A]):
 
     def text(self) -> str:
         """The script as POSIX sh."""
-        return from_templates(self.files, self.variables(), self.title)
+        return shell_script(self.files, self.variables(), self.title)
 
     def read(self, result: CommandResult) -> A:
         """What it has answered. Raises StepError: its exit status is that of no answer."""

@@ -6,11 +6,11 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from ..answer import below
 from ..config.settings import Endpoint
 from ..facts.facts import Facts
 from ..facts.sockets import from_kernel
 from ..facts.tools import lacking, needed, vital
-from ..shell.answer import below
 from ..shell.command import CommandResult
 from .script import OnNode
 

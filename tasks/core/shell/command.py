@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
-from importlib.resources import files
 from shlex import quote
 
 from ..errors import StepError, last_lines
+from ..templates import shell_script
 from . import frame
-
-TEMPLATES = ".".join([*__package__.split(".")[:-3], "templates"])
-"""The sibling of the package that holds this one: `templates`, or `kube_nginx.templates`."""
 
 _PREAMBLE = "set -u; umask 022; LC_ALL=C; PATH=$PATH:/usr/sbin:/sbin; export LC_ALL PATH\n"
 
@@ -69,20 +65,4 @@ def detached(script: str) -> str:
 
 def kill_on_disconnect(script: str) -> str:
     """`script` in a process group that ends when our side of the connection does."""
-    return from_templates(["on_disconnect"], {"script": script})
-
-
-def from_templates(names: Iterable[str], given: dict[str, object], title: str = "") -> str:
-    """Files of templates/, one after the other, behind what they are given as shell variables.
-
-    A tuple is given as words, a bool as 1 or nothing. `title` is the comment by which errors name the script.
-    """
-    lines = [f"{key}={quote(_given(value))}" for key, value in given.items()]
-    texts = [files(TEMPLATES).joinpath(f"{name}.sh").read_text(encoding="utf-8") for name in names]
-    return "\n".join([*([f"# {title}"] if title else []), *lines, *texts])
-
-
-def _given(value: object) -> str:
-    if isinstance(value, bool):
-        return "1" if value else ""
-    return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+    return shell_script(["on_disconnect"], {"script": script})
