@@ -36,6 +36,9 @@ class DrillAction(StrEnum):
     HEAL = "heal"
 
 
+_DONE = {DrillAction.CUT: "kn.cut=", DrillAction.HEAL: "kn.healed="}
+
+
 @dataclass(frozen=True)
 class Drilled:
     """How an action ended. `tools` are those that work, `undo` is what heals the node by hand.
@@ -72,7 +75,7 @@ class Drill(Script[Drilled]):
 
     def has_done(self, line: str) -> bool:
         """Whether a line that it writes says that the packets vanish, or are let through, from now on."""
-        return line.startswith({"cut": "kn.cut=", "heal": "kn.healed="}.get(self.action, "\0"))
+        return self.action in _DONE and line.startswith(_DONE[self.action])
 
     def error(self, result: CommandResult) -> None:
         return None
