@@ -14,7 +14,8 @@ import pytest
 from tasks.core.config.address import Endpoint
 from tasks.core.probes import fallback
 from tasks.core.probes.probe import Seen, judge
-from tasks.core.shell.command import as_command
+from tasks.core.scripts.reach import Check
+from tasks.core.shell.command import CommandResult, as_command
 from tests.sshd import listening
 from tests.tls import answer, https, identity
 
@@ -59,7 +60,8 @@ def run(folder: Path, tools: tuple[str, ...], *endpoints: Endpoint, seconds: int
         if there is None:
             pytest.skip(f"{tool} is not here")
         (bin_ / tool).symlink_to(Path(there).resolve())
-    script = as_command(fallback.command(endpoints, seconds)).replace("PATH=$PATH:/usr/sbin:/sbin", ":")
+    check = Check(endpoints, seconds)
+    script = as_command(check.text()).replace("PATH=$PATH:/usr/sbin:/sbin", ":")
     ended = subprocess.run(
         ["/bin/sh", "-c", script],
         env={"PATH": str(bin_), "OPENSSL_CONF": os.devnull},
@@ -70,7 +72,8 @@ def run(folder: Path, tools: tuple[str, ...], *endpoints: Endpoint, seconds: int
         stdin=subprocess.DEVNULL,
     )
     assert (ended.returncode, ended.stderr) == (0, "")
-    return list(fallback.parse(ended.stdout, endpoints).values())
+    met = check.parse(CommandResult(0, ended.stdout))
+    return [fallback.seen(met.get(endpoint)) for endpoint in endpoints]
 
 
 @pytest.mark.parametrize("tool", ["curl", "openssl"])
@@ -149,10 +152,11 @@ def test_a_long_answer_is_cut_and_mixed_with_no_other(tmp_path: Path) -> None:
 
 
 def test_wildcards_and_ipv6_are_asked_as_they_are_reached() -> None:
-    text = fallback.command([Endpoint("0.0.0.0", 8443), Endpoint("fd00::2", 6443)], 3)
-    assert "targets='0,127.0.0.1,8443 1,fd00::2,6443'\nseconds=3\n" in text
+    text = Check((Endpoint("0.0.0.0", 8443), Endpoint("fd00::2", 6443)), 3).text()
+    assert "seconds=3\ntargets='0,127.0.0.1,8443 1,fd00::2,6443'\n" in text
 
 
 def test_a_script_that_was_cut_off_is_no_answer() -> None:
-    (seen,) = fallback.parse("kn.tool=curl\n", [Endpoint("10.0.0.1", 6443)]).values()
+    there = Endpoint("10.0.0.1", 6443)
+    seen = fallback.seen(Check((there,), 3).parse(CommandResult(0, "kn.tool=curl\n")).get(there))
     assert (seen.ok, seen.word) == (None, "forbidden")

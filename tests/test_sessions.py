@@ -11,13 +11,15 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
-from tasks.core.config.settings import Endpoint
+from tasks.core.config.settings import Endpoint, Proxy
 from tasks.core.facts.paths import UNIT
 from tasks.core.facts.sockets import as_kernel
-from tasks.core.scripts import commands
-from tasks.core.shell.command import as_command
+from tasks.core.scripts.survey import Peers
+from tasks.core.shell.command import CommandResult, as_command
 from tasks.core.traffic import chart
-from tasks.core.traffic.sessions import Sessions, assigned, at, peers, together
+from tasks.core.traffic.sessions import Sessions, assigned, at, together
+
+from .scripts import functions
 
 A, B, C = APISERVERS = [Endpoint("10.0.0.1", 6443), Endpoint("fd00::2", 6443), Endpoint("api-3", 6443)]
 ADDRESSES = {"api-3": ("10.0.0.3", "fd00::3")}
@@ -69,14 +71,14 @@ class Proc:
         """What the script says of it."""
         for name, lines in self.tables.items():
             (self.root / "net" / name).write_text(TABLE + "".join(lines))
-        common = commands.script("common", "sessions", prefix="/p", unit=UNIT, unit_path="", ports=ports)
+        common = functions("/p", "sessions", unit_path="", ports=ports)
         text = as_command(common.replace("/proc/", f"{self.root}/").replace("cut -d/ -f3", self._pid()))
         path = f"{self.root}:{os.environ['PATH']}"
         done = subprocess.run(
             ["sh", "-c", text], env={**os.environ, "PATH": path}, capture_output=True, text=True, check=True
         )
         assert done.stderr == ""
-        return peers(done.stdout)
+        return dict(Peers(Proxy()).parse(CommandResult(0, done.stdout)))
 
     def _pid(self) -> str:
         return f"sed 's,^{self.root}/,,' | cut -d/ -f1"

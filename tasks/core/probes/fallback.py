@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import re
-from base64 import b64decode
 from collections.abc import Sequence
 from email import message_from_string
 
-from ..config.address import REACHED_AT, Endpoint
-from ..scripts.commands import script
-from ..shell.command import parse_output
+from ..config.address import Endpoint
+from ..scripts.reach import Check, Met
 from ..ssh.node import Node
 from .forward import FORBIDDEN, meaning
 from .probe import Seen, ahead
@@ -32,33 +30,20 @@ _NOTHING = (
 
 def ask(node: Node, endpoints: Sequence[Endpoint], timeout: int) -> dict[Endpoint, Seen]:
     """What a program on the node meets at each endpoint, `timeout` seconds for each. Raises StepError."""
-    ended = node.sh(command(endpoints, timeout), root=False, timeout=timeout + 30)
-    return parse(ended.stdout, endpoints)
+    met = node.do(Check(tuple(endpoints), timeout))
+    return {endpoint: seen(met.get(endpoint)) for endpoint in endpoints}
 
 
-def command(endpoints: Sequence[Endpoint], timeout: int) -> str:
-    """The script that asks."""
-    targets = " ".join(f"{n},{REACHED_AT.get(e.host, e.host)},{e.port}" for n, e in enumerate(endpoints))
-    return script("check", targets=targets, seconds=timeout)
-
-
-def parse(text: str, endpoints: Sequence[Endpoint]) -> dict[Endpoint, Seen]:
-    """Reads the script's `kn.KEY=VALUE` lines."""
-    values = dict(parse_output(text))
-    tool = values.get("tool", "")
-    return {e: _seen(tool, values.get(f"cell.{n}", "").split()) for n, e in enumerate(endpoints)}
-
-
-def _seen(tool: str, fields: Sequence[str]) -> Seen:
-    if not tool or len(fields) < 2:
+def seen(met: Met | None) -> Seen:
+    """What it says of an endpoint that a program on the node met this there; None: nothing was."""
+    if met is None:
         return Seen(None, "forbidden", _NOTHING)
-    status, now = int(fields[0]), float(fields[1])
-    text = b64decode("".join(fields[2:])).decode(errors="replace")
+    tool, status, text = met.tool, met.status, met.text
     if answer := re.search(r"^HTTP/\S+ (\d{3}).*\n((?:.*\n)*)", text.replace("\r\n", "\n") + "\n", re.M):
         told = message_from_string(answer[2])
         note = f"{FORBIDDEN}: {tool} on the node asked, and the certificate was not looked at"
         body, date = _OPENSSL.sub("", str(told.get_payload())), str(told.get("Date", ""))
-        return Seen(True, text=note, status=int(answer[1]), body=body, clock=ahead(date, now), by=tool)
+        return Seen(True, text=note, status=int(answer[1]), body=body, clock=ahead(date, met.now), by=tool)
     if tool == "bash" and status == 0:
         text = f"{FORBIDDEN}: bash on the node could connect, and what answers is not known"
         return Seen(None, "open", text, by=tool)

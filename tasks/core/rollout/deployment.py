@@ -18,7 +18,7 @@ from ..release import servers
 from ..release.release import Release, found, name_of, release
 from ..results import State, StepResult
 from ..run.run import Run
-from ..scripts import commands
+from ..scripts.files import Tidy
 from ..ssh.node import Node
 from . import preflight
 from .activation import Activation, Order
@@ -135,7 +135,7 @@ class Deployment:
     def _tidied(self, node: Node, made: Plan, facts: Facts) -> StepResult[None]:
         """For a node that has all files: what a run that was cut off has left there goes."""
         if facts.leftovers:
-            node.sh(commands.tidy(self._settings.proxy))
+            node.do(Tidy(self._settings.proxy))
         detail = "nothing to bring" + (", leftovers removed" if facts.leftovers else "")
         if made.action != Action.NOTHING:
             return StepResult(State.OK, detail)

@@ -13,7 +13,7 @@ from ..facts.facts import CURRENT, Facts
 from ..facts.remedy import brings_up
 from ..release.release import found, name_of
 from ..results import State, StepResult, output
-from ..scripts import commands
+from ..scripts.service import LastLines
 from ..ssh.node import Node
 
 COLUMNS = ("NODE", "STATE", "SINCE", "RESTARTS", "VERSION", "RELEASE", "LISTENER")
@@ -71,7 +71,7 @@ def status_of(settings: Settings, node: Node) -> StepResult[NodeStatus]:
     why, then = _missing(facts, settings, met)
     if not why:
         return StepResult(State.OK, f"{facts.state}, nginx {facts.version}", value=found)
-    log = node.sh(commands.journal(5, follow=False), check=False).stdout
+    log = node.do(LastLines(5))
     hint = "see why: fab logs --limit {nodes}" + (f"; then {then}" if then else "")
     error = StepError(why, tail=last_lines(log), hint=hint)
     return StepResult(State.FAILED, why, value=found, error=error)

@@ -1,10 +1,9 @@
-"""What every host gives back, and this machine as a host for builds."""
+"""What every host does with a command, and this machine as a host for builds."""
 
 from __future__ import annotations
 
 import platform
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,28 +12,10 @@ import invoke
 from ..errors import StepError, last_lines, reason
 from . import frame
 from .bounded import MOST, Bounded, TooMuch
-from .command import framed, kill_on_disconnect, parse_output
+from .command import CommandResult, failure, framed, kill_on_disconnect, last_words
 from .delays import Delays
 
 _NO_SHELL = "is it nologin or false? set ssh.user in hosts.toml to a user whose shell runs commands"
-
-
-@dataclass(frozen=True, slots=True)
-class CommandResult:
-    """A command that has ended: its exit status and what it wrote."""
-
-    status: int
-    stdout: str
-    stderr: str
-
-    @property
-    def changed(self) -> bool:
-        """What scripts that know whether they changed anything say of it."""
-        return "kn.changed=1" in self.stdout.split()
-
-    def value(self, key: str) -> str:
-        """The value of its first line `kn.KEY=VALUE`; "" if there is none."""
-        return next((value for name, value in parse_output(self.stdout) if name == key), "")
 
 
 def runner_options(
@@ -70,19 +51,9 @@ def not_begun(user: str, status: int, said: str, sudo: bool) -> StepError:
     )
 
 
-def failure(script: str, ended: CommandResult, tail: int) -> StepError:
-    """A command that ended with another status than 0, and its last `tail` lines: of stderr, else stdout."""
-    return StepError(
-        f"ended with status {ended.status}",
-        command=script,
-        status=ended.status,
-        tail=_last_words(ended, tail),
-    )
-
-
 def too_late(script: str, error: invoke.exceptions.CommandTimedOut, tail: int) -> StepError:
     """A command that did not end in time."""
-    words = _last_words(ended_as(error.result), tail)
+    words = last_words(ended_as(error.result), tail)
     return StepError(f"did not end within {error.timeout:g} s", command=script, tail=words)
 
 
@@ -92,10 +63,6 @@ def too_much(script: str, error: invoke.exceptions.ThreadException, tail: int) -
     if isinstance(cause, TooMuch):
         return StepError(str(cause), command=script, tail=last_lines(cause.last, tail))
     return StepError(f"the connection broke: {reason(cause)}", command=script)
-
-
-def _last_words(ended: CommandResult, count: int) -> str:
-    return last_lines(ended.stderr, count) or last_lines(ended.stdout, count)
 
 
 class _Leashed(Bounded, invoke.runners.Local):

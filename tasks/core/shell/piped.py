@@ -12,8 +12,8 @@ import paramiko
 from ..errors import NotStarted, StepError, last_lines
 from . import frame
 from .bounded import MOST, TooMuch
-from .command import framed
-from .host import CommandResult, not_begun
+from .command import CommandResult, framed
+from .host import not_begun
 
 _CHUNK = 65536
 _ASK = 0.2  # seconds between two looks whether somebody still waits

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from ipaddress import ip_address, ip_network
 from socket import socket
@@ -10,16 +10,14 @@ from time import monotonic
 
 from ..config.settings import Endpoint
 from ..errors import StepError
-from ..run.lock import LOCK
-from ..scripts import commands
-from ..shell.host import CommandResult
+from ..scripts.drill import Drill, DrillAction, Drilled, DrillStatus
+from ..scripts.reach import SshConnection
 from ..ssh.node import Node
 
 _LATER = 5  # seconds after its end that a cut is undone by the node's own timer
 _TRIES = 3
 _UNIT = "kube-nginx-drill.timer"
 _TEST_NETWORKS = tuple(map(ip_network, ("198.18.0.0/15", "2001:2::/48")))
-_NO_TOOL = "the node has no firewall tool that works: neither nft, nor iptables (for IPv6: ip6tables)"
 
 
 class Cut:
@@ -27,7 +25,7 @@ class Cut:
 
     def __init__(self, node: Node, servers: Sequence[Endpoint]) -> None:
         self._node = node
-        self._flows = "\n".join(f"{ip_address(a.host).version} {a.host} {a.port}" for a in servers)
+        self._servers = tuple(servers)
         self._tools = ""
         self._undo = ""
         self._timer = ""
@@ -44,15 +42,15 @@ class Cut:
 
         Raises StepError: there is no tool for it.
         """
-        ended = self._run("look")
-        self._tools, self._undo = ended.value("tools"), ended.value("undo")
-        if ended.status == 70:
-            hint = "install nftables there, or iptables"
-            raise StepError(_NO_TOOL, status=70, tail=ended.stderr, hint=hint)
+        ended = self._run(DrillAction.LOOK)
+        self._tools, self._undo = ended.tools, ended.undo
+        if ended.status == DrillStatus.NO_TOOL:
+            why = DrillStatus.NO_TOOL
+            raise StepError(why.message, status=why, tail=ended.stderr, hint=why.hint)
         if ended.status:
             what = "what an earlier drill left cannot be removed"
             raise StepError(what, status=ended.status, tail=ended.stderr, hint=self._by_hand())
-        return bool(ended.value("healed"))
+        return ended.healed
 
     def begin(self, seconds: float) -> float:
         """Cuts, for `seconds` unless `end` is called before; gives the time (`monotonic`) at which it did.
@@ -65,7 +63,7 @@ class Cut:
         self._timer = f"the node's own timer removes them at {_clock(whole)}; if not: "
         nothing = "and nothing is left of it"  # or `end`, which follows, says so
         try:
-            ended = self._run("cut", whole, _at("cut", at))
+            ended = self._run(DrillAction.CUT, whole, at)
         except StepError as error:
             raise StepError(f"the cut was not seen to be made, {nothing}: {error.message}") from None
         if ended.status:
@@ -98,14 +96,14 @@ class Cut:
 
     def _end(self) -> float | None:
         try:
-            ended = self._run("heal", each_line=_at("healed", self._healed))
+            ended = self._run(DrillAction.HEAL, at=self._healed)
         except StepError as error:
             raise self._left_behind(f"could not be looked at again: {error.message}") from None
         if ended.status:
             raise self._left_behind("are still there, or were not looked at", ended)
         return self._healed[0] if self._healed else None
 
-    def _left_behind(self, what: str, ended: CommandResult | None = None) -> StepError:
+    def _left_behind(self, what: str, ended: Drilled | None = None) -> StepError:
         return StepError(
             f"the firewall rules of the drill {what}",
             status=ended.status if ended else None,
@@ -116,11 +114,15 @@ class Cut:
     def _by_hand(self) -> str:
         return f"{self._timer}by hand, as root there: {self._undo}" if self._undo else ""
 
-    def _run(
-        self, action: str, seconds: int = 0, each_line: Callable[[str], None] | None = None
-    ) -> CommandResult:
-        script = commands.drill(action, self._flows, LOCK, self._tools, seconds)
-        return self._node.sh(script, timeout=30, check=False, each_line=each_line)
+    def _run(self, action: DrillAction, seconds: int = 0, at: list[float] | None = None) -> Drilled:
+        """Notes in `at` when it was done."""
+        script = Drill(action, self._servers, self._tools, seconds)
+
+        def hear(line: str) -> None:
+            if at is not None and script.has_done(line):
+                at.append(monotonic())
+
+        return self._node.do(script, hear)
 
 
 def in_test_network(node: Node, servers: Sequence[Endpoint]) -> bool:
@@ -134,8 +136,7 @@ def in_test_network(node: Node, servers: Sequence[Endpoint]) -> bool:
     here = str(sock.getpeername()[0]) if isinstance(sock, socket) else ""
     if not all(map(is_for_tests, [here, *(server.host for server in servers)])):
         return False
-    told = node.sh('echo "kn.ssh=${SSH_CONNECTION-}"', root=False, timeout=30).value("ssh").split()
-    return len(told) == 4 and is_for_tests(told[2])
+    return is_for_tests(node.do(SshConnection()))
 
 
 def is_for_tests(address: str) -> bool:
@@ -146,16 +147,6 @@ def is_for_tests(address: str) -> bool:
         return False
     found = getattr(found, "ipv4_mapped", None) or found
     return any(found in network for network in _TEST_NETWORKS)
-
-
-def _at(key: str, times: list[float]) -> Callable[[str], None]:
-    """What notes the time at which a line `kn.KEY=` comes."""
-
-    def hear(line: str) -> None:
-        if line.startswith(f"kn.{key}="):
-            times.append(monotonic())
-
-    return hear
 
 
 def _clock(seconds: float) -> str:

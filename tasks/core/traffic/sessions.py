@@ -8,11 +8,9 @@ from dataclasses import dataclass
 
 from ..config.settings import Endpoint, Settings
 from ..errors import StepError
-from ..facts import sockets
 from ..facts.facts import Facts
 from ..release import servers
-from ..scripts import commands, survey
-from ..shell.command import parse_output
+from ..scripts.survey import Peers, SurveyAndPeers
 from ..ssh.node import Node
 
 
@@ -44,27 +42,16 @@ def look(node: Node, settings: Settings) -> tuple[Facts, Sessions]:
     Raises StepError: the service does not run there, or as `Node.survey` does.
     """
     names = servers.names(settings.apiservers)
-    told = node.sh(commands.sessions(settings.proxy, names), timeout=30).stdout
-    seen = survey.parse(told)
+    seen, peers = node.do(SurveyAndPeers(settings.proxy, tuple(names)))
     node.refuse_others_than_root(seen)
     if not seen.active:
         raise StepError(seen.state, hint="see why: fab status --limit {nodes}")
-    return seen, assigned(peers(told), settings.apiservers, seen.addresses)
+    return seen, assigned(peers, settings.apiservers, seen.addresses)
 
 
 def count(node: Node, settings: Settings, addresses: servers.Addresses) -> Sessions:
     """The sessions alone, where the `addresses` of the apiservers' names are known. Raises StepError."""
-    told = node.sh(commands.peers(settings.proxy), timeout=30).stdout
-    return assigned(peers(told), settings.apiservers, addresses)
-
-
-def peers(text: str) -> dict[Endpoint, int]:
-    """The lines `kn.peer.ADDRESS=COUNT` of the look at a node."""
-    found: Counter[Endpoint] = Counter()
-    for key, count in parse_output(text):
-        if key.startswith("peer."):
-            found[sockets.from_kernel(key.removeprefix("peer."))] += int(count)
-    return dict(found)
+    return assigned(node.do(Peers(settings.proxy)), settings.apiservers, addresses)
 
 
 def assigned(
