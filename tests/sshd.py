@@ -6,8 +6,13 @@ import socket
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass
+from typing import cast
 
 import paramiko
+
+from tasks.core.shell.host import CommandResult
+from tasks.core.ssh.node import Node
 
 _OPEN_FAILURE = 92  # RFC 4250, 4.1.2
 _LOOPBACK = ("127.0.0.1", "localhost")
@@ -101,6 +106,28 @@ class Sshd:
                 yield transport
             finally:
                 transport.close()
+
+
+@dataclass
+class NodeOver:
+    """As much of a node as a prober needs: a connection, and what its `programs` say if asked."""
+
+    transport: paramiko.Transport
+    programs: str = ""
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether the connection lives."""
+        return bool(self.transport.is_active())
+
+    def sh(self, script: str, **options: object) -> CommandResult:
+        """What the programs say, whatever the script."""
+        return CommandResult(0, self.programs, "")
+
+
+def over(transport: paramiko.Transport, programs: str = "") -> Node:
+    """The node at the other end, without curl, openssl and bash unless `programs` tells what they met."""
+    return cast(Node, NodeOver(transport, programs))
 
 
 class _Transport(paramiko.Transport):  # type: ignore[misc]

@@ -29,7 +29,7 @@ SLICE = f"/system.slice/{UNIT}"
 
 
 def seen(*counts: int, others: int = 0) -> Sessions:
-    return Sessions(
+    return Sessions.of(
         dict(zip(APISERVERS, counts, strict=True)), dict.fromkeys([SOMEBODY], others) if others else {}
     )
 
@@ -191,7 +191,7 @@ def test_thousands_of_sessions_are_a_few_lines(proc: Proc) -> None:
 def test_peers_are_apiservers_by_what_the_node_resolves() -> None:
     found = {A: 1, B: 2, Endpoint("10.0.0.3", 6443): 3, Endpoint("fd00::3", 6443): 4, SOMEBODY: 5}
     mine = assigned(found, APISERVERS, ADDRESSES)
-    assert mine == Sessions({A: 1, B: 2, C: 7}, {SOMEBODY: 5})
+    assert mine == Sessions.of({A: 1, B: 2, C: 7}, {SOMEBODY: 5})
     assert mine.total == 15
 
 
@@ -202,7 +202,7 @@ def test_another_port_is_another_peer() -> None:
 
 def test_an_address_that_two_names_share_counts_once() -> None:
     twice = assigned({A: 4}, [C, A], {"api-3": ("10.0.0.1",)})
-    assert twice.counts == {C: 4, A: 0}
+    assert twice.sessions == {C: 4, A: 0}
 
 
 def test_where_an_apiserver_is() -> None:
@@ -220,8 +220,8 @@ def test_imbalance_is_the_most_over_the_mean(counts: tuple[int, ...], imbalance:
 
 def test_the_sum_over_nodes_keeps_those_without_sessions() -> None:
     total = together([seen(1, 0, 0), seen(2, 3, 0, others=1)], APISERVERS)
-    assert total == Sessions({A: 3, B: 3, C: 0}, {SOMEBODY: 1})
-    assert together([], APISERVERS).counts == {A: 0, B: 0, C: 0}
+    assert total == Sessions.of({A: 3, B: 3, C: 0}, {SOMEBODY: 1})
+    assert together([], APISERVERS).sessions == {A: 0, B: 0, C: 0}
 
 
 def drawn(nodes: dict[str, Sessions], terminal: bool, width: int = 80) -> list[str]:
@@ -259,7 +259,7 @@ def test_a_terminal_gets_all_of_the_heads() -> None:
     a, b = Endpoint("fd00:a:b::1", 6443), Endpoint("fd00::2", 7443)
     stream = StringIO()
     console = Console(file=stream, width=80, force_terminal=True, color_system=None)
-    sessions = Sessions({a: 3, b: 1}, {})
+    sessions = Sessions.of({a: 3, b: 1}, {})
     chart.show(console, {"[one]": sessions}, sessions)
     *_, head, line = (line.split() for line in stream.getvalue().splitlines())
     assert head == ["NODE", "[fd00:a:b::1]:6443", "[fd00::2]:7443"]
@@ -270,7 +270,7 @@ def test_long_names_leave_room_for_bars() -> None:
     long = Endpoint(f"{'a' * 60}.example", 6443)
     stream = StringIO()
     console = Console(file=stream, width=80, force_terminal=True, color_system=None)
-    sessions = Sessions({long: 3, A: 1}, {})
+    sessions = Sessions.of({long: 3, A: 1}, {})
     chart.show(console, {"one": sessions}, sessions)
     first = stream.getvalue().splitlines()[0]
     assert "…" in first

@@ -43,7 +43,7 @@ def seconds_of(watch: object) -> float | None:
     return seconds
 
 
-class Patience(Generic[T]):
+class Poller(Generic[T]):
     """Asks nodes look after look, and keeps those that answer from waiting for those that do not.
 
     `ask` is what may take long. A node that does not answer within `seconds` is asked on, and so is one that

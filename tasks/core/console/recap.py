@@ -9,6 +9,7 @@ from typing import Any
 from rich.console import Console
 
 from ..errors import StepError
+from ..results import as_json
 from .command_line import advice
 from .report import Record
 
@@ -83,7 +84,7 @@ def document(
         error = next((r for r in mine if r.error), None)
         data: dict[str, Any] = {}
         for record in mine:
-            data |= record.outcome.data
+            data |= record.outcome.data | (as_json(record.outcome.value) or {})
         nodes.append(
             {
                 "node": host,

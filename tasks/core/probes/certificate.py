@@ -13,6 +13,7 @@ from cryptography import x509
 
 from ..errors import UsageError, reason
 from ..localfiles import content
+from ..results import output
 
 _DATES = (9, 10)  # X509_V_ERR_CERT_NOT_YET_VALID and _HAS_EXPIRED, of any certificate up to the CA's
 _NO_CHECK_TIME = 0x200000  # X509_V_FLAG_NO_CHECK_TIME, for which Python has no name
@@ -22,13 +23,13 @@ _RECORD = 1 << 14  # bytes that one record of TLS may have
 
 @dataclass(frozen=True, slots=True)
 class Certificate:
-    """`subject` and `issuer` as in RFC 4514; `names` are the DNS names and IP addresses it holds for."""
+    """What a certificate says of itself."""
 
-    subject: str
-    issuer: str
-    begins: datetime
-    expires: datetime
-    names: tuple[str, ...] = ()
+    subject: str = output("as in RFC 4514")
+    issuer: str = output("as in RFC 4514")
+    begins: datetime = output("from when on it is valid")
+    expires: datetime = output("until when it is valid")
+    names: tuple[str, ...] = output("the DNS names and IP addresses that it holds for", ())
 
     def valid(self, now: datetime) -> bool:
         """Whether it has begun, and not expired."""

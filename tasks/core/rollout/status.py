@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..check.ways import answering
 from ..config.settings import Settings
 from ..errors import StepError, last_lines
 from ..facts import layout
 from ..facts.facts import CURRENT, Facts
 from ..facts.remedy import brings_up
+from ..probes.proof import listener_state
 from ..release.release import found, name_of
 from ..results import StepResult
 from ..scripts import commands
@@ -21,7 +21,7 @@ COLUMNS = ("NODE", "STATE", "SINCE", "RESTARTS", "VERSION", "RELEASE", "LISTENER
 def look(settings: Settings, node: Node) -> StepResult[object]:
     """The state of the service on `node`; failed unless it is active, and an apiserver answers through it."""
     facts = node.survey(settings.proxy)
-    met = {str(a): answering(node, settings, a) for a in settings.proxy.listen}
+    met = {str(a): listener_state(node, settings, a) for a in settings.proxy.listen}
     data = {
         "state": facts.unit.get("ActiveState", ""),
         "substate": facts.unit.get("SubState", ""),

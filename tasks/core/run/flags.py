@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, ParamSpec, TypedDict, TypeVar, cast, get_type_hints
 
@@ -44,8 +44,13 @@ ROLLOUT_HELP = {
 
 def fleet_task(
     help: Mapping[str, str] = MappingProxyType({}),  # noqa: A002 - as Invoke's own
+    optional: Sequence[str] = (),
 ) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """Makes a task of a function `f(c, own=..., **flags: Unpack[FleetFlags])`; `help` is of its own flags."""
+    """Makes a task of a function `f(c, own=..., **flags: Unpack[FleetFlags])`.
+
+    `help` is of its own flags, and of shared ones that mean something else there; those that are `optional`
+    may be given without a value.
+    """
 
     def decorate(body: Callable[P, R]) -> Callable[P, R]:
         shared = get_type_hints(body)["flags"].__args__[0].__annotations__
@@ -55,7 +60,7 @@ def fleet_task(
             for name in shared
         ]
         cast(Any, body).__signature__ = inspect.Signature([*own, *flags])
-        texts = FLEET_HELP | (ROLLOUT_HELP if "canary" in shared else {})
-        return cast("Callable[P, R]", task(help=texts | dict(help))(body))
+        texts = FLEET_HELP | (ROLLOUT_HELP if "canary" in shared else {}) | dict(help)
+        return cast("Callable[P, R]", task(help=texts, optional=optional)(body))
 
     return decorate

@@ -64,7 +64,7 @@ class Run:
         title: str = "",
         finish: bool = False,
         left_so: Callable[[Any], StepError] | None = None,
-    ) -> None:
+    ) -> dict[str, StepResult[object]]:
         """Does `work(host)` in parallel on those of `hosts` (None: all) that have not failed yet.
 
         `finish` lets hosts that have begun finish after Ctrl-C; no other begins. With `left_so`, which
@@ -72,7 +72,8 @@ class Run:
         """
         hosts = [host for host in self.alive if hosts is None or host in hosts]
         if not hosts:
-            return
+            return {}
+        done = len(self.records)
         crew = Fleet.from_connections(hosts)
         crew.parallel = self.fleet.parallel
         began: dict[str, float] = {}
@@ -98,6 +99,7 @@ class Run:
         finally:
             self._finishing = False
             self.reporter.step_ends()
+        return {record.host: record.outcome for record in self.records[done:]}
 
     def lock(self, node: Node, wait: int = 0) -> None:
         """Keeps other commands from working on `node` until this one ends or `unlock` is called.

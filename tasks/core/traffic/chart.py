@@ -17,7 +17,7 @@ _SHORTEST = 10  # columns of a bar, below which names give way
 
 def show(console: Console, seen: Mapping[str, Sessions], total: Sessions) -> None:
     """The sessions by apiserver, how even they are, and by node and apiserver."""
-    rows = [(str(peer), count, "cyan") for peer, count in total.counts.items()]
+    rows = [(str(peer), count, "cyan") for peer, count in total.sessions.items()]
     rows += [(f"{peer} {_NOT_OURS}", count, "yellow") for peer, count in total.others.items()]
     if console.is_terminal:
         for line in _bars(rows, console.width, ascii_only=not console.encoding.startswith("utf")):
@@ -34,9 +34,8 @@ def evenness(total: Sessions) -> str:
     """The imbalance in words."""
     if total.imbalance is None:
         return "no sessions: nothing to compare"
-    return (
-        f"imbalance {total.imbalance:.2f} (the most / the mean of {len(total.counts)} apiservers; 1 is even)"
-    )
+    mean = f"the mean of {len(total.sessions)} apiservers"
+    return f"imbalance {total.imbalance:.2f} (the most / {mean}; 1 is even)"
 
 
 def _bars(rows: Sequence[tuple[str, int, str]], width: int, ascii_only: bool) -> Iterator[Text]:
@@ -70,12 +69,12 @@ def _share(count: int, total: int) -> str:
 
 def _matrix(seen: Mapping[str, Sessions], total: Sessions) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
     """Node by apiserver; what is not in hosts.toml in one column."""
-    one_port = len({apiserver.port for apiserver in total.counts}) == 1
-    heads = [apiserver.host if one_port else str(apiserver) for apiserver in total.counts]
+    one_port = len({apiserver.port for apiserver in total.sessions}) == 1
+    heads = [apiserver.host if one_port else str(apiserver) for apiserver in total.sessions]
     rows = [
         (
             node,
-            *(str(sessions.counts[apiserver]) for apiserver in total.counts),
+            *(str(sessions.sessions[apiserver]) for apiserver in total.sessions),
             *([str(sum(sessions.others.values()))] if total.others else []),
         )
         for node, sessions in seen.items()

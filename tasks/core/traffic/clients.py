@@ -6,18 +6,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from threading import Event, Lock, Thread
 from time import monotonic
-from types import TracebackType
 from typing import Self
 
 import paramiko
 
 from ..config.settings import Endpoint
-from ..probes.tunnel import Tunnel, Unreached
+from ..probes.prober import PATH
+from ..probes.result import Reason, Unreached
+from ..probes.tunnel import Tunnel
 
 EVERY = 0.1  # seconds from one request to the next
-PATIENCE = 5.0  # seconds that a request on a new connection may take
+_TIMEOUT = 5.0  # seconds that a request on a new connection may take
 _LONG = 3600.0  # a session waits as long as the drill lasts
-_PATH = "/readyz"
 
 
 @dataclass(slots=True)
@@ -75,9 +75,7 @@ class Clients:
         _start(self._come_and_go)
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self._over.set()
         for tunnel in self._tunnels:
             tunnel.close()
@@ -96,13 +94,13 @@ class Clients:
         self._ask(request, self._fresh)
 
     def _fresh(self) -> None:
-        deadline = monotonic() + PATIENCE
-        with Tunnel(self._transport, self._listener, PATIENCE) as tunnel:
+        deadline = monotonic() + _TIMEOUT
+        with Tunnel(self._transport, self._listener, _TIMEOUT) as tunnel:
             _get(tunnel, max(round(deadline - monotonic(), 1), 0.1))
 
     def _open_session(self, number: int) -> None:
         try:
-            tunnel = Tunnel(self._transport, self._listener, PATIENCE)
+            tunnel = Tunnel(self._transport, self._listener, _TIMEOUT)
         except Unreached:
             return
         self._tunnels.append(tunnel)
@@ -132,9 +130,9 @@ class Clients:
 
 
 def _get(tunnel: Tunnel, timeout: float) -> None:
-    status = tunnel.get(_PATH, timeout).status
+    status = tunnel.get(PATH, timeout).status
     if status >= 500:
-        raise Unreached(False, f"was answered with {status}", "not ready")
+        raise Unreached(Reason.NOT_READY, status)
 
 
 def _start(work: Callable[[], None]) -> None:

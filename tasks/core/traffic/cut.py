@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
-from ipaddress import ip_address, ip_network
-from socket import socket
+from ipaddress import ip_address
 from time import monotonic
 
 from ..config.settings import Endpoint
@@ -18,7 +17,6 @@ from ..ssh.node import Node
 _LATER = 5  # seconds after its end that a cut is undone by the node's own timer
 _TRIES = 3
 _UNIT = "kube-nginx-drill.timer"
-_TEST_NETWORKS = tuple(map(ip_network, ("198.18.0.0/15", "2001:2::/48")))
 _NO_TOOL = "the node has no firewall tool that works: neither nft, nor iptables (for IPv6: ip6tables)"
 
 
@@ -121,31 +119,6 @@ class Cut:
     ) -> CommandResult:
         script = commands.drill(action, self._flows, LOCK, self._tools, seconds)
         return self._node.sh(script, timeout=30, check=False, each_line=each_line)
-
-
-def in_test_network(node: Node, servers: Sequence[Endpoint]) -> bool:
-    """Whether the SSH connection goes straight to a network that only tests use, and `servers` are in one.
-
-    These are 198.18.0.0/15 (RFC 2544) and 2001:2::/48 (RFC 5180). Behind a gateway nobody knows. Some
-    proxies answer names here with such addresses: so the node is asked, too, at which one it was reached.
-    Raises StepError.
-    """
-    sock = node.transport.sock
-    here = str(sock.getpeername()[0]) if isinstance(sock, socket) else ""
-    if not all(map(is_for_tests, [here, *(server.host for server in servers)])):
-        return False
-    told = node.sh('echo "kn.ssh=${SSH_CONNECTION-}"', root=False, timeout=30).value("ssh").split()
-    return len(told) == 4 and is_for_tests(told[2])
-
-
-def is_for_tests(address: str) -> bool:
-    """Whether an IP address is of a network that only tests use."""
-    try:
-        found = ip_address(address.partition("%")[0])
-    except ValueError:
-        return False
-    found = getattr(found, "ipv4_mapped", None) or found
-    return any(found in network for network in _TEST_NETWORKS)
 
 
 def _at(key: str, times: list[float]) -> Callable[[str], None]:

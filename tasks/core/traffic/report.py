@@ -1,0 +1,245 @@
+"""What a drill showed: from the requests of its clients to numbers, a table and sentences. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from ..config.settings import Endpoint, Proxy
+from ..results import output
+from .clients import Request
+from .target import Target
+
+_SLOWER = 0.1  # seconds over the slowest request before the cut, from which on one is slow
+_HANGS = 1.0  # seconds without an answer, from which on a session hung
+
+
+class Fate(StrEnum):
+    """What became of a kept-alive session."""
+
+    HUNG = "hung"
+    ENDED = "ended"
+    UNHARMED = "unharmed"
+
+
+@dataclass(frozen=True, slots=True)
+class SessionOutcome:
+    """What became of one kept-alive session; times in seconds."""
+
+    fate: Fate = output('"hung", "ended" or "unharmed"')
+    after: float | None = output(
+        "from the cut to the first request that failed or had no answer", None, digits=2
+    )
+    back_after: float | None = output(
+        "from the end of the cut to that answer; null: none came", None, digits=2
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Baseline:
+    """The requests on new connections before the cut."""
+
+    requests: int = output("how many there were")
+    failed: int = output("how many failed")
+    slowest_ms: int = output("milliseconds that the slowest took")
+    slow: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class DrillReport:
+    """What was cut, and what clients noticed: requests on new connections, and kept-alive sessions.
+
+    Times are in seconds from the cut; `last_bad` is the end of the last request that was slow or failed,
+    `error` why the first one failed.
+    """
+
+    apiserver: Endpoint = output("the one that died")
+    addresses: tuple[Endpoint, ...] = output("its addresses, as the node resolves them")
+    tool: str = output('what cut it off: "nft" or "iptables"')
+    seconds: float = output("for how long it was dead", digits=2)
+    ended_by: str = output('"drill", or "other": the rules were gone already')
+    leftover_removed: bool = output("whether an earlier drill had left its rules there")
+    sessions_on_it: int = output("how many sessions of the node's own were on it before")
+    baseline: Baseline = output("the requests before the cut")
+    requests: int = output("how many there were from the cut on")
+    failed: int = output("how many of them failed")
+    slow: int = output("how many of them were slow")
+    caught: int = output(
+        "how many that were under way when the cut came failed or were slow: none can be saved"
+    )
+    slow_from_ms: int = output("from how many milliseconds on one is slow")
+    slowest_ms: int = output("milliseconds that the slowest took")
+    first_after: float | None = output("to the beginning of the first that was slow or failed", digits=2)
+    recovered_after: float | None = output(
+        "to the end of the last that was; null also if more may follow", digits=2
+    )
+    as_before: bool = output("whether requests were seen to become as they were before")
+    sessions: tuple[SessionOutcome, ...] = output("what became of each kept-alive session")
+    means: str = output("what follows for kubelet, in a sentence")
+    last_bad: float | None = None
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class DrillResult:
+    """What a drill says of its node."""
+
+    drill: DrillReport = output("what was cut, and what clients noticed")
+
+
+@dataclass(frozen=True, slots=True)
+class Cutting:
+    """One cut, as it was made: `began` and `ended` in the time of `monotonic`, `by_us`: who ended it."""
+
+    target: Target
+    tool: str
+    began: float
+    ended: float
+    by_us: bool
+    leftover_removed: bool = False
+
+
+def slow_from(requests: Sequence[Request], cut: float) -> float:
+    """From how many seconds on a request is slow, by those that were over before the cut."""
+    return max((r.seconds for r in _before(requests, cut)), default=0.0) + _SLOWER
+
+
+def is_bad(request: Request, limit: float) -> bool:
+    """Whether a request failed, or takes longer than `limit` seconds."""
+    return bool(request.error) or request.seconds > limit
+
+
+def drill_report(cut: Cutting, requests: Sequence[Request], recovered: bool, proxy: Proxy) -> DrillReport:
+    """Sorts the requests by when the cut began and ended; `recovered`: they became as they were before."""
+    limit, before, on_it = slow_from(requests, cut.began), _before(requests, cut.began), cut.target.on_it
+    after = [r for r in new(requests) if r.began >= cut.began]
+    caught = [r for r in new(requests) if r.began < cut.began and r not in before]
+    bad = [r for r in after if is_bad(r, limit)]
+    failed = [r for r in after if r.error]
+    numbers = sorted({r.session for r in requests if r.session is not None})
+    last = max(r.began + r.seconds for r in bad) - cut.began if bad else None
+    sessions = tuple(_outcome([r for r in requests if r.session == n], cut, limit) for n in numbers)
+    return DrillReport(
+        apiserver=cut.target.apiserver,
+        addresses=cut.target.addresses,
+        tool=cut.tool,
+        seconds=cut.ended - cut.began,
+        ended_by="drill" if cut.by_us else "other",
+        leftover_removed=cut.leftover_removed,
+        sessions_on_it=on_it,
+        baseline=_baseline(before, limit),
+        requests=len(after),
+        failed=len(failed),
+        slow=len(bad) - len(failed),
+        caught=sum(is_bad(r, limit) for r in caught),
+        slow_from_ms=_ms(limit),
+        slowest_ms=_slowest(after),
+        first_after=min(r.began for r in bad) - cut.began if bad else None,
+        recovered_after=last if recovered else None,
+        as_before=recovered,
+        sessions=sessions,
+        means=_means(after, bad, failed, proxy, on_it or any(s.fate == Fate.HUNG for s in sessions)),
+        last_bad=last,
+        error=failed[0].error if failed else "",
+    )
+
+
+def new(requests: Sequence[Request]) -> list[Request]:
+    """Those on new connections."""
+    return [r for r in requests if r.session is None]
+
+
+def _before(requests: Sequence[Request], cut: float) -> list[Request]:
+    return [r for r in new(requests) if r.ended is not None and r.ended < cut]
+
+
+def _baseline(before: Sequence[Request], limit: float) -> Baseline:
+    failed = sum(bool(r.error) for r in before)
+    return Baseline(len(before), failed, _slowest(before), sum(is_bad(r, limit) for r in before) - failed)
+
+
+def _outcome(requests: Sequence[Request], cut: Cutting, limit: float) -> SessionOutcome:
+    for request in requests:
+        ended = request.ended
+        if ended is not None and ended < cut.began:
+            continue
+        if request.error and ended is not None:
+            return SessionOutcome(Fate.ENDED, ended - cut.began)
+        # whatever else was late on a busy machine did not wait for the end of the cut
+        waited = request.began < cut.ended and (ended is None or ended >= cut.ended)
+        if waited and request.seconds > max(limit, _HANGS):
+            back = None if ended is None else ended - cut.ended
+            return SessionOutcome(Fate.HUNG, max(0.0, request.began - cut.began), back)
+    return SessionOutcome(Fate.UNHARMED)
+
+
+def rows(report: DrillReport) -> list[tuple[str, str, str]]:
+    """For people: what, before the cut, from the cut on."""
+    before = report.baseline
+    return [
+        ("requests", str(before.requests), str(report.requests)),
+        ("failed", str(before.failed), str(report.failed)),
+        (f"slow (over {report.slow_from_ms} ms)", str(before.slow), str(report.slow)),
+        ("slowest", f"{before.slowest_ms} ms", f"{report.slowest_ms} ms"),
+        ("first slow or failed", "", _moment(report.first_after)),
+        ("last slow or failed", "", _moment(report.last_bad)),
+        ("as before the cut", "", "yes" if report.as_before else "not while it was looked at"),
+    ]
+
+
+def sentences(report: DrillReport) -> Iterator[str]:
+    """For people: what became of connections that stood when the cut came, and what follows."""
+    yield f"sessions of the node's own that were on it: {report.sessions_on_it}"
+    if report.caught:
+        yield f"requests under way at the cut that failed or were slow, as is to be expected: {report.caught}"
+    for fate in Fate:
+        if found := [session for session in report.sessions if session.fate == fate]:
+            yield f"{len(found)} of {len(report.sessions)} kept-alive sessions {_noticed(fate, found)}"
+    yield report.means
+
+
+def _noticed(fate: Fate, found: Sequence[SessionOutcome]) -> str:
+    first = min((session.after for session in found if session.after is not None), default=0.0)
+    if fate == Fate.UNHARMED:
+        return "noticed nothing"
+    if fate == Fate.ENDED:
+        return f"ended {first:.1f} s after the cut: a client notices at once"
+    back = [session.back_after for session in found if session.back_after is not None]
+    again = f"; {len(back)} of them answered again {max(back):.1f} s after its end" if back else ""
+    hung = f"hung for the whole cut, from {first:.1f} s after its beginning on"
+    return f"{hung}: a client notices by its own time limit{again}"
+
+
+def _means(
+    after: Sequence[Request], bad: Sequence[Request], failed: Sequence[Request], proxy: Proxy, hang: object
+) -> str:
+    """What follows for kubelet and all other clients of this node's proxy."""
+    if failed:
+        clients = f"new connections failed though another apiserver lived (first: {failed[0].error})"
+    elif bad:
+        clients = (
+            f"every new connection reaches another apiserver, {len(bad)} of {len(after)} only after nginx "
+            f"had tried the dead one (connect_timeout {proxy.connect_timeout}, until max_fails "
+            f"{proxy.max_fails} within fail_timeout {proxy.fail_timeout})"
+        )
+    else:
+        clients = "new connections notice nothing"
+    if not hang:
+        return f"for kubelet: {clients}"
+    return (
+        f"for kubelet: {clients}; sessions that are on the dead one hang, since no packet says that it is "
+        "gone, until kubelet's own HTTP/2 ping gives up (by default 30 s of silence and 15 s for an answer)"
+    )
+
+
+def _slowest(requests: Sequence[Request]) -> int:
+    return _ms(max((r.seconds for r in requests), default=0.0))
+
+
+def _ms(seconds: float) -> int:
+    return round(seconds * 1000)
+
+
+def _moment(seconds: float | None) -> str:
+    return "-" if seconds is None else f"after {seconds:.1f} s"
