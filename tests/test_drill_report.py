@@ -10,7 +10,7 @@ from tasks.core.config.settings import Endpoint, Proxy
 from tasks.core.results import as_json
 from tasks.core.traffic import report
 from tasks.core.traffic.clients import Request
-from tasks.core.traffic.report import Cutting, DrillReport, DrillResult, Fate, SessionOutcome
+from tasks.core.traffic.report import DrillReport, DrillResult, Fate, SessionOutcome
 from tasks.core.traffic.target import Target
 
 CUT, HEALED = 1000.0, 1020.0
@@ -29,9 +29,8 @@ PROXY = Proxy()
 ADDRESS = Endpoint("198.18.0.1", 6443)
 
 
-def cutting(began: float = CUT, ended: float = HEALED, on_it: int = 0) -> Cutting:
-    target = Target(APISERVER, (ADDRESS,), (), {}, for_tests=True, on_it=on_it, sessions=on_it)
-    return Cutting(target, "nft", began, ended, by_us=True)
+def target(on_it: int = 0) -> Target:
+    return Target(APISERVER, (ADDRESS,), (), {}, for_tests=True, on_it=on_it, sessions=on_it)
 
 
 def reported(
@@ -40,7 +39,9 @@ def reported(
     proxy: Proxy = PROXY,
     on_it: int = 0,
 ) -> DrillReport:
-    return report.drill_report(cutting(on_it=on_it), [*BEFORE, *more], recovered, proxy)
+    return report.drill_report(
+        target(on_it), [*BEFORE, *more], proxy, began=CUT, ended=HEALED, recovered=recovered, tool="nft"
+    )
 
 
 def test_slow_is_what_takes_100_ms_longer_than_all_before() -> None:
@@ -95,7 +96,7 @@ def test_what_becomes_of_a_session(last: Request, outcome: SessionOutcome) -> No
 
 def test_a_session_that_still_waits_hangs() -> None:
     waits = Request(0.0, 0)  # since long ago
-    (outcome,) = report.drill_report(cutting(0.0, 20.0), [waits], True, Proxy()).sessions
+    (outcome,) = report.drill_report(target(), [waits], PROXY, began=0.0, ended=20.0).sessions
     assert (outcome.fate, outcome.back_after) == (Fate.HUNG, None)
 
 

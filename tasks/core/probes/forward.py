@@ -9,6 +9,7 @@ from threading import Lock, local
 import paramiko
 
 from ..config.address import REACHED_AT, Endpoint
+from .certificate import printable
 from .result import Reason, Unreached
 
 _PROHIBITED, _FAILED = "Administratively prohibited", "Connect failed"
@@ -38,8 +39,7 @@ def forwarded(transport: paramiko.Transport, endpoint: Endpoint, timeout: float)
         raise Unreached(Reason.NOT_FORWARDED, kind)
     if reason := Reason.of(message):
         raise Unreached(reason)
-    printable = "".join(c if c.isprintable() else "?" for c in message)[:80]
-    raise Unreached(Reason.NOT_CONNECTED, f": {printable or kind}")
+    raise Unreached(Reason.NOT_CONNECTED, f": {printable(message)[:80] or kind}")
 
 
 class _Log(logging.Filter):

@@ -11,7 +11,7 @@ from ..console.report import table
 from .sessions import Sessions
 
 _NOT_OURS = "not in hosts.toml"
-_BARS = " ▏▎▍▌▋▊▉█"
+_EIGHTHS = " ▏▎▍▌▋▊▉█"
 _SHORTEST = 10  # columns of a bar, below which names give way
 
 
@@ -19,15 +19,14 @@ def show(console: Console, seen: Mapping[str, Sessions], total: Sessions) -> Non
     """The sessions by apiserver, how even they are, and by node and apiserver."""
     rows = [(str(peer), count, "cyan") for peer, count in total.sessions.items()]
     rows += [(f"{peer} {_NOT_OURS}", count, "yellow") for peer, count in total.others.items()]
-    if console.is_terminal:
-        for line in _bars(rows, console.width, ascii_only=not console.encoding.startswith("utf")):
+    if console.is_terminal and console.encoding.startswith("utf"):
+        for line in _bars(rows, console.width):
             console.print(line, no_wrap=True, overflow="crop")
     else:
         plain = [(name, str(count), _share(count, total.total)) for name, count, _ in rows]
         table(console, ("APISERVER", "SESSIONS", "SHARE"), plain)
     console.print(evenness(total), highlight=False, markup=False)
-    columns, cells = _matrix(seen, total)
-    table(console, columns, cells)
+    table(console, *_matrix(seen, total))
 
 
 def evenness(total: Sessions) -> str:
@@ -38,29 +37,23 @@ def evenness(total: Sessions) -> str:
     return f"imbalance {total.imbalance:.2f} (the most / {mean}; 1 is even)"
 
 
-def _bars(rows: Sequence[tuple[str, int, str]], width: int, ascii_only: bool) -> Iterator[Text]:
+def _bars(rows: Sequence[tuple[str, int, str]], width: int) -> Iterator[Text]:
     total, most = sum(count for _, count, _ in rows), max(count for _, count, _ in rows)
     digits = len(str(most))
     room = width - digits - 8
     names = min(max(len(name) for name, _, _ in rows), room - _SHORTEST)
     for name, count, style in rows:
-        line = Text(_cut(name, names).ljust(names + 1))
-        line.append(_bar(count, most, room - names, ascii_only), style)
+        shown = name if len(name) <= names else f"{name[: names - 1]}…"
+        line = Text(shown.ljust(names + 1))
+        line.append(_bar(count, most, room - names), style)
         line.append(f" {count:>{digits}} {_share(count, total):>4}")
         yield line
 
 
-def _bar(count: int, most: int, width: int, ascii_only: bool) -> str:
+def _bar(count: int, most: int, width: int) -> str:
     """A bar of `width` columns; who has any session has a mark."""
-    eighths = max(round(count * width * 8 / most), 1) if count else 0
-    if ascii_only:
-        return ("#" * -(-eighths // 8)).ljust(width)
-    full, rest = divmod(eighths, 8)
-    return ("█" * full + (_BARS[rest] if rest else "")).ljust(width)
-
-
-def _cut(name: str, width: int) -> str:
-    return name if len(name) <= width else f"{name[: width - 1]}…"
+    full, rest = divmod(max(round(count * width * 8 / most), 1) if count else 0, 8)
+    return ("█" * full + (_EIGHTHS[rest] if rest else "")).ljust(width)
 
 
 def _share(count: int, total: int) -> str:

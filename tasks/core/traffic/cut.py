@@ -42,15 +42,16 @@ class Cut:
 
         Raises StepError: there is no tool for it.
         """
-        ended = self._run("look")
-        self._tools, self._undo = ended.value("tools"), ended.value("undo")
-        if ended.status == 70:
-            hint = "install nftables there, or iptables"
-            raise StepError(_NO_TOOL, status=70, tail=ended.stderr, hint=hint)
-        if ended.status:
+        result = self._run("look")
+        self._tools, self._undo = result.value("tools"), result.value("undo")
+        if result.status == 70:
+            raise StepError(
+                _NO_TOOL, status=70, tail=result.stderr, hint="install nftables there, or iptables"
+            )
+        if result.status:
             what = "what an earlier drill left cannot be removed"
-            raise StepError(what, status=ended.status, tail=ended.stderr, hint=self._by_hand())
-        return bool(ended.value("healed"))
+            raise StepError(what, status=result.status, tail=result.stderr, hint=self._by_hand())
+        return bool(result.value("healed"))
 
     def begin(self, seconds: float) -> float:
         """Cuts, for `seconds` unless `end` is called before; gives the time (`monotonic`) at which it did.
@@ -60,15 +61,16 @@ class Cut:
         at: list[float] = []
         whole = round(seconds + _LATER)
         self._over = monotonic() + whole
-        self._timer = f"the node's own timer removes them at {_clock(whole)}; if not: "
+        by = datetime.now() + timedelta(seconds=whole)
+        self._timer = f"the node's own timer removes them at {by:%H:%M:%S}; if not: "
         nothing = "and nothing is left of it"  # or `end`, which follows, says so
         try:
-            ended = self._run("cut", whole, _at("cut", at))
+            result = self._run("cut", whole, _at("cut", at))
         except StepError as error:
             raise StepError(f"the cut was not seen to be made, {nothing}: {error.message}") from None
-        if ended.status:
-            what = f"the cut could not be made, {nothing}"
-            raise StepError(what, status=ended.status, tail=ended.stderr)
+        if result.status:
+            message = f"the cut could not be made, {nothing}"
+            raise StepError(message, status=result.status, tail=result.stderr)
         return at[0] if at else monotonic()
 
     def end(self) -> float | None:
@@ -96,18 +98,18 @@ class Cut:
 
     def _end(self) -> float | None:
         try:
-            ended = self._run("heal", each_line=_at("healed", self._healed))
+            result = self._run("heal", each_line=_at("healed", self._healed))
         except StepError as error:
             raise self._left_behind(f"could not be looked at again: {error.message}") from None
-        if ended.status:
-            raise self._left_behind("are still there, or were not looked at", ended)
+        if result.status:
+            raise self._left_behind("are still there, or were not looked at", result)
         return self._healed[0] if self._healed else None
 
-    def _left_behind(self, what: str, ended: CommandResult | None = None) -> StepError:
+    def _left_behind(self, what: str, result: CommandResult | None = None) -> StepError:
         return StepError(
             f"the firewall rules of the drill {what}",
-            status=ended.status if ended else None,
-            tail=ended.stderr if ended else "",
+            status=result.status if result else None,
+            tail=result.stderr if result else "",
             hint=self._by_hand(),
         )
 
@@ -129,8 +131,3 @@ def _at(key: str, times: list[float]) -> Callable[[str], None]:
             times.append(monotonic())
 
     return hear
-
-
-def _clock(seconds: float) -> str:
-    """The time of day, `seconds` from now."""
-    return (datetime.now() + timedelta(seconds=seconds)).strftime("%H:%M:%S")

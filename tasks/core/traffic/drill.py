@@ -15,7 +15,7 @@ from . import sessions
 from .clients import Clients
 from .cut import Cut
 from .measurement import BASELINE, GRACE_PERIOD, RECOVERED, Measurement
-from .report import Cutting, DrillReport, DrillResult, drill_report, rows, sentences
+from .report import DrillReport, DrillResult, drill_report, rows, sentences
 from .target import Target, require_another_way, target_on
 
 _SECONDS = range(5, 301)
@@ -88,8 +88,17 @@ class Drill:
             recovered = measured.until_recovered(began, ended)
             if not clients.connected:
                 raise StepError(_BROKE)
-            made = Cutting(target, cut.tool, began, ended, by_us, leftover)
-            self.report = drill_report(made, clients.requests(), recovered, r.settings.proxy)
+            self.report = drill_report(
+                target,
+                clients.requests(),
+                r.settings.proxy,
+                began=began,
+                ended=ended,
+                by_us=by_us,
+                recovered=recovered,
+                tool=cut.tool,
+                leftover=leftover,
+            )
         return self._outcome(self.report)
 
     def show(self) -> None:

@@ -88,18 +88,6 @@ class DrillResult:
     drill: DrillReport = output("what was cut, and what clients noticed")
 
 
-@dataclass(frozen=True, slots=True)
-class Cutting:
-    """One cut, as it was made: `began` and `ended` in the time of `monotonic`, `by_us`: who ended it."""
-
-    target: Target
-    tool: str
-    began: float
-    ended: float
-    by_us: bool
-    leftover_removed: bool = False
-
-
 def slow_from(requests: Sequence[Request], cut: float) -> float:
     """From how many seconds on a request is slow, by those that were over before the cut."""
     return max((r.seconds for r in _before(requests, cut)), default=0.0) + _SLOWER
@@ -110,38 +98,55 @@ def is_bad(request: Request, limit: float) -> bool:
     return bool(request.error) or request.seconds > limit
 
 
-def drill_report(cut: Cutting, requests: Sequence[Request], recovered: bool, proxy: Proxy) -> DrillReport:
-    """Sorts the requests by when the cut began and ended; `recovered`: they became as they were before."""
-    limit, before, on_it = slow_from(requests, cut.began), _before(requests, cut.began), cut.target.on_it
-    after = [r for r in new(requests) if r.began >= cut.began]
-    caught = [r for r in new(requests) if r.began < cut.began and r not in before]
+def drill_report(
+    target: Target,
+    requests: Sequence[Request],
+    proxy: Proxy,
+    *,
+    began: float,
+    ended: float,
+    by_us: bool = True,
+    recovered: bool = True,
+    tool: str = "",
+    leftover: bool = False,
+) -> DrillReport:
+    """Sorts the requests by when the cut `began` and `ended`, in the time of `monotonic`.
+
+    `by_us`: it was we who ended it; `recovered`: requests were seen to become as they were before.
+    """
+    limit, before = slow_from(requests, began), _before(requests, began)
+    after = [r for r in new(requests) if r.began >= began]
+    caught = [r for r in new(requests) if r.began < began and r not in before]
     bad = [r for r in after if is_bad(r, limit)]
-    failed = [r for r in after if r.error]
+    errors = [r.error for r in after if r.error]
+    last = max(r.began + r.seconds for r in bad) - began if bad else None
     numbers = sorted({r.session for r in requests if r.session is not None})
-    last = max(r.began + r.seconds for r in bad) - cut.began if bad else None
-    sessions = tuple(_outcome([r for r in requests if r.session == n], cut, limit) for n in numbers)
+    sessions = tuple(
+        _outcome([r for r in requests if r.session == n], began, ended, max(limit, _HANGS)) for n in numbers
+    )
+    hang = bool(target.on_it) or any(session.fate == Fate.HUNG for session in sessions)
     return DrillReport(
-        apiserver=cut.target.apiserver,
-        addresses=cut.target.addresses,
-        tool=cut.tool,
-        seconds=cut.ended - cut.began,
-        ended_by="drill" if cut.by_us else "other",
-        leftover_removed=cut.leftover_removed,
-        sessions_on_it=on_it,
+        apiserver=target.apiserver,
+        addresses=target.addresses,
+        tool=tool,
+        seconds=ended - began,
+        ended_by="drill" if by_us else "other",
+        leftover_removed=leftover,
+        sessions_on_it=target.on_it,
         baseline=_baseline(before, limit),
         requests=len(after),
-        failed=len(failed),
-        slow=len(bad) - len(failed),
+        failed=len(errors),
+        slow=len(bad) - len(errors),
         caught=sum(is_bad(r, limit) for r in caught),
         slow_from_ms=_ms(limit),
         slowest_ms=_slowest(after),
-        first_after=min(r.began for r in bad) - cut.began if bad else None,
+        first_after=min(r.began for r in bad) - began if bad else None,
         recovered_after=last if recovered else None,
         as_before=recovered,
         sessions=sessions,
-        means=_means(after, bad, failed, proxy, on_it or any(s.fate == Fate.HUNG for s in sessions)),
+        means=_means(errors[0] if errors else "", f"{len(bad)} of {len(after)}" if bad else "", hang, proxy),
         last_bad=last,
-        error=failed[0].error if failed else "",
+        error=errors[0] if errors else "",
     )
 
 
@@ -159,18 +164,17 @@ def _baseline(before: Sequence[Request], limit: float) -> Baseline:
     return Baseline(len(before), failed, _slowest(before), sum(is_bad(r, limit) for r in before) - failed)
 
 
-def _outcome(requests: Sequence[Request], cut: Cutting, limit: float) -> SessionOutcome:
+def _outcome(requests: Sequence[Request], began: float, healed: float, hangs: float) -> SessionOutcome:
     for request in requests:
         ended = request.ended
-        if ended is not None and ended < cut.began:
+        if ended is not None and ended < began:
             continue
         if request.error and ended is not None:
-            return SessionOutcome(Fate.ENDED, ended - cut.began)
+            return SessionOutcome(Fate.ENDED, ended - began)
         # whatever else was late on a busy machine did not wait for the end of the cut
-        waited = request.began < cut.ended and (ended is None or ended >= cut.ended)
-        if waited and request.seconds > max(limit, _HANGS):
-            back = None if ended is None else ended - cut.ended
-            return SessionOutcome(Fate.HUNG, max(0.0, request.began - cut.began), back)
+        if request.began < healed and (ended is None or ended >= healed) and request.seconds > hangs:
+            back = None if ended is None else ended - healed
+            return SessionOutcome(Fate.HUNG, max(0.0, request.began - began), back)
     return SessionOutcome(Fate.UNHARMED)
 
 
@@ -211,20 +215,17 @@ def _noticed(fate: Fate, found: Sequence[SessionOutcome]) -> str:
     return f"{hung}: a client notices by its own time limit{again}"
 
 
-def _means(
-    after: Sequence[Request], bad: Sequence[Request], failed: Sequence[Request], proxy: Proxy, hang: object
-) -> str:
+def _means(error: str, slow: str, hang: bool, proxy: Proxy) -> str:
     """What follows for kubelet and all other clients of this node's proxy."""
-    if failed:
-        clients = f"new connections failed though another apiserver lived (first: {failed[0].error})"
-    elif bad:
+    clients = "new connections notice nothing"
+    if error:
+        clients = f"new connections failed though another apiserver lived (first: {error})"
+    elif slow:
         clients = (
-            f"every new connection reaches another apiserver, {len(bad)} of {len(after)} only after nginx "
-            f"had tried the dead one (connect_timeout {proxy.connect_timeout}, until max_fails "
-            f"{proxy.max_fails} within fail_timeout {proxy.fail_timeout})"
+            f"every new connection reaches another apiserver, {slow} only after nginx had tried the dead one "
+            f"(connect_timeout {proxy.connect_timeout}, until max_fails {proxy.max_fails} "
+            f"within fail_timeout {proxy.fail_timeout})"
         )
-    else:
-        clients = "new connections notice nothing"
     if not hang:
         return f"for kubelet: {clients}"
     return (
