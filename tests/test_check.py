@@ -22,9 +22,9 @@ from tasks.core.config.settings import Endpoint
 from tasks.core.console import report
 from tasks.core.errors import StepError, UsageError
 from tasks.core.facts.facts import Facts
-from tasks.core.probes.classify import EndpointCheck, checked
+from tasks.core.probes.classify import EndpointCheck, classify
 from tasks.core.probes.result import ProbeResult, Reason
-from tasks.core.results import State, as_json
+from tasks.core.results import as_json
 from tasks.core.ssh.node import Node
 from tests.conftest import run_fab
 from tests.test_run import Host, eventually
@@ -33,12 +33,12 @@ ADDRESS = "fd00:a:b::1"  # rich takes :a: and :b: for emojis
 A, B = Endpoint("10.0.0.1", 6443), Endpoint("fd00::2", 7443)
 LISTENER = Endpoint("127.0.0.1", 8443)
 RUNS = Facts(unit={"LoadState": "loaded", "ActiveState": "active", "SubState": "running"})
-GOOD = checked(State.OK, "ready 3 ms", "", True, ProbeResult(connected=0.003, status=200, body="ok"))
-REFUSED = checked(State.FAILED, "refused", "refused the connection", False, ProbeResult(Reason.REFUSED))
-OPEN = checked(State.WARNING, "open (bash)", "who knows", None, ProbeResult(Reason.OPEN, program="bash"))
-UNTRUSTED = replace(GOOD.result, trusted=False, distrust="its certificate does not verify")
-STRANGE = checked(State.FAILED, "untrusted", "its certificate does not verify", False, UNTRUSTED)
-CLOCK = checked(State.WARNING, "clock +9 s", "its clock is 9 s ahead of the node's", True, GOOD.result)
+ANSWER = ProbeResult(connected=0.003, seconds=0.003, status=200, body="ok")
+GOOD = classify(ANSWER)
+REFUSED = classify(ProbeResult(Reason.REFUSED, "refused the connection"))
+OPEN = classify(ProbeResult(Reason.OPEN, "who knows", program="bash"))
+STRANGE = classify(replace(ANSWER, trusted=False, distrust="its certificate does not verify"))
+CLOCK = classify(replace(ANSWER, clock=9.0))
 
 
 def through(check: EndpointCheck) -> ListenerCheck:
@@ -205,7 +205,7 @@ class TestTable:
         assert document["drift"] == []
 
     def test_summary(self) -> None:
-        strange = replace(GOOD, word="answers 3 ms", result=replace(GOOD.result, status=403))
+        strange = classify(replace(ANSWER, status=403))
         assert table.summary(row()) == "all ready, the proxy too"
         assert table.summary(row(b=strange)) == "all answer, the proxy too"
         assert table.summary(row(REFUSED, strange)) == "10.0.0.1:6443 refused"

@@ -10,7 +10,7 @@ from tasks.core.config.settings import Endpoint, Proxy
 from tasks.core.results import as_json
 from tasks.core.traffic import report
 from tasks.core.traffic.clients import Request
-from tasks.core.traffic.report import DrillReport, DrillResult, Fate, SessionOutcome
+from tasks.core.traffic.report import DrillReport, DrillResult, Fate, Measured, SessionOutcome
 from tasks.core.traffic.target import Target
 
 CUT, HEALED = 1000.0, 1020.0
@@ -39,9 +39,8 @@ def reported(
     proxy: Proxy = PROXY,
     on_it: int = 0,
 ) -> DrillReport:
-    return report.drill_report(
-        target(on_it), [*BEFORE, *more], proxy, began=CUT, ended=HEALED, recovered=recovered, tool="nft"
-    )
+    measured = Measured(CUT, HEALED, True, recovered, [*BEFORE, *more])
+    return report.drill_report(target(on_it), measured, proxy, "nft")
 
 
 def test_slow_is_what_takes_100_ms_longer_than_all_before() -> None:
@@ -96,7 +95,9 @@ def test_what_becomes_of_a_session(last: Request, outcome: SessionOutcome) -> No
 
 def test_a_session_that_still_waits_hangs() -> None:
     waits = Request(0.0, 0)  # since long ago
-    (outcome,) = report.drill_report(target(), [waits], PROXY, began=0.0, ended=20.0).sessions
+    (outcome,) = report.drill_report(
+        target(), Measured(0.0, 20.0, True, True, [waits]), PROXY, "nft"
+    ).sessions
     assert (outcome.fate, outcome.back_after) == (Fate.HUNG, None)
 
 

@@ -39,26 +39,6 @@ class EndpointCheck:
     result: ProbeResult = field(repr=False)
 
 
-def checked(state: State, word: str, detail: str, way: bool | None, result: ProbeResult) -> EndpointCheck:
-    """What is told of a result."""
-    return EndpointCheck(
-        state=state,
-        word=word,
-        detail=detail,
-        reachable=result.ok,
-        ready=None if result.ok and result.tells_nothing else result.ok and result.ready,
-        status=result.status,
-        connect_ms=result.connected and result.connected * 1000,
-        total_ms=result.seconds and result.seconds * 1000,
-        certificate=result.certificate,
-        trusted=result.trusted,
-        clock_seconds=result.clock,
-        by=result.program or "ssh",
-        way=way,
-        result=result,
-    )
-
-
 def classify(
     result: ProbeResult, names: Sequence[str] = (), through: bool = False, usual: float = 0.0
 ) -> EndpointCheck:
@@ -68,17 +48,26 @@ def classify(
     keeps clients from being served: the rest is told of the apiservers themselves. `usual` is within how
     many seconds a TLS connection stands from that node.
     """
-    by = f" ({result.program})" if result.program else ""
-    if result.reason:
-        state = State.FAILED if result.reason.is_known else State.WARNING
-        return checked(state, result.reason.word + by, result.text, result.ok, result)
-    found = [*_certificate(result, names, through), *_answer(result, through, usual)]
+    fine = "ready" if result.status == 200 else "answers"
+    fine += _by(result) or f" {milliseconds(result.seconds or 0)} ms"
+    found = [*_findings(result, names, through, usual)]
     state = max((state for state, _, _ in found), key=STATES.index, default=State.OK)
-    fine = ("ready" if result.status == 200 else "answers") + (
-        by or f" {milliseconds(result.seconds or 0)} ms"
+    return EndpointCheck(
+        state=state,
+        word=next((word for s, word, _ in found if s == state != State.OK), fine),
+        detail="; ".join(text for _, _, text in found),
+        reachable=result.ok,
+        ready=None if result.ok and result.tells_nothing else result.ok and result.ready,
+        status=result.status,
+        connect_ms=result.connected and result.connected * 1000,
+        total_ms=result.seconds and result.seconds * 1000,
+        certificate=result.certificate,
+        trusted=result.trusted,
+        clock_seconds=result.clock,
+        by=result.program or "ssh",
+        way=result.ok and state != State.FAILED,
+        result=result,
     )
-    word = next((word for s, word, _ in found if s == state != State.OK), fine)
-    return checked(state, word, "; ".join(text for _, _, text in found), state != State.FAILED, result)
 
 
 def worst(checks: Sequence[EndpointCheck]) -> EndpointCheck:
@@ -86,33 +75,16 @@ def worst(checks: Sequence[EndpointCheck]) -> EndpointCheck:
     return max(checks, key=lambda check: STATES.index(check.state))
 
 
-def _certificate(result: ProbeResult, names: Sequence[str], through: bool) -> Iterator[Finding]:
-    certificate = result.certificate
-    if result.distrust:
-        issuer = f" (issuer {certificate.issuer})" if certificate else ""
-        yield State.FAILED, "untrusted", result.distrust + issuer
-    if not certificate:
+def _findings(result: ProbeResult, names: Sequence[str], through: bool, usual: float) -> Iterator[Finding]:
+    if result.reason:
+        state = State.FAILED if result.reason.is_known else State.WARNING
+        yield state, result.reason.word + _by(result), result.text
         return
-    days = certificate.days(result.at)
-    when = f"{certificate.expires:%Y-%m-%d}"
-    if result.at < certificate.begins:
-        text = f"its certificate is valid from {certificate.begins:%Y-%m-%d %H:%M} UTC only"
-        yield State.FAILED, "not yet valid", text
-    if days < 0:
-        yield State.FAILED, "expired", f"its certificate expired on {when}"
-    elif days < EXPIRY_WARNING and not through:
-        yield State.WARNING, f"expires {days:.0f} d", f"its certificate expires on {when}, in {days:.0f} days"
-    missing = [name for name in names if name not in certificate.names]
-    if missing and not result.distrust:
-        held = ", ".join(certificate.names) or "nobody"
-        text = f"its certificate holds for {held}, not for {' and '.join(missing)}: kubelet will refuse it"
-        yield State.WARNING, "wrong name", text
-
-
-def _answer(result: ProbeResult, through: bool, usual: float) -> Iterator[Finding]:
+    yield from _certificate(result, through)
     if not result.ready:
-        text = f"{PATH} is answered with {result.status}{_why(result.body)}"
-        yield State.FAILED, "not ready", text
+        yield State.FAILED, "not ready", f"{PATH} is answered with {result.status}{_why(result.body)}"
+    if result.certificate and not result.distrust:
+        yield from _names(result.certificate, names)
     if result.seconds and result.connected and result.seconds - usual >= SLOW:
         took, tls = milliseconds(result.seconds), milliseconds(result.connected)
         yield State.WARNING, f"slow {took} ms", f"took {took} ms: {tls} ms until TLS stood, then the answer"
@@ -124,9 +96,37 @@ def _answer(result: ProbeResult, through: bool, usual: float) -> Iterator[Findin
         yield State.OK, "", result.text
 
 
+def _certificate(result: ProbeResult, through: bool) -> Iterator[Finding]:
+    certificate, now = result.certificate, result.at
+    if result.distrust:
+        issuer = f" (issuer {certificate.issuer})" if certificate else ""
+        yield State.FAILED, "untrusted", result.distrust + issuer
+    if not certificate:
+        return
+    days, when = certificate.days(now), f"{certificate.expires:%Y-%m-%d}"
+    if now < certificate.begins:
+        text = f"its certificate is valid from {certificate.begins:%Y-%m-%d %H:%M} UTC only"
+        yield State.FAILED, "not yet valid", text
+    if days < 0:
+        yield State.FAILED, "expired", f"its certificate expired on {when}"
+    elif days < EXPIRY_WARNING and not through:
+        yield State.WARNING, f"expires {days:.0f} d", f"its certificate expires on {when}, in {days:.0f} days"
+
+
+def _names(certificate: Certificate, wanted: Sequence[str]) -> Iterator[Finding]:
+    if missing := [name for name in wanted if name not in certificate.names]:
+        held = ", ".join(certificate.names) or "nobody"
+        text = f"its certificate holds for {held}, not for {' and '.join(missing)}: kubelet will refuse it"
+        yield State.WARNING, "wrong name", text
+
+
 def _why(body: str) -> str:
     """What readyz's body names as failed, or how it begins."""
     lines = [line.strip() for line in body.splitlines() if line.strip()]
     failed = [line for line in lines if line.startswith("[-]")]
     quoted = "; ".join(failed or lines[:1])
     return f": {quoted[:200]!r}" if quoted else ""
+
+
+def _by(result: ProbeResult) -> str:
+    return f" ({result.program})" if result.program else ""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from time import monotonic
+from functools import partial
 
 from ..config.settings import Endpoint
 from ..console.confirm import ask
@@ -14,19 +14,14 @@ from ..ssh.node import Node
 from . import sessions
 from .clients import Clients
 from .cut import Cut
-from .measurement import BASELINE, GRACE_PERIOD, RECOVERED, Measurement
+from .measurement import BASELINE, GRACE_PERIOD, NOTHING, RECOVERED, Measurement
 from .report import DrillReport, DrillResult, drill_report, rows, sentences
 from .target import Target, require_another_way, target_on
 
 _SECONDS = range(5, 301)
 _LEFTOVER = "an earlier drill had left its rules there; they were removed first"
 _GONE = "the rules were gone already when we came to remove them"
-_NOTHING = "interrupted; nothing was cut"
 _NOT_RECOVERED = f"but requests are not as before {GRACE_PERIOD} s after the end"
-_BROKE = (
-    "the SSH connection broke during the drill, so that nothing is known of the requests; "
-    "the rules are gone, which was looked at"
-)
 
 
 class Drill:
@@ -69,36 +64,16 @@ class Drill:
         """
         r, target = self._run, self._target
         r.lock(node, self._wait)
-        cut = Cut(node, target.addresses)
+        cut = self._cut = Cut(node, target.addresses)
         self._progress(node, "seeing whether it may be cut", 0)
         leftover = cut.look()
         if leftover:
             r.console.print(_LEFTOVER, markup=False)
         require_another_way(node, r.settings, target.apiserver, target.others)
         with Clients(node.transport, r.settings.proxy.listen[0], self._wanted()) as clients:
-            measured = Measurement(
-                clients,
-                self._seconds,
-                lambda what, done: self._progress(node, what, done),
-                lambda: r.interrupted,
-            )
-            measured.spread_sessions(lambda: self._counts(node))
-            measured.baseline()
-            began, ended, by_us = self._while_cut(node, cut, measured)
-            recovered = measured.until_recovered(began, ended)
-            if not clients.connected:
-                raise StepError(_BROKE)
-            self.report = drill_report(
-                target,
-                clients.requests(),
-                r.settings.proxy,
-                began=began,
-                ended=ended,
-                by_us=by_us,
-                recovered=recovered,
-                tool=cut.tool,
-                leftover=leftover,
-            )
+            progress, count = partial(self._progress, node), partial(self._counts, node)
+            measured = Measurement(clients, self._seconds, progress, lambda: r.interrupted, count).run(cut)
+            self.report = drill_report(target, measured, r.settings.proxy, cut.tool, leftover)
         return self._outcome(self.report)
 
     def show(self) -> None:
@@ -111,7 +86,7 @@ class Drill:
 
     def left_so(self, node: Node) -> StepError:
         """How the node is left when it does not answer in time after Ctrl-C."""
-        return self._cut.left_so() if self._cut else StepError(_NOTHING)
+        return self._cut.left_so() if self._cut else StepError(NOTHING)
 
     def _wanted(self) -> int:
         """So many sessions that one of them is on the apiserver, as a rule."""
@@ -122,20 +97,6 @@ class Drill:
         seen = sessions.count(node, self._run.settings, self._target.resolved)
         others = [count for server, count in seen.sessions.items() if server != self._apiserver]
         return seen.sessions[self._apiserver], max(others, default=0)
-
-    def _while_cut(self, node: Node, cut: Cut, measured: Measurement) -> tuple[float, float, bool]:
-        """When it began and ended, and whether it was we who ended it."""
-        self._cut = cut
-        if self._run.interrupted:  # from now on Ctrl-C finds a cut
-            raise StepError(_NOTHING)
-        try:
-            began = cut.begin(self._seconds)
-            measured.during(began)
-        finally:
-            self._progress(node, "removing the rules", BASELINE + self._seconds)
-            over = monotonic()
-            healed = cut.end()
-        return began, over if healed is None else healed, healed is not None
 
     def _progress(self, node: Node, what: str, done: float) -> None:
         whole = BASELINE + self._seconds + round(RECOVERED)

@@ -15,6 +15,20 @@ _SLOWER = 0.1  # seconds over the slowest request before the cut, from which on 
 _HANGS = 1.0  # seconds without an answer, from which on a session hung
 
 
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """The `requests` of clients around a cut, which `began` and `ended` by the clock of `monotonic`.
+
+    `by_us`: it was we who ended it; `recovered`: requests were seen to become as they were before.
+    """
+
+    began: float
+    ended: float
+    by_us: bool
+    recovered: bool
+    requests: Sequence[Request]
+
+
 class Fate(StrEnum):
     """What became of a kept-alive session."""
 
@@ -99,21 +113,10 @@ def is_bad(request: Request, limit: float) -> bool:
 
 
 def drill_report(
-    target: Target,
-    requests: Sequence[Request],
-    proxy: Proxy,
-    *,
-    began: float,
-    ended: float,
-    by_us: bool = True,
-    recovered: bool = True,
-    tool: str = "",
-    leftover: bool = False,
+    target: Target, measured: Measured, proxy: Proxy, tool: str, leftover: bool = False
 ) -> DrillReport:
-    """Sorts the requests by when the cut `began` and `ended`, in the time of `monotonic`.
-
-    `by_us`: it was we who ended it; `recovered`: requests were seen to become as they were before.
-    """
+    """Sorts the requests by when the cut began and ended."""
+    requests, began = measured.requests, measured.began
     limit, before = slow_from(requests, began), _before(requests, began)
     after = [r for r in new(requests) if r.began >= began]
     caught = [r for r in new(requests) if r.began < began and r not in before]
@@ -122,15 +125,15 @@ def drill_report(
     last = max(r.began + r.seconds for r in bad) - began if bad else None
     numbers = sorted({r.session for r in requests if r.session is not None})
     sessions = tuple(
-        _outcome([r for r in requests if r.session == n], began, ended, max(limit, _HANGS)) for n in numbers
+        _outcome([r for r in requests if r.session == n], measured, max(limit, _HANGS)) for n in numbers
     )
     hang = bool(target.on_it) or any(session.fate == Fate.HUNG for session in sessions)
     return DrillReport(
         apiserver=target.apiserver,
         addresses=target.addresses,
         tool=tool,
-        seconds=ended - began,
-        ended_by="drill" if by_us else "other",
+        seconds=measured.ended - began,
+        ended_by="drill" if measured.by_us else "other",
         leftover_removed=leftover,
         sessions_on_it=target.on_it,
         baseline=_baseline(before, limit),
@@ -141,8 +144,8 @@ def drill_report(
         slow_from_ms=_ms(limit),
         slowest_ms=_slowest(after),
         first_after=min(r.began for r in bad) - began if bad else None,
-        recovered_after=last if recovered else None,
-        as_before=recovered,
+        recovered_after=last if measured.recovered else None,
+        as_before=measured.recovered,
         sessions=sessions,
         means=_means(errors[0] if errors else "", f"{len(bad)} of {len(after)}" if bad else "", hang, proxy),
         last_bad=last,
@@ -164,7 +167,8 @@ def _baseline(before: Sequence[Request], limit: float) -> Baseline:
     return Baseline(len(before), failed, _slowest(before), sum(is_bad(r, limit) for r in before) - failed)
 
 
-def _outcome(requests: Sequence[Request], began: float, healed: float, hangs: float) -> SessionOutcome:
+def _outcome(requests: Sequence[Request], measured: Measured, hangs: float) -> SessionOutcome:
+    began, healed = measured.began, measured.ended
     for request in requests:
         ended = request.ended
         if ended is not None and ended < began:
