@@ -170,7 +170,7 @@ class TestTable:
             "bad: n1, n2: 10.0.0.1:6443, [fd00::2]:7443: refused the connection",
             "warning: n3: 10.0.0.1:6443: its clock is 9 s ahead of the node's",
             "warning: n3: drift: nginx 1.22.1 is installed",
-            "to do: fab diff shows what has drifted, fab deploy brings it back",
+            "hint: fab diff shows what has drifted, fab deploy brings it back",
         ]
 
     def test_why_nodes_were_not_seen(self) -> None:

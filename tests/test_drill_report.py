@@ -10,7 +10,7 @@ from tasks.core.config.settings import Endpoint, Proxy
 from tasks.core.results import as_json
 from tasks.core.traffic import report
 from tasks.core.traffic.clients import Request
-from tasks.core.traffic.report import DrillReport, DrillResult, Fate, Measured, SessionOutcome
+from tasks.core.traffic.report import DrillReport, DrillResult, Measured, Outcome, SessionOutcome
 from tasks.core.traffic.target import Target
 
 CUT, HEALED = 1000.0, 1020.0
@@ -82,11 +82,11 @@ def test_what_did_not_become_as_before_has_not_recovered() -> None:
 @pytest.mark.parametrize(
     ("last", "outcome"),
     [
-        (ask(19.5, 1.0, session=0), SessionOutcome(Fate.UNHARMED)),
-        (ask(0.5, 25, session=0), SessionOutcome(Fate.HUNG, 0.5, 5.5)),
-        (ask(-0.5, 20.5, session=0), SessionOutcome(Fate.HUNG, 0.0, 0.0)),
-        (ask(3, 8, session=0), SessionOutcome(Fate.UNHARMED)),
-        (ask(4, 0.5, "closed", session=0), SessionOutcome(Fate.ENDED, 4.5)),
+        (ask(19.5, 1.0, session=0), SessionOutcome(Outcome.UNHARMED)),
+        (ask(0.5, 25, session=0), SessionOutcome(Outcome.HUNG, 0.5, 5.5)),
+        (ask(-0.5, 20.5, session=0), SessionOutcome(Outcome.HUNG, 0.0, 0.0)),
+        (ask(3, 8, session=0), SessionOutcome(Outcome.UNHARMED)),
+        (ask(4, 0.5, "closed", session=0), SessionOutcome(Outcome.ENDED, 4.5)),
     ],
 )
 def test_what_becomes_of_a_session(last: Request, outcome: SessionOutcome) -> None:
@@ -98,7 +98,7 @@ def test_a_session_that_still_waits_hangs() -> None:
     (outcome,) = report.drill_report(
         target(), Measured(0.0, 20.0, True, True, [waits]), PROXY, "nft"
     ).sessions
-    assert (outcome.fate, outcome.back_after) == (Fate.HUNG, None)
+    assert (outcome.fate, outcome.back_after) == (Outcome.HUNG, None)
 
 
 def test_what_programs_read() -> None:

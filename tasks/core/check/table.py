@@ -65,7 +65,7 @@ def notes(seen: Mapping[str, NodeCheck]) -> list[str]:
         if state == wanted
     ]
     if any(drift.known for check in seen.values() for drift in check.drift or ()):
-        sentences.append(named("to do: fab diff shows what has drifted, fab deploy brings it back"))
+        sentences.append(named("hint: fab diff shows what has drifted, fab deploy brings it back"))
     return sentences
 
 

@@ -29,7 +29,7 @@ class Measured:
     requests: Sequence[Request]
 
 
-class Fate(StrEnum):
+class Outcome(StrEnum):
     """What became of a kept-alive session."""
 
     HUNG = "hung"
@@ -41,7 +41,7 @@ class Fate(StrEnum):
 class SessionOutcome:
     """What became of one kept-alive session; times in seconds."""
 
-    fate: Fate = output('"hung", "ended" or "unharmed"')
+    fate: Outcome = output('"hung", "ended" or "unharmed"')
     after: float | None = output(
         "from the cut to the first request that failed or had no answer", None, digits=2
     )
@@ -127,7 +127,7 @@ def drill_report(
     sessions = tuple(
         _outcome([r for r in requests if r.session == n], measured, max(limit, _HANGS)) for n in numbers
     )
-    hang = bool(target.on_it) or any(session.fate == Fate.HUNG for session in sessions)
+    hang = bool(target.on_it) or any(session.fate == Outcome.HUNG for session in sessions)
     return DrillReport(
         apiserver=target.apiserver,
         addresses=target.addresses,
@@ -174,12 +174,12 @@ def _outcome(requests: Sequence[Request], measured: Measured, hangs: float) -> S
         if ended is not None and ended < began:
             continue
         if request.error and ended is not None:
-            return SessionOutcome(Fate.ENDED, ended - began)
+            return SessionOutcome(Outcome.ENDED, ended - began)
         # whatever else was late on a busy machine did not wait for the end of the cut
         if request.began < healed and (ended is None or ended >= healed) and request.seconds > hangs:
             back = None if ended is None else ended - healed
-            return SessionOutcome(Fate.HUNG, max(0.0, request.began - began), back)
-    return SessionOutcome(Fate.UNHARMED)
+            return SessionOutcome(Outcome.HUNG, max(0.0, request.began - began), back)
+    return SessionOutcome(Outcome.UNHARMED)
 
 
 def rows(report: DrillReport) -> list[tuple[str, str, str]]:
@@ -201,17 +201,17 @@ def sentences(report: DrillReport) -> Iterator[str]:
     yield f"sessions of the node's own that were on it: {report.sessions_on_it}"
     if report.caught:
         yield f"requests under way at the cut that failed or were slow, as is to be expected: {report.caught}"
-    for fate in Fate:
+    for fate in Outcome:
         if found := [session for session in report.sessions if session.fate == fate]:
             yield f"{len(found)} of {len(report.sessions)} kept-alive sessions {_noticed(fate, found)}"
     yield report.means
 
 
-def _noticed(fate: Fate, found: Sequence[SessionOutcome]) -> str:
+def _noticed(fate: Outcome, found: Sequence[SessionOutcome]) -> str:
     first = min((session.after for session in found if session.after is not None), default=0.0)
-    if fate == Fate.UNHARMED:
+    if fate == Outcome.UNHARMED:
         return "noticed nothing"
-    if fate == Fate.ENDED:
+    if fate == Outcome.ENDED:
         return f"ended {first:.1f} s after the cut: a client notices at once"
     back = [session.back_after for session in found if session.back_after is not None]
     again = f"; {len(back)} of them answered again {max(back):.1f} s after its end" if back else ""
