@@ -6,11 +6,12 @@ import socket
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import cast
 
 import paramiko
 
+from tasks.core.facts.facts import Facts
 from tasks.core.shell.host import CommandResult
 from tasks.core.ssh.node import Node
 
@@ -114,20 +115,26 @@ class NodeOver:
 
     transport: paramiko.Transport
     programs: str = ""
+    facts: Facts = field(default_factory=Facts)
+    label: str = "n1"
 
     @property
     def is_connected(self) -> bool:
         """Whether the connection lives."""
         return bool(self.transport.is_active())
 
+    def survey(self, *wanted: object) -> Facts:
+        """What is known of it."""
+        return self.facts
+
     def sh(self, script: str, **options: object) -> CommandResult:
         """What the programs say, whatever the script."""
         return CommandResult(0, self.programs, "")
 
 
-def over(transport: paramiko.Transport, programs: str = "") -> Node:
+def over(transport: paramiko.Transport, programs: str = "", facts: Facts | None = None) -> Node:
     """The node at the other end, without curl, openssl and bash unless `programs` tells what they met."""
-    return cast(Node, NodeOver(transport, programs))
+    return cast(Node, NodeOver(transport, programs, facts or Facts()))
 
 
 class _Transport(paramiko.Transport):  # type: ignore[misc]
