@@ -10,10 +10,10 @@ from invoke import Context
 from .core.check.fleet_check import FleetCheck
 from .core.check.node_check import NodeCheck
 from .core.check.watch import seconds_of
-from .core.config.check import whole
 from .core.errors import KubeNginxError, UsageError
-from .core.results import as_json
+from .core.results import values
 from .core.run.flags import ROLLOUT_HELP, FleetFlags, fleet_task
+from .core.run.flags import seconds as number
 from .core.run.opening import run
 from .core.ssh.fleet import settings_of
 from .core.traffic import chart
@@ -21,6 +21,8 @@ from .core.traffic.drill import Drill
 from .core.traffic.report import DrillReport
 from .core.traffic.sessions import Sessions, counted, together
 from .core.traffic.target import named
+
+__all__ = ["check", "connections", "drill"]
 
 _WATCH = "Look again every SECONDS (2), until Ctrl-C; the exit status is that of the last look."
 _DRILL = {
@@ -36,12 +38,12 @@ _DRILL = {
 def check(c: Context, watch: Any = None, **flags: Unpack[FleetFlags]) -> dict[str, NodeCheck]:
     """Show what each node meets at each apiserver and through its kube-nginx; exit 1 if one has no way."""
     with run(c, "check", **flags) as r:
-        seconds = seconds_of(watch)
-        if flags.get("json") and seconds:
+        every = seconds_of(watch)
+        if flags.get("json") and every:
             raise UsageError("--json is one document, and --watch many looks: give one of them")
         fleet = FleetCheck(r)
-        if seconds:
-            fleet.watch(seconds)
+        if every:
+            fleet.watch(every)
         else:
             fleet.look()(r.console)
     return fleet.seen
@@ -51,12 +53,10 @@ def check(c: Context, watch: Any = None, **flags: Unpack[FleetFlags]) -> dict[st
 def connections(c: Context, **flags: Unpack[FleetFlags]) -> dict[str, Sessions]:
     """Show which apiserver each node's sessions are on, and how even that is; changes nothing."""
     with run(c, "connections", **flags) as r:
-        results = r.step("connections", lambda node: counted(node, r.settings))
-        found = {node: result.value for node, result in results.items()}
-        seen = {n.label: s for n in r.fleet if isinstance(s := found.get(n.label), Sessions)}
+        found = values(r.step("connections", lambda node: counted(node, r.settings)))
+        seen = {node.label: found[node.label] for node in r.fleet if node.label in found}
         if seen:
-            total = together(seen.values(), r.settings.apiservers)
-            r.summary |= as_json(total)
+            r.summary.total = total = together(seen.values(), r.settings.apiservers)
             chart.show(r.console, seen, total)
     return seen
 
@@ -71,23 +71,16 @@ def drill(
     **flags: Unpack[FleetFlags],
 ) -> DrillReport | None:
     """See what happens when an apiserver dies: drops the packets to it on one node for some seconds."""
+    given: dict[str, Any] = {"apiserver": apiserver, "seconds": seconds, "yes": yes, "wait": wait}
     limit = _one(c, flags.get("limit"))
-    waits = None if str(wait) == "0" else wait
-    typed = {"apiserver": apiserver, "seconds": seconds, "yes": yes, "wait": waits}
-    with run(c, "drill", limit=limit, json=flags.get("json", False), flags=typed) as r:
-        this = Drill(
-            r, named(r.settings, apiserver), _seconds("--seconds", seconds), _seconds("--wait", wait)
-        )
+    with run(c, "drill", limit=limit, json=flags.get("json", False), **given) as r:
+        this = Drill(r, named(r.settings, apiserver), number("--seconds", seconds))
         this.refuse_unusual(limit)
         r.step("survey", this.survey)
         this.ask_first(yes)
-        r.step("drill", this.apply, finish=True, left_so=this.left_so)
+        r.step("drill", this.apply, finish=True, left_behind=this.left_behind)
         this.show()
     return this.report
-
-
-def _seconds(flag: str, text: str) -> int:
-    return whole(flag, text, 86400, "a number of seconds")
 
 
 def _one(c: Context, limit: str | None) -> str | None:

@@ -333,7 +333,7 @@ def test_a_node_that_cannot_be_reached(tmp_path: Path) -> None:
     ran = run_fab("check", hosts=hosts)
     assert ran.status == 1
     assert "worker-1  not seen  -" in ran.out
-    assert "then again: fab check --limit worker-1" in ran.err
+    assert "retry: fab check --limit worker-1" in ran.err
     (node,) = run_fab("check", "--json", hosts=hosts).json["nodes"]
     assert node["error"]["step"] == "check"
     assert (node["apiservers"], node["through"], node["drift"]) == ({}, None, None)

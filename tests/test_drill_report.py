@@ -98,7 +98,7 @@ def test_a_session_that_still_waits_hangs() -> None:
     (outcome,) = report.drill_report(
         target(), Measured(0.0, 20.0, True, True, [waits]), PROXY, "nft"
     ).sessions
-    assert (outcome.fate, outcome.back_after) == (Outcome.HUNG, None)
+    assert (outcome.outcome, outcome.back_after) == (Outcome.HUNG, None)
 
 
 def test_what_programs_read() -> None:

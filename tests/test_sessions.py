@@ -202,7 +202,7 @@ def test_another_port_is_another_peer() -> None:
 
 def test_an_address_that_two_names_share_counts_once() -> None:
     twice = assigned({A: 4}, [C, A], {"api-3": ("10.0.0.1",)})
-    assert twice.sessions == {C: 4, A: 0}
+    assert twice.counts == {C: 4, A: 0}
 
 
 def test_where_an_apiserver_is() -> None:
@@ -221,7 +221,7 @@ def test_imbalance_is_the_most_over_the_mean(counts: tuple[int, ...], imbalance:
 def test_the_sum_over_nodes_keeps_those_without_sessions() -> None:
     total = together([seen(1, 0, 0), seen(2, 3, 0, others=1)], APISERVERS)
     assert total == Sessions.of({A: 3, B: 3, C: 0}, {SOMEBODY: 1})
-    assert together([], APISERVERS).sessions == {A: 0, B: 0, C: 0}
+    assert together([], APISERVERS).counts == {A: 0, B: 0, C: 0}
 
 
 def drawn(nodes: dict[str, Sessions], terminal: bool, width: int = 80) -> list[str]:

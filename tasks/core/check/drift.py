@@ -16,11 +16,11 @@ from ..results import output
 
 @dataclass(frozen=True, slots=True)
 class Drift:
-    """One difference; or, not `known`, that it cannot be seen."""
+    """One difference between a node and hosts.toml."""
 
     what: str = output("what has drifted, in a word")
     detail: str = output("what is different, in a sentence")
-    known: bool = True
+    known: bool = True  # or else it cannot be seen
 
 
 def drift(settings: Settings, facts: Facts) -> tuple[Drift, ...]:

@@ -9,8 +9,8 @@ from rich.console import Console
 from ..console import report
 from ..errors import StepError
 from ..probes.certificate import trusting
-from ..results import State, StepResult
-from ..run.steps import Run
+from ..results import State, StepResult, values
+from ..run.run import Run
 from ..ssh.node import Node
 from . import table
 from .checker import NodeChecker
@@ -46,11 +46,7 @@ class FleetCheck:
             return StepResult(check.state, detail, error=check.error, value=check)
 
         results = self._run.step("check", work)
-        seen = {
-            node: result.value
-            for node, result in results.items()
-            if isinstance(result.value, NodeCheck) and result.value is not UNSEEN
-        }
+        seen = {node: check for node, check in values(results).items() if check is not UNSEEN}
         failures = {n: result.error for n, result in results.items() if result.error and n not in seen}
         self.seen = seen
         return lambda console: self._draw(console, seen, failures if checker else {})
@@ -59,19 +55,19 @@ class FleetCheck:
         """Looks every so many seconds until Ctrl-C; the run is then what the last look was."""
         r = self._run
         r.reporter = report.Silent()
-        last = (r.records, r.alive, self.seen)
+        last = (r.summary.records, self.seen)
         poller = Poller(self._anew, r.settings.check.timeout)
 
         def look() -> Draw:
             nonlocal last
-            r.records, r.alive = [], list(r.fleet)
+            r.summary.records = []
             draw = self.look(poller.answer)
-            last = (r.records, r.alive, self.seen)
+            last = (r.summary.records, self.seen)
             return draw
 
         draw = watch(r.console, seconds, look)
-        r.interrupted = False
-        r.records, r.alive, self.seen = last
+        r.interrupt.forgive()
+        r.summary.records, self.seen = last
         if r.console.is_terminal:  # in its place is nothing now
             draw(r.console)
 

@@ -37,7 +37,7 @@ class ProxyCheck(ListenerCheck):
 
 @dataclass(frozen=True, slots=True)
 class NodeCheck:
-    """What one node met; `error` is why it cannot work: its proxy does not answer, or there is no way."""
+    """What one node met."""
 
     way: bool | None = output("whether any way leads to an apiserver that serves; null: not known")
     clock_seconds: float | None = output("by how many seconds its clock is ahead of this machine's", digits=1)
@@ -45,7 +45,7 @@ class NodeCheck:
     through: ProxyCheck | None = output("what it meets through its kube-nginx")
     drift: tuple[Drift, ...] | None = output("what is there, but not in hosts.toml")
     installed: bool = False
-    error: StepError | None = None
+    error: StepError | None = None  # why it cannot work: its proxy does not answer, or there is no way
 
     @property
     def met(self) -> dict[str, EndpointCheck]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
 import os
 import re
 import sys
@@ -138,10 +137,9 @@ def guard() -> None:
             del os.environ[name]
 
 
-@atexit.register
-def _end() -> None:
-    """What was lost on stdout is a failure."""
+def is_full() -> bool:
+    """Whether something was lost on stdout."""
     if isinstance(sys.stdout, Stream):
         sys.stdout.flush()
-        if sys.stdout.full:
-            os._exit(1)
+        return sys.stdout.full
+    return False

@@ -21,9 +21,9 @@ Finding = tuple[State, str, str]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EndpointCheck:
-    """What a node meets at one endpoint. `way`: whether an apiserver serves there; None: not known."""
+    """What a node meets at one endpoint."""
 
-    state: State = output('"ok", "warning" or "failed"')
+    state: State = output("`ok`, `warning` or `failed`")
     word: str = output("what fits a table")
     detail: str = output("all that there is to say, in sentences")
     reachable: bool | None = output("whether anything answers; null: not known")
@@ -34,8 +34,8 @@ class EndpointCheck:
     certificate: Certificate | None = output("the certificate that it sent")
     trusted: bool | None = output("whether that verifies against [check] ca; null: not looked at")
     clock_seconds: float | None = output("by how many seconds its clock is ahead of the node's", digits=1)
-    by: str = output('the program on the node that asked; "ssh": none did')
-    way: bool | None
+    by: str = output("the program on the node that asked; `ssh`: none did")
+    way: bool | None  # whether an apiserver serves there; None: not known
     result: ProbeResult = field(repr=False)
 
 

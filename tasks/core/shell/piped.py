@@ -9,7 +9,7 @@ from typing import Any
 
 import paramiko
 
-from ..errors import NotBegun, StepError, last_lines
+from ..errors import NotStarted, StepError, last_lines
 from . import frame
 from .bounded import MOST, TooMuch
 from .command import framed
@@ -98,7 +98,7 @@ class Piped:
     def until(self, word: str, given_up: Callable[[], bool] | None = None) -> None:
         """Waits for a line that begins with `word`.
 
-        Raises StepError if none comes, NotBegun when `given_up` says that nobody waits any more.
+        Raises StepError if none comes, NotStarted when `given_up` says that nobody waits any more.
         """
         late = monotonic() + self._timeout
         while not any(line.startswith(word) and line.endswith("\n") for line in self._lines()):
@@ -166,7 +166,7 @@ class Piped:
                 return bytes(self._channel.recv(32768))
             except TimeoutError:
                 if given_up and given_up():
-                    raise NotBegun from None
+                    raise NotStarted from None
                 if monotonic() >= late:
                     raise
 

@@ -15,7 +15,7 @@ _LONGEST = 20  # columns of a bar
 
 def show(console: Console, seen: Mapping[str, Sessions], total: Sessions) -> None:
     """The sessions by apiserver, how even they are, and by node and apiserver."""
-    peers = [(str(peer), count, "cyan") for peer, count in total.sessions.items()]
+    peers = [(str(peer), count, "cyan") for peer, count in total.counts.items()]
     peers += [(f"{peer} not in hosts.toml", count, "yellow") for peer, count in total.others.items()]
     rows = [[name, str(count), _share(count, total.total)] for name, count, _ in peers]
     columns = ["APISERVER", "SESSIONS", "SHARE"]
@@ -26,8 +26,8 @@ def show(console: Console, seen: Mapping[str, Sessions], total: Sessions) -> Non
     else:
         table(console, columns, rows)
     console.print(evenness(total), highlight=False, markup=False)
-    one_port = len({apiserver.port for apiserver in total.sessions}) == 1
-    heads = [apiserver.host if one_port else str(apiserver) for apiserver in total.sessions]
+    one_port = len({apiserver.port for apiserver in total.counts}) == 1
+    heads = [apiserver.host if one_port else str(apiserver) for apiserver in total.counts]
     others = ["OTHERS"] if total.others else []
     table(console, ["NODE", *heads, *others], [[node, *_cells(one, total)] for node, one in seen.items()])
 
@@ -36,14 +36,14 @@ def evenness(total: Sessions) -> str:
     """The imbalance in words."""
     if total.imbalance is None:
         return "no sessions: nothing to compare"
-    mean = f"the mean of {len(total.sessions)} apiservers"
+    mean = f"the mean of {len(total.counts)} apiservers"
     return f"imbalance {total.imbalance:.2f} (the most / {mean}; 1 is even)"
 
 
 def _cells(one: Sessions, total: Sessions) -> list[str]:
     """Of one node, how many sessions are on each apiserver; what is not in hosts.toml together."""
     others = [str(sum(one.others.values()))] if total.others else []
-    return [*(str(one.sessions[apiserver]) for apiserver in total.sessions), *others]
+    return [*(str(one.counts[apiserver]) for apiserver in total.counts), *others]
 
 
 def _share(count: int, total: int) -> str:

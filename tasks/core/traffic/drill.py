@@ -9,7 +9,7 @@ from ..console.confirm import ask
 from ..console.report import table
 from ..errors import StepError, UsageError
 from ..results import State, StepResult
-from ..run.steps import Run
+from ..run.run import Run
 from ..ssh.node import Node
 from . import sessions
 from .clients import Clients
@@ -25,13 +25,12 @@ _NOT_RECOVERED = f"but requests are not as before {GRACE_PERIOD} s after the end
 
 
 class Drill:
-    """`apiserver` dies for the one node of `r`, for `seconds`; somebody else's lock is waited for `wait`."""
+    """`apiserver` dies for the one node of `r`, for so many `seconds`."""
 
-    def __init__(self, r: Run, apiserver: Endpoint, seconds: int, wait: int = 0) -> None:
+    def __init__(self, r: Run, apiserver: Endpoint, seconds: int) -> None:
         self._run = r
         self._apiserver = apiserver
         self._seconds = seconds
-        self._wait = wait
         self._target: Target
         self._cut: Cut | None = None
         self.report: DrillReport | None = None
@@ -63,7 +62,7 @@ class Drill:
         Raises StepError: nothing was cut, since that could harm or show nothing; or a step failed.
         """
         r, target = self._run, self._target
-        r.lock(node, self._wait)
+        r.lock(node)
         cut = self._cut = Cut(node, target.addresses)
         self._progress(node, "seeing whether it may be cut", 0)
         leftover = cut.look()
@@ -72,7 +71,7 @@ class Drill:
         require_another_way(node, r.settings, target.apiserver, target.others)
         with Clients(node.transport, r.settings.proxy.listen[0], self._wanted()) as clients:
             progress, count = partial(self._progress, node), partial(self._counts, node)
-            measured = Measurement(clients, self._seconds, progress, lambda: r.interrupted, count).run(cut)
+            measured = Measurement(clients, self._seconds, progress, lambda: r.interrupt.came, count).run(cut)
             self.report = drill_report(target, measured, r.settings.proxy, cut.tool, leftover)
         return self._outcome(self.report)
 
@@ -84,7 +83,7 @@ class Drill:
             for line in sentences(self.report):
                 console.print(line, markup=False, highlight=False, soft_wrap=not console.is_terminal)
 
-    def left_so(self, node: Node) -> StepError:
+    def left_behind(self, node: Node) -> StepError:
         """How the node is left when it does not answer in time after Ctrl-C."""
         return self._cut.left_so() if self._cut else StepError(NOTHING)
 
@@ -95,8 +94,8 @@ class Drill:
     def _counts(self, node: Node) -> tuple[int, int]:
         """How many sessions of the node are on the apiserver, and on the one of the others that has most."""
         seen = sessions.count(node, self._run.settings, self._target.resolved)
-        others = [count for server, count in seen.sessions.items() if server != self._apiserver]
-        return seen.sessions[self._apiserver], max(others, default=0)
+        others = [count for server, count in seen.counts.items() if server != self._apiserver]
+        return seen.counts[self._apiserver], max(others, default=0)
 
     def _progress(self, node: Node, what: str, done: float) -> None:
         whole = BASELINE + self._seconds + round(RECOVERED)
@@ -109,9 +108,9 @@ class Drill:
             why = f"{gone}: {report.failed} of {report.requests} requests failed: {report.error}"
             hint = "see why: fab logs --limit {nodes}; is what runs there what hosts.toml says: fab diff"
             return StepResult(State.FAILED, why, error=StepError(why, hint=hint), value=result)
-        early = ", then it was interrupted" if self._run.interrupted else ""
+        early = ", then it was interrupted" if self._run.interrupt.came else ""
         healed = "healed" if report.ended_by == "drill" else _GONE
         text = f"{gone}{early}: 0 of {report.requests} requests failed, {report.slow} were slow; {healed}"
-        if report.as_before or self._run.interrupted:
+        if report.as_before or self._run.interrupt.came:
             return StepResult(State.OK, text, value=result)
         return StepResult(State.WARNING, f"{text}, {_NOT_RECOVERED}", value=result)

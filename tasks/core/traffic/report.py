@@ -41,7 +41,7 @@ class Outcome(StrEnum):
 class SessionOutcome:
     """What became of one kept-alive session; times in seconds."""
 
-    fate: Outcome = output('"hung", "ended" or "unharmed"')
+    outcome: Outcome = output("`hung`, `ended` or `unharmed`", key="fate")
     after: float | None = output(
         "from the cut to the first request that failed or had no answer", None, digits=2
     )
@@ -62,17 +62,13 @@ class Baseline:
 
 @dataclass(frozen=True, slots=True)
 class DrillReport:
-    """What was cut, and what clients noticed: requests on new connections, and kept-alive sessions.
-
-    Times are in seconds from the cut; `last_bad` is the end of the last request that was slow or failed,
-    `error` why the first one failed.
-    """
+    """What was cut, and what clients noticed: in JSON under `drill`. Times are in seconds from the cut."""
 
     apiserver: Endpoint = output("the one that died")
     addresses: tuple[Endpoint, ...] = output("its addresses, as the node resolves them")
-    tool: str = output('what cut it off: "nft" or "iptables"')
+    tool: str = output("what cut it off: `nft` or `iptables`")
     seconds: float = output("for how long it was dead", digits=2)
-    ended_by: str = output('"drill", or "other": the rules were gone already')
+    ended_by: str = output("`drill`, or `other`: the rules were gone already")
     leftover_removed: bool = output("whether an earlier drill had left its rules there")
     sessions_on_it: int = output("how many sessions of the node's own were on it before")
     baseline: Baseline = output("the requests before the cut")
@@ -91,8 +87,8 @@ class DrillReport:
     as_before: bool = output("whether requests were seen to become as they were before")
     sessions: tuple[SessionOutcome, ...] = output("what became of each kept-alive session")
     means: str = output("what follows for kubelet, in a sentence")
-    last_bad: float | None = None
-    error: str = ""
+    last_bad: float | None = None  # the end of the last request that was slow or failed
+    error: str = ""  # why the first one failed
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +123,7 @@ def drill_report(
     sessions = tuple(
         _outcome([r for r in requests if r.session == n], measured, max(limit, _HANGS)) for n in numbers
     )
-    hang = bool(target.on_it) or any(session.fate == Outcome.HUNG for session in sessions)
+    hang = bool(target.on_it) or any(session.outcome == Outcome.HUNG for session in sessions)
     return DrillReport(
         apiserver=target.apiserver,
         addresses=target.addresses,
@@ -202,7 +198,7 @@ def sentences(report: DrillReport) -> Iterator[str]:
     if report.caught:
         yield f"requests under way at the cut that failed or were slow, as is to be expected: {report.caught}"
     for fate in Outcome:
-        if found := [session for session in report.sessions if session.fate == fate]:
+        if found := [session for session in report.sessions if session.outcome == fate]:
             yield f"{len(found)} of {len(report.sessions)} kept-alive sessions {_noticed(fate, found)}"
     yield report.means
 

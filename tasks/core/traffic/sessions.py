@@ -21,7 +21,7 @@ from ..ssh.node import Node
 class Sessions:
     """How many sessions there are, and on whom."""
 
-    sessions: Mapping[Endpoint, int] = output("how many are on each apiserver of hosts.toml")
+    counts: Mapping[Endpoint, int] = output("how many are on each apiserver of hosts.toml", key="sessions")
     others: Mapping[Endpoint, int] = output("how many are on any other peer")
     total: int = output("all of them")
     imbalance: float | None = output(
@@ -30,11 +30,11 @@ class Sessions:
     )
 
     @staticmethod
-    def of(sessions: Mapping[Endpoint, int], others: Mapping[Endpoint, int]) -> Sessions:
+    def of(counts: Mapping[Endpoint, int], others: Mapping[Endpoint, int]) -> Sessions:
         """By each of the apiservers, and by any other peer."""
-        ours = sum(sessions.values())
-        imbalance = max(sessions.values()) * len(sessions) / ours if ours else None
-        return Sessions(sessions, others, ours + sum(others.values()), imbalance)
+        ours = sum(counts.values())
+        imbalance = max(counts.values()) * len(counts) / ours if ours else None
+        return Sessions(counts, others, ours + sum(others.values()), imbalance)
 
 
 def look(node: Node, settings: Settings) -> tuple[Facts, Sessions]:
@@ -102,6 +102,6 @@ def together(seen: Iterable[Sessions], apiservers: Sequence[Endpoint]) -> Sessio
     sessions: Counter[Endpoint] = Counter(dict.fromkeys(apiservers, 0))
     others: Counter[Endpoint] = Counter()
     for one in seen:
-        sessions.update(one.sessions)
+        sessions.update(one.counts)
         others.update(one.others)
     return Sessions.of(dict(sessions), dict(others))

@@ -60,7 +60,7 @@ def target_on(node: Node, settings: Settings, apiserver: Endpoint) -> Target:
         what = f"{apiserver} is not in the node's kube-nginx.conf"
         raise StepError(what, hint="fab deploy --limit {nodes}")
     for_tests = in_test_network(node, addresses)
-    on_it = seen.sessions[apiserver]
+    on_it = seen.counts[apiserver]
     return Target(apiserver, addresses, others, facts.addresses, for_tests, on_it, seen.total)
 
 
