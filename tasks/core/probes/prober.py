@@ -52,14 +52,10 @@ class Prober:
         met = self.by_ssh(endpoints)
         if not self.node.is_connected:
             raise StepError("the connection broke while apiservers were asked")
-        forbidden = [endpoint for endpoint, result in zip(endpoints, met, strict=True) if result.ok is None]
-        if not forbidden:
-            return met
-        instead = self.by_program(forbidden)
-        return [
-            instead[endpoint] if result.ok is None else result
-            for endpoint, result in zip(endpoints, met, strict=True)
-        ]
+        pairs = list(zip(endpoints, met, strict=True))
+        forbidden = [endpoint for endpoint, result in pairs if result.ok is None]
+        instead = self.by_program(forbidden) if forbidden else {}
+        return [instead[endpoint] if result.ok is None else result for endpoint, result in pairs]
 
     def by_ssh(self, endpoints: Sequence[Endpoint]) -> list[ProbeResult]:
         """What is met at each through sshd alone, all at once."""

@@ -81,7 +81,8 @@ class Tunnel:
         request = f"GET {path} HTTP/1.1\r\nHost: {self._authority}\r\nUser-Agent: kube-nginx\r\n\r\n"
         with self._explained(deadline, timeout, Reason.CLOSED_UNANSWERED):
             self._pump(lambda: self._tls.write(request.encode()), deadline)
-            response = HTTPResponse(_Reader(lambda most: self._read(most, deadline)))  # type: ignore[arg-type]
+            reader = _Reader(lambda most: self._pump(lambda: self._tls.read(most), deadline))
+            response = HTTPResponse(reader)  # type: ignore[arg-type]
             with closing(response):
                 response.begin()
                 body = response.read(_MOST)
@@ -149,12 +150,6 @@ class Tunnel:
                 heard += data
             self._incoming.write(data)
 
-    def _read(self, most: int, deadline: float) -> bytes:
-        try:
-            return self._pump(lambda: self._tls.read(most), deadline)
-        except (ssl.SSLZeroReturnError, EOFError):
-            return b""
-
 
 def _unchecked() -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -177,7 +172,9 @@ class _Reader(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int:
-        data = self._take(len(buffer))
+        data = b""
+        with suppress(ssl.SSLZeroReturnError, EOFError):
+            data = self._take(len(buffer))
         buffer[: len(data)] = data
         return len(data)
 
