@@ -53,7 +53,6 @@ class Tunnel:
         """
         began = monotonic()
         self._transport = transport
-        self._host = endpoint.host
         self._authority = str(endpoint)
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         with self._explained(began + timeout, timeout, Reason.CLOSED):
