@@ -9,12 +9,14 @@ from invoke import Collection
 from .checks import check, connections, drill
 from .compile import build, configure, download, make_install, verify
 from .core.run import uncaught
+from .core.ssh.fleet import Connections
 from .install import conf, mkdir, render, scp, unit
 from .rollout import deploy, diff, preflight, rollback, uninstall
 from .service import daemon_reload, disable, enable, logs, reload, restart, start, status, stop
 from .setup import init
 
 __all__ = [
+    "Connections",
     "build",
     "check",
     "conf",

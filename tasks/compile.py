@@ -16,9 +16,9 @@ from .core.results import StepResult
 from .core.run.flags import FLEET_HELP
 from .core.run.opening import run
 from .core.run.steps import Run
-from .core.shell.bounded import BULK
 from .core.shell.command import kill_on_disconnect
-from .core.shell.host import Local
+from .core.shell.local import Local
+from .core.shell.output import BULK
 from .core.ssh.fleet import settings_of, ssh_host
 from .core.ssh.node import Node
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+from functools import partial
 from itertools import chain
 from typing import Any, Unpack
 
@@ -22,7 +22,7 @@ from .core.run.flags import FLEET_HELP, FleetFlags, RolloutFlags, fleet_task
 from .core.run.opening import run
 from .core.run.steps import Run
 from .core.scripts import commands
-from .core.shell.bounded import BULK
+from .core.shell.output import BULK
 from .core.ssh.node import Node
 
 
@@ -150,13 +150,12 @@ def logs(c: Context, limit: str | None = None, lines: str = "20", follow: bool =
         width = max(len(node.label) for node in r.fleet)
         if follow:
             r.fleet.parallel = len(r.fleet)
-        r.step("logs", lambda node: _logs(r, node, count, follow, width))
+        work = partial(_logs, r, count, follow, width)
+        r.step("logs", work, given_up=lambda: r.console.broken)  # nobody reads: end as any filter would
 
 
-def _logs(r: Run, node: Node, lines: int, follow: bool, width: int) -> StepResult[object]:
+def _logs(r: Run, lines: int, follow: bool, width: int, node: Node) -> StepResult[object]:
     def show(line: str) -> None:
-        if r.console.broken:  # nobody reads: end as any filter would
-            os._exit(int(r.console.full))
         r.console.print(f"{node.label:<{width}} | {line}", markup=False, highlight=False, soft_wrap=True)
 
     bounds: dict[str, Any] = {"timeout": None, "most": None} if follow else {"timeout": 60, "most": BULK}

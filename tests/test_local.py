@@ -10,8 +10,9 @@ from time import monotonic, sleep
 import pytest
 
 from tasks.core.errors import StepError
+from tasks.core.shell.command import CommandResult
 from tasks.core.shell.frame import BEGINS, ENDS, Lines
-from tasks.core.shell.host import CommandResult, Local
+from tasks.core.shell.local import Local
 
 pytestmark = pytest.mark.skipif(platform.system() != "Linux", reason="builds on this machine need Linux")
 

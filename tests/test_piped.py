@@ -9,6 +9,7 @@ import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from time import monotonic, sleep
@@ -20,7 +21,7 @@ import pytest
 from tasks.core.errors import NotBegun, StepError
 from tasks.core.run import lock
 from tasks.core.scripts import commands
-from tasks.core.shell.piped import Piped
+from tasks.core.shell.remote import Piped
 from tasks.core.ssh.node import Node
 
 from .sshd import listening
@@ -106,7 +107,9 @@ def connected(shells: Shells) -> Iterator[paramiko.Transport]:
 
 
 def piped(transport: Any, script: str, **kwargs: Any) -> Piped:
-    return Piped(transport, script, **{"sudo": False, "password": None, "timeout": 30} | kwargs)
+    kwargs = {"timeout": 30} | kwargs
+    open_session = partial(transport.open_session, timeout=kwargs["timeout"])
+    return Piped(open_session, transport.get_username(), script, **kwargs)
 
 
 def eventually(true: Callable[[], bool], seconds: float = 20) -> None:

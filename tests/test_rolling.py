@@ -22,7 +22,7 @@ from tasks.core.rollout.activation import Activation, Order
 from tasks.core.rollout.rolling import seconds
 from tasks.core.run import lock
 from tasks.core.run.opening import run
-from tasks.core.shell.piped import Piped
+from tasks.core.shell.remote import Piped
 from tasks.core.ssh.fleet import Fleet
 
 from .test_run import OK, Held, Host, begun, context, doing, ended, failing, over

@@ -23,7 +23,7 @@ from tasks.core.run import lock, steps
 from tasks.core.run.opening import run
 from tasks.core.run.steps import Run
 from tasks.core.shell.delays import Delays
-from tasks.core.shell.piped import Piped
+from tasks.core.shell.remote import Piped
 from tasks.core.ssh.fleet import Fleet
 
 OK: StepResult[object] = StepResult("ok")

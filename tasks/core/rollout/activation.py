@@ -18,8 +18,7 @@ from ..release.servers import servers_of
 from ..results import StepResult
 from ..run.lock import LOCK
 from ..scripts import commands
-from ..shell.command import detached
-from ..shell.host import CommandResult
+from ..shell.command import CommandResult, detached
 from ..ssh.node import Node
 from .plan import RESTART, STOP, UPGRADE
 

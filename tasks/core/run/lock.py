@@ -11,7 +11,7 @@ from threading import Event, Thread
 from ..errors import NotBegun, StepError
 from ..facts.tools import lacking
 from ..scripts import commands
-from ..shell.piped import Piped
+from ..shell.remote import Piped
 from ..ssh.node import Node
 
 LOCK = "/run/kube-nginx"

@@ -14,7 +14,7 @@ import invoke
 from ..console import command_line as called
 from ..console import recap, report, terminal
 from ..errors import KubeNginxError, UsageError
-from ..ssh.fleet import Fleet, fleet_of, settings_of, warnings_of
+from ..ssh.fleet import Fleet, fleet_of, session_of
 from ..ssh.node import Node
 from . import process
 from .steps import Run
@@ -44,7 +44,7 @@ def run(
         yield outer
         return
     process.begin()
-    try:
+    with terminal.working(), _refusing(task, json):
         this = _begun(c, task, limit, json, hosts, flags or {})
         if quiet:
             this.reporter = report.Silent()
@@ -58,8 +58,6 @@ def run(
         if quiet and this.interrupted:
             raise invoke.Exit(code=this.status)
         this.recap()
-    except KubeNginxError as error:
-        raise _refused(task, error, json) from None
 
 
 def _begun(
@@ -73,14 +71,15 @@ def _begun(
     called.refuse_two_documents()
     if c.config.run.dry:
         raise UsageError("--dry would still connect and write; see fab diff, fab render, fab status")
-    settings = settings_of(c)
+    session = session_of(c)
+    settings = session.settings
     fleet = Fleet.from_connections(list(hosts())) if hosts else fleet_of(c, limit)
     fleet.parallel = settings.rollout.parallel
     nodes = [host for host in fleet if isinstance(host, Node)]
     process.allow_files(len(nodes), sum(isinstance(node.gateway, str) for node in nodes))
     for node in nodes:
         node.invalidate_facts()
-    for warning in warnings_of(c):
+    for warning in session.new_warnings():
         terminal.tell(warning)
     hint = str(c.config.get("kube_nginx", {}).get("unreachable_hint", ""))
     again = "fab -H {names} {task}" if isinstance(c, fabric.Connection) else "fab {task} --limit {names}"
@@ -104,20 +103,22 @@ def _left(this: Run) -> Iterator[None]:
         this.leave()
 
 
-def _refused(task: str, error: KubeNginxError, json: bool = False) -> invoke.Exit:
-    """The message and the exit status of what could not begin; for --json also its document."""
-    message = called.named(str(error))
-    if json or called.asks_for_json():
-        terminal.write(recap.refusal(task, message))
-    return terminal.ending(message, error.exit_code)
+@contextmanager
+def _refusing(task: str, json: bool = False) -> Iterator[None]:
+    """Turns an error of ours into a message and an exit status; for --json also into its document."""
+    try:
+        yield
+    except KubeNginxError as error:
+        message = called.named(str(error))
+        if json or called.asks_for_json():
+            terminal.write(recap.refusal(task, message))
+        raise terminal.ending(message, error.exit_code) from None
 
 
 @contextmanager
 def reporting(task: str) -> Iterator[None]:
     """Turns an error of ours into a message and an exit status, for tasks that need no fleet."""
     process.begin()
-    try:
+    with terminal.working(), _refusing(task):
         called.refuse_two_documents()
         yield
-    except KubeNginxError as error:
-        raise _refused(task, error) from None

@@ -19,8 +19,8 @@ from ..console import recap, report, terminal
 from ..console.report import Record
 from ..errors import KubeNginxError, NotBegun, StepError
 from ..results import StepResult
-from ..shell.piped import Piped
 from ..shell.pool import together
+from ..shell.remote import Piped
 from ..ssh.fleet import Fleet
 from ..ssh.node import Node
 from . import lock
@@ -64,11 +64,13 @@ class Run:
         title: str = "",
         finish: bool = False,
         left_so: Callable[[Any], StepError] | None = None,
+        given_up: Callable[[], bool] | None = None,
     ) -> None:
         """Does `work(host)` in parallel on those of `hosts` (None: all) that have not failed yet.
 
         `finish` lets hosts that have begun finish after Ctrl-C; no other begins. With `left_so`, which
-        says how a host is left then, they have a moment for it only.
+        says how a host is left then, they have a moment for it only. `given_up` says when nothing more of
+        the step is wanted.
         """
         hosts = [host for host in self.alive if hosts is None or host in hosts]
         if not hosts:
@@ -89,7 +91,7 @@ class Run:
         self._finishing = finish
         try:  # Ctrl-C may come while the bar is being drawn
             self.reporter.step_begins(name, [host.label for host in hosts], title)
-            for host, result in crew.each(timed, self._out_of_time if left_so else None):
+            for host, result in crew.each(timed, self._out_of_time if left_so else given_up):
                 if result is not None:
                     self._note(host, name, result, monotonic() - began.pop(host.label))
             for host in hosts:

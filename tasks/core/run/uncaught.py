@@ -18,7 +18,6 @@ from ..errors import reason
 from ..localfiles import content
 from ..ssh import sshconfig
 from ..ssh.options import flag
-from ..ssh.session import DEFAULT_CONFIG, SYSTEM_CONFIG
 from . import process
 
 _TRACED = {
@@ -31,6 +30,7 @@ def watch() -> None:
     """Where `fab` runs, which lists tasks and makes connections by itself; elsewhere this does nothing."""
     if getattr(fabric.main.program, "core", None):
         process.begin()
+        terminal.end_when_full()
         sys.excepthook = _told
 
 
@@ -51,7 +51,7 @@ def _problems() -> Iterator[str]:
         except ValueError as error:
             yield f"-H {word}: {error}"
     named = flag("ssh-config")
-    for file in [expanded(named)] if named else [DEFAULT_CONFIG, SYSTEM_CONFIG]:
+    for file in [expanded(named)] if named else [sshconfig.OWN, sshconfig.SYSTEM]:
         with suppress(OSError):
             yield from sshconfig.problems(file, content(file).decode(errors="replace"), sshconfig.FABRIC)
 

@@ -1,9 +1,11 @@
-"""One command for a host out of shell text, and the lines in which it answers."""
+"""One command for a host out of shell text, and what it gives back."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from shlex import quote
 
+from ..errors import StepError, last_lines
 from . import frame
 
 _PREAMBLE = "set -u; umask 022; LC_ALL=C; PATH=$PATH:/usr/sbin:/sbin; export LC_ALL PATH\n"
@@ -42,3 +44,31 @@ def kill_on_disconnect(script: str) -> str:
         '( cat <&3 >/dev/null; kill -TERM "-$job" ) >/dev/null 2>&1 & watch=$!\n'
         'wait "$job"; status=$?; kill "$watch" 2>/dev/null; exit "$status"'
     )
+
+
+@dataclass(frozen=True, slots=True)
+class CommandResult:
+    """A command that has ended: its exit status and what it wrote."""
+
+    status: int
+    stdout: str
+    stderr: str
+
+    @property
+    def changed(self) -> bool:
+        """What scripts that know whether they changed anything say of it."""
+        return "kn.changed=1" in self.stdout.split()
+
+    def value(self, key: str) -> str:
+        """The value of its first line `kn.KEY=VALUE`; "" if there is none."""
+        return next((value for name, value in parse_output(self.stdout) if name == key), "")
+
+    def last_lines(self, count: int) -> str:
+        """The last lines of stderr, else of stdout."""
+        return last_lines(self.stderr, count) or last_lines(self.stdout, count)
+
+
+def failure(script: str, ended: CommandResult, tail: int) -> StepError:
+    """A command that ended with another status than 0, and its last `tail` lines."""
+    message = f"ended with status {ended.status}"
+    return StepError(message, command=script, status=ended.status, tail=ended.last_lines(tail))

@@ -12,7 +12,7 @@ from ..config.settings import Endpoint
 from ..errors import StepError
 from ..run.lock import LOCK
 from ..scripts import commands
-from ..shell.host import CommandResult
+from ..shell.command import CommandResult
 from ..ssh.node import Node
 
 _LATER = 5  # seconds after its end that a cut is undone by the node's own timer
