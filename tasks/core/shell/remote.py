@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from time import monotonic
@@ -17,6 +16,7 @@ from .output import CHUNK, MOST, Output, TooMuch
 
 _BROKE = "the connection broke while the command ran"
 _GONE = (paramiko.SSHException, OSError, EOFError)
+_EVER = 1e9  # seconds
 _LOOK = 0.2  # seconds between two looks at stderr, and whether somebody still waits
 _GO = "kn.go"
 # A password that sudo did not ask for is still there; what is sent begins after this word.
@@ -55,7 +55,7 @@ class RemoteCommand:
         seen: dict[str, float] | None = None,
     ) -> None:
         self._script = script
-        self._timeout = math.inf if timeout is None else timeout
+        self._timeout = _EVER if timeout is None else timeout
         self._tail = tail
         self._out, self._err = Output(most, each_line), Output(most)
         self._seen = {} if seen is None else seen
@@ -139,8 +139,7 @@ class RemoteCommand:
     def _send(self, chunk: bytes) -> None:
         deadline = monotonic() + self._timeout
         while chunk:
-            left = max(deadline - monotonic(), 0)
-            self._channel.settimeout(None if left == math.inf else left)
+            self._channel.settimeout(max(deadline - monotonic(), 0))
             chunk = chunk[self._channel.send(chunk) :]
 
     def close(self) -> None:
@@ -169,8 +168,7 @@ class RemoteCommand:
 
     def _status(self, deadline: float) -> int:
         with self._explained(_BROKE):
-            left = max(deadline - monotonic(), 0)
-            if not self._channel.status_event.wait(None if left == math.inf else left):
+            if not self._channel.status_event.wait(max(deadline - monotonic(), 0)):
                 raise TimeoutError
             if self._channel.exit_status < 0:
                 raise EOFError
@@ -212,12 +210,8 @@ class Piped(RemoteCommand):
         while not any(line.startswith(word) and line.endswith("\n") for line in self._lines()):
             if not self._read(deadline, given_up):
                 ended = self.ended()
-                raise StepError(
-                    f"ended with status {ended.status}",
-                    command=self._script,
-                    status=ended.status,
-                    tail=ended.stderr,
-                )
+                message = f"ended with status {ended.status}"
+                raise StepError(message, command=self._script, status=ended.status, tail=ended.stderr)
 
     def rest_of(self, word: str) -> str:
         """The rest of the first line so far that begins with `word`; "" if there is none."""
