@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from time import monotonic
 from typing import Any
 
@@ -89,7 +90,7 @@ class RemoteCommand:
                 hint = "fab --prompt-for-sudo-password TASK"
                 raise PasswordRefusedError("sudo refused the password", hint=hint)
             if not more:
-                raise self._not_begun(user, self._status(deadline))
+                raise self._not_begun(user, self._wait(deadline).status)
         if self._password is not None:
             self.send(f"{_GO}\n".encode())
 
@@ -115,16 +116,23 @@ class RemoteCommand:
 
     def result(self, check: bool = True) -> CommandResult:
         """Waits for its end. Raises StepError, also for another status than 0 unless `check` is false."""
-        deadline = self._began + self._timeout
         try:
-            while self._read(deadline):
-                pass
-            ended = CommandResult(self._status(deadline), self._out.own, self._err.own)
+            ended = self._wait(self._began + self._timeout)
         finally:
             self.close()
         if check and ended.status:
             raise failure(self._script, ended, self._tail)
         return ended
+
+    def _wait(self, deadline: float) -> CommandResult:
+        while self._read(deadline):
+            pass
+        with self._explained(_BROKE):
+            if not self._channel.status_event.wait(max(deadline - monotonic(), 0)):
+                raise TimeoutError
+            if self._channel.exit_status < 0:
+                raise EOFError
+        return CommandResult(int(self._channel.exit_status), self._out.own, self._err.own)
 
     def send(self, content: bytes) -> None:
         """Hands `content` over; a command that has ended already does not mind."""
@@ -165,14 +173,6 @@ class RemoteCommand:
     def _read_stderr(self) -> None:
         if self._channel.recv_stderr_ready():
             self._err.add(self._channel.recv_stderr(MOST))
-
-    def _status(self, deadline: float) -> int:
-        with self._explained(_BROKE):
-            if not self._channel.status_event.wait(max(deadline - monotonic(), 0)):
-                raise TimeoutError
-            if self._channel.exit_status < 0:
-                raise EOFError
-        return int(self._channel.exit_status)
 
     @contextmanager
     def _explained(self, broke: str) -> Iterator[None]:
@@ -231,15 +231,11 @@ class Piped(RemoteCommand):
 
     def ended(self) -> CommandResult:
         """Ends its standard input and waits for it; what it wrote to either stream is in both."""
-        deadline = monotonic() + self._timeout
         with self._explained(_BROKE):
             self._channel.shutdown_write()
-        while self._read(deadline):
-            pass
-        status = self._status(deadline)
-        lines = self._lines()
-        own = "".join(line for line in lines if not line.startswith("kn."))
-        return CommandResult(status, "".join(lines), own)
+        ended = self._wait(monotonic() + self._timeout)
+        own = (line for line in self._lines() if not line.startswith("kn."))
+        return replace(ended, stderr="".join(own))
 
     def release(self, grace_period: float) -> None:
         """Ends its standard input, and waits for so many seconds, at the most, until it has ended."""

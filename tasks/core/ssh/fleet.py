@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from contextvars import ContextVar, Token
 from dataclasses import replace
-from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from pathlib import Path
 from threading import Lock
@@ -18,6 +17,7 @@ import invoke
 from fabric.exceptions import GroupException
 from fabric.group import GroupResult
 
+from ..config.check import nearest
 from ..config.settings import NodeSpec, Settings, find, load, parse_node
 from ..errors import UsageError
 from ..shell.pool import fan_out
@@ -204,8 +204,8 @@ def select(nodes: Sequence[NodeSpec], limit: str | None) -> list[NodeSpec]:
         hits = {node for node in nodes if any(fnmatchcase(name, pattern) for name in names[node])}
         if not hits:
             known = sorted({name for each in names.values() for name in each})
-            near = get_close_matches(pattern, known, n=1)
-            hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(known[:12])}"
+            near = nearest(pattern, known)
+            hint = f"did you mean {near}?" if near else f"known are {', '.join(known[:12])}"
             raise UsageError(f"--limit {pattern}: no node, host or group matches; {hint}")
         chosen |= hits
     return [node for node in nodes if node in chosen]

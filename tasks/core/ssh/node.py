@@ -66,7 +66,7 @@ class Node(Link):
         try:
             return kind(open_session, self.user, script, sudo=sudo, password=password, seen=seen, **bounds)
         finally:
-            self.delays.began(seen, monotonic() - began)
+            self.delays.add_start(seen, monotonic() - began)
 
     def _accepts(self, password: str) -> bool:
         """Whether sudo runs a command with the password. Raises StepError."""
