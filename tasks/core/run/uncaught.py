@@ -31,10 +31,10 @@ def watch() -> None:
     if getattr(fabric.main.program, "core", None):
         process.begin()
         terminal.end_when_full()
-        sys.excepthook = _told
+        sys.excepthook = _in_a_line
 
 
-def _told(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+def _in_a_line(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     traced = {frame.f_code for frame, _ in walk_tb(trace)} & _TRACED
     if traced or not isinstance(error, Exception):
         sys.__excepthook__(kind, error, trace)

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import math
 import os
 import platform
 from collections.abc import Callable
 from pathlib import Path
 from selectors import EVENT_READ, DefaultSelector
-from subprocess import PIPE, Popen
+from subprocess import PIPE, Popen, TimeoutExpired
 from time import monotonic
 
 from ..errors import StepError, last_lines
 from .command import CommandResult, failure, framed, kill_on_disconnect
 from .delays import Delays
-from .output import CHUNK, MOST, Output, TooMuch
+from .output import CHUNK, FOREVER, MOST, Output, TooMuch
 
 
 class Local:
@@ -47,7 +46,7 @@ class Local:
         command = framed(kill_on_disconnect(f"set -u\n{script}"))
         with Popen(["/bin/sh", "-c", command], stdin=PIPE, stdout=PIPE, stderr=PIPE, bufsize=0) as process:
             try:
-                _read(process, out, err, math.inf if timeout is None else monotonic() + timeout)
+                _read(process, out, err, monotonic() + (FOREVER if timeout is None else timeout))
             except TooMuch as error:
                 raise StepError(str(error), command=script, tail=last_lines(error.last, tail)) from None
             except TimeoutError:
@@ -65,7 +64,7 @@ class Local:
 
 
 def _read(process: Popen[bytes], out: Output, err: Output, deadline: float) -> None:
-    """Reads both streams to their ends. Raises TooMuch and TimeoutError."""
+    """Reads both streams and waits for the process, to their ends. Raises TooMuch and TimeoutError."""
     with DefaultSelector() as streams:
         for stream, output in ((process.stdout, out), (process.stderr, err)):
             if stream:
@@ -74,8 +73,12 @@ def _read(process: Popen[bytes], out: Output, err: Output, deadline: float) -> N
             left = deadline - monotonic()
             if left <= 0:
                 raise TimeoutError
-            for key, _ in streams.select(None if left == math.inf else left):
+            for key, _ in streams.select(min(left, 60)):
                 if chunk := os.read(key.fd, CHUNK):
                     key.data.add(chunk)
                 else:
                     streams.unregister(key.fileobj)
+    try:
+        process.wait(max(deadline - monotonic(), 0))
+    except TimeoutExpired:
+        raise TimeoutError from None

@@ -13,6 +13,8 @@ MOST = 4 << 20
 BULK = 64 << 20
 """The same, of what is long by its nature."""
 
+FOREVER = 1e9
+"""Seconds, where there is no time limit."""
 CHUNK = 1 << 15
 """Bytes that are read at a time."""
 _KEPT = 8  # chunks of the output of a command that has no bound

@@ -13,11 +13,10 @@ import paramiko
 from ..errors import NotBegun, StepError, last_lines, reason
 from . import frame
 from .command import CommandResult, failure, framed
-from .output import CHUNK, MOST, Output, TooMuch
+from .output import CHUNK, FOREVER, MOST, Output, TooMuch
 
 _BROKE = "the connection broke while the command ran"
 _GONE = (paramiko.SSHException, OSError, EOFError)
-_EVER = 1e9  # seconds
 _LOOK = 0.2  # seconds between two looks at stderr, and whether somebody still waits
 _GO = "kn.go"
 # A password that sudo did not ask for is still there; what is sent begins after this word.
@@ -56,7 +55,7 @@ class RemoteCommand:
         seen: dict[str, float] | None = None,
     ) -> None:
         self._script = script
-        self._timeout = _EVER if timeout is None else timeout
+        self._timeout = FOREVER if timeout is None else timeout
         self._tail = tail
         self._out, self._err = Output(most, each_line), Output(most)
         self._seen = {} if seen is None else seen

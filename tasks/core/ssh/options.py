@@ -57,24 +57,19 @@ OBEYED: Mapping[str, Check[Any]] = {
 }
 """Settings that connections are made by, with what their values must be."""
 
-_WAITS = "each step waits for its commands; rollout.parallel says on how many nodes at a time"
-_OWN = "the scripts of kube-nginx are run in the one way that they are written for; leave it out"
+_ONE_WAY = "the scripts of kube-nginx are run in the one way that they are written for; leave it out"
 REFUSED = {
+    **dict.fromkeys(
+        ("run.asynchronous", "run.disown", "run.encoding", "run.shell", "run.watchers"), _ONE_WAY
+    ),
+    **dict.fromkeys(("run.watchers", "runners.local", "runners.remote"), _ONE_WAY),
+    **dict.fromkeys(("run.err_stream", "run.out_stream"), "write fab TASK > FILE, 2> FILE, or --json"),
     "authentication.strategy_class": "set ssh.identity in hosts.toml, IdentityFile in ssh_config, or give -i",
-    "run.asynchronous": _WAITS,
-    "run.disown": _WAITS,
     "run.dry": "it would still connect and write; see fab diff, fab render, fab status",
     "run.echo": "see fab diff and fab render; a step that fails shows its command",
-    "run.encoding": "all that nodes write is read as UTF-8; leave it out",
     "run.env": "no variables are sent; set them on the hosts, in /etc/environment",
-    "run.err_stream": "write fab TASK 2> FILE, or --json",
-    "run.out_stream": "write fab TASK > FILE, or --json",
     "run.pty": "no command has a terminal; for a sudo that wants one: Defaults !requiretty in sudoers",
-    "run.shell": _OWN,
     "run.warn": "a node that fails drops out and the others go on; how many may fail: rollout.max_failures",
-    "run.watchers": "sudo's question is answered with --prompt-for-sudo-password; leave it out",
-    "runners.local": _OWN,
-    "runners.remote": _OWN,
     "sudo.user": "all that is done on nodes is done as root; ssh.user in hosts.toml is who logs in",
     "timeouts.command": "each step has its own time; set rollout.timeout or check.timeout in hosts.toml",
 }
