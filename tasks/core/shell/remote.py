@@ -158,20 +158,19 @@ class RemoteCommand:
         with self._explained(_BROKE):
             while True:
                 self._channel.settimeout(max(min(_LOOK, deadline - monotonic()), 0))
+                out = None  # nothing yet
                 with suppress(TimeoutError):
-                    chunk = self._channel.recv(CHUNK)
-                    self._out.add(chunk)
-                    self._read_stderr()
-                    return bool(chunk)
-                self._read_stderr()
+                    out = self._channel.recv(CHUNK)
+                    self._out.add(out)
+                if self._channel.recv_stderr_ready():
+                    self._err.add(self._channel.recv_stderr(MOST))
+                    return True
+                if out is not None:
+                    return bool(out)
                 if given_up and given_up():
                     raise NotBegun
                 if monotonic() >= deadline:
                     raise TimeoutError
-
-    def _read_stderr(self) -> None:
-        if self._channel.recv_stderr_ready():
-            self._err.add(self._channel.recv_stderr(MOST))
 
     @contextmanager
     def _explained(self, broke: str) -> Iterator[None]:
