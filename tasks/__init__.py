@@ -6,81 +6,21 @@ from importlib.metadata import PackageNotFoundError, version
 
 from invoke import Collection
 
-from .checks import check, connections, drill
-from .compile import build, configure, download, make_install, verify
+from . import checks, compile, install, rollout, service, setup
+from .checks import *  # noqa: F403 - what is a task is in each file's __all__
+from .compile import *  # noqa: F403
 from .core.run import uncaught
 from .core.ssh.fleet import Connections
-from .install import conf, mkdir, render, scp, unit
-from .rollout import deploy, diff, preflight, rollback, uninstall
-from .service import daemon_reload, disable, enable, logs, reload, restart, start, status, stop
-from .setup import init
+from .install import *  # noqa: F403
+from .rollout import *  # noqa: F403
+from .service import *  # noqa: F403
+from .setup import *  # noqa: F403
 
-__all__ = [
-    "Connections",
-    "build",
-    "check",
-    "conf",
-    "configure",
-    "connections",
-    "daemon_reload",
-    "deploy",
-    "diff",
-    "disable",
-    "download",
-    "drill",
-    "enable",
-    "init",
-    "logs",
-    "make_install",
-    "mkdir",
-    "ns",
-    "preflight",
-    "reload",
-    "render",
-    "restart",
-    "rollback",
-    "scp",
-    "start",
-    "status",
-    "stop",
-    "uninstall",
-    "unit",
-    "verify",
-]
+_FILES = (setup, compile, install, service, rollout, checks)  # in the order of the runbook
 
-ns = Collection(
-    "kube-nginx",
-    init,
-    build,
-    deploy,
-    diff,
-    preflight,
-    rollback,
-    download,
-    configure,
-    make_install,
-    verify,
-    mkdir,
-    scp,
-    conf,
-    unit,
-    daemon_reload,
-    enable,
-    restart,
-    status,
-    check,
-    connections,
-    drill,
-    logs,
-    start,
-    stop,
-    reload,
-    disable,
-    render,
-    uninstall,
-)
+__all__ = ["Connections", "ns", *(name for file in _FILES for name in file.__all__)]  # noqa: PLE0604 - all are names
 
-
+ns = Collection("kube-nginx", *(getattr(file, name) for file in _FILES for name in file.__all__))
 uncaught.watch()
 
 

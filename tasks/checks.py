@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Unpack
 
 import fabric
-from invoke import Context, task
+from invoke import Context
 from rich.console import Console
 
 from .core.check import matrix
@@ -18,16 +18,17 @@ from .core.console import report
 from .core.errors import KubeNginxError, StepError, UsageError
 from .core.probes.certificate import Trust, trusting
 from .core.results import StepResult
-from .core.rollout.rolling import as_given
-from .core.rollout.rolling import seconds as number
-from .core.run.flags import FLEET_HELP, ROLLOUT_HELP, FleetFlags, fleet_task
+from .core.run.flags import FLEET_HELP, ROLLOUT_HELP, FleetFlags, fleet_task, task
+from .core.run.flags import seconds as number
 from .core.run.opening import run
-from .core.run.steps import Run
+from .core.run.run import Run
 from .core.ssh.fleet import settings_of
 from .core.ssh.node import Node
 from .core.traffic import chart, damage
 from .core.traffic.drill import Drill, named
 from .core.traffic.sessions import Sessions, look, together
+
+__all__ = ["check", "connections", "drill"]
 
 _WATCH = "Look again every SECONDS (2), until Ctrl-C; the exit status is that of the last look."
 _SECONDS = range(5, 301)
@@ -73,7 +74,9 @@ class _Looker:
 
         r.step("check", work)
         unseen = {
-            record.host: record.error for record in r.records if record.error and record.host not in rows
+            record.host: record.error
+            for record in r.summary.records
+            if record.error and record.host not in rows
         }
         return lambda console: self._draw(console, rows, matrix.unseen(unseen) if ways else [])
 
@@ -84,19 +87,19 @@ class _Looker:
         """Looks until Ctrl-C; the run is then what the last look was."""
         r = self._run
         r.reporter = report.Silent()
-        last = (r.records, r.alive)
+        last = r.summary.records
         patience = Patience(self._anew, r.settings.check.timeout)
 
         def look() -> Draw:
             nonlocal last
-            r.records, r.alive = [], list(r.fleet)
+            r.summary.records = []
             draw = self.look(patience.answer)
-            last = (r.records, r.alive)
+            last = r.summary.records
             return draw
 
         draw = watching(r.console, seconds, look)
-        r.interrupted = False
-        r.records, r.alive = last
+        r.interrupt.forgive()
+        r.summary.records = last
         if r.console.is_terminal:  # in its place is nothing now
             draw(r.console)
 
@@ -126,7 +129,7 @@ def connections(c: Context, **flags: Unpack[FleetFlags]) -> None:
         r.step("connections", count)
         if seen:
             total = together(seen.values(), r.settings.apiservers)
-            r.summary |= _data(total)
+            r.summary.total = _data(total)
             chart.show(
                 r.console, {node.label: seen[node.label] for node in r.fleet if node.label in seen}, total
             )
@@ -163,20 +166,20 @@ def drill(
     json: bool = False,
 ) -> None:
     """See what happens when an apiserver dies: drops the packets to it on one node for some seconds."""
-    flags = {"apiserver": apiserver, "seconds": seconds, "yes": yes} | as_given(None, None, None, wait)
-    with run(c, "drill", limit=_one(c, limit), json=json, flags=flags) as r:
+    flags: dict[str, Any] = {"apiserver": apiserver, "seconds": seconds, "yes": yes, "wait": wait}
+    with run(c, "drill", limit=_one(c, limit), json=json, **flags) as r:
         dying = named(r.settings, apiserver)
-        duration, patience = number("--seconds", seconds), number("--wait", wait)
+        duration = number("--seconds", seconds)
         if duration not in _SECONDS:
             raise UsageError(f"--seconds {seconds}: from {_SECONDS[0]} to {_SECONDS[-1]}")
         if len(r.fleet) != 1:
             raise UsageError(f"a drill is for one node, and --limit {limit} names {len(r.fleet)}")
-        this = Drill(r, dying, duration, patience)
+        this = Drill(r, dying, duration)
         r.step("survey", this.survey)
         for node in r.alive:
             if not (yes or this.for_tests):
                 _ask(r, node, f"{dying} for {duration} s")
-        r.step("drill", this.apply, finish=True, left_so=this.left_so)
+        r.step("drill", this.apply, finish=True, left_behind=this.left_so)
         _show(r, this)
 
 

@@ -4,26 +4,41 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from threading import Lock
 from typing import Any
 
-from invoke import Context, task
+from invoke import Context
 
 from .core.config.settings import LOCAL, Settings
 from .core.errors import StepError
 from .core.nginx import build_commands, fetch, store
-from .core.results import StepResult
-from .core.run.flags import FLEET_HELP
+from .core.results import State, StepResult, output, values
+from .core.run.flags import FLEET_HELP, task
 from .core.run.opening import run
-from .core.run.steps import Run
+from .core.run.run import Run
 from .core.shell.command import kill_on_disconnect
 from .core.shell.local import Local
 from .core.shell.output import BULK
 from .core.ssh.fleet import settings_of, ssh_host
 from .core.ssh.node import Node
 
+__all__ = ["build", "configure", "download", "make_install", "verify"]
+
 Builder = Local | Node
 _LONG: dict[str, Any] = {"timeout": 1800.0, "most": BULK}
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """A binary that was verified."""
+
+    binary: str = output("its path on this machine")
+    version: str = output("nginx's")
+    arch: str = output("as `uname -m` names it")
+    glibc: str = output("the newest glibc symbol that it needs; empty: none")
+
+
 _JSON = {"json": FLEET_HELP["json"]}
 
 
@@ -43,9 +58,11 @@ def _work(settings: Settings, host: Builder) -> str:
     return str(store.folder(settings)) if host.label == LOCAL else settings.build.work_dir_for(host.label)
 
 
-def _kept(settings: Settings, host: Builder) -> StepResult[object] | None:
+def _kept(settings: Settings, host: Builder) -> StepResult[None] | None:
     binary = store.find(settings, _arch(host))
-    return StepResult("ok", f"kept: {build_commands.key(settings.build, binary.arch)}") if binary else None
+    return (
+        StepResult(State.OK, f"kept: {build_commands.key(settings.build, binary.arch)}") if binary else None
+    )
 
 
 @task(help=_JSON)
@@ -55,10 +72,10 @@ def download(c: Context, json: bool = False) -> None:
         r.step("download", _download(r))
 
 
-def _download(r: Run) -> Callable[[Builder], StepResult[object]]:
+def _download(r: Run) -> Callable[[Builder], StepResult[None]]:
     build, folder, once = r.settings.build, store.folder(r.settings), Lock()
 
-    def work(host: Builder) -> StepResult[object]:
+    def work(host: Builder) -> StepResult[None]:
         def progress(done: int, total: int | None) -> None:
             r.reporter.progress(host.label, f"{done / 1e6:.2f} of {(total or 0) / 1e6:.2f} MB", done, total)
 
@@ -71,7 +88,7 @@ def _download(r: Run) -> Callable[[Builder], StepResult[object]]:
             transferred |= _send_tarball(host, place, tarball.name, fetch.read(build, folder), build.sha256)
         unpacked = host.sh(build_commands.unpack(build, place), root=False).changed
         detail = f"{tarball.name}, sha256 {build.sha256[:12]}..."
-        return StepResult("changed" if transferred or unpacked else "ok", detail)
+        return StepResult(State.CHANGED if transferred or unpacked else State.OK, detail)
 
     return work
 
@@ -91,7 +108,7 @@ def configure(c: Context, force: bool = False, json: bool = False) -> None:
         r.step("configure", lambda host: _configure(r, host, force))
 
 
-def _configure(r: Run, host: Builder, force: bool) -> StepResult[object]:
+def _configure(r: Run, host: Builder, force: bool) -> StepResult[None]:
     if not force and (kept := _kept(r.settings, host)):
         return kept
 
@@ -104,7 +121,7 @@ def _configure(r: Run, host: Builder, force: bool) -> StepResult[object]:
     installed = host.sh(build_commands.tools(build), root=False, **_LONG).changed
     host.sh(build_commands.configure(build, place), root=False, **_LONG, each_line=show, tail=20)
     detail = " ".join(build_commands.flags(build))
-    return StepResult("changed", f"{detail} (compiler installed)" if installed else detail)
+    return StepResult(State.CHANGED, f"{detail} (compiler installed)" if installed else detail)
 
 
 def _need(host: Builder, path: str, first: str) -> None:
@@ -119,7 +136,7 @@ def make_install(c: Context, force: bool = False, json: bool = False) -> None:
         r.step("make-install", lambda host: _make_install(r, host, force))
 
 
-def _make_install(r: Run, host: Builder, force: bool) -> StepResult[object]:
+def _make_install(r: Run, host: Builder, force: bool) -> StepResult[None]:
     if not force and (kept := _kept(r.settings, host)):
         return kept
     build, place, arch = r.settings.build, _work(r.settings, host), _arch(host)
@@ -134,17 +151,18 @@ def _make_install(r: Run, host: Builder, force: bool) -> StepResult[object]:
         each_line=lambda line: r.reporter.progress(host.label, line),
         tail=20,
     )
-    return StepResult("changed", build_commands.key(build, arch))
+    return StepResult(State.CHANGED, build_commands.key(build, arch))
 
 
 @task(help=_JSON)
-def verify(c: Context, json: bool = False) -> None:
+def verify(c: Context, json: bool = False) -> list[Built]:
     """4. Run what was built: its version, flags, libraries."""
     with run(c, "verify", json=json, hosts=lambda: _builders(c)) as r:
-        r.step("verify", lambda host: _verify(r.settings, host))
+        found = r.step("verify", lambda host: _verify(r.settings, host))
+        return [*values(found).values()]
 
 
-def _verify(settings: Settings, host: Builder) -> StepResult[object]:
+def _verify(settings: Settings, host: Builder) -> StepResult[Built]:
     build = settings.build
     key = build_commands.key(build, _arch(host))
     path = f"{_work(settings, host)}/binaries/{key}/kube-nginx"
@@ -157,16 +175,16 @@ def _verify(settings: Settings, host: Builder) -> StepResult[object]:
         raise StepError(f"{path} changed on its way here", hint="run fab verify again")
     known = store.find(settings, seen.arch)
     binary = store.keep(settings, content, seen)
-    data = {"binary": binary.path, "version": binary.version, "arch": binary.arch, "glibc": binary.glibc}
     same = known is not None and known.sha256 == binary.sha256
-    return StepResult("ok" if same else "changed", binary.summary, data)
+    built = Built(binary.path, binary.version, binary.arch, binary.glibc)
+    return StepResult(State.OK if same else State.CHANGED, binary.summary, value=built)
 
 
 @task(help=_JSON | {"force": "Also if the binary is kept already."})
-def build(c: Context, force: bool = False, json: bool = False) -> None:
+def build(c: Context, force: bool = False, json: bool = False) -> list[Built]:
     """1-4. Compile nginx with its stream module only: download, configure, make-install, verify."""
     with run(c, "build", json=json, hosts=lambda: _builders(c)):
         download(c)
         configure(c, force=force)
         make_install(c, force=force)
-        verify(c)
+        return verify(c)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Unpack
 
-from invoke import Context, task
+from invoke import Context
 
 from .core.console import terminal
 from .core.errors import KubeNginxError
@@ -16,62 +16,66 @@ from .core.nginx import store
 from .core.release import render as rendering
 from .core.release import servers
 from .core.release.release import BINARY
-from .core.results import StepResult
+from .core.results import State, StepResult
 from .core.rollout.deployment import Releases
 from .core.rollout.preflight import in_the_way, masked, refuse, unresolved
-from .core.run.flags import FleetFlags, fleet_task
+from .core.run.flags import FleetFlags, fleet_task, task
 from .core.run.opening import reporting, run
-from .core.run.steps import Run
+from .core.run.run import Run
 from .core.scripts import commands
 from .core.ssh.fleet import settings_of
 from .core.ssh.node import Node
 
+__all__ = ["conf", "mkdir", "render", "scp", "unit"]
+
+Done = dict[str, StepResult[None]]
+
 
 @fleet_task()
-def mkdir(c: Context, **flags: Unpack[FleetFlags]) -> None:
+def mkdir(c: Context, **flags: Unpack[FleetFlags]) -> Done:
     """5. Create conf, logs and sbin under the prefix, and the service's user."""
     with run(c, "mkdir", **flags) as r:
-        r.step("mkdir", lambda node: _mkdir(r, node), finish=True)
+        return r.step("mkdir", lambda node: _mkdir(r, node), finish=True)
 
 
-def _mkdir(r: Run, node: Node) -> StepResult[object]:
+def _mkdir(r: Run, node: Node) -> StepResult[None]:
     facts, proxy = node.survey(r.settings.proxy), r.settings.proxy
     refuse(in_the_way(facts))
     wanted = {path: Folder(owner, "755") for path, owner in folders(proxy, facts.user_id).items()}
     if dict(facts.directories) == wanted:
-        return StepResult("ok", proxy.prefix)
+        return StepResult(State.OK, proxy.prefix)
     r.lock(node)
     node.sh(commands.mkdir(proxy))
     node.invalidate_facts()
-    return StepResult("changed", proxy.prefix)
+    return StepResult(State.CHANGED, proxy.prefix)
 
 
 @fleet_task()
-def scp(c: Context, **flags: Unpack[FleetFlags]) -> None:
+def scp(c: Context, **flags: Unpack[FleetFlags]) -> Done:
     """6. Ship the binary that fits each node's architecture as sbin/kube-nginx."""
     with run(c, "scp", **flags) as r:
         releases = Releases(r.settings)
-        r.step("scp", lambda node: _scp(r, node, releases), finish=True)
+        return r.step("scp", lambda node: _scp(r, node, releases), finish=True)
 
 
-def _scp(r: Run, node: Node, releases: Releases) -> StepResult[object]:
+def _scp(r: Run, node: Node, releases: Releases) -> StepResult[None]:
     facts = node.survey(r.settings.proxy)
     refuse(in_the_way(facts))
     release = releases.for_node(facts)
     path = binary_path(r.settings.proxy)
     r.lock(node)
     changed = node.ship(release.contents[BINARY], path, "0755", facts)
-    return StepResult("changed" if changed else "ok", f"{path} {release.version}")
+    return StepResult(State.CHANGED if changed else State.OK, f"{path} {release.version}")
 
 
 @fleet_task()
-def conf(c: Context, **flags: Unpack[FleetFlags]) -> None:
+def conf(c: Context, **flags: Unpack[FleetFlags]) -> Done:
     """7. Render and ship conf/kube-nginx.conf."""
     with run(c, "conf", **flags) as r:
-        r.step("conf", lambda node: _conf(r, node), finish=True)
+        return r.step("conf", lambda node: _conf(r, node), finish=True)
 
 
-def _conf(r: Run, node: Node) -> StepResult[object]:
+def _conf(r: Run, node: Node) -> StepResult[None]:
     settings = r.settings
     facts = node.survey(settings.proxy, servers.names(settings.apiservers))
     refuse(unresolved(settings, facts))
@@ -81,23 +85,23 @@ def _conf(r: Run, node: Node) -> StepResult[object]:
 
 
 @fleet_task()
-def unit(c: Context, **flags: Unpack[FleetFlags]) -> None:
+def unit(c: Context, **flags: Unpack[FleetFlags]) -> Done:
     """8. Render and ship the systemd unit."""
     with run(c, "unit", **flags) as r:
-        r.step("unit", lambda node: _unit(r, node), finish=True)
+        return r.step("unit", lambda node: _unit(r, node), finish=True)
 
 
-def _unit(r: Run, node: Node) -> StepResult[object]:
+def _unit(r: Run, node: Node) -> StepResult[None]:
     facts = node.survey(r.settings.proxy)
     refuse(masked(facts))
     refuse(in_the_way(facts))
     return _ship_text(r, node, facts, UNIT_PATH, rendering.unit(r.settings))
 
 
-def _ship_text(r: Run, node: Node, facts: Facts, path: str, text: str) -> StepResult[object]:
+def _ship_text(r: Run, node: Node, facts: Facts, path: str, text: str) -> StepResult[None]:
     r.lock(node)
     changed = node.ship(text.encode(), path, "0644", facts)
-    return StepResult("changed" if changed else "ok", path)
+    return StepResult(State.CHANGED if changed else State.OK, path)
 
 
 @task(help={"to": "Write kube-nginx.conf and kube-nginx.service into this folder."})

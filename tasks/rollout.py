@@ -7,102 +7,97 @@ from typing import Unpack
 
 from invoke import Context, Exit
 
-from .core.config.settings import Rollout, Settings
-from .core.console import recap
+from .core.config.settings import Settings
 from .core.console.confirm import ask
 from .core.errors import StepError
 from .core.facts.facts import CURRENT, PREVIOUS
-from .core.results import StepResult
+from .core.results import Result, State, StepResult, values
+from .core.rollout import diff as plans
 from .core.rollout.activation import Activation, Order
 from .core.rollout.deployment import Deployment
+from .core.rollout.diff import NodePlan
 from .core.rollout.plan import returning
 from .core.rollout.preflight import in_the_way, outsider, refuse, startable
-from .core.rollout.rolling import orderly, rolling
+from .core.rollout.rolling import rolling
 from .core.run.flags import FleetFlags, RolloutFlags, fleet_task
 from .core.run.opening import run
-from .core.run.steps import Run
+from .core.run.run import Run
 from .core.scripts import commands
 from .core.ssh.node import Node
 
+__all__ = ["deploy", "diff", "preflight", "rollback", "uninstall"]
+
 
 @fleet_task({"force": "Restart also where nothing differs."})
-def deploy(c: Context, force: bool = False, **flags: Unpack[RolloutFlags]) -> None:
-    """5-12. Bring every node to what hosts.toml says, by the gentlest way, and prove that it works."""
-    with orderly(c, "deploy", force=force, **flags) as (r, rollout, patience):
-        deployment = Deployment(r, rollout, force, patience)
+def deploy(c: Context, force: bool = False, **flags: Unpack[RolloutFlags]) -> dict[str, str]:
+    """5-12. Bring every node to what hosts.toml says, the least disruptive way, and prove that it works."""
+    with run(c, "deploy", force=force, **flags) as r:
+        deployment = Deployment(r, force)
         r.step("survey", deployment.survey)
         r.step("stage", deployment.stage, deployment.staging)
-        rolling(r, "activate", deployment.activate, deployment.changing, rollout)
+        rolling(r, "activate", deployment.activate, deployment.changing)
+        return r.summary.results()
 
 
 @fleet_task({"exit-code": "Exit with 3 if anything would change."})
-def diff(c: Context, exit_code: bool = False, **flags: Unpack[FleetFlags]) -> None:
+def diff(c: Context, exit_code: bool = False, **flags: Unpack[FleetFlags]) -> dict[str, NodePlan]:
     """Show what deploy would do to each node, and how its files differ; writes nothing anywhere."""
     with run(c, "diff", **flags) as r:
         deployment = Deployment(r)
-        r.step("diff", deployment.survey)
+        found = values(r.step("diff", deployment.would))
+        changing = {node.label: found[node.label] for node in deployment.changing}
         if not r.as_json:
-            seen = {record.host: record.outcome.data for record in r.records}
-            recap.show_plans(r.console, {node.label: seen[node.label] for node in deployment.changing})
-    if exit_code and deployment.changing:
+            plans.show(r.console, changing)
+    if exit_code and changing:
         raise Exit(code=3)
+    return found
 
 
 @fleet_task()
-def preflight(c: Context, **flags: Unpack[FleetFlags]) -> None:
+def preflight(c: Context, **flags: Unpack[FleetFlags]) -> dict[str, NodePlan]:
     """See whether deploy could work on each node: libc, room, mounts, ports; writes nothing."""
     with run(c, "preflight", **flags) as r:
-        look = Deployment(r).survey
-        r.step("preflight", lambda node: _able(look(node)))
-
-
-def _able(seen: StepResult[object]) -> StepResult[object]:
-    return StepResult(seen.state, f"deploy can work: {seen.detail}", {"action": seen.data["action"]})
+        return values(r.step("preflight", Deployment(r).able))
 
 
 @fleet_task()
-def rollback(c: Context, **flags: Unpack[RolloutFlags]) -> None:
+def rollback(c: Context, **flags: Unpack[RolloutFlags]) -> dict[str, str]:
     """Go back to the release before, on every node that has one; once more goes forward again."""
-    with orderly(c, "rollback", **flags) as (r, rollout, patience):
-        r.step("survey", lambda node: _way_back(r.settings, node))
-        _warn(r)
-        able = [node for node in r.alive if node.survey(r.settings.proxy).releases.get(PREVIOUS)]
-        rolling(r, "rollback", lambda node: _rollback(r, node, rollout), able, rollout, patience)
+    with run(c, "rollback", **flags) as r:
+        found = r.step("survey", lambda node: _way_back(r.settings, node))
+        if len({seen.detail for seen in found.values() if not (seen.error or seen.result)}) > 1:
+            r.console.print("the nodes do not all go the same way: see above, and --limit", markup=False)
+        able = [node for node in r.alive if not found[node.label].result]
+        rolling(r, "rollback", lambda node: _rollback(r, node), able)
+        return r.summary.results()
 
 
-def _warn(r: Run) -> None:
-    """Nodes may have come from different releases, and go to different ones."""
-    going = [record.outcome for record in r.records if not record.error]
-    if len({outcome.detail for outcome in going if "result" not in outcome.data}) > 1:
-        r.console.print("the nodes do not all go the same way: see above, and --limit", markup=False)
-
-
-def _way_back(settings: Settings, node: Node) -> StepResult[object]:
+def _way_back(settings: Settings, node: Node) -> StepResult[None]:
     """Where a node goes; what cannot work is found before the first one has gone."""
     facts = node.survey(settings.proxy)
     releases = facts.releases
     if PREVIOUS not in releases:
-        return StepResult("ok", "no release before this one", {"result": "unchanged"})
+        return StepResult(State.OK, "no release before this one", result=Result.UNCHANGED)
     refuse(chain(in_the_way(facts), startable(facts, settings.proxy)))
-    return StepResult("ok", f"from {releases.get(CURRENT, '-')} to {releases[PREVIOUS]}")
+    return StepResult(State.OK, f"from {releases.get(CURRENT, '-')} to {releases[PREVIOUS]}")
 
 
-def _rollback(r: Run, node: Node, rollout: Rollout) -> StepResult[object]:
-    facts = node.survey(r.settings.proxy)
-    refuse(chain(in_the_way(facts), startable(facts, r.settings.proxy)))
-    if PREVIOUS not in facts.releases:
+def _rollback(r: Run, node: Node) -> StepResult[None]:
+    if _way_back(r.settings, node).result:
         raise StepError("somebody has removed the release before this one", hint="fab status --limit {nodes}")
-    order = Order(returning(facts, r.settings.proxy), "went back", facts.releases[PREVIOUS], listen=())
-    return Activation(node, r.settings, rollout, r.me, go_on=r.go_on).apply(order)
+    facts = node.survey(r.settings.proxy)
+    action = returning(facts, r.settings.proxy)
+    order = Order(action, Result.ROLLED_BACK, facts.releases[PREVIOUS], listen=())
+    return Activation(r, node).apply(order)
 
 
 @fleet_task({"yes": "Do not ask."})
-def uninstall(c: Context, yes: bool = False, **flags: Unpack[FleetFlags]) -> None:
+def uninstall(c: Context, yes: bool = False, **flags: Unpack[FleetFlags]) -> dict[str, StepResult[None]]:
     """Stop and remove the service, its unit and its files."""
     with run(c, "uninstall", **flags) as r:
         if not yes:
             _ask(r)
-        r.step("uninstall", lambda node: _uninstall(r, node), finish=True)
+        return r.step("uninstall", lambda node: _uninstall(r, node), finish=True)
 
 
 def _ask(r: Run) -> None:
@@ -111,7 +106,7 @@ def _ask(r: Run) -> None:
     ask(r.console, what, f"uninstall would stop kube-nginx on {names}: say --yes to do it unasked")
 
 
-def _uninstall(r: Run, node: Node) -> StepResult[object]:
+def _uninstall(r: Run, node: Node) -> StepResult[None]:
     refuse(outsider(node.survey(r.settings.proxy), r.settings.proxy))
     r.lock(node)
     try:
@@ -119,5 +114,7 @@ def _uninstall(r: Run, node: Node) -> StepResult[object]:
     finally:
         node.invalidate_facts()
     if kept := ended.value("kept"):
-        return StepResult("warning", f"{kept} holds files that are not ours and stays")
-    return StepResult("changed", "removed") if ended.changed else StepResult("ok", "nothing was there")
+        return StepResult(State.WARNING, f"{kept} holds files that are not ours and stays")
+    return (
+        StepResult(State.CHANGED, "removed") if ended.changed else StepResult(State.OK, "nothing was there")
+    )

@@ -2,37 +2,85 @@
 
 from __future__ import annotations
 
-from functools import partial
+from collections.abc import Callable
 from itertools import chain
 from typing import Any, Unpack
 
-from invoke import Context, task
+from invoke import Context
 
 from .core.config.check import whole
-from .core.config.settings import Rollout
-from .core.console import report
+from .core.console.report import table
 from .core.errors import StepError
+from .core.facts.facts import Facts
 from .core.facts.remedy import brings_up
-from .core.results import StepResult
-from .core.rollout import status as state
+from .core.results import Result, State, StepResult
 from .core.rollout.activation import Activation, Order
+from .core.rollout.plan import Action
 from .core.rollout.preflight import installed, masked, outsider, refuse, startable
-from .core.rollout.rolling import orderly, rolling
-from .core.run.flags import FLEET_HELP, FleetFlags, RolloutFlags, fleet_task
+from .core.rollout.rolling import rolling
+from .core.rollout.status import COLUMNS, NodeStatus, rows, status_of
+from .core.run.flags import FLEET_HELP, FleetFlags, RolloutFlags, fleet_task, task
 from .core.run.opening import run
-from .core.run.steps import Run
+from .core.run.run import Run
 from .core.scripts import commands
 from .core.shell.output import BULK
 from .core.ssh.node import Node
 
+__all__ = ["daemon_reload", "disable", "enable", "logs", "reload", "restart", "start", "status", "stop"]
 
-def _systemctl(r: Run, verb: str, current: Any = lambda facts: False) -> None:
-    """The step `systemctl VERB`; a node whose facts are `current` already is left alone."""
+Done = dict[str, StepResult[None]]
 
-    def work(node: Node) -> StepResult[object]:
+
+@fleet_task()
+def daemon_reload(c: Context, **flags: Unpack[FleetFlags]) -> Done:
+    """9. Have systemd read its unit files again."""
+    with run(c, "daemon-reload", **flags) as r:
+        return r.step("daemon-reload", lambda node: _daemon_reload(r, node), finish=True)
+
+
+def _daemon_reload(r: Run, node: Node) -> StepResult[None]:
+    """Changed only if systemd had not read the unit as it is now."""
+    r.lock(node)
+    ended = node.sh(commands.daemon_reload())
+    node.invalidate_facts()
+    return StepResult(State.CHANGED if ended.changed else State.OK)
+
+
+@fleet_task()
+def enable(c: Context, **flags: Unpack[FleetFlags]) -> Done:
+    """10. Have the service start at boot."""
+    with run(c, "enable", **flags) as r:
+        return _systemctl(r, "enable", lambda facts: facts.enabled)
+
+
+@fleet_task()
+def disable(c: Context, **flags: Unpack[FleetFlags]) -> Done:
+    """Have the service not start at boot."""
+    with run(c, "disable", **flags) as r:
+        return _systemctl(r, "disable", lambda facts: facts.unit.get("UnitFileState") == "disabled")
+
+
+@fleet_task()
+def start(c: Context, **flags: Unpack[FleetFlags]) -> Done:
+    """Start the service where it does not run."""
+    with run(c, "start", **flags) as r:
+        return _systemctl(r, "start", lambda facts: facts.active)
+
+
+@fleet_task()
+def stop(c: Context, **flags: Unpack[FleetFlags]) -> Done:
+    """Stop the service: the node loses its way to the apiservers."""
+    with run(c, "stop", **flags) as r:
+        return _systemctl(r, "stop", lambda facts: facts.unit.get("ActiveState") == "inactive")
+
+
+def _systemctl(r: Run, verb: str, is_done: Callable[[Facts], bool]) -> Done:
+    """The step `systemctl VERB`; a node on which it `is_done` is left alone."""
+
+    def work(node: Node) -> StepResult[None]:
         facts, proxy = node.survey(r.settings.proxy), r.settings.proxy
-        if current(facts):
-            return StepResult("ok", "already")
+        if is_done(facts):
+            return StepResult(State.OK, "already")
         refuse(() if verb == "stop" else installed(facts))
         refuse(startable(facts, proxy) if verb == "start" else chain(masked(facts), outsider(facts, proxy)))
         r.lock(node)
@@ -43,97 +91,53 @@ def _systemctl(r: Run, verb: str, current: Any = lambda facts: False) -> None:
             raise
         finally:
             node.invalidate_facts()
-        return StepResult("changed")
+        return StepResult(State.CHANGED)
 
-    r.step(verb, work, finish=True)
-
-
-@fleet_task()
-def daemon_reload(c: Context, **flags: Unpack[FleetFlags]) -> None:
-    """9. Have systemd read its unit files again."""
-    with run(c, "daemon-reload", **flags) as r:
-        r.step("daemon-reload", lambda node: _daemon_reload(r, node), finish=True)
-
-
-def _daemon_reload(r: Run, node: Node) -> StepResult[object]:
-    """ "changed" only if systemd had not read the unit as it is now."""
-    r.lock(node)
-    ended = node.sh(commands.daemon_reload())
-    node.invalidate_facts()
-    return StepResult("changed" if ended.changed else "ok")
+    return r.step(verb, work, finish=True)
 
 
 @fleet_task()
-def enable(c: Context, **flags: Unpack[FleetFlags]) -> None:
-    """10. Have the service start at boot."""
-    with run(c, "enable", **flags) as r:
-        _systemctl(r, "enable", lambda facts: facts.enabled)
-
-
-@fleet_task()
-def disable(c: Context, **flags: Unpack[FleetFlags]) -> None:
-    """Have the service not start at boot."""
-    with run(c, "disable", **flags) as r:
-        _systemctl(r, "disable", lambda facts: facts.unit.get("UnitFileState") == "disabled")
-
-
-@fleet_task()
-def restart(c: Context, **flags: Unpack[RolloutFlags]) -> None:
+def restart(c: Context, **flags: Unpack[RolloutFlags]) -> dict[str, str]:
     """11. Stop and start the service, batch by batch: cuts every open connection."""
-    with orderly(c, "restart", **flags) as (r, rollout, patience):
-        _over_the_fleet(r, "restart", rollout, patience)
+    with run(c, "restart", **flags) as r:
+        return _over_the_fleet(r, Order(Action.RESTART, Result.RESTARTED, repair=False))
 
 
-def _over_the_fleet(r: Run, action: str, rollout: Rollout, wait: int) -> None:
-    """Surveys the fleet, and goes over those on which `action` can work; the others do it no harm."""
+@fleet_task()
+def reload(c: Context, **flags: Unpack[RolloutFlags]) -> dict[str, str]:
+    """Have nginx take its configuration anew, batch by batch, without cutting connections."""
+    with run(c, "reload", **flags) as r:
+        return _over_the_fleet(r, Order(Action.RELOAD, Result.RELOADED, repair=False))
 
-    def look(node: Node) -> StepResult[object]:
+
+def _over_the_fleet(r: Run, order: Order) -> dict[str, str]:
+    """Surveys the fleet, and goes over those on which `order` can work; the others do it no harm."""
+
+    def look(node: Node) -> StepResult[None]:
         facts, proxy = node.survey(r.settings.proxy), r.settings.proxy
         refuse(chain(installed(facts), startable(facts, proxy)))
-        if action == "reload" and not facts.active:
+        if order.action == Action.RELOAD and not facts.active:
             raise StepError(f"the service is {facts.state}, nothing to reload", hint=brings_up(facts, proxy))
-        return StepResult("ok", facts.state)
+        return StepResult(State.OK, facts.state)
 
-    def work(node: Node) -> StepResult[object]:
+    def work(node: Node) -> StepResult[None]:
         look(node)
-        return Activation(node, r.settings, rollout, r.me, go_on=r.go_on).apply(
-            Order(action, f"{action}ed", repair=False)
-        )
+        return Activation(r, node).apply(order)
 
     r.step("survey", look)
-    rolling(r, action, work, r.alive, rollout, wait)
+    rolling(r, order.action, work, r.alive)
+    return r.summary.results()
 
 
 @fleet_task()
-def start(c: Context, **flags: Unpack[FleetFlags]) -> None:
-    """Start the service where it does not run."""
-    with run(c, "start", **flags) as r:
-        _systemctl(r, "start", lambda facts: facts.active)
-
-
-@fleet_task()
-def stop(c: Context, **flags: Unpack[FleetFlags]) -> None:
-    """Stop the service: the node loses its way to the apiservers."""
-    with run(c, "stop", **flags) as r:
-        _systemctl(r, "stop", lambda facts: facts.unit.get("ActiveState") == "inactive")
-
-
-@fleet_task()
-def reload(c: Context, **flags: Unpack[RolloutFlags]) -> None:
-    """Have nginx take its configuration anew, batch by batch, without cutting connections."""
-    with orderly(c, "reload", **flags) as (r, rollout, patience):
-        _over_the_fleet(r, "reload", rollout, patience)
-
-
-@fleet_task()
-def status(c: Context, **flags: Unpack[FleetFlags]) -> None:
+def status(c: Context, **flags: Unpack[FleetFlags]) -> dict[str, NodeStatus | None]:
     """12. Show each node's service; exit 1 unless all are active, and an apiserver answers through each."""
     with run(c, "status", **flags) as r:
-        r.step("status", lambda node: state.look(r.settings, node))
-        seen = {record.host: record.outcome.data for record in r.records if record.step == "status"}
-        rows = [state.row(host.label, seen[host.label]) for host in r.fleet if host.label in seen]
-        if rows:
-            report.table(r.console, state.COLUMNS, rows)
+        found = r.step("status", lambda node: status_of(r.settings, node))
+        seen = {node: result.value for node, result in found.items()}
+        if seen:
+            table(r.console, COLUMNS, rows(r.summary.hosts, seen))
+        return seen
 
 
 @task(
@@ -147,17 +151,18 @@ def logs(c: Context, limit: str | None = None, lines: str = "20", follow: bool =
     """13. Show the service's journal, each line after its node's name."""
     with run(c, "logs", limit=limit, quiet=True) as r:
         count = whole("--lines", lines, 10_000_000)
-        width = max(len(node.label) for node in r.fleet)
         if follow:
             r.fleet.parallel = len(r.fleet)
-        work = partial(_logs, r, count, follow, width)
-        r.step("logs", work, given_up=lambda: r.console.broken)  # nobody reads: end as any filter would
+        # once nobody reads, it ends as any filter would
+        r.step("logs", lambda node: _logs(r, node, count, follow), given_up=lambda: r.console.broken)
 
 
-def _logs(r: Run, lines: int, follow: bool, width: int, node: Node) -> StepResult[object]:
+def _logs(r: Run, node: Node, lines: int, follow: bool) -> StepResult[None]:
+    width = max(map(len, r.summary.hosts))
+
     def show(line: str) -> None:
         r.console.print(f"{node.label:<{width}} | {line}", markup=False, highlight=False, soft_wrap=True)
 
     bounds: dict[str, Any] = {"timeout": None, "most": None} if follow else {"timeout": 60, "most": BULK}
     node.sh(commands.journal(lines, follow), each_line=show, **bounds)
-    return StepResult("ok")
+    return StepResult(State.OK)

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import fabric
-from invoke import Context, task
+from invoke import Context
 
 from .core.config.address import Endpoint
 from .core.config.model import Settings, expanded
@@ -20,10 +20,13 @@ from .core.console import confirm as consent
 from .core.console import terminal
 from .core.console.command_line import named
 from .core.errors import UsageError
+from .core.run.flags import task
 from .core.run.opening import reporting
 from .core.setup import environment, initial
 from .core.setup.environment import Environment
 from .core.setup.initial import InitialConfig
+
+__all__ = ["init"]
 
 _QUESTIONS = {
     "nodes": "Which nodes get kube-nginx? Such as: 10.0.0.11 root@10.0.0.12:2222 worker-3",

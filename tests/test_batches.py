@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from tasks.core.config.model import Rollout
 from tasks.core.config.settings import SettingsError, parse
 from tasks.core.errors import UsageError
-from tasks.core.rollout.batches import batches, overridden
+from tasks.core.rollout.rolling import batches
+from tasks.core.run.flags import rollout_of
 
 from .hosts_data import FILE, with_keys
 from .strategies import spoilt, thorough
@@ -83,7 +84,7 @@ def test_a_percentage_bounds_the_number_of_batches(count: int, percent: int) -> 
 
 def test_flags_that_are_not_given_change_nothing() -> None:
     rollout = Rollout(canary=3, batch=7, max_failures=2, pause=9)
-    assert overridden(rollout) == rollout
+    assert rollout_of(rollout, {}) == rollout
 
 
 @pytest.mark.parametrize(
@@ -100,7 +101,7 @@ def test_flags_that_are_not_given_change_nothing() -> None:
 )
 def test_flags_go_over_hosts_toml(flags: dict[str, Any], changed: dict[str, Any]) -> None:
     rollout = Rollout(canary=3, batch=7, max_failures=2, pause=9)
-    assert overridden(rollout, **flags) == replace(rollout, **changed)
+    assert rollout_of(rollout, flags) == replace(rollout, **changed)
 
 
 @pytest.mark.parametrize(
@@ -123,7 +124,7 @@ def test_flags_go_over_hosts_toml(flags: dict[str, Any], changed: dict[str, Any]
 )
 def test_a_wrong_flag_is_named_with_what_would_be_right(flags: dict[str, Any], message: str) -> None:
     with pytest.raises(UsageError) as caught:
-        overridden(Rollout(), **flags)
+        rollout_of(Rollout(), flags)
     assert str(caught.value) == message
 
 
@@ -134,7 +135,7 @@ def test_a_flag_takes_what_hosts_toml_takes(text: str) -> None:
         rollout = parse(with_keys(rollout__batch=text), FILE).rollout
     except SettingsError:
         with pytest.raises(UsageError, match=r"\A--batch .* must be ") as caught:
-            overridden(Rollout(), batch=text)
+            rollout_of(Rollout(), {"batch": text})
         assert str(caught.value).isprintable()
         return
-    assert overridden(Rollout(), batch=text) == rollout
+    assert rollout_of(Rollout(), {"batch": text}) == rollout

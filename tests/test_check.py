@@ -156,7 +156,7 @@ class TestTable:
             "bad: n1, n2: 10.0.0.1:6443, [fd00::2]:7443: refused the connection",
             "warning: n3: 10.0.0.1:6443: its clock is 9 s ahead of the node's",
             "warning: n3: drift: nginx 1.22.1 is installed",
-            "to do: fab diff shows what has drifted, fab deploy brings it back",
+            "hint: fab diff shows what has drifted, fab deploy brings it back",
         ]
 
     def test_why_nodes_were_not_seen(self) -> None:
@@ -314,7 +314,7 @@ def test_a_node_that_cannot_be_reached(tmp_path: Path) -> None:
     ran = run_fab("check", hosts=hosts)
     assert ran.status == 1
     assert "worker-1  not seen  -" in ran.out
-    assert "then again: fab check --limit worker-1" in ran.err
+    assert "retry: fab check --limit worker-1" in ran.err
     (node,) = run_fab("check", "--json", hosts=hosts).json["nodes"]
     assert node["error"]["step"] == "check"
     assert (node["apiservers"], node["through"], node["drift"]) == ({}, None, None)

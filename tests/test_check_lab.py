@@ -192,7 +192,7 @@ def test_a_service_that_is_stopped(lab: Lab, deployed: Path) -> None:
         assert run_fab("start", *limit, hosts=deployed).status == 0
     assert ran.status == 1
     assert f"no ready apiserver answers through {LISTENER}: the service is inactive (dead)" in ran.err
-    assert "to do: fab start --limit lab-node-1" in ran.err
+    assert "hint: fab start --limit lab-node-1" in ran.err
     assert "check: 1 of 3 failed" in ran.err
 
 

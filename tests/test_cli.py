@@ -88,7 +88,7 @@ def test_nodes_that_cannot_be_reached(good: Path) -> None:
     ran = run_fab("status", "--json", hosts=good)
     assert ran.status == 1
     assert [node["ok"] for node in json.loads(ran.out)["nodes"]] == [False, False]
-    assert "then again: fab status --limit worker-1,worker-2" in ran.err
+    assert "retry: fab status --limit worker-1,worker-2" in ran.err
 
 
 def test_uninstall_takes_nothing_but_yes(good: Path) -> None:

@@ -332,5 +332,5 @@ def test_a_signal_while_nodes_do_not_answer(place: Path, nohup: bool, sent: list
             _, err = process.communicate(timeout=20)
         finally:
             process.kill()
-    assert "not begun: worker-1, worker-2: interrupted" in err
+    assert "not started: worker-1, worker-2: interrupted" in err
     assert process.returncode == status

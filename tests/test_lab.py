@@ -133,7 +133,7 @@ def test_a_reload_that_nginx_refuses_is_a_failure(lab: Lab, deployed: Path, host
         assert ran.status == 1
         assert "lab-node-1: reload: nginx refuses the files that are there; nothing was changed" in ran.err
         assert "198.51.100.7:8443" in ran.err
-        assert "then again: fab reload --limit lab-node-1" in ran.err
+        assert "retry: fab reload --limit lab-node-1" in ran.err
         assert ask(lab.nodes[0]).endswith(" ok")
     finally:
         assert run_fab("conf", "reload", hosts=deployed).status == 0
@@ -197,7 +197,7 @@ def test_a_node_that_is_off_fails_alone(lab: Lab, deployed: Path) -> None:
         assert [node["ok"] for node in document["nodes"]] == [True, True, False]
         assert document["nodes"][2]["error"]["step"] == "survey"
         assert "lab-node-3: survey: cannot connect to" in ran.err
-        assert "then again: fab deploy --limit lab-node-3" in ran.err
+        assert "retry: fab deploy --limit lab-node-3" in ran.err
     finally:
         off.start()
     assert run_fab("deploy", "--limit", "lab-node-3", hosts=deployed).status == 0
@@ -297,7 +297,7 @@ class TestSudo:
             node.ssh("journalctl --rotate >/dev/null 2>&1; journalctl --vacuum-time=1s >/dev/null 2>&1")
         ran = run_fab_on_terminal(["--prompt-for-sudo-password", "conf"], "wrong", ops)
         assert ran.status == 1
-        assert ran.out.count("to do: give the right one") == 1
+        assert ran.out.count("hint: give the right one") == 1
         assert "sudo refused the password (tried once, on lab-node-" in ran.out
         seen = [
             n.ssh("journalctl -o cat | grep -c 'authentication failure'").stdout.strip() for n in lab.nodes

@@ -42,7 +42,7 @@ def test_back_at_once(lab: Lab, deployed: Path, hosts_toml: Toml) -> None:
         back = run_fab("rollback", "--limit", node.name, hosts=deployed)
         seen = load.result()
     assert back.status == 0, back.err
-    assert "rollback: 1 went back" in back.out
+    assert "rollback: 1 rolled back" in back.out
     unharmed([seen], began)
     assert run_fab("status", "--json", hosts=older).json["nodes"][0]["version"] == "1.22.1"
 

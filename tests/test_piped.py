@@ -18,7 +18,7 @@ from typing import IO, Any, cast
 import paramiko
 import pytest
 
-from tasks.core.errors import NotBegun, StepError
+from tasks.core.errors import NotStarted, StepError
 from tasks.core.run import lock
 from tasks.core.scripts import commands
 from tasks.core.shell.remote import Piped
@@ -448,7 +448,7 @@ class TestLock:
     def test_the_second_one_is_told_who_has_it(self, node: Node) -> None:
         held = lock.acquire(node, "me@here (fab deploy, PID 7)", 0)
         error = refusal(lambda: lock.acquire(node, "you", 0))
-        assert error.message.startswith("somebody else is at work there: me@here (fab deploy, PID 7) since 2")
+        assert error.message.startswith("locked by me@here (fab deploy, PID 7) since 2")
         assert error.hint == "wait until they have finished, or give --wait SECONDS"
         held.close()
         lock.acquire(node, "you", 20).close()
@@ -463,12 +463,12 @@ class TestLock:
         held = lock.acquire(node, "me", 0)
         given_up = threading.Event()
         threading.Timer(0.5, given_up.set).start()
-        with pytest.raises(NotBegun):
+        with pytest.raises(NotStarted):
             lock.acquire(node, "you", 60, given_up.is_set)
         held.close()
 
     def test_what_is_had_too_late_is_let_go(self, node: Node) -> None:
-        with pytest.raises(NotBegun):
+        with pytest.raises(NotStarted):
             lock.acquire(node, "me", 0, lambda: True)
         lock.acquire(node, "you", 0).close()
 

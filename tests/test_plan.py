@@ -15,21 +15,8 @@ from tasks.core.facts.facts import Facts, File, Folder, Holder, Process
 from tasks.core.facts.layout import folders
 from tasks.core.facts.paths import UNIT_PATH
 from tasks.core.release.release import BINARY, CONF, MODES, NAMES, UNIT, name_of, paths
-from tasks.core.rollout.plan import (
-    ACTIONS,
-    ENABLE,
-    INSTALL,
-    MODE,
-    NOTHING,
-    RELOAD,
-    RESTART,
-    RESULTS,
-    UPGRADE,
-    Plan,
-    diffs,
-    plan,
-    returning,
-)
+from tasks.core.rollout.diff import diffs
+from tasks.core.rollout.plan import RESULTS, Action, Plan, plan, returning
 
 from .strategies import thorough
 
@@ -131,7 +118,7 @@ DETACHED = "(the service cannot write to logs, which was removed under it)"
 
 
 def test_nothing_to_do() -> None:
-    assert made({}) == Plan(NOTHING, (), ())
+    assert made({}) == Plan(Action.NOTHING, (), ())
 
 
 @pytest.mark.parametrize(
@@ -151,84 +138,99 @@ def test_nothing_to_do() -> None:
     ],
 )
 def test_still_nothing_to_do(changes: Changes) -> None:
-    assert made(changes) == Plan(NOTHING, (), ())
+    assert made(changes) == Plan(Action.NOTHING, (), ())
 
 
 def test_nothing_there() -> None:
-    assert plan(SUMS, Facts(), PROXY) == Plan(INSTALL, ("nothing of it is there",), NAMES, stages=True)
+    assert plan(SUMS, Facts(), PROXY) == Plan(Action.INSTALL, ("nothing of it is there",), NAMES, stages=True)
 
 
 def test_nothing_there_but_a_stray() -> None:
     found = plan(SUMS, Facts(**held(PATHS[BINARY])), PROXY, force=True)
-    assert found == Plan(INSTALL, ("nothing of it is there",), NAMES, unmanaged=(77,), stages=True)
+    assert found == Plan(Action.INSTALL, ("nothing of it is there",), NAMES, unmanaged=(77,), stages=True)
 
 
 @pytest.mark.parametrize(
     ("changes", "action", "why", "files"),
     [
-        (file(CONF, sha256="old"), RELOAD, "the configuration differs", (CONF,)),
-        (file(CONF, sha256="old", mode="600"), RELOAD, "the configuration differs", (CONF,)),
-        (file(CONF, mode="600"), MODE, "kube-nginx.conf has mode 600, not 644", ()),
-        (file(CONF, owner="1000"), MODE, "kube-nginx.conf has owner 1000, not 0", ()),
-        (missing(CONF), RELOAD, "the configuration differs", (CONF,)),
-        (file(BINARY, sha256="old"), UPGRADE, "the binary differs", (BINARY,)),
-        (file(BINARY, mode="644"), MODE, "kube-nginx has mode 644, not 755", ()),
-        (missing(BINARY), UPGRADE, "the binary differs", (BINARY,)),
-        ({**file(BINARY, sha256="old"), **NO_PID_FILE}, RESTART, f"the binary differs {UNSEEN}", (BINARY,)),
-        (process(sha256="old"), UPGRADE, "it runs another binary than the one on disk", ()),
+        (file(CONF, sha256="old"), Action.RELOAD, "the configuration differs", (CONF,)),
+        (file(CONF, sha256="old", mode="600"), Action.RELOAD, "the configuration differs", (CONF,)),
+        (file(CONF, mode="600"), Action.MODE, "kube-nginx.conf has mode 600, not 644", ()),
+        (file(CONF, owner="1000"), Action.MODE, "kube-nginx.conf has owner 1000, not 0", ()),
+        (missing(CONF), Action.RELOAD, "the configuration differs", (CONF,)),
+        (file(BINARY, sha256="old"), Action.UPGRADE, "the binary differs", (BINARY,)),
+        (file(BINARY, mode="644"), Action.MODE, "kube-nginx has mode 644, not 755", ()),
+        (missing(BINARY), Action.UPGRADE, "the binary differs", (BINARY,)),
+        (
+            {**file(BINARY, sha256="old"), **NO_PID_FILE},
+            Action.RESTART,
+            f"the binary differs {UNSEEN}",
+            (BINARY,),
+        ),
+        (process(sha256="old"), Action.UPGRADE, "it runs another binary than the one on disk", ()),
         (
             {**process(sha256="old"), **NO_PID_FILE},
-            RESTART,
+            Action.RESTART,
             f"it runs another binary than the one on disk {UNSEEN}",
             (),
         ),
         (
             process(sha256="old", detached=True),
-            RESTART,
+            Action.RESTART,
             f"it runs another binary than the one on disk {DETACHED}",
             (),
         ),
         (
             {**file(BINARY, sha256="old"), **process(detached=True)},
-            RESTART,
+            Action.RESTART,
             f"the binary differs {DETACHED}",
             (BINARY,),
         ),
-        (process(owner="997"), RESTART, "it runs as user 997, and kube-nginx is 998", ()),
-        (process(owner="0"), RESTART, "it runs as user 0, and kube-nginx is 998", ()),
-        (process(executable="/usr/sbin/nginx"), RESTART, "it runs /usr/sbin/nginx", ()),
+        (process(owner="997"), Action.RESTART, "it runs as user 997, and kube-nginx is 998", ()),
+        (process(owner="0"), Action.RESTART, "it runs as user 0, and kube-nginx is 998", ()),
+        (process(executable="/usr/sbin/nginx"), Action.RESTART, "it runs /usr/sbin/nginx", ()),
         # another program has its pid file and its logs elsewhere
-        (process(executable="/usr/sbin/nginx", named=False), RESTART, "it runs /usr/sbin/nginx", ()),
-        (file(UNIT, sha256="old"), RESTART, "the unit differs", (UNIT,)),
-        ({**file(UNIT, sha256="old"), **process(owner="997")}, RESTART, "the unit differs", (UNIT,)),
-        ({**file(UNIT, sha256="old"), **unit(NeedDaemonReload="yes")}, RESTART, "the unit differs", (UNIT,)),
-        (file(UNIT, mode="755"), MODE, "kube-nginx.service has mode 755, not 644", ()),
-        (missing(UNIT), RESTART, "the unit differs", (UNIT,)),
-        (unit(NeedDaemonReload="yes"), MODE, UNREAD, ()),
-        (unit(NeedDaemonReload="yes", DropInPaths="/etc/x.conf"), MODE, UNREAD, ()),
-        (unit(LoadState="not-found"), MODE, UNREAD, ()),
-        (unit(LoadState="error"), MODE, UNREAD, ()),
-        ({**file(UNIT, changed=STARTED + 9), **UNRECORDED}, RESTART, OLD_UNIT, ()),
-        ({**file(CONF, changed=STARTED + 9), **UNRECORDED}, RELOAD, NOT_TAKEN, ()),
-        ({**file(CONF, changed=STARTED + 9), **reloaded_by_hand(STARTED + 5)}, RELOAD, NOT_TAKEN, ()),
-        (process(workers={}, worker_identities=frozenset()), RELOAD, "it has no worker process", ()),
-        (process(beside=(9,)), RELOAD, "another process of it accepts connections, too (PID 9)", ()),
-        (process(stopped=(8,)), RELOAD, "a process of it is stopped (PID 8)", ()),
-        (process(named=False), MODE, "nginx.pid does not name its main process", ()),
-        ({"user_id": ""}, MODE, "the user kube-nginx is missing", ()),
-        *((without_folder(path), MODE, f"{path} is missing", ()) for path in FOLDERS),
-        ({"directories": {}}, MODE, f"{PROXY.prefix} is missing", ()),
-        *((folder(path, mode="700"), MODE, f"{path} has mode 700, not 755", ()) for path in FOLDERS),
+        (process(executable="/usr/sbin/nginx", named=False), Action.RESTART, "it runs /usr/sbin/nginx", ()),
+        (file(UNIT, sha256="old"), Action.RESTART, "the unit differs", (UNIT,)),
+        ({**file(UNIT, sha256="old"), **process(owner="997")}, Action.RESTART, "the unit differs", (UNIT,)),
+        (
+            {**file(UNIT, sha256="old"), **unit(NeedDaemonReload="yes")},
+            Action.RESTART,
+            "the unit differs",
+            (UNIT,),
+        ),
+        (file(UNIT, mode="755"), Action.MODE, "kube-nginx.service has mode 755, not 644", ()),
+        (missing(UNIT), Action.RESTART, "the unit differs", (UNIT,)),
+        (unit(NeedDaemonReload="yes"), Action.MODE, UNREAD, ()),
+        (unit(NeedDaemonReload="yes", DropInPaths="/etc/x.conf"), Action.MODE, UNREAD, ()),
+        (unit(LoadState="not-found"), Action.MODE, UNREAD, ()),
+        (unit(LoadState="error"), Action.MODE, UNREAD, ()),
+        ({**file(UNIT, changed=STARTED + 9), **UNRECORDED}, Action.RESTART, OLD_UNIT, ()),
+        ({**file(CONF, changed=STARTED + 9), **UNRECORDED}, Action.RELOAD, NOT_TAKEN, ()),
+        ({**file(CONF, changed=STARTED + 9), **reloaded_by_hand(STARTED + 5)}, Action.RELOAD, NOT_TAKEN, ()),
+        (process(workers={}, worker_identities=frozenset()), Action.RELOAD, "it has no worker process", ()),
+        (process(beside=(9,)), Action.RELOAD, "another process of it accepts connections, too (PID 9)", ()),
+        (process(stopped=(8,)), Action.RELOAD, "a process of it is stopped (PID 8)", ()),
+        (process(named=False), Action.MODE, "nginx.pid does not name its main process", ()),
+        ({"user_id": ""}, Action.MODE, "the user kube-nginx is missing", ()),
+        *((without_folder(path), Action.MODE, f"{path} is missing", ()) for path in FOLDERS),
+        ({"directories": {}}, Action.MODE, f"{PROXY.prefix} is missing", ()),
+        *((folder(path, mode="700"), Action.MODE, f"{path} has mode 700, not 755", ()) for path in FOLDERS),
         *(
-            (folder(path, owner="1000"), MODE, f"{path} belongs to 1000, not to {owner}", ())
+            (folder(path, owner="1000"), Action.MODE, f"{path} belongs to 1000, not to {owner}", ())
             for path, owner in FOLDERS.items()
         ),
-        (gone("inactive", "dead"), RESTART, "the service is inactive (dead)", ()),
-        (gone("failed", "failed"), RESTART, "the service is failed (failed)", ()),
-        (gone("activating", "auto-restart"), RESTART, "the service is activating (auto-restart)", ()),
-        (unit(UnitFileState="disabled"), ENABLE, "it does not start at boot", ()),
-        ({"listening": {}}, RESTART, "it does not have its listen address", ()),
-        ({"listening": {replace(LISTEN, port=9): None}}, RESTART, "it does not have its listen address", ()),
+        (gone("inactive", "dead"), Action.RESTART, "the service is inactive (dead)", ()),
+        (gone("failed", "failed"), Action.RESTART, "the service is failed (failed)", ()),
+        (gone("activating", "auto-restart"), Action.RESTART, "the service is activating (auto-restart)", ()),
+        (unit(UnitFileState="disabled"), Action.ENABLE, "it does not start at boot", ()),
+        ({"listening": {}}, Action.RESTART, "it does not have its listen address", ()),
+        (
+            {"listening": {replace(LISTEN, port=9): None}},
+            Action.RESTART,
+            "it does not have its listen address",
+            (),
+        ),
     ],
 )
 def test_one_deviation(changes: Changes, action: str, why: str, files: tuple[str, ...]) -> None:
@@ -247,16 +249,16 @@ def test_one_deviation(changes: Changes, action: str, why: str, files: tuple[str
     ],
 )
 def test_a_release_that_is_not_kept_is_brought_again(changes: Changes) -> None:
-    assert made(changes) == Plan(MODE, (NOT_KEPT,), (), stages=True)
+    assert made(changes) == Plan(Action.MODE, (NOT_KEPT,), (), stages=True)
     # of what is brought anyway nothing is said
     found = made({**changes, **file(CONF, sha256="old")})
-    assert (found.action, found.why, found.stages) == (RELOAD, ("the configuration differs",), True)
+    assert (found.action, found.why, found.stages) == (Action.RELOAD, ("the configuration differs",), True)
 
 
 def test_all_that_is_not_right_around_the_files_is_told() -> None:
     changes = {**folder(LOGS, owner="0"), **file(CONF, mode="600"), **unit(NeedDaemonReload="yes")}
     assert made({**changes, **process(named=False), "kept": {}, "user_id": USER_ID}) == Plan(
-        MODE,
+        Action.MODE,
         (
             f"{LOGS} belongs to 0, not to {USER_ID}",
             "kube-nginx.conf has mode 600, not 644",
@@ -272,16 +274,16 @@ def test_all_that_is_not_right_around_the_files_is_told() -> None:
 def test_a_service_that_runs_as_root() -> None:
     root = replace(PROXY, user="")
     changes = {"user_id": "", **folder(LOGS, owner="0"), **process(owner="0")}
-    assert plan(SUMS, replace(HEALTHY, **changes), root) == Plan(NOTHING, (), ())
+    assert plan(SUMS, replace(HEALTHY, **changes), root) == Plan(Action.NOTHING, (), ())
     of_another = replace(HEALTHY, **{**changes, **folder(LOGS, owner="998")})
-    assert plan(SUMS, of_another, root) == Plan(MODE, (f"{LOGS} belongs to 998, not to 0",), ())
+    assert plan(SUMS, of_another, root) == Plan(Action.MODE, (f"{LOGS} belongs to 998, not to 0",), ())
     as_another = replace(HEALTHY, **{**changes, **process(owner="998")})
-    assert plan(SUMS, as_another, root) == Plan(RESTART, ("it runs as user 998, and root is 0",), ())
+    assert plan(SUMS, as_another, root) == Plan(Action.RESTART, ("it runs as user 998, and root is 0",), ())
 
 
 def test_a_service_that_does_not_serve_is_restarted() -> None:
     silent = "no apiserver answers through 127.0.0.1:8443"
-    assert plan(SUMS, HEALTHY, PROXY, silent=silent) == Plan(RESTART, (silent,), ())
+    assert plan(SUMS, HEALTHY, PROXY, silent=silent) == Plan(Action.RESTART, (silent,), ())
     facts = replace(HEALTHY, **unit(UnitFileState="disabled"))
     assert plan(SUMS, facts, PROXY, silent=silent).why == (silent, "it does not start at boot")
 
@@ -289,7 +291,7 @@ def test_a_service_that_does_not_serve_is_restarted() -> None:
 def test_each_process_that_should_not_be_there_is_told() -> None:
     changes = process(beside=(9, 10), stopped=(7, 8), workers={}, worker_identities=frozenset())
     assert made(changes) == Plan(
-        RELOAD,
+        Action.RELOAD,
         (
             "it has no worker process",
             "another process of it accepts connections, too (PID 9)",
@@ -305,7 +307,7 @@ def test_a_prefix_that_was_removed_under_it() -> None:
     """A hot upgrade would fail: what the service sees of logs went with it."""
     changes = {**missing(BINARY, CONF), "directories": {}, "releases": {}, "kept": {}, "recorded": {}}
     found = made({**changes, **process(executable=f"{PATHS[BINARY]} (deleted)", detached=True, named=False)})
-    assert (found.action, found.files, found.stages) == (RESTART, (BINARY, CONF), True)
+    assert (found.action, found.files, found.stages) == (Action.RESTART, (BINARY, CONF), True)
     assert found.why[:2] == (f"the binary differs {DETACHED}", "the configuration differs")
     # of what was in it nothing is said, since it is told with it
     assert found.why[2:] == (f"{PROXY.prefix} is missing",)
@@ -324,23 +326,23 @@ def test_a_prefix_that_was_removed_under_it() -> None:
 def test_which_version_becomes_which(runs: str, version: str, why: str) -> None:
     facts = replace(HEALTHY, **file(BINARY, sha256="old"), **process(sha256="old", version=runs))
     made = plan(SUMS, facts, PROXY, version=version)
-    assert (made.action, made.why, made.files) == (UPGRADE, (why,), (BINARY,))
+    assert (made.action, made.why, made.files) == (Action.UPGRADE, (why,), (BINARY,))
     without = plan(SUMS, replace(facts, **NO_PID_FILE), PROXY, version=version)
-    assert (without.action, without.why) == (RESTART, (f"{why} {UNSEEN}",))
+    assert (without.action, without.why) == (Action.RESTART, (f"{why} {UNSEEN}",))
 
 
 def test_force() -> None:
-    assert made({}, force=True) == Plan(RESTART, ("--force",), ())
+    assert made({}, force=True) == Plan(Action.RESTART, ("--force",), ())
 
 
 def test_a_main_process_that_cannot_be_seen() -> None:
     found = made({"process": None})
-    assert found == Plan(RESTART, (OLD_UNIT, "its main process cannot be seen", NOT_TAKEN), ())
+    assert found == Plan(Action.RESTART, (OLD_UNIT, "its main process cannot be seen", NOT_TAKEN), ())
 
 
 def test_one_of_two_listen_addresses_is_missing() -> None:
     two = replace(PROXY, listen=(LISTEN, Endpoint("::1", 8443)))
-    assert plan(SUMS, HEALTHY, two) == Plan(RESTART, ("it does not have its listen address",), ())
+    assert plan(SUMS, HEALTHY, two) == Plan(Action.RESTART, ("it does not have its listen address",), ())
 
 
 @pytest.mark.parametrize(
@@ -358,14 +360,17 @@ def test_one_of_two_listen_addresses_is_missing() -> None:
 def test_what_the_kernel_does_not_give_out_at_once(has: str, wanted: str, why: list[str]) -> None:
     facts = replace(HEALTHY, **file(CONF, sha256="old"), listening={Endpoint(has, 8443): None})
     found = plan(SUMS, facts, replace(PROXY, listen=(Endpoint(wanted, 8443),)))
-    assert (found.action, found.why) == (RESTART if why else RELOAD, (*why, "the configuration differs"))
+    assert (found.action, found.why) == (
+        Action.RESTART if why else Action.RELOAD,
+        (*why, "the configuration differs"),
+    )
     other = plan(SUMS, facts, replace(PROXY, listen=(Endpoint(wanted, 9443),)))
-    assert other.action == RELOAD
+    assert other.action == Action.RELOAD
 
 
 def test_listen_addresses_are_not_missed_before_the_configuration_was_taken() -> None:
     changes = {**file(CONF, changed=STARTED + 9), **UNRECORDED, "listening": {}}
-    assert made(changes) == Plan(RELOAD, (NOT_TAKEN,), ())
+    assert made(changes) == Plan(Action.RELOAD, (NOT_TAKEN,), ())
     assert made({**file(CONF, sha256="old"), "listening": {}}).why == ("the configuration differs",)
 
 
@@ -373,7 +378,7 @@ def test_listen_addresses_are_not_missed_before_the_configuration_was_taken() ->
 def test_a_stray_worker_has_the_port(executable: str) -> None:
     found = made({**gone("activating", "auto-restart"), **held(executable)})
     assert found == Plan(
-        RESTART,
+        Action.RESTART,
         (
             "the service is activating (auto-restart)",
             "a kube-nginx outside of the unit has the port (PID 77)",
@@ -394,16 +399,16 @@ def test_a_stray_that_has_two_ports_is_one() -> None:
 def test_somebody_else_has_the_port(executable: str) -> None:
     """Nobody else is ended; whether it can work all the same is for `preflight` to say."""
     found = made({**gone("activating", "auto-restart"), **held(executable, "other.service")})
-    assert found == Plan(RESTART, ("the service is activating (auto-restart)",), ())
+    assert found == Plan(Action.RESTART, ("the service is activating (auto-restart)",), ())
 
 
 DEVIATIONS: dict[str, tuple[Changes, str]] = {
-    "the user kube-nginx is missing": ({"user_id": ""}, MODE),
-    "it does not start at boot": ({"UnitFileState": "disabled"}, ENABLE),
-    "the configuration differs": ({CONF: "old"}, RELOAD),
-    "the binary differs": ({BINARY: "old"}, UPGRADE),
-    "the unit differs": ({UNIT: "old"}, RESTART),
-    "it runs /elsewhere": ({"executable": "/elsewhere"}, RESTART),
+    "the user kube-nginx is missing": ({"user_id": ""}, Action.MODE),
+    "it does not start at boot": ({"UnitFileState": "disabled"}, Action.ENABLE),
+    "the configuration differs": ({CONF: "old"}, Action.RELOAD),
+    "the binary differs": ({BINARY: "old"}, Action.UPGRADE),
+    "the unit differs": ({UNIT: "old"}, Action.RESTART),
+    "it runs /elsewhere": ({"executable": "/elsewhere"}, Action.RESTART),
 }
 
 
@@ -422,7 +427,7 @@ def test_the_strongest_of_several_is_done_and_each_is_told(reasons: tuple[str, .
     states = unit(UnitFileState=found.get("UnitFileState", "enabled"))
     there = process(executable=found.get("executable", PROCESS.executable))
     done = made({"files": files, **states, **there, "user_id": found.get("user_id", USER_ID)})
-    assert done.action == max((DEVIATIONS[reason][1] for reason in reasons), key=ACTIONS.index)
+    assert done.action == max((Action(DEVIATIONS[reason][1]) for reason in reasons), key=[*Action].index)
     assert set(done.why) == set(reasons)
     assert done.files == tuple(name for name in NAMES if name in found)
 
@@ -431,7 +436,7 @@ def test_without_pid_file_several_make_one_restart() -> None:
     facts = replace(HEALTHY, files=missing(CONF, BINARY)["files"], **NO_PID_FILE)
     found = plan(SUMS, facts, PROXY)
     assert (found.action, found.why) == (
-        RESTART,
+        Action.RESTART,
         (f"the binary differs {UNSEEN}", "the configuration differs"),
     )
 
@@ -495,26 +500,26 @@ class TestDiffs:
 @pytest.mark.parametrize(
     ("kept", "changes", "action"),
     [
-        ({CONF: "older"}, {}, RELOAD),
-        ({}, {}, RELOAD),
-        ({BINARY: "older"}, {}, UPGRADE),
-        ({BINARY: "older", CONF: "older"}, {}, UPGRADE),
-        ({BINARY: "older"}, NO_PID_FILE, RESTART),
-        ({CONF: "older"}, NO_PID_FILE, RELOAD),
-        ({UNIT: "older"}, {}, RESTART),
-        ({UNIT: "older", BINARY: "older", CONF: "older"}, {}, RESTART),
-        ({CONF: "older"}, gone("inactive", "dead"), RESTART),
-        ({CONF: "older"}, missing(UNIT), RESTART),
+        ({CONF: "older"}, {}, Action.RELOAD),
+        ({}, {}, Action.RELOAD),
+        ({BINARY: "older"}, {}, Action.UPGRADE),
+        ({BINARY: "older", CONF: "older"}, {}, Action.UPGRADE),
+        ({BINARY: "older"}, NO_PID_FILE, Action.RESTART),
+        ({CONF: "older"}, NO_PID_FILE, Action.RELOAD),
+        ({UNIT: "older"}, {}, Action.RESTART),
+        ({UNIT: "older", BINARY: "older", CONF: "older"}, {}, Action.RESTART),
+        ({CONF: "older"}, gone("inactive", "dead"), Action.RESTART),
+        ({CONF: "older"}, missing(UNIT), Action.RESTART),
         # what runs is not what is on disk: a reload would not bring it
-        ({}, process(sha256="older"), UPGRADE),
-        ({BINARY: "older"}, process(sha256="older"), UPGRADE),
-        ({CONF: "older"}, {**process(sha256="older"), **NO_PID_FILE}, RESTART),
-        ({BINARY: "older"}, {**file(BINARY, sha256="older"), **process(sha256="older")}, RELOAD),
-        ({BINARY: "older"}, file(BINARY, sha256="older"), UPGRADE),
-        ({}, {"process": None}, UPGRADE),
+        ({}, process(sha256="older"), Action.UPGRADE),
+        ({BINARY: "older"}, process(sha256="older"), Action.UPGRADE),
+        ({CONF: "older"}, {**process(sha256="older"), **NO_PID_FILE}, Action.RESTART),
+        ({BINARY: "older"}, {**file(BINARY, sha256="older"), **process(sha256="older")}, Action.RELOAD),
+        ({BINARY: "older"}, file(BINARY, sha256="older"), Action.UPGRADE),
+        ({}, {"process": None}, Action.UPGRADE),
         # its view of logs is gone
-        ({BINARY: "older"}, process(detached=True), RESTART),
-        ({CONF: "older"}, process(detached=True), RELOAD),
+        ({BINARY: "older"}, process(detached=True), Action.RESTART),
+        ({CONF: "older"}, process(detached=True), Action.RELOAD),
     ],
 )
 def test_the_way_back(kept: dict[str, str], changes: Changes, action: str) -> None:
@@ -523,7 +528,7 @@ def test_the_way_back(kept: dict[str, str], changes: Changes, action: str) -> No
 
 
 def test_every_action_has_a_result() -> None:
-    assert tuple(RESULTS) == ACTIONS
+    assert [*RESULTS, Action.STOP] == [*Action]
     assert made({}).result == "unchanged"
     assert made(file(CONF, mode="600")).result == "corrected"
     assert made(file(CONF, sha256="old")).result == "reloaded"
@@ -592,16 +597,16 @@ FACTS = st.builds(
 @given(FACTS | st.just(HEALTHY), st.booleans())
 def test_whatever_a_survey_saw(facts: Facts, force: bool) -> None:
     found = plan(SUMS, facts, PROXY, force)
-    assert found.action in ACTIONS
-    assert (found.action == NOTHING) == (found.why == ())
+    assert found.action in list(Action)
+    assert (found.action == Action.NOTHING) == (found.why == ())
     assert len(set(found.why)) == len(found.why)
-    if found.action in (NOTHING, MODE, ENABLE):
+    if found.action in (Action.NOTHING, Action.MODE, Action.ENABLE):
         assert found.files == ()
     assert found.stages or not found.files
-    if found.action == NOTHING:
+    if found.action == Action.NOTHING:
         assert not found.stages
     if found.unmanaged or force or not facts.active:
-        assert found.action in (RESTART, INSTALL)
+        assert found.action in (Action.RESTART, Action.INSTALL)
     if not found.files:
         assert found.edited == ()
     assert set(found.edited) <= {name for name, path in PATHS.items() if path in facts.files}

@@ -14,7 +14,7 @@ from tasks.core.config.settings import Endpoint, Proxy, Settings
 from tasks.core.facts.facts import Facts, Holder
 from tasks.core.facts.layout import notes
 from tasks.core.release.release import BINARY, CONF, NAMES, UNIT, Release, release
-from tasks.core.rollout.plan import INSTALL, MODE, NOTHING, RESTART, Plan
+from tasks.core.rollout.plan import Action, Plan
 from tasks.core.rollout.preflight import in_the_way, obstacles, taken
 
 PROXY = Proxy()
@@ -30,9 +30,9 @@ HEALTHY = Facts(
     mounts={"prefix": "rw,relatime", "unit": "rw,nosuid,nodev"},
     unit={"LoadState": "not-found"},
 )
-EVERYTHING = Plan(INSTALL, (), NAMES, stages=True)
-NO_FILES = Plan(RESTART, (), ())
-TO_BE_KEPT = Plan(MODE, (), (), stages=True)
+EVERYTHING = Plan(Action.INSTALL, (), NAMES, stages=True)
+NO_FILES = Plan(Action.RESTART, (), ())
+TO_BE_KEPT = Plan(Action.MODE, (), (), stages=True)
 
 
 def met(
@@ -53,8 +53,11 @@ def met(
         {"libc": "glibc 3"},
         {"libc": "", "release": STATIC},
         {"free": 0, "mounts": {"prefix": "ro,noexec", "unit": "ro"}, "plan": NO_FILES},
-        {"free": 0, "mounts": {"prefix": "ro", "unit": "ro"}, "plan": Plan(NOTHING, (), ())},
-        {"mounts": {"prefix": "rw", "unit": "ro"}, "plan": Plan(RESTART, (), (BINARY, CONF), stages=True)},
+        {"free": 0, "mounts": {"prefix": "ro", "unit": "ro"}, "plan": Plan(Action.NOTHING, (), ())},
+        {
+            "mounts": {"prefix": "rw", "unit": "ro"},
+            "plan": Plan(Action.RESTART, (), (BINARY, CONF), stages=True),
+        },
         {"mounts": {"prefix": "rw", "unit": "ro"}, "plan": TO_BE_KEPT},
         {"journal": "none"},
         {"unit": {"LoadState": "loaded", "LimitNOFILE": "1024"}},
@@ -148,7 +151,7 @@ def test_one(changes: dict[str, Any], message: str, hint: str) -> None:
     assert met(**changes) == [(message, hint)]
 
 
-@pytest.mark.parametrize("plan", [NO_FILES, Plan(NOTHING, (), ())])
+@pytest.mark.parametrize("plan", [NO_FILES, Plan(Action.NOTHING, (), ())])
 def test_what_stands_in_the_way_even_of_a_restart(plan: Plan) -> None:
     listening = {LISTEN: Holder(9, "", "/x", "other")}
     instead = {"/x/conf": "no folder"}
@@ -163,7 +166,7 @@ def test_what_stands_in_the_way_even_of_a_restart(plan: Plan) -> None:
     ]
 
 
-@pytest.mark.parametrize("plan", [EVERYTHING, NO_FILES, Plan(NOTHING, (), ())])
+@pytest.mark.parametrize("plan", [EVERYTHING, NO_FILES, Plan(Action.NOTHING, (), ())])
 def test_a_name_that_does_not_resolve_or_is_the_proxy_itself(plan: Plan) -> None:
     ((message, hint),) = met(plan, addresses={"api-1": ()})
     assert message == "api-1 does not resolve on the node"
@@ -209,8 +212,8 @@ def test_room_is_for_the_files_as_they_arrive_and_as_they_are_put_in_place() -> 
 
 def test_the_unit_has_its_own_file_system() -> None:
     mounts = {"prefix": "rw", "unit": "ro"}
-    assert met(Plan(RESTART, (), (BINARY, CONF), stages=True), mounts=mounts) == []
-    assert len(met(Plan(RESTART, (), (UNIT,), stages=True), mounts=mounts)) == 1
+    assert met(Plan(Action.RESTART, (), (BINARY, CONF), stages=True), mounts=mounts) == []
+    assert len(met(Plan(Action.RESTART, (), (UNIT,), stages=True), mounts=mounts)) == 1
 
 
 def test_each_place_that_is_taken() -> None:

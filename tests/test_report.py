@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.text import Text
 
 from tasks.core.console import report, terminal
-from tasks.core.console.report import Record
+from tasks.core.console.summary import Record
 from tasks.core.errors import StepError, last_lines
 from tasks.core.results import StepResult
 
@@ -71,9 +71,7 @@ def test_a_terminal_gets_a_line_a_step_that_fits() -> None:
         (RECORDS[3:], "✘", "1 failed, 1 not done"),
     ],
 )
-def test_a_step_that_was_not_done_has_no_green_tick(
-    done: list[report.Record], mark: str, counts: str
-) -> None:
+def test_a_step_that_was_not_done_has_no_green_tick(done: list[Record], mark: str, counts: str) -> None:
     stream, console = text_of(160, terminal=True)
     reporter = report.Live(console)
     reporter.step_begins("conf", ["a", "b"])

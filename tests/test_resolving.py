@@ -84,8 +84,8 @@ def test_a_name_that_does_not_resolve_fails_that_node_alone(lab: Lab, quick: Pat
             step = "survey" if task == "deploy" else task
             assert ran.status == 1
             assert f"{node.name}: {step}: lab-api-3 does not resolve on the node" in ran.err
-            assert "to do: on the node: getent ahosts lab-api-3; correct apiservers in hosts.toml" in ran.err
-            assert f"then again: fab {task} --limit {node.name}\n" in ran.err
+            assert "hint: on the node: getent ahosts lab-api-3; correct apiservers in hosts.toml" in ran.err
+            assert f"retry: fab {task} --limit {node.name}\n" in ran.err
     expected = ["max_fails=2", "max_fails=31", "max_fails=31"]
     assert all(wanted in it.enter(f"cat {CONF}") for it, wanted in zip(lab.nodes, expected, strict=True))
     after = {line for line in everything(lab) if line.startswith(f"{node.name} ")}

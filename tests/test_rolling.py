@@ -16,11 +16,13 @@ from tasks.core.config.settings import Proxy, Rollout
 from tasks.core.console import report
 from tasks.core.errors import StepError, UsageError
 from tasks.core.facts.facts import Facts, Holder
-from tasks.core.results import StepResult
+from tasks.core.results import Result, StepResult
 from tasks.core.rollout import rolling
 from tasks.core.rollout.activation import Activation, Order
-from tasks.core.rollout.rolling import seconds
+from tasks.core.rollout.plan import Action
+from tasks.core.run import flags as flags_module
 from tasks.core.run import lock
+from tasks.core.run.flags import seconds
 from tasks.core.run.opening import run
 from tasks.core.shell.remote import Piped
 from tasks.core.ssh.fleet import Fleet
@@ -74,7 +76,8 @@ def rolled(
         r.step("before", before)
     r.reporter = steps = Steps()
     chosen: Any = [host for host in r.alive if nodes is None or host.label in nodes]
-    rolling.rolling(r, "activate", work, chosen, Rollout(**rollout))
+    r.rollout = Rollout(**rollout)
+    rolling.rolling(r, "activate", work, chosen)
     return r, steps.seen
 
 
@@ -90,8 +93,8 @@ def test_the_canary_and_then_the_batches() -> None:
         ("activate", "d e", "activate 3/4"),
         ("activate", "f", "activate 4/4"),
     ]
-    assert sorted(record.host for record in r.records) == [*"abcdef"]
-    assert (r.left, r.why_left) == ([], "")
+    assert sorted(record.host for record in r.summary.records) == [*"abcdef"]
+    assert (r.summary.not_started, r.summary.why_not) == ([], "")
 
 
 def test_a_batch_begins_when_the_one_before_is_over() -> None:
@@ -103,7 +106,7 @@ def test_a_batch_begins_when_the_one_before_is_over() -> None:
         return OK
 
     r, _ = rolled("abcde", work, canary=2, batch=2)
-    assert (len(seen), r.failed) == (5, [])
+    assert (len(seen), r.summary.failed) == (5, [])
 
 
 def test_one_batch_is_not_numbered() -> None:
@@ -113,12 +116,12 @@ def test_one_batch_is_not_numbered() -> None:
 def test_some_nodes_only() -> None:
     r, steps = rolled("abcd", well, nodes="bd", canary=1, batch=1)
     assert [hosts for _, hosts, _ in steps] == ["b", "d"]
-    assert r.left == []
+    assert r.summary.not_started == []
 
 
 def test_no_node() -> None:
     r, steps = rolled("ab", well, nodes="")
-    assert (steps, r.left) == ([], [])
+    assert (steps, r.summary.not_started) == ([], [])
 
 
 @pytest.mark.parametrize(
@@ -137,9 +140,9 @@ def test_no_node() -> None:
 def test_it_stops_when_it_does_harm(bad: str, max_failures: int, begun: str, why: str) -> None:
     r, steps = rolled("abcdef", failing(*bad), canary=1, batch=2, max_failures=max_failures)
     assert "".join(hosts for _, hosts, _ in steps).replace(" ", "") == begun
-    assert r.failed == [*bad]
-    assert r.left == [name for name in "abcdef" if name not in begun]
-    assert r.why_left == why
+    assert r.summary.failed == [*bad]
+    assert r.summary.not_started == [name for name in "abcdef" if name not in begun]
+    assert r.summary.why_not == why
 
 
 @pytest.mark.parametrize(
@@ -154,9 +157,9 @@ def test_it_stops_when_it_does_harm(bad: str, max_failures: int, begun: str, why
 def test_one_canary_that_worked_is_enough(bad: str, canary: int, begun: str, why: str) -> None:
     r, steps = rolled("abcd", failing(*bad), canary=canary, batch=2, max_failures=9)
     assert "".join(hosts for _, hosts, _ in steps).replace(" ", "") == begun
-    assert r.left == [name for name in "abcd" if name not in begun]
-    if r.left:
-        assert r.why_left == why
+    assert r.summary.not_started == [name for name in "abcd" if name not in begun]
+    if r.summary.not_started:
+        assert r.summary.why_not == why
 
 
 def test_the_recap_of_one_that_stopped() -> None:
@@ -165,23 +168,23 @@ def test_the_recap_of_one_that_stopped() -> None:
         1,
         [
             "a: activate: no",
-            "  to do: try --limit a",
-            "not begun: b, c: 1 failed, and max_failures is 0",
-            "then again: fab deploy --limit a,b,c",
+            "  hint: try --limit a",
+            "not started: b, c: 1 failed, and max_failures is 0",
+            "retry: fab deploy --limit a,b,c",
         ],
     )
 
 
 def test_a_failure_in_the_last_batch_leaves_nobody() -> None:
     r, _ = rolled("ab", failing("b"), canary=1)
-    assert r.left == []
-    assert "not begun" not in "\n".join(ended(r)[1])
+    assert r.summary.not_started == []
+    assert "not started" not in "\n".join(ended(r)[1])
 
 
 def test_failures_of_earlier_steps_do_not_count() -> None:
     r, steps = rolled("abcd", failing("c"), before=failing("a"), canary=1, batch=1, max_failures=1)
     assert [hosts for _, hosts, _ in steps] == ["b", "c", "d"]
-    assert (r.failed, r.left) == (["a", "c"], [])
+    assert (r.summary.failed, r.summary.not_started) == (["a", "c"], [])
 
 
 @pytest.mark.parametrize(("pause", "slept"), [(0, []), (7, [7, 7])])
@@ -206,11 +209,12 @@ def test_each_node_is_unlocked_when_its_turn_is_over(held: dict[str, Held]) -> N
             raise StepError("no")
         return OK
 
-    rolling.rolling(r, "activate", work, r.alive, Rollout(canary=1, batch=1))
+    r.rollout = Rollout(canary=1, batch=1)
+    rolling.rolling(r, "activate", work, r.alive)
     assert seen == [[0, 0, 0, 0], [1, 0, 0, 0]]
     assert [one.closed for one in held.values()] == [1, 1, 0, 0]
-    assert r.left == ["c", "d"]
-    r.close()
+    assert r.summary.not_started == ["c", "d"]
+    r.locks.close()
     assert [one.closed for one in held.values()] == [1, 1, 1, 1]
 
 
@@ -222,7 +226,8 @@ def test_each_node_is_locked_when_its_turn_comes(held: dict[str, Held]) -> None:
         seen.append({name: one.closed for name, one in held.items()})
         return OK
 
-    rolling.rolling(r, "activate", work, r.alive, Rollout(canary=1, batch=1), wait=7)
+    r.rollout, r.wait = Rollout(canary=1, batch=1), 7
+    rolling.rolling(r, "activate", work, r.alive)
     assert seen == [{"a": 0}, {"a": 1, "b": 0}, {"a": 1, "b": 1, "c": 0}]
     assert [one.wait for one in held.values()] == [7, 7, 7]
     assert [one.closed for one in held.values()] == [1, 1, 1]
@@ -231,13 +236,13 @@ def test_each_node_is_locked_when_its_turn_comes(held: dict[str, Held]) -> None:
 def test_a_node_that_somebody_else_has_fails_in_its_turn(monkeypatch: pytest.MonkeyPatch) -> None:
     def acquire(node: Host, me: str, wait: int, given_up: object) -> Piped:
         if node.label == "b":
-            raise StepError("somebody else is at work there")
+            raise StepError("locked by x@y")
         return cast(Piped, Held())
 
     monkeypatch.setattr(lock, "acquire", acquire)
     done: list[str] = []
     r, _ = rolled("abc", doing(lambda node: done.append(node.label)), canary=1, batch=1)
-    assert (done, r.failed, r.left) == (["a"], ["b"], ["c"])
+    assert (done, r.summary.failed, r.summary.not_started) == (["a"], ["b"], ["c"])
 
 
 def test_each_node_is_looked_at_anew_when_its_turn_comes(held: dict[str, Held]) -> None:
@@ -249,15 +254,12 @@ def test_each_node_is_looked_at_anew_when_its_turn_comes(held: dict[str, Held]) 
     forgotten: list[str] = []
     r = begun("a")
     nodes: Any = [Known("a"), Known("b")]
-    r.fleet, r.alive = Fleet.from_connections(nodes), nodes
+    r.fleet, r.summary.hosts = Fleet.from_connections(nodes), ["a", "b"]
+    r.rollout = Rollout()
     rolling.rolling(
-        r,
-        "activate",
-        lambda node: StepResult("ok" if node.label in forgotten else "failed"),
-        nodes,
-        Rollout(),
+        r, "activate", lambda node: StepResult("ok" if node.label in forgotten else "failed"), nodes
     )
-    assert (sorted(forgotten), r.failed) == (["a", "b"], [])
+    assert (sorted(forgotten), r.summary.failed) == (["a", "b"], [])
 
 
 @pytest.mark.parametrize(
@@ -270,8 +272,8 @@ def test_each_node_is_looked_at_anew_when_its_turn_comes(held: dict[str, Held]) 
     ],
 )
 def test_the_flags_for_the_line_that_repeats_it(given: Any, flags: dict[str, object]) -> None:
-    seen = rolling.as_given(*given)
-    assert {name: value for name, value in seen.items() if value is not None} == flags
+    names = ("canary", "batch", "max_failures", "wait")
+    assert dict(flags_module.given(dict(zip(names, given, strict=True)))) == flags
 
 
 class TestInterrupt:
@@ -283,43 +285,46 @@ class TestInterrupt:
 
         def work(node: Any) -> StepResult[object]:
             if node.label == "b":
-                r.on_interrupt(signal.SIGINT, None)
+                r.interrupt.handle(signal.SIGINT, None)
             return OK
 
-        rolling.rolling(r, "activate", work, list(nodes), Rollout(canary=1, batch=2))
-        assert [record.host for record in r.records] == ["a", "b"]
-        assert (r.left, r.why_left) == (["c", "d"], "interrupted")
+        r.rollout = Rollout(canary=1, batch=2)
+        rolling.rolling(r, "activate", work, list(nodes))
+        assert [record.host for record in r.summary.records] == ["a", "b"]
+        assert (r.summary.not_started, r.summary.why_not) == (["c", "d"], "interrupted")
         assert ended(r)[0] == 130
 
     def test_within_the_last_batch(self) -> None:
         r = begun("a")
 
         def work(node: Any) -> StepResult[object]:
-            r.on_interrupt(signal.SIGINT, None)
-            return OK
+            r.interrupt.handle(signal.SIGINT, None)
+            return StepResult("ok", result="unchanged")
 
         nodes: Any = r.alive
-        rolling.rolling(r, "activate", work, nodes, Rollout())
-        assert (r.left, ended(r)) == ([], (130, ["interrupted"]))
+        r.rollout = Rollout()
+        rolling.rolling(r, "activate", work, nodes)
+        assert (r.summary.not_started, ended(r)) == ([], (130, ["interrupted"]))
 
     def test_within_a_pause(
         self, context: invoke.Context, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:
         monkeypatch.setattr(rolling, "sleep", lambda seconds: signal.raise_signal(signal.SIGINT))
-        done: StepResult[object] = StepResult("changed", data={"result": "restarted"})
+        done: StepResult[object] = StepResult("changed", result="restarted")
 
         def rolled() -> None:
             with run(context, "deploy", hosts=over("a", "b", "c")) as r:
-                rolling.rolling(r, "activate", lambda node: done, r.alive, Rollout(canary=1, pause=9))
+                r.rollout = Rollout(canary=1, pause=9)
+                rolling.rolling(r, "activate", lambda node: done, r.alive)
 
         with pytest.raises(invoke.Exit) as caught:
             rolled()
         assert caught.value.code == 130
         assert (caught.value.message or "").strip().splitlines()[:2] == [
             "restarted: a",
-            "not begun: b, c: interrupted",
+            "not started: b, c: interrupted",
         ]
-        assert "deploy: 1 restarted, 2 not begun\n" in capsys.readouterr().out
+        assert "deploy: 1 restarted, 2 not started\n" in capsys.readouterr().out
 
 
 class TestRollback:
@@ -344,11 +349,11 @@ class TestRollback:
                 return facts
 
         node: Any = Seen("a")
-        return rollouts._rollback(begun("a"), node, Rollout())
+        return rollouts._rollback(begun("a"), node)
 
-    def test_it_went_back(self, orders: list[Order]) -> None:
+    def test_it_is_rolled_back(self, orders: list[Order]) -> None:
         assert self.back(self.KEPT) is OK
-        assert orders == [Order("restart", "went back", "r0", listen=())]
+        assert orders == [Order(Action.RESTART, Result.ROLLED_BACK, "r0", listen=())]
 
     def test_somebody_else_has_the_port(self, orders: list[Order]) -> None:
         (address,) = Proxy().listen

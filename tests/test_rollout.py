@@ -180,7 +180,7 @@ def test_rollback_goes_back_and_forward_again(lab: Lab, quick: Path, hosts_toml:
     forward = [node.enter(f"cat {CONF}") for node in lab.nodes]
     back = run_fab("rollback", "--json", hosts=quick)
     assert back.status == 0, back.err
-    assert results(back.json) == ["went back"] * 3
+    assert results(back.json) == ["rolled back"] * 3
     assert all("max_fails=2" in node.enter(f"cat {CONF}") for node in lab.nodes)
     assert results(run_fab("deploy", "--json", hosts=quick).json) == ["unchanged"] * 3
     assert run_fab("rollback", hosts=quick).status == 0
@@ -202,8 +202,8 @@ def test_rollback_goes_on_without_a_node_that_cannot(lab: Lab, quick: Path, host
     with faults.masked(lab.nodes[0]):  # the canary, if it were not seen before
         ran = run_fab("rollback", "--json", hosts=quick)
     assert ran.status == 1
-    assert results(ran.json) == ["failed", "went back", "went back"]
-    assert "then again: fab rollback --limit lab-node-1" in ran.err
+    assert results(ran.json) == ["failed", "rolled back", "rolled back"]
+    assert "retry: fab rollback --limit lab-node-1" in ran.err
     assert run_fab("deploy", hosts=quick).status == 0
 
 
@@ -241,11 +241,11 @@ def test_a_proxy_that_leads_nowhere_goes_back(lab: Lab, quick: Path, hosts_toml:
     with leads_nowhere(node):
         ran = run_fab("deploy", "--json", hosts=changed(hosts_toml, 21))
     assert ran.status == 1
-    assert results(ran.json) == ["rolled back", "not begun", "not begun"]
+    assert results(ran.json) == ["rolled back", "not started", "not started"]
     assert ran.json["nodes"][0]["error"]["message"].startswith(NOWHERE)
     assert ":6443 does directly" in ran.json["nodes"][0]["error"]["message"]
-    assert "not begun: lab-node-2, lab-node-3: 1 failed, and max_failures is 0" in ran.err
-    assert "then again: fab deploy --limit lab-node-1,lab-node-2,lab-node-3" in ran.err
+    assert "not started: lab-node-2, lab-node-3: 1 failed, and max_failures is 0" in ran.err
+    assert "retry: fab deploy --limit lab-node-1,lab-node-2,lab-node-3" in ran.err
     assert (node.enter(f"cat {CONF}; readlink {PREFIX}/releases/current"), main_pid(node)) == before
     assert results(run_fab("deploy", "--json", hosts=quick).json) == ["unchanged"] * 3
 
@@ -326,5 +326,5 @@ def test_a_single_step_waits_its_turn(lab: Lab, quick: Path) -> None:
         ran = run_fab("restart", "--limit", node.name, hosts=quick)
         holder.communicate("")
     assert ran.status == 1
-    assert f"somebody else is at work there: {who}" in ran.err
+    assert f"locked by {who}" in ran.err
     assert run_fab("restart", "--limit", node.name, "--wait", "30", hosts=quick).status == 0

@@ -15,13 +15,17 @@ from typing import Any, cast
 import invoke
 import pytest
 
-from tasks.core.config.settings import Settings
-from tasks.core.console import report
+from tasks.core.config.settings import Rollout, Settings
+from tasks.core.console import report, terminal
+from tasks.core.console.summary import Summary
 from tasks.core.errors import KubeNginxError, StepError, UsageError
 from tasks.core.results import StepResult
-from tasks.core.run import lock, steps
+from tasks.core.run import lock, opening
+from tasks.core.run import run as run_module
+from tasks.core.run.interrupt import Interrupt, Left
+from tasks.core.run.locks import Locks
 from tasks.core.run.opening import run
-from tasks.core.run.steps import Run
+from tasks.core.run.run import Run
 from tasks.core.shell.delays import Delays
 from tasks.core.shell.remote import Piped
 from tasks.core.ssh.fleet import Fleet
@@ -48,10 +52,24 @@ def begun(*names: str, as_json: bool = False, parallel: int = 32, hint: str = ""
     """A run of `deploy` over hosts of these names, which shows nothing while it runs."""
     fleet = Fleet.from_connections([Host(name) for name in names])
     fleet.parallel = parallel
-    settings = Settings(None, "recommended", (), ())
-    r = Run("deploy", settings, fleet, as_json, hint, "fab {task} --limit {names}")
-    r.reporter = report.Silent()
-    return r
+    interrupt = Interrupt()
+    return Run(
+        Settings(None, "recommended", (), ()),
+        fleet,
+        terminal.console_for(as_json),
+        report.Silent(),
+        Summary("deploy", list(names), "fab {task} --limit {names}", hint),
+        interrupt,
+        Locks("somebody", lambda: interrupt.came),
+        Rollout(),
+        as_json=as_json,
+    )
+
+
+def interrupted(r: Run) -> None:
+    """Ctrl-C comes while nothing has to finish."""
+    with pytest.raises(KeyboardInterrupt):
+        r.interrupt.handle(signal.SIGINT)
 
 
 def failing(*names: str) -> Callable[[Host], StepResult[object]]:
@@ -78,7 +96,7 @@ def doing(act: Callable[[Any], object]) -> Callable[[Host], StepResult[object]]:
 def ended(r: Run) -> tuple[int, list[str]]:
     """Exit status of the recap, and the lines that go with it."""
     with pytest.raises(invoke.Exit) as caught:
-        r.recap()
+        opening.finish(r, quiet=False)
     return caught.value.code, (caught.value.message or "").strip().splitlines()
 
 
@@ -100,8 +118,8 @@ class TestStep:
         r.step("two", doing(lambda host: seen.append(host.label)))
         assert sorted(seen) == ["a", "c"]
         assert [host.label for host in r.alive] == ["a", "c"]
-        assert r.failed == ["b"]
-        found = {(record.host, record.step): record.outcome.state for record in r.records}
+        assert r.summary.failed == ["b"]
+        found = {(record.host, record.step): record.outcome.state for record in r.summary.records}
         assert found == {
             ("a", "one"): "ok",
             ("b", "one"): "failed",
@@ -113,7 +131,7 @@ class TestStep:
     def test_an_outcome_may_be_a_failure_too(self) -> None:
         r = begun("a", "b")
         r.step("one", lambda host: StepResult("failed", "no") if host.label == "a" else OK)
-        assert r.failed == ["a"]
+        assert r.summary.failed == ["a"]
         assert [host.label for host in r.alive] == ["b"]
 
     def test_on_some_hosts(self) -> None:
@@ -128,7 +146,7 @@ class TestStep:
         r = begun("a")
         r.reporter = cast(report.Reporter, None)  # is not told
         r.step("one", failing("a"), [])
-        assert r.records == []
+        assert r.summary.records == []
 
     def test_no_more_than_parallel_at_once(self) -> None:
         r = begun(*"abcdef", parallel=1)
@@ -155,14 +173,14 @@ class TestStep:
 
         r = begun("a")
         r.step("one", work)
-        (record,) = r.records
+        (record,) = r.summary.records
         assert record.error is not None
         assert (record.outcome.state, record.error.message) == ("failed", message)
         assert record.error.hint.startswith(hint)
 
     def test_the_seconds_are_those_of_the_host(self, monkeypatch: pytest.MonkeyPatch) -> None:
         now = [0.0]
-        monkeypatch.setattr(steps, "monotonic", lambda: now[0])
+        monkeypatch.setattr(run_module, "monotonic", lambda: now[0])
 
         def work(host: Host) -> StepResult[object]:
             now[0] += {"a": 5.0, "b": 7.0}[host.label]
@@ -170,7 +188,7 @@ class TestStep:
 
         r = begun("a")
         r.step("one", work)
-        assert [record.seconds for record in r.records] == [5.0]
+        assert [record.seconds for record in r.summary.records] == [5.0]
 
 
 class TestDelays:
@@ -196,8 +214,10 @@ class TestDelays:
 
         r = begun("a")
         r.step("one", work)
-        assert r.records[0].error is not None
-        assert r.records[0].error.hint.startswith("look; login alone took 20 s: does sshd there look up ")
+        assert r.summary.records[0].error is not None
+        assert r.summary.records[0].error.hint.startswith(
+            "look; login alone took 20 s: does sshd there look up "
+        )
 
 
 class TestInterrupt:
@@ -211,12 +231,12 @@ class TestInterrupt:
 
         def work(host: Host) -> StepResult[object]:
             began.append(host.label)
-            r.on_interrupt(signal.SIGINT, None)
+            r.interrupt.handle(signal.SIGINT, None)
             return CHANGED
 
         r.step("one", work, finish=True)
         assert began == ["a"]
-        assert [(record.host, record.outcome.state) for record in r.records] == [("a", "changed")]
+        assert [(record.host, record.outcome.state) for record in r.summary.records] == [("a", "changed")]
         assert capsys.readouterr().err == "\nfinishing what has begun; Ctrl-C again leaves at once\n"
         r.step("two", work, finish=True)
         assert began == ["a"]
@@ -224,28 +244,28 @@ class TestInterrupt:
     def test_a_step_that_need_not_finish_is_left(self) -> None:
         r = begun("a")
         with pytest.raises(KeyboardInterrupt):
-            r.on_interrupt(signal.SIGINT, None)
-        assert r.interrupted
+            r.interrupt.handle(signal.SIGINT, None)
+        assert r.interrupt.came
 
     def test_after_a_step_that_finishes_it_need_not_wait(self) -> None:
         r = begun("a", "b")
         r.step("one", failing("b"), finish=True)
         with pytest.raises(KeyboardInterrupt):
-            r.on_interrupt(signal.SIGINT, None)
+            r.interrupt.handle(signal.SIGINT, None)
 
     def test_with_a_moment_to_finish_it_is_told_how_a_host_is_left(self) -> None:
         r, over = begun("a", "b"), threading.Event()
 
         def work(host: Host) -> StepResult[object]:
             if host.label == "a":
-                eventually(lambda: [record.host for record in r.records] == ["b"])
-                r.on_interrupt(signal.SIGINT, None)
+                eventually(lambda: [record.host for record in r.summary.records] == ["b"])
+                r.interrupt.handle(signal.SIGINT, None)
                 over.wait(30)
             return CHANGED
 
-        r.step("one", work, finish=True, left_so=lambda host: StepError(f"{host.label} is left"))
+        r.step("one", work, finish=True, left_behind=lambda host: StepError(f"{host.label} is left"))
         over.set()
-        assert [(record.host, record.outcome.detail) for record in r.records] == [
+        assert [(record.host, record.outcome.detail) for record in r.summary.records] == [
             ("b", ""),
             ("a", "a is left"),
         ]
@@ -254,28 +274,19 @@ class TestInterrupt:
         r = begun("a")
 
         def work(host: Host) -> StepResult[object]:
-            r.on_interrupt(signal.SIGINT, None)
+            r.interrupt.handle(signal.SIGINT, None)
             return CHANGED
 
-        r.step("one", work, finish=True, left_so=lambda host: StepError("left"))
-        assert [record.outcome for record in r.records] == [CHANGED]
+        r.step("one", work, finish=True, left_behind=lambda host: StepError("left"))
+        assert [record.outcome for record in r.summary.records] == [CHANGED]
 
-    def test_the_second_one_leaves_at_once(
-        self, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-    ) -> None:
-        left: list[int] = []
-        monkeypatch.setattr(os, "_exit", left.append)
-        r = begun("a", parallel=1)
-
-        def work(host: Host) -> StepResult[object]:
-            r.on_interrupt(signal.SIGINT, None)
-            assert left == []
-            r.on_interrupt(signal.SIGINT, None)
-            return OK
-
-        r.step("one", work, finish=True)
-        assert left == [130]
-        assert "left; what has begun on a node finishes there by itself" in capfd.readouterr().err
+    def test_the_second_one_leaves_at_once(self, capsys: pytest.CaptureFixture[str]) -> None:
+        r = begun("a")
+        interrupted(r)
+        with pytest.raises(Left):
+            r.interrupt.handle(signal.SIGINT)
+        assert r.interrupt.status == 130
+        assert "left; what has begun on a node finishes there by itself" in capsys.readouterr().err
 
 
 @pytest.fixture
@@ -299,8 +310,8 @@ class TestSignal:
 
         def work(host: Host) -> StepResult[object]:
             os.kill(os.getpid(), signal.SIGINT)
-            eventually(lambda: r.interrupted)
-            return StepResult("changed", data={"result": "restarted"})
+            eventually(lambda: r.interrupt.came)
+            return StepResult("changed", result="restarted")
 
         with pytest.raises(invoke.Exit) as caught, run(context, "restart", hosts=over("a")) as r:
             r.step("restart", work, finish=True)
@@ -327,8 +338,8 @@ class TestSignal:
         over_again.set()
         assert caught.value.code == 130
         assert (caught.value.message or "").splitlines()[-2:] == [
-            "not begun: a, b: interrupted",
-            "then again: fab stage",
+            "not started: a, b: interrupted",
+            "retry: fab stage",
         ]
         assert signal.getsignal(signal.SIGINT) is before
 
@@ -339,10 +350,10 @@ class TestSignal:
         def work(host: Host) -> StepResult[object]:
             if host.label == "a":
                 os.kill(os.getpid(), signal.SIGINT)
-                eventually(lambda: r.interrupted)
+                eventually(lambda: r.interrupt.came)
                 return CHANGED
-            eventually(lambda: r.interrupted)
-            r.go_on()
+            eventually(lambda: r.interrupt.came)
+            r.interrupt.check()
             begun_on.append(host.label)
             return CHANGED
 
@@ -350,8 +361,8 @@ class TestSignal:
             r.step("stop", work, finish=True)
         assert caught.value.code == 130
         assert (caught.value.message or "").splitlines()[-2:] == [
-            "not begun: b, c: interrupted",
-            "then again: fab stop",
+            "not started: b, c: interrupted",
+            "retry: fab stop",
         ]
         assert begun_on == []
 
@@ -364,7 +375,7 @@ class TestSignal:
 
         with pytest.raises(invoke.Exit) as caught, run(context, "logs", quiet=True, hosts=over("a")) as r:
             r.step("logs", interrupted)
-        assert (caught.value.code, caught.value.message) == (130, None)
+        assert (caught.value.code, caught.value.message) == (130, "")
         assert capfd.readouterr() == ("", "")
 
     def test_only_the_main_thread_listens(self, context: invoke.Context) -> None:
@@ -386,32 +397,30 @@ class TestRecap:
     def test_all_well(self, capsys: pytest.CaptureFixture[str]) -> None:
         r = begun("a")
         r.step("one", lambda host: OK)
-        r.recap()
+        opening.finish(r, quiet=False)
         assert capsys.readouterr() == ("", "")
 
     def test_the_counts(self, capsys: pytest.CaptureFixture[str]) -> None:
         r = begun("a", "b", "c", "d", "e", "f", parallel=1)
-        r.step(
-            "survey", lambda host: StepResult("ok", data={"result": "unchanged"} if host.label == "a" else {})
-        )
+        r.step("survey", lambda host: StepResult("ok", result="unchanged" if host.label == "a" else None))
         results = {"b": "reloaded", "c": "reloaded", "d": "rolled back"}
 
         def activate(host: Host) -> StepResult[object]:
             if host.label == "e":
                 raise StepError("the connection broke")
             state = "failed" if host.label == "d" else "changed"
-            return StepResult(state, data={"result": results[host.label]}, error=StepError("no"))
+            return StepResult(state, result=results[host.label], error=StepError("no"))
 
         r.step("activate", activate, list(r.fleet)[1:5])
-        r.left, r.why_left = ["f"], "2 failed, and max_failures is 1"
+        r.summary.not_started, r.summary.why_not = ["f"], "2 failed, and max_failures is 1"
         code, lines = ended(r)
         assert capsys.readouterr().out == (
-            "deploy: 1 unchanged, 2 reloaded, 1 rolled back, 1 failed, 1 not begun\n"
+            "deploy: 1 unchanged, 2 reloaded, 1 rolled back, 1 failed, 1 not started\n"
         )
         assert code == 1
         assert lines[-2:] == [
-            "not begun: f: 2 failed, and max_failures is 1",
-            "then again: fab deploy --limit d,e,f",
+            "not started: f: 2 failed, and max_failures is 1",
+            "retry: fab deploy --limit d,e,f",
         ]
 
     def test_a_failure(self) -> None:
@@ -422,8 +431,8 @@ class TestRecap:
             [
                 "deploy: 2 of 3 failed",
                 "a, c: one: no",
-                "  to do: try --limit a,c",
-                "then again: fab deploy --limit a,c",
+                "  hint: try --limit a,c",
+                "retry: fab deploy --limit a,c",
             ],
         )
 
@@ -434,29 +443,34 @@ class TestRecap:
 
         r = begun("a", hint="is the lab up?")
         r.step("one", work)
-        assert ("  to do: is the lab up?" in ended(r)[1]) == told
+        assert ("  hint: is the lab up?" in ended(r)[1]) == told
 
     def test_interrupted_with_nothing_left(self) -> None:
         r = begun("a")
-        r.interrupted = True
+        r.step("deploy", lambda host: OK)
+        interrupted(r)
         assert ended(r) == (130, ["interrupted"])
 
     def test_interrupted_with_hosts_left(self) -> None:
         r = begun("a", "b")
-        r.counting, r.interrupted, r.left, r.why_left = True, True, ["b"], "interrupted"
-        assert ended(r) == (130, ["not begun: b: interrupted", "then again: fab deploy --limit b"])
+        interrupted(r)
+        r.summary.counts = True
+        r.summary.stop(["b"], "interrupted")
+        assert ended(r) == (130, ["not started: b: interrupted", "retry: fab deploy --limit b"])
 
     def test_interrupted_with_hosts_left_in_a_task_without_results(self) -> None:
         r = begun("a", "b")
-        r.interrupted, r.left, r.why_left = True, ["b"], "interrupted"
-        assert ended(r) == (130, ["not begun: b: interrupted", "then again: fab deploy --limit b"])
+        interrupted(r)
+        r.summary.stop(["b"], "interrupted")
+        assert ended(r) == (130, ["not started: b: interrupted", "retry: fab deploy --limit b"])
 
     def test_the_document_of_a_task_without_results_that_was_interrupted(
         self, capsys: pytest.CaptureFixture[str]
     ) -> None:
         r = begun("a", "b", as_json=True)
         r.step("one", lambda host: OK, list(r.fleet)[:1])
-        r.interrupted, r.left, r.why_left = True, ["b"], "interrupted"
+        interrupted(r)
+        r.summary.stop(["b"], "interrupted")
         ended(r)
         document = json.loads(capsys.readouterr().out)
         assert (document["ok"], [node["ok"] for node in document["nodes"]]) == (False, [True, False])
@@ -464,18 +478,18 @@ class TestRecap:
     def test_interrupted_and_failed(self) -> None:
         r = begun("a", "b")
         r.step("one", failing("a"))
-        r.interrupted = True
+        interrupted(r)
         assert ended(r)[0] == 130
 
     def test_names_are_quoted_for_a_shell(self) -> None:
         r = begun("fe80::1%eth0", "it's")
         r.step("one", failing("it's", "fe80::1%eth0"))
-        assert ended(r)[1][-1] == "then again: fab deploy --limit 'fe80::1%eth0,it'\"'\"'s'"
+        assert ended(r)[1][-1] == "retry: fab deploy --limit 'fe80::1%eth0,it'\"'\"'s'"
 
     def test_the_document(self, capsys: pytest.CaptureFixture[str]) -> None:
         r = begun("a", "b", "c", as_json=True)
         r.step("one", failing("b"), list(r.fleet)[:2])
-        r.counting, r.left, r.why_left = True, ["c"], "why"
+        r.summary.counts, r.summary.not_started, r.summary.why_not = True, ["c"], "why"
         code, _ = ended(r)
         document = json.loads(capsys.readouterr().out)
         assert (code, document["ok"]) == (1, False)
@@ -484,34 +498,34 @@ class TestRecap:
             ("b", False),
             ("c", False),
         ]
-        assert [node.get("result") for node in document["nodes"]] == [None, "failed", "not begun"]
+        assert [node.get("result") for node in document["nodes"]] == [None, "failed", "not started"]
 
     def test_a_failure_outweighs_what_was_said_before_it(self, capsys: pytest.CaptureFixture[str]) -> None:
         r = begun("a", "b", as_json=True)
-        r.step("survey", lambda host: StepResult("ok", data={"result": "to be reloaded"}))
+        r.step("survey", lambda host: StepResult("ok", result="to be reloaded"))
         r.step("activate", failing("b"))
         assert ended(r)[1][0] == "b: activate: no"  # no second line that counts
         results = [(node["result"], node["ok"]) for node in json.loads(capsys.readouterr().out)["nodes"]]
         assert results == [("to be reloaded", True), ("failed", False)]
 
-    def test_what_went_back_is_told_when_it_stops(self, capsys: pytest.CaptureFixture[str]) -> None:
+    def test_what_is_rolled_back_is_told_when_it_stops(self, capsys: pytest.CaptureFixture[str]) -> None:
         r = begun("a", "b", "c", "d", parallel=1)
-        results = {"a": "went back", "b": "went back", "c": "rolled back"}
+        results = {"a": "rolled back", "b": "rolled back", "c": "restored"}
 
         def work(host: Host) -> StepResult[object]:
             result = results[host.label]
-            error = StepError("no") if result == "rolled back" else None
-            return StepResult("failed" if error else "changed", data={"result": result}, error=error)
+            error = StepError("no") if result == "restored" else None
+            return StepResult("failed" if error else "changed", result=result, error=error)
 
         r.step("rollback", work, list(r.fleet)[:3])
-        r.left, r.why_left = ["d"], "1 failed, and max_failures is 0"
+        r.summary.not_started, r.summary.why_not = ["d"], "1 failed, and max_failures is 0"
         assert ended(r)[1] == [
             "c: rollback: no",
-            "went back: a, b",
-            "not begun: d: 1 failed, and max_failures is 0",
-            "then again: fab deploy --limit c,d",
+            "rolled back: a, b",
+            "not started: d: 1 failed, and max_failures is 0",
+            "retry: fab deploy --limit c,d",
         ]
-        assert "deploy: 2 went back, 1 rolled back, 1 not begun\n" in capsys.readouterr().out
+        assert "deploy: 2 rolled back, 1 restored, 1 not started\n" in capsys.readouterr().out
 
 
 class TestOpening:
@@ -538,15 +552,15 @@ class TestOpening:
             ({"force": False, "canary": None}, "fab x"),
             ({"batch": "25%", "wait": 60, "force": True}, "fab x --batch 25% --wait 60 --force"),
             ({"canary": "0"}, "fab x --canary 0"),
-            ({"batch": "it's"}, "fab x --batch 'it'\"'\"'s'"),
+            ({"only": "it's"}, "fab x --only 'it'\"'\"'s'"),
         ],
     )
     def test_the_flags_of_the_line_that_repeats_it(
-        self, context: invoke.Context, flags: dict[str, object], line: str
+        self, context: invoke.Context, flags: dict[str, Any], line: str
     ) -> None:
-        with pytest.raises(invoke.Exit) as caught, run(context, "x", hosts=over("a"), flags=flags) as r:
+        with pytest.raises(invoke.Exit) as caught, run(context, "x", hosts=over("a"), **flags) as r:
             r.step("one", failing("a"))
-        assert (caught.value.message or "").splitlines()[-1] == f"then again: {line}"
+        assert (caught.value.message or "").splitlines()[-1] == f"retry: {line}"
 
     def test_dry_is_refused(self) -> None:
         context = invoke.Context(invoke.Config(overrides={"run": {"dry": True}}))
@@ -589,11 +603,11 @@ class TestLocks:
             r.lock(host)
             r.lock(host)
         first = next(iter(r.fleet))
-        r.unlock(first)
-        r.unlock(first)
+        r.locks.release(first)
+        r.locks.release(first)
         assert (held["a"].closed, held["b"].closed) == (1, 0)
-        r.close()
-        r.close()
+        r.locks.close()
+        r.locks.close()
         assert (held["a"].closed, held["b"].closed) == (1, 1)
 
     def test_they_beat_until_the_end(self, held: dict[str, Held], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -604,7 +618,7 @@ class TestLocks:
             r.lock(host)
         assert all(one.beaten.wait(20) for one in held.values())
         (heart,) = [one for one in threading.enumerate() if one not in before and "_beat" in one.name]
-        r.close()
+        r.locks.close()
         heart.join(20)
         assert not heart.is_alive()
 
@@ -635,7 +649,7 @@ class TestLocks:
         monkeypatch.setattr(lock, "Heartbeat", Heartbeat)
         r = begun(*"abcdefgh")
         r.step("lock", doing(r.lock))
-        r.close()
+        r.locks.close()
         for heart in hearts:
             heart.stop()
         assert len(hearts) == 1

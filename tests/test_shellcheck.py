@@ -11,17 +11,21 @@ from typing import NoReturn, cast
 
 import pytest
 
-from tasks.core.config.settings import Endpoint, Proxy, Rollout, Settings
+from tasks.core.config.settings import Endpoint, Proxy, Settings
 from tasks.core.facts.facts import Facts
 from tasks.core.nginx import build_commands
 from tasks.core.probes import fallback
 from tasks.core.release.release import release
+from tasks.core.results import Result
 from tasks.core.rollout.activation import Activation, Order
+from tasks.core.rollout.plan import Action
 from tasks.core.rollout.staging import stage
 from tasks.core.run import lock
 from tasks.core.scripts import commands
 from tasks.core.ssh.node import Node
 from tasks.core.traffic.cut import Cut
+
+from .test_run import begun
 
 ROOT = Path(__file__).parent.parent
 PROXY = Proxy()
@@ -69,8 +73,8 @@ def scripts() -> Iterator[tuple[str, str]]:
     yield "lock", sent(lambda node: lock.acquire(node, "me", 0))
     made = release("1.30.6", "", b"binary", "conf", "unit")
     yield "stage", sent(lambda node: stage(node, made, SETTINGS, Facts()))
-    order = Order("reload", "reloaded", made.name)
-    yield "activate", sent(lambda node: Activation(node, SETTINGS, Rollout(), "me")._run(order, Facts()))
+    order = Order(Action.RELOAD, Result.RELOADED, made.name)
+    yield "activate", sent(lambda node: Activation(begun("a"), node)._script(order, Facts()))
     yield "check", fallback.command([Endpoint("api-1", 6443)], 3)
     yield "place", build_commands.place("/work", "nginx.tar.gz")
     yield "unpack", build_commands.unpack(build, "/work")

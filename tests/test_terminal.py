@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable
 from io import StringIO
 from pathlib import Path
+from typing import cast
 
 import pytest
 from rich.console import Console
@@ -14,10 +15,13 @@ from rich.text import Text
 
 from tasks.core.check import watch
 from tasks.core.console import confirm as consent
-from tasks.core.console import recap, report, terminal
-from tasks.core.console.report import Record
+from tasks.core.console import report, terminal
+from tasks.core.console import summary as summaries
+from tasks.core.console.summary import Record, Summary
 from tasks.core.errors import StepError, UsageError
 from tasks.core.results import StepResult
+from tasks.core.rollout.diff import NodePlan, show
+from tasks.core.rollout.plan import Action
 from tests.conftest import ROOT
 
 TASKS = ROOT / "tasks"
@@ -74,20 +78,14 @@ def asked(console: Console) -> None:
     console.print(EVIL, markup=False, highlight=False)
 
 
-PLAN = {
-    "action": "reload",
-    "why": [EVIL],
-    "edited": [EVIL],
-    "drop_ins": [EVIL],
-    "diffs": {"x": f"-{EVIL}\n+y"},
-}
+PLAN = NodePlan(cast(Action, EVIL), (EVIL,), EVIL, (EVIL,), {"x": f"-{EVIL}\n+y"}, (EVIL,))
 WAYS: dict[str, Callable[[Console], None]] = {
     "a line": lambda console: console.print(EVIL, markup=False, highlight=False),
     "a text": lambda console: console.print(Text(EVIL.replace("\x07", "").replace("\r", ""))),
     "live": live,
     "plain": plain,
     "table": lambda console: report.table(console, (EVIL,), [(EVIL,), (Text(EVIL, "red"),)]),
-    "plans": lambda console: recap.show_plans(console, {EVIL: PLAN}),
+    "plans": lambda console: show(console, {EVIL: PLAN}),
     "a picture that is drawn anew": in_place,
     "a question": asked,
 }
@@ -111,18 +109,18 @@ def test_streams_and_the_end(capsys: pytest.CaptureFixture[str]) -> None:
     terminal.tell(EVIL)
     terminal.write(EVIL)
     assert capsys.readouterr() == (f"{SHOWN}\n", f"{SHOWN}\n")
-    told = terminal.ending("\n".join(recap.grouped([RECORD])), 1)
+    told = terminal.ending("\n".join(summaries.grouped([RECORD])), 1)
     assert str(told.message).split("\n") == [
         f"node: step: {SHOWN}",
         r"  command: \x1b]0;x\x07  ...",
         r"  | \x1b]0;x\x07 ",  # what the carriage return ends is a line
         r"  | \x9b2J \u202eevil\u2066 [red]\udc9b",
-        f"  to do: see {SHOWN}",
+        f"  hint: see {SHOWN}",
     ]
 
 
 def test_json_keeps_it(capsys: pytest.CaptureFixture[str]) -> None:
-    terminal.write(recap.document("x", [RECORD], ["node"]))
+    terminal.write(Summary("x", ["node"], "", records=[RECORD]).document())
     out = capsys.readouterr().out
     assert not set(OBEYED) & set(out)
     assert json.loads(out)["nodes"][0]["error"]["message"] == EVIL

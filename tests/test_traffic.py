@@ -273,7 +273,7 @@ def test_somebody_elses_lock_keeps_it_away(lab: Lab, deployed: Path) -> None:
     with drilling(node, deployed, 120) as process:
         second = run_fab("drill", "--apiserver", "lab-api-1", "--limit", node.name, hosts=deployed)
         assert second.status == 1
-        assert "somebody else is at work there" in second.err
+        assert "locked by" in second.err
         assert "or give --wait SECONDS" in second.err
         assert is_cut(node)
         process.send_signal(signal.SIGINT)

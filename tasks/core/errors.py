@@ -41,7 +41,7 @@ class StepError(KubeNginxError):
         self.unreachable = unreachable
 
 
-class NotBegun(KubeNginxError):  # noqa: N818 - it tells, and is caught where it is told
+class NotStarted(KubeNginxError):  # noqa: N818 - it tells, and is caught where it is told
     """Ctrl-C came before a host's turn did: nothing was done there."""
 
 

@@ -22,7 +22,7 @@ def test_disk_full(trial: Trial) -> None:
         ran = trial.deploy()
         assert answers(trial.lab.nodes[0])
     line = f"lab-node-1: survey: 0.0 MB are free under {PREFIX}, … are needed".replace("0.0 MB", "…")
-    trial.saw(5, "disk full", BEFORE, ran, line, f"to do: make room; on the node: df -h {PREFIX}")
+    trial.saw(5, "disk full", BEFORE, ran, line, f"hint: make room; on the node: df -h {PREFIX}")
     assert "deploy: 1 failed, 2 reloaded" in ran.out or "deploy: 2 reloaded, 1 failed" in ran.out
 
 
@@ -51,7 +51,7 @@ def test_port_of_a_foreign_process(trial: Trial) -> None:
     with faults.foreign_listener(node, 8443):
         ran = trial.deploy()
     line = "lab-node-2: survey: 127.0.0.1:8443 is held by perl (…, squatter.service)"
-    hint = "to do: on the node: systemctl stop squatter.service; or choose another proxy.listen"
+    hint = "hint: on the node: systemctl stop squatter.service; or choose another proxy.listen"
     trial.saw(8, "another process has the port", BEFORE, ran, line, hint)
 
 
@@ -84,7 +84,7 @@ def test_masked(trial: Trial) -> None:
         ran = trial.deploy()
         assert answers(node)
         assert node.enter("readlink /etc/systemd/system/kube-nginx.service").strip() == "/dev/null"
-    hint = "to do: somebody wanted it so; if that is over: systemctl unmask kube-nginx on the node"
+    hint = "hint: somebody wanted it so; if that is over: systemctl unmask kube-nginx on the node"
     trial.saw(16, "the unit is masked", BEFORE, ran, "lab-node-1: survey: the unit is masked", hint)
 
 

@@ -44,7 +44,7 @@ def test_off_before(trial: Trial) -> None:
     finally:
         off.start()
     line = "lab-node-3: survey: cannot connect to …:22: timed out"
-    trial.saw(1, "a node is off", BOOTED, ran, line, "then again: fab deploy --limit lab-node-3")
+    trial.saw(1, "a node is off", BOOTED, ran, line, "retry: fab deploy --limit lab-node-3")
 
 
 def test_off_in_the_middle_of_an_upload(trial: Trial, slow_upload: Slow) -> None:
@@ -78,7 +78,7 @@ def test_off_between_activation_and_verify(trial: Trial) -> None:
     assert answers(off)
     told = [x for x in ran.err.splitlines() if "reloaded, and then the node went away" in x]
     assert len(told) == 1, ran.err
-    rest = "not begun: lab-node-2, lab-node-3: 1 failed, and max_failures is 0"
+    rest = "not started: lab-node-2, lab-node-3: 1 failed, and max_failures is 0"
     line = "lab-node-1: activate: reloaded, and then the node went away"
     row = Ran(ran.status, ran.out, ran.err.replace(told[0], line))
     trial.saw(3, "a node goes off between activation and verify", "with the new release", row, line, rest)
@@ -142,11 +142,11 @@ def test_two_at_once(trial: Trial, slow_upload: Slow) -> None:
         second = trial.deploy("--limit", "lab-node-2")
         process.send_signal(signal.SIGINT)
         first = ended(process)
-    line = "lab-node-2: stage: somebody else is at work there: … (fab deploy, …) since …"
-    hint = "to do: wait until they have finished, or give --wait SECONDS"
+    line = "lab-node-2: stage: locked by … (fab deploy, …) since …"
+    hint = "hint: wait until they have finished, or give --wait SECONDS"
     trial.saw(22, "two deploys at once", "as the first one leaves it", second, line, hint)
     assert first.status == 130
-    assert "not begun: lab-node-2: interrupted" in first.err
+    assert "not started: lab-node-2: interrupted" in first.err
 
 
 def test_a_second_one_waits(trial: Trial) -> None:
@@ -185,7 +185,7 @@ class TestInterrupt:
             process.send_signal(signal.SIGINT)
             ran = ended(process)
         assert ran.status == 130
-        assert "not begun: lab-node-1, lab-node-2, lab-node-3: interrupted" in ran.err
+        assert "not started: lab-node-1, lab-node-2, lab-node-3: interrupted" in ran.err
         assert [current(node) for node in trial.lab.nodes] == before
 
     def test_in_activation_the_node_finishes(self, trial: Trial) -> None:
@@ -197,8 +197,8 @@ class TestInterrupt:
             process.send_signal(signal.SIGINT)
             ran = ended(process)
         assert ran.status == 130
-        assert "deploy: 1 restarted, 2 not begun" in ran.out
-        assert "then again: fab deploy --limit lab-node-2,lab-node-3" in ran.err
+        assert "deploy: 1 restarted, 2 not started" in ran.out
+        assert "retry: fab deploy --limit lab-node-2,lab-node-3" in ran.err
 
     def test_a_second_one_leaves_at_once(self, trial: Trial) -> None:
         node = trial.lab.nodes[0]

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.lab
 LIVE = '"lab-api-1:6443", "lab-api-2:6443", "lab-api-3:6443"'
 DEAD = '"lab-api-1:6444", "lab-api-2:6444"'  # nothing listens there
 ROLLED_BACK = "rolled back; every other node as it was"
-REST = "not begun: lab-node-2, lab-node-3: 1 failed, and max_failures is 0"
+REST = "not started: lab-node-2, lab-node-3: 1 failed, and max_failures is 0"
 NO_ANSWER = (
     "lab-node-1: activate: rolled back: no apiserver answers through 127.0.0.1:8443 "
     "(accepted the connection and closed it before TLS), though one answered before"

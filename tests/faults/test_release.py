@@ -16,7 +16,7 @@ pytestmark = pytest.mark.lab
 BEFORE = "as it was: its release was not put in place"
 BACK = "rolled back; the old process never stopped"
 LATER = "it came up, but within 3 s: its process ended"
-REST = "not begun: lab-node-2, lab-node-3: 1 failed, and max_failures is 0"
+REST = "not started: lab-node-2, lab-node-3: 1 failed, and max_failures is 0"
 
 
 def deploy(trial: Trial, monkeypatch: pytest.MonkeyPatch, cache: dict[str, str], hosts: Path) -> Ran:
@@ -47,7 +47,7 @@ def test_too_new_for_the_libc(trial: Trial, binaries: Binaries, monkeypatch: pyt
             patch.setenv(name, value)
         ran = trial.deploy("--limit", "lab-node-1", hosts=trial.plain)  # Debian 11
     line = "lab-node-1: survey: the binary needs glibc 2.34, and the node has 2.31"
-    hint = "to do: build on the oldest distribution of the fleet (build.hosts), or build.static = true"
+    hint = "hint: build on the oldest distribution of the fleet (build.hosts), or build.static = true"
     trial.saw(11, "a binary that is too new for the node's libc", BEFORE, ran, line, hint)
 
 
@@ -60,7 +60,7 @@ def test_a_byte_is_flipped_on_the_way(
             patch.setenv(name, value)
         ran = trial.deploy("--limit", "lab-node-2", hosts=trial.plain)
     digest = "| kube-nginx arrived on the node with sha256 …, not …"
-    line = "lab-node-2: stage: other bytes arrived there than were sent"
+    line = "lab-node-2: stage: checksum mismatch after upload"
     trial.saw(12, "a byte of the binary is flipped on the way", BEFORE, ran, line, digest)
 
 
@@ -94,7 +94,7 @@ def test_a_new_binary_that_dies(
     slower = trial.hosts_toml(("[build]", "[rollout]\nsettle = 3\n\n[build]"))  # the default
     ran = deploy(trial, monkeypatch, cache, slower)
     line = f"lab-node-1: activate: rolled back: the new binary did not take over: {why}"
-    trial.saw(number, fault, BACK, ran, line, REST, "deploy: 1 rolled back, 2 not begun")
+    trial.saw(number, fault, BACK, ran, line, REST, "deploy: 1 rolled back, 2 not started")
     after = [(node.enter("systemctl show -p MainPID kube-nginx"), current(node)) for node in trial.lab.nodes]
     assert after == before
     assert answers(trial.lab.nodes[0])

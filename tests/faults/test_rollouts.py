@@ -34,7 +34,7 @@ def test_off_during_a_restart(trial: Trial, task: str) -> None:
     finally:
         off.start()
     line = "lab-node-1: survey: cannot connect to …:22: timed out"
-    again = f"then again: fab {task} --limit lab-node-1"
+    again = f"retry: fab {task} --limit lab-node-1"
     trial.saw(42, f"a node is off during fab {task}", "as it was, when it has booted", ran, line, again)
     assert f"{task}: 1 failed, 2 {task}ed" in ran.out
     assert ([pid(node) for node in others] == before) == (task == "reload")
@@ -46,10 +46,10 @@ def test_no_canary_worked(trial: Trial, binaries: Binaries, monkeypatch: pytest.
         for name, value in binaries.cache(binaries.compiled("life0", "-static", "-DLIFE=0")).items():
             patch.setenv(name, value)
         ran = trial.deploy("--canary", "2", "--max-failures", "2", hosts=trial.plain)
-    rest = "not begun: lab-node-3: 2 failed, and no canary worked"
+    rest = "not started: lab-node-3: 2 failed, and no canary worked"
     end = "rolled back; the old process never stopped"
     trial.saw(43, "all canaries fail, though max_failures allows it", end, ran, rest)
-    assert "deploy: 2 rolled back, 1 not begun" in ran.out
+    assert "deploy: 2 rolled back, 1 not started" in ran.out
     assert [(pid(node), current(node)) for node in trial.lab.nodes] == before
 
 
@@ -81,9 +81,9 @@ def test_interrupted_while_it_waits_for_a_lock(trial: Trial) -> None:
             process.send_signal(signal.SIGINT)
             ran = ended(process, 60)
         assert runs(node, "sleep.3600")  # it did not wait until the lock was free
-    line = "not begun: lab-node-1: interrupted"
+    line = "not started: lab-node-1: interrupted"
     trial.saw(44, "Ctrl-C while a node waits for a lock", "as it was", ran, line, status=130)
-    assert "restart: 1 not begun, 2 restarted" in ran.out
+    assert "restart: 1 not started, 2 restarted" in ran.out
     until(lambda: is_free(node))
     assert pid(node) == before
     assert answers(node)
@@ -97,7 +97,7 @@ def test_a_node_without_flock(trial: Trial) -> None:
         stopped = run_fab("stop", "--limit", node.name, hosts=trial.plain)
     line = "lab-node-2: survey: the node lacks flock"
     trial.saw(
-        45, "a program that scripts need is missing", BEFORE, ran, line, "to do: install there: util-linux"
+        45, "a program that scripts need is missing", BEFORE, ran, line, "hint: install there: util-linux"
     )
     assert (stopped.status, pid(node)) == (1, before)
     assert "lab-node-2: stop: the node lacks flock" in stopped.err
@@ -125,5 +125,5 @@ def test_a_node_without_another_program(trial: Trial, program: str, package: str
             ran = run_fab(task, "--limit", node.name, hosts=trial.changed)
             step = "preflight" if task == "preflight" else "survey"
             assert f"lab-node-2: {step}: the node lacks {program}" in ran.err
-            assert f"  to do: install there: {package}" in ran.err
+            assert f"  hint: install there: {package}" in ran.err
             assert ran.status == 1

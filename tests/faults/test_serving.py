@@ -146,7 +146,7 @@ def test_no_unit_then_deploy_then_rollback(trial: Trial) -> None:
         "the unit is removed; deploy, then rollback",
         "went back, to a release that is whole",
         note,
-        "rollback: 1 went back",
+        "rollback: 1 rolled back",
         status=0,
     )
 

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.lab
 
 BEFORE = "as it was: nothing was written"
 CHATTY = "printf hello; printf oops >&2; trap 'printf kn.arch=bye; echo bye >&2' EXIT\n"
-NO_SHELL = "to do: is it nologin or false? set ssh.user in hosts.toml to a user whose shell runs commands"
+NO_SHELL = "hint: is it nologin or false? set ssh.user in hosts.toml to a user whose shell runs commands"
 
 
 def test_a_shell_that_prints_before_and_after(trial: Trial, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -111,7 +111,7 @@ def test_ctrl_c_in_a_drill_of_a_node_that_hangs(trial: Trial) -> None:
     line = f"{node.name}: drill: {gone}"
     said = re.sub("[0-9]+ s$", "… s", ran.err, flags=re.M)
     assert line in said.splitlines()
-    assert "to do: see whether it has, there: systemctl list-timers kube-nginx-drill.timer; " in ran.err
+    assert "hint: see whether it has, there: systemctl list-timers kube-nginx-drill.timer; " in ran.err
     assert "by hand, as root there: " in ran.err
     assert ran.status == 130
     fault = "Ctrl-C in `drill`, and the node hangs: we are back at the prompt at once"

@@ -69,9 +69,9 @@ def test_a_signal_ends_a_deploy_as_ctrl_c_does(trial: Trial, number: signal.Sign
         until(lambda: node.enter("systemctl show -p MainPID kube-nginx") != pid)
         process.send_signal(number)
         ran = ended(process)
-    assert "deploy: 1 restarted, 2 not begun" in ran.out
+    assert "deploy: 1 restarted, 2 not started" in ran.out
     end = "the node whose turn it was finishes; no other begins"
-    line = "not begun: lab-node-2, lab-node-3: interrupted"
+    line = "not started: lab-node-2, lab-node-3: interrupted"
     if number == signal.SIGTERM:
         trial.saw(56, "`fab` is ended by SIGTERM", end, ran, line, status=143)
     assert (ran.status, line in ran.err) == (128 + number, True)

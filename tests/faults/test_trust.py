@@ -60,7 +60,7 @@ def test_locks_of_the_version_before_are_closed_and_kept(trial: Trial) -> None:
     until(lambda: node.enter("flock -n /run/kube-nginx/lock true && echo free || true") == "")
     try:
         ran = trial.deploy("--limit", node.name)
-        assert "stage: somebody else is at work there: ann@admin (fab deploy, PID 1) since noon" in ran.err
+        assert "stage: locked by ann@admin (fab deploy, PID 1) since noon" in ran.err
     finally:
         node.enter(LET_GO)
     assert trial.deploy("--limit", node.name).status == 0
@@ -118,7 +118,7 @@ def test_a_folder_on_the_way_that_others_may_write_to(trial: Trial, which: str) 
         path = seen.split()[0]
         advice = f"chown root: {path}; chmod go-w {path}"
         other = "" if which == "unit" else "; or choose another proxy.prefix"
-        hint = f"to do: on the node: {advice}{other}"
+        hint = f"hint: on the node: {advice}{other}"
         if which == "owner":
             fault = "a folder above the prefix belongs to somebody other than root"
             trial.saw(52, fault, BEFORE, ran, line, hint)

@@ -136,7 +136,7 @@ def test_the_port_is_held_in_a_group_that_is_named_like_an_option(trial: Trial) 
             ran = trial.deploy("--limit", node.name)
             status = run_fab("status", "--limit", node.name, hosts=trial.plain)
         line = "lab-node-1: survey: 127.0.0.1:8443 is held by squatter (…)"
-        hint = "to do: on the node: end …; or choose another proxy.listen"
+        hint = "hint: on the node: end …; or choose another proxy.listen"
         fault = "a process in a control group that is named like an option has the port"
         trial.saw(49, fault, "as it was: nothing was written", ran, line, hint)
         assert "-H198" not in status.out + status.err

@@ -66,7 +66,7 @@ def notes(rows: Sequence[Row]) -> list[str]:
         for (kind, who, text), places in sorted(places.items(), key=lambda group: order.index(group[0][0]))
     ]
     if any(drift.known for row in rows for drift in row.drift):
-        told.append(named("to do: fab diff shows what has drifted, fab deploy brings it back"))
+        told.append(named("hint: fab diff shows what has drifted, fab deploy brings it back"))
     return told
 
 

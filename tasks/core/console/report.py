@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from time import monotonic
 from typing import Protocol
 
@@ -21,27 +20,10 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
-from ..errors import StepError
-from ..results import StepResult
+from .summary import Record
 from .terminal import printable
 
 MARKS = {"ok": "[green]✔[/]", "changed": "[yellow]●[/]", "failed": "[red]✘[/]", "warning": "[yellow]![/]"}
-
-
-@dataclass(frozen=True, slots=True)
-class Record:
-    """An outcome with its place: which host, which step, how many seconds; `slow`: what it waited for."""
-
-    host: str
-    step: str
-    outcome: StepResult[object]
-    seconds: float
-    slow: str = ""
-
-    @property
-    def error(self) -> StepError | None:
-        """Why it failed."""
-        return self.outcome.error
 
 
 class Reporter(Protocol):

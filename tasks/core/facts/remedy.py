@@ -27,7 +27,7 @@ def brings_up(facts: Facts, proxy: Proxy) -> str:
 
 
 def _task(facts: Facts, proxy: Proxy) -> str:
-    """The gentlest task that can work: `start` and `restart` only run what is there."""
+    """The least disruptive task that can work: `start` and `restart` only run what is there."""
     conf = facts.texts.get(conf_path(proxy), "")
     there = {binary_path(proxy), conf_path(proxy), UNIT_PATH} <= set(facts.files)
     loaded = facts.unit.get("LoadState") == "loaded"

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from ..config.settings import Endpoint, Rollout, Settings
+from ..config.settings import Endpoint, Settings
 from ..errors import StepError
 from ..facts.facts import PREVIOUS, Facts
 from ..facts.paths import UNIT_PATH, conf_path
@@ -15,14 +15,14 @@ from ..probes.reach import Proof
 from ..release import servers
 from ..release.release import serving
 from ..release.servers import servers_of
-from ..results import StepResult
+from ..results import Result, State, StepResult
 from ..run.lock import LOCK
+from ..run.run import Run
 from ..scripts import commands
 from ..shell.command import CommandResult, detached
 from ..ssh.node import Node
-from .plan import RESTART, STOP, UPGRADE
+from .plan import Action
 
-ROLLED_BACK, FAILED = "rolled back", "failed"
 _UNKNOWN = (
     "the node finishes by itself, with the new release or the old one; see which: fab status --limit {nodes}"
 )
@@ -34,12 +34,12 @@ _BEFORE = {
     "trying": "; systemd goes on trying to start what was there before",
 }
 # a second upgrade would wait until the sessions of the first have ended, and this one leads nowhere
-_BACK_BY = {UPGRADE: RESTART}
+_BACK_BY = {Action.UPGRADE: Action.RESTART}
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What a node is to do: `action` of the plan, `result` as the recap words it.
+    """What a node is hint: `action` of the plan, `result` as the recap words it.
 
     `release` is put in place first ("": the files stay as they are). `previous` is what `fab rollback`
     goes to afterwards: "-" is what is there now, "" nothing. `boot` is "1" or "0" if it is to start at
@@ -48,8 +48,8 @@ class Order:
     right, too.
     """
 
-    action: str
-    result: str
+    action: Action
+    result: Result
     release: str = ""
     previous: str = "-"
     unmanaged: tuple[int, ...] = ()
@@ -58,35 +58,39 @@ class Order:
     listen: tuple[Endpoint, ...] | None = None
     repair: bool = True
 
+    @property
+    def undone(self) -> Result:
+        """What the node is where it did not work, and what was there before is back."""
+        return Result.RESTORED if self.result == Result.ROLLED_BACK else Result.ROLLED_BACK
+
 
 @dataclass(frozen=True, slots=True)
 class Activation:
-    """A node changes over. `me` is the holder of its lock; `addresses` what names resolved to, if known.
+    """A node, which the run has locked, changes over; `addresses` is what names resolved to, if known."""
 
-    `go_on` is asked right before it begins, and raises NotBegun after Ctrl-C.
-    """
-
+    run: Run
     node: Node
-    settings: Settings
-    rollout: Rollout
-    me: str
     addresses: servers.Addresses = field(default_factory=dict)
-    go_on: Callable[[], None] = lambda: None
 
-    def apply(self, order: Order) -> StepResult[object]:
+    @property
+    def settings(self) -> Settings:
+        """Those of the run."""
+        return self.run.settings
+
+    def apply(self, order: Order) -> StepResult[None]:
         """Does what `order` says, and proves that an apiserver is reached through it, or goes back."""
         facts = self.node.survey(self.settings.proxy)
         served = proving.answered(self.node, _own(facts), ())
         answered = served or proving.answered(self.node, (), self._known(facts))
-        self.go_on()
-        ended = self._run(order, facts)
+        self.run.interrupt.check()
+        ended = self._script(order, facts)
         if ended.value("result") != "done":
             return _went_back(order, ended, self.settings)
         proof = self._prove(order, answered)
         if proof.state == "failed":
             return self._go_back(order, facts, ended, proof.text, served)
-        state = "warning" if proof.state == "warning" else "changed"
-        return StepResult(state, f"{order.result}, {proof.text}", {"result": order.result})
+        state = State.WARNING if proof.state == "warning" else State.CHANGED
+        return StepResult(state, f"{order.result}, {proof.text}", result=order.result)
 
     def _known(self, facts: Facts) -> tuple[Endpoint, ...]:
         """The apiservers of hosts.toml, and those of the configuration that is there."""
@@ -122,9 +126,9 @@ class Activation:
             message = f"{order.result}, and then the node went away: {error.message}"
             raise StepError(message, hint=_UNKNOWN, unreachable=error.unreachable) from None
 
-    def _run(self, order: Order, facts: Facts) -> CommandResult:
+    def _script(self, order: Order, facts: Facts) -> CommandResult:
         """Runs the script that does it; the node goes on with it when we are gone."""
-        proxy, seconds = self.settings.proxy, self.rollout.timeout
+        proxy, seconds = self.settings.proxy, self.run.rollout.timeout
         script = commands.on_node(
             proxy,
             "flock",
@@ -133,7 +137,7 @@ class Activation:
             "service",
             "activate",
             lock=LOCK,
-            holder=self.me,
+            holder=self.run.locks.holder,
             release=order.release,
             previous=order.previous,
             action=order.action,
@@ -147,8 +151,8 @@ class Activation:
             was_active=order.was.get("was_active", ""),
             was_enabled=order.was.get("was_enabled", ""),
             timeout=seconds * 100,
-            settle=self.rollout.settle * 100,
-            keep=self.rollout.keep,
+            settle=self.run.rollout.settle * 100,
+            keep=self.run.rollout.keep,
         )
         try:
             ended = self.node.sh(detached(script), timeout=6 * seconds + 60, check=False, tail=8)
@@ -166,7 +170,7 @@ class Activation:
 
     def _go_back(
         self, order: Order, facts: Facts, ended: CommandResult, why: str, served: bool
-    ) -> StepResult[object]:
+    ) -> StepResult[None]:
         """Puts back what was there before, after a proof that failed; what `served` then must serve again."""
         was = {key: ended.value(key) for key in ("was_active", "was_enabled")}
         ran, release = was["was_active"] == "1", ended.value("before")
@@ -176,7 +180,7 @@ class Activation:
             return _failed(why)
         back = replace(
             order,
-            action=_BACK_BY.get(order.action, order.action) if ran else STOP,
+            action=_BACK_BY.get(order.action, order.action) if ran else Action.STOP,
             release=release,
             previous=facts.releases.get(PREVIOUS, ""),
             boot=was["was_enabled"],
@@ -185,12 +189,12 @@ class Activation:
             repair=True,
         )
         log = self.node.sh(commands.journal(8, follow=False), check=False).stdout
-        again = self._run(back, facts)
+        again = self._script(back, facts)
         if again.value("result") not in ("done", "back"):
-            return _failed(f"{why}{_LOST}{again.value('why')}", FAILED, log)
+            return _failed(f"{why}{_LOST}{again.value('why')}", Result.FAILED, log)
         if served and (proof := self._prove(back, answered=False)).state == "failed":
-            return _failed(f"{why}{_LOST}{proof.text}", FAILED, log)
-        return _failed(f"rolled back: {why}{_BEFORE[was['was_active']]}", ROLLED_BACK, log)
+            return _failed(f"{why}{_LOST}{proof.text}", Result.FAILED, log)
+        return _failed(f"{order.undone}: {why}{_BEFORE[was['was_active']]}", order.undone, log)
 
 
 def _own(facts: Facts) -> tuple[Endpoint, ...]:
@@ -201,25 +205,29 @@ def _kernel(addresses: Sequence[Endpoint]) -> str:
     return " ".join(map(as_kernel, addresses))
 
 
-def _went_back(order: Order, ended: CommandResult, settings: Settings) -> StepResult[object]:
+def _went_back(order: Order, ended: CommandResult, settings: Settings) -> StepResult[None]:
     """What is told when the script on the node found that it does not work."""
     why = _readable(ended.value("why"), settings.proxy.listen)
     tails = {
-        "back": (ROLLED_BACK, f"rolled back: {why}"),
-        "0": (ROLLED_BACK, f"rolled back: {why}{_BEFORE['0']}"),
-        "trying": (ROLLED_BACK, f"rolled back: {why}{_BEFORE['trying']}"),
-        "lost": (FAILED, f"{why}{_LOST}{ended.value('still')}"),
-        "failed": (FAILED, f"{why}: it is down" if order.action == RESTART else why),
-        "refused": (FAILED, f"{why}; nothing was {'put in place or stopped' if order.repair else 'changed'}"),
+        "back": (order.undone, f"{order.undone}: {why}"),
+        "0": (order.undone, f"{order.undone}: {why}{_BEFORE['0']}"),
+        "trying": (order.undone, f"{order.undone}: {why}{_BEFORE['trying']}"),
+        "lost": (Result.FAILED, f"{why}{_LOST}{ended.value('still')}"),
+        "failed": (Result.FAILED, f"{why}: it is down" if order.action == Action.RESTART else why),
+        "refused": (
+            Result.FAILED,
+            f"{why}; nothing was {'put in place or stopped' if order.repair else 'changed'}",
+        ),
     }
     result, message = tails[ended.value("result")]
     hint = _REFUSED if ended.value("result") == "refused" else ""
     return _failed(message, result, ended.stderr, hint)
 
 
-def _failed(message: str, result: str = FAILED, tail: str = "", hint: str = "") -> StepResult[object]:
-    hint = hint or ("" if result == ROLLED_BACK else "see why: fab logs --limit {nodes}")
-    return StepResult("failed", message, {"result": result}, StepError(message, tail=tail.strip(), hint=hint))
+def _failed(message: str, result: Result = Result.FAILED, tail: str = "", hint: str = "") -> StepResult[None]:
+    hint = hint or ("" if result != Result.FAILED else "see why: fab logs --limit {nodes}")
+    error = StepError(message, tail=tail.strip(), hint=hint)
+    return StepResult(State.FAILED, message, error=error, result=result)
 
 
 def _readable(why: str, listen: Sequence[Endpoint]) -> str:

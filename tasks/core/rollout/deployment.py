@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from time import monotonic, sleep
-from typing import Any
 
 from ..config import rules
-from ..config.settings import Rollout, Settings
+from ..config.settings import Settings
 from ..errors import KubeNginxError, StepError
 from ..facts import layout
 from ..facts.facts import Facts
@@ -18,18 +16,20 @@ from ..probes.reach import handshake
 from ..release import render as rendering
 from ..release import servers
 from ..release.release import Release, found, name_of, release
-from ..results import StepResult
-from ..run.steps import Run
+from ..results import State, StepResult
+from ..run.run import Run
 from ..scripts import commands
 from ..ssh.node import Node
 from . import preflight
 from .activation import Activation, Order
-from .plan import ENABLE, MODE, NOTHING, Plan, diffs, plan
+from .diff import NodePlan, diffs
+from .plan import Action, Plan, plan
 from .staging import stage
 
 _FORGIVES = 10.0
 """Seconds at most that a service which does not serve is given to begin again by itself."""
 _SOON = 3.0  # seconds
+_LEAVES_IT_RUNNING = (Action.NOTHING, Action.MODE, Action.ENABLE)
 
 
 class Releases:
@@ -65,24 +65,21 @@ class Releases:
 
 
 class Deployment:
-    """One deploy over a run's fleet, or, without `rollout`, a look at what it would do."""
+    """One deploy over a run's fleet, or a look at what it would do; `force` restarts whatever the plan is."""
 
-    def __init__(self, r: Run, rollout: Rollout | None = None, force: bool = False, wait: int = 0) -> None:
+    def __init__(self, r: Run, force: bool = False) -> None:
         self._run = r
         self._settings = r.settings
-        self._rollout = rollout or r.settings.rollout
-        self._only_looks = rollout is None
         self._releases = Releases(r.settings)
         self._force = force
-        self._wait = wait
         self._plans: dict[str, Plan] = {}
-        self._addresses: dict[str, Mapping[str, tuple[str, ...]]] = {}
+        self._addresses: dict[str, servers.Addresses] = {}
         self._unproven: dict[str, tuple[str, ...]] = {}
 
     @property
     def changing(self) -> list[Node]:
         """The nodes that are not as they should be, and can be."""
-        return [n for n in self._run.alive if self._plans[n.label].action != NOTHING]
+        return [n for n in self._run.alive if self._plans[n.label].action != Action.NOTHING]
 
     @property
     def staging(self) -> list[Node]:
@@ -90,73 +87,76 @@ class Deployment:
         proxy = self._settings.proxy
         return [n for n in self._run.alive if n in self.changing or n.survey(proxy).leftovers]
 
-    def survey(self, node: Node) -> StepResult[object]:
+    def survey(self, node: Node) -> StepResult[NodePlan]:
         """Looks at a node; what cannot work is found before anything is written there."""
-        plan, facts = self._look(node)
+        made, facts = self._look(node)
         release = self._releases.for_node(facts)
-        data: dict[str, Any] = {
-            "action": plan.action,
-            "why": list(plan.why),
-            "release": release.name,
-            "edited": list(plan.edited),
-            "diffs": diffs(release.texts, facts, self._settings.proxy),
-        }
         notes = [*layout.notes(facts, self._settings.proxy), *self._unproven.get(node.label, ())]
-        state = "warning" if notes else "ok"
-        if facts.drop_ins:
-            data["drop_ins"] = facts.drop_ins
-            notes += [f"{path} changes the unit" for path in facts.drop_ins]
-        if notes:
-            data["notes"] = notes
-        if plan.action == NOTHING:
-            return StepResult(state, "; ".join(["unchanged", *notes]), data | {"result": plan.result})
-        if self._only_looks:
-            data["result"] = f"to be {plan.result}"
-        return StepResult(state, f"{plan.action}: {'; '.join([*plan.why, *notes])}", data)
+        state = State.WARNING if notes else State.OK
+        notes += [f"{path} changes the unit" for path in facts.drop_ins]
+        found = NodePlan(
+            made.action,
+            made.why,
+            release.name,
+            made.edited,
+            diffs(release.texts, facts, self._settings.proxy),
+            tuple(facts.drop_ins),
+            tuple(notes),
+        )
+        if made.action == Action.NOTHING:
+            return StepResult(state, "; ".join(["unchanged", *notes]), value=found, result=made.result)
+        return StepResult(state, f"{made.action}: {'; '.join([*made.why, *notes])}", value=found)
 
-    def stage(self, node: Node) -> StepResult[object]:
+    def would(self, node: Node) -> StepResult[NodePlan]:
+        """What `survey` finds; the result is what the node would be."""
+        seen = self.survey(node)
+        return seen if seen.result else replace(seen, result=f"to be {self._plans[node.label].result}")
+
+    def able(self, node: Node) -> StepResult[NodePlan]:
+        """What `survey` finds; that it found nothing which cannot work is the result."""
+        seen = self.survey(node)
+        return replace(seen, detail=f"deploy can work: {seen.detail}", result=None)
+
+    def stage(self, node: Node) -> StepResult[None]:
         """Locks the node, looks again, brings what it lacks, and has it tested there."""
-        self._run.lock(node, self._wait)
+        self._run.lock(node)
         node.invalidate_facts()
-        plan, facts = self._look(node)
-        if not plan.stages:
-            return self._tidied(node, plan, facts)
+        made, facts = self._look(node)
+        if not made.stages:
+            return self._tidied(node, made, facts)
         release = self._releases.for_node(facts)
         stage(node, release, self._settings, facts)
-        if not plan.edited:
-            return StepResult("changed", f"release {release.name}, tested")
-        names = " and ".join(plan.edited)
+        if not made.edited:
+            return StepResult(State.CHANGED, f"release {release.name}, tested")
+        names = " and ".join(made.edited)
         where = f"{self._settings.proxy.prefix}/releases/{name_of(found(facts, self._settings.proxy))}"
-        kept = f"{names} had been edited there; it will be kept in {where}"
-        return StepResult("warning", kept, {"edited": list(plan.edited)})
+        return StepResult(State.WARNING, f"{names} had been edited there; it will be kept in {where}")
 
-    def _tidied(self, node: Node, plan: Plan, facts: Facts) -> StepResult[object]:
+    def _tidied(self, node: Node, made: Plan, facts: Facts) -> StepResult[None]:
         """For a node that has all files: what a run that was cut off has left there goes."""
         if facts.leftovers:
             node.sh(commands.tidy(self._settings.proxy))
         detail = "nothing to bring" + (", leftovers removed" if facts.leftovers else "")
-        if plan.action != NOTHING:
-            return StepResult("ok", detail)
-        self._run.unlock(node)
-        return StepResult("ok", detail, {"result": plan.result})
+        if made.action != Action.NOTHING:
+            return StepResult(State.OK, detail)
+        self._run.locks.release(node)
+        return StepResult(State.OK, detail, result=made.result)
 
-    def activate(self, node: Node) -> StepResult[object]:
+    def activate(self, node: Node) -> StepResult[None]:
         """Changes the node over to its release; goes back if that does not work."""
-        plan, facts = self._look(node)
-        if plan.action == NOTHING:
-            return StepResult("ok", plan.result, {"result": plan.result})
-        name = self._releases.for_node(facts).name if plan.stages else ""
-        action = "restart" if plan.action == "install" else plan.action
-        order = Order(action, plan.result, name, unmanaged=plan.unmanaged, boot="1")
-        rollout, me = self._rollout, self._run.me
-        go_on = self._run.go_on
-        return Activation(node, self._settings, rollout, me, facts.addresses, go_on).apply(order)
+        made, facts = self._look(node)
+        if made.action == Action.NOTHING:
+            return StepResult(State.OK, made.result, result=made.result)
+        name = self._releases.for_node(facts).name if made.stages else ""
+        action = Action.RESTART if made.action == Action.INSTALL else made.action
+        order = Order(action, made.result, name, unmanaged=made.unmanaged, boot="1")
+        return Activation(self._run, node, facts.addresses).apply(order)
 
     def _look(self, node: Node) -> tuple[Plan, Facts]:
         facts = self._facts(node)
         release = self._releases.for_node(facts)
         made = plan(release.sums, facts, self._settings.proxy, self._force, release.version)
-        if made.action in (NOTHING, MODE, ENABLE) and (silent := self._silent(node, facts)):
+        if made.action in _LEAVES_IT_RUNNING and (silent := self._silent(node, facts)):
             made = plan(release.sums, facts, self._settings.proxy, self._force, release.version, silent)
         self._plans[node.label] = made
         if errors := list(preflight.obstacles(release, made, facts, self._settings)):

@@ -5,52 +5,52 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from difflib import unified_diff
+from enum import StrEnum
 
 from ..config.settings import Endpoint, Proxy, parse_endpoint
 from ..facts import layout
 from ..facts.facts import CURRENT, PREVIOUS, Facts
 from ..facts.paths import UNIT_PATH
 from ..release.release import BINARY, CONF, NAMES, UNIT, found, name_of, paths
+from ..results import Result
 
-NOTHING, MODE, ENABLE, RELOAD, UPGRADE, RESTART, INSTALL = ACTIONS = (
-    "nothing",
-    "mode",
-    "enable",
-    "reload",
-    "upgrade",
-    "restart",
-    "install",
-)
-"""What can be done to a node, the least disruptive first. `mode`: what is around the files is put right."""
 
-STOP = "stop"
-"""What is done when there is nothing to go back to."""
+class Action(StrEnum):
+    """What can be done to a node, the least disruptive first."""
+
+    NOTHING = "nothing"
+    MODE = "mode"  # what is around the files is put right
+    ENABLE = "enable"
+    RELOAD = "reload"
+    UPGRADE = "upgrade"
+    RESTART = "restart"
+    INSTALL = "install"
+    STOP = "stop"  # where there is nothing to go back to
+
 
 RESULTS = {
-    NOTHING: "unchanged",
-    MODE: "corrected",
-    ENABLE: "enabled",
-    RELOAD: "reloaded",
-    UPGRADE: "upgraded",
-    RESTART: "restarted",
-    INSTALL: "installed",
+    Action.NOTHING: Result.UNCHANGED,
+    Action.MODE: Result.CORRECTED,
+    Action.ENABLE: Result.ENABLED,
+    Action.RELOAD: Result.RELOADED,
+    Action.UPGRADE: Result.UPGRADED,
+    Action.RESTART: Result.RESTARTED,
+    Action.INSTALL: Result.INSTALLED,
 }
 """What a node is when it has been done."""
-
 
 _UNKEPT = "its release is not kept there"
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """`action` is one of ACTIONS, `why` gives each reason for it, `files` the names that are replaced.
+    """`why` gives each reason for it, `files` the names that are replaced.
 
     `stages`: the release has to be brought to the node, if only to be kept there. `edited` are files that
     somebody has changed on the node. `unmanaged` are PIDs that hold the port and are to end.
     """
 
-    action: str
+    action: Action
     why: tuple[str, ...]
     files: tuple[str, ...]
     edited: tuple[str, ...] = ()
@@ -58,7 +58,7 @@ class Plan:
     stages: bool = False
 
     @property
-    def result(self) -> str:
+    def result(self) -> Result:
         """What the node is when it has been done."""
         return RESULTS[self.action]
 
@@ -81,23 +81,25 @@ def plan(
     there = found(facts, proxy)
     files = tuple(name for name in NAMES if there.get(name) != sums[name])
     if not there and facts.process is None:
-        return Plan(INSTALL, ("nothing of it is there",), files, (), _strays(facts, proxy), stages=True)
+        return Plan(
+            Action.INSTALL, ("nothing of it is there",), files, (), _unmanaged(facts, proxy), stages=True
+        )
     kept = _kept(sums, facts)
     wants = {
-        RESTART: _restart(files, facts, proxy, force, silent),
-        UPGRADE: _upgrade(files, sums, facts, version),
-        RELOAD: _reload(files, facts, proxy),
-        ENABLE: [] if facts.enabled else ["it does not start at boot"],
-        MODE: layout.around(facts, proxy, files),
+        Action.RESTART: _restart(files, facts, proxy, force, silent),
+        Action.UPGRADE: _upgrade(files, sums, facts, version),
+        Action.RELOAD: _reload(files, facts, proxy),
+        Action.ENABLE: [] if facts.enabled else ["it does not start at boot"],
+        Action.MODE: layout.around(facts, proxy, files),
     }
-    if not kept and not any(reasons for action, reasons in wants.items() if action != MODE):
-        wants[MODE] += [_UNKEPT]
-    if wants[UPGRADE] and (why_not := _no_upgrade(facts, proxy)):
-        wants[RESTART] += [f"{reason} ({why_not})" for reason in wants.pop(UPGRADE)]
-    action = next((action for action in reversed(ACTIONS) if wants.get(action)), NOTHING)
+    if not kept and not any(reasons for action, reasons in wants.items() if action != Action.MODE):
+        wants[Action.MODE] += [_UNKEPT]
+    if wants[Action.UPGRADE] and (why_not := _no_upgrade(facts, proxy)):
+        wants[Action.RESTART] += [f"{reason} ({why_not})" for reason in wants.pop(Action.UPGRADE)]
+    action = next((action for action in reversed(Action) if wants.get(action)), Action.NOTHING)
     why = tuple(reason for reasons in wants.values() for reason in reasons)
     edited = _edited(there, facts) if files else ()
-    return Plan(action, why, files, edited, _strays(facts, proxy), stages=bool(files) or not kept)
+    return Plan(action, why, files, edited, _unmanaged(facts, proxy), stages=bool(files) or not kept)
 
 
 def _kept(sums: Mapping[str, str], facts: Facts) -> bool:
@@ -120,7 +122,7 @@ def _restart(files: tuple[str, ...], facts: Facts, proxy: Proxy, force: bool, si
     if process and not layout.runs_ours(facts, proxy):
         why.append(f"it runs {process.executable}")
     why += [f"it cannot listen on {new} while it has {old}" for new, old in facts.overlapping(proxy.listen)]
-    for pid in _strays(facts, proxy):
+    for pid in _unmanaged(facts, proxy):
         why.append(f"a kube-nginx outside of the unit has the port (PID {pid})")
     if facts.active and not files and not _taken_but_listening(facts, proxy):
         why.append("it does not have its listen address")
@@ -166,7 +168,7 @@ def _reload(files: tuple[str, ...], facts: Facts, proxy: Proxy) -> list[str]:
     return why
 
 
-def _strays(facts: Facts, proxy: Proxy) -> tuple[int, ...]:
+def _unmanaged(facts: Facts, proxy: Proxy) -> tuple[int, ...]:
     """Processes that run our binary and have the port, but are not the unit's."""
     ours = paths(proxy)[BINARY]
     holders = [facts.holder(address) for address in proxy.listen]
@@ -180,39 +182,21 @@ def _edited(there: Mapping[str, str], facts: Facts) -> tuple[str, ...]:
     return tuple(name for name, digest in there.items() if name in kept and kept[name] != digest)
 
 
-def diffs(texts: Mapping[str, str], facts: Facts, proxy: Proxy) -> dict[str, str]:
-    """Unified diffs of the configuration and the unit, from what the node has to what it is to have."""
-    where = paths(proxy)
-    return {
-        name: "".join(
-            unified_diff(
-                facts.texts.get(where[name], "").splitlines(keepends=True),
-                text.splitlines(keepends=True),
-                f"{where[name]} (on the node)" if where[name] in facts.texts else "/dev/null",
-                f"{where[name]} (from hosts.toml)",
-                n=2,
-            )
-        )
-        for name, text in texts.items()
-        if facts.texts.get(where[name]) != text
-    }
-
-
 def _listens(text: str) -> Iterator[Endpoint]:
     for word in text.split():
         with suppress(ValueError):
             yield parse_endpoint(word)
 
 
-def returning(facts: Facts, proxy: Proxy) -> str:
+def returning(facts: Facts, proxy: Proxy) -> Action:
     """The least disruptive action after which a node runs its previous release. It must have one."""
     kept = facts.kept[PREVIOUS]
     there = found(facts, proxy)
     if not facts.active or kept.get(UNIT) != there.get(UNIT):
-        return RESTART
+        return Action.RESTART
     if any(facts.overlapping([*_listens(facts.listens_in.get(PREVIOUS, ""))])):
-        return RESTART
+        return Action.RESTART
     running = facts.process.sha256 if facts.process else ""
     if kept.get(BINARY) not in (there.get(BINARY), running) or there.get(BINARY) != running:
-        return RESTART if _no_upgrade(facts, proxy) else UPGRADE
-    return RELOAD
+        return Action.RESTART if _no_upgrade(facts, proxy) else Action.UPGRADE
+    return Action.RELOAD

@@ -13,7 +13,7 @@ from ..ssh.node import Node
 
 _UNSTAGED = {
     65: (
-        "other bytes arrived there than were sent",
+        "checksum mismatch after upload",
         "nothing was changed; is the disk full, or the network bad?",
     ),
     67: ("nginx refuses the new release there", "nothing was changed; correct hosts.toml, or build again"),

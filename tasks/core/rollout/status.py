@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from ..check.ways import answering
 from ..config.settings import Settings
@@ -11,67 +12,94 @@ from ..facts import layout
 from ..facts.facts import CURRENT, Facts
 from ..facts.remedy import brings_up
 from ..release.release import found, name_of
-from ..results import StepResult
+from ..results import State, StepResult, output
 from ..scripts import commands
 from ..ssh.node import Node
 
 COLUMNS = ("NODE", "STATE", "SINCE", "RESTARTS", "VERSION", "RELEASE", "LISTENER")
 
 
-def look(settings: Settings, node: Node) -> StepResult[object]:
+@dataclass(frozen=True, slots=True)
+class NodeStatus:
+    """The service on one node."""
+
+    state: str = output("systemd's ActiveState")
+    substate: str = output("its SubState")
+    since: str | None = output("the time since when it is active, as systemd writes it; null while it is not")
+    since_seconds: float | None = output("for how many seconds it has been; null while it is not", digits=1)
+    restarts: int | None = output("how often systemd restarted it by itself; null before systemd 235")
+    enabled: bool = output("whether it starts at boot")
+    unit: tuple[str, ...] = output("what is wrong with the unit, or added to it: `drop-in`, `masked`, ...")
+    version: str = output("nginx's version that runs")
+    release: str = output("the release that was put there last")
+    edited: bool = output("whether other files are in use than those of that release")
+    replaced: bool = output("whether another binary runs than the one on disk")
+    listeners: Mapping[str, str] = output("of each address: `answers`, `accepts`, `listens`, `refuses`, ...")
+
+    def row(self, node: str) -> tuple[str, ...]:
+        """Of COLUMNS."""
+        disabled = [] if self.enabled else ["disabled"]
+        return (
+            node,
+            ", ".join([f"{self.state} ({self.substate})", *disabled, *self.unit]),
+            _age(self.since_seconds),
+            "-" if self.restarts is None else str(self.restarts),
+            (self.version or "-") + (", replaced" if self.replaced else ""),
+            (self.release or "-") + (", edited" if self.edited else ""),
+            _listeners(self.listeners),
+        )
+
+
+def status_of(settings: Settings, node: Node) -> StepResult[NodeStatus]:
     """The state of the service on `node`; failed unless it is active, and an apiserver answers through it."""
     facts = node.survey(settings.proxy)
     met = {str(a): answering(node, settings, a) for a in settings.proxy.listen}
-    data = {
-        "state": facts.unit.get("ActiveState", ""),
-        "substate": facts.unit.get("SubState", ""),
-        "since": facts.unit.get("ActiveEnterTimestamp") if facts.active else None,
-        "since_seconds": None if facts.active_seconds is None else round(facts.active_seconds, 1),
-        "restarts": facts.restarts,
-        "enabled": facts.enabled,
-        "unit": list(layout.unit_state(facts)),
-        "version": facts.version,
-        "release": facts.releases.get(CURRENT, ""),
-        "edited": _edited(facts, settings),
-        "replaced": facts.replaced,
-        "listeners": {address: state for address, (state, _) in met.items()},
-    }
-    silent = [(address, *seen) for address, seen in met.items() if seen[0] not in ("answers", "listens")]
-    gone = [word for word in layout.unit_state(facts) if word in layout.UNSUPERVISED]
-    if facts.active and not silent and not gone:
-        return StepResult("ok", f"{facts.state}, nginx {facts.version}", data)
-    why, then = facts.state, brings_up(facts, settings.proxy)
-    if facts.active and not silent:
-        why = f"active, but {gone[0]}: nothing starts it again after a crash or a boot"
-    elif facts.active:
-        address, state, text = silent[0]
-        why = f"active, but {address}: {state}" + (
-            f", no apiserver answers through it: {text}" if text else ""
-        )
-        then = "fab check --limit {nodes}" if state == "accepts" else then
+    found = NodeStatus(
+        facts.unit.get("ActiveState", ""),
+        facts.unit.get("SubState", ""),
+        facts.unit.get("ActiveEnterTimestamp") if facts.active else None,
+        facts.active_seconds,
+        facts.restarts,
+        facts.enabled,
+        tuple(layout.unit_state(facts)),
+        facts.version,
+        facts.releases.get(CURRENT, ""),
+        _edited(facts, settings),
+        facts.replaced,
+        {address: state for address, (state, _) in met.items()},
+    )
+    why, then = _missing(facts, settings, met)
+    if not why:
+        return StepResult(State.OK, f"{facts.state}, nginx {facts.version}", value=found)
     log = node.sh(commands.journal(5, follow=False), check=False).stdout
     hint = "see why: fab logs --limit {nodes}" + (f"; then {then}" if then else "")
-    return StepResult("failed", why, data, StepError(why, tail=last_lines(log), hint=hint))
+    error = StepError(why, tail=last_lines(log), hint=hint)
+    return StepResult(State.FAILED, why, value=found, error=error)
 
 
-def row(host: str, data: dict[str, Any]) -> tuple[str, ...]:
-    """Of COLUMNS, what `look` saw of `host`."""
-    if not data:
-        return (host, "not seen", "-", "-", "-", "-", "-")
-    restarts = data["restarts"]
+def _missing(facts: Facts, settings: Settings, met: Mapping[str, tuple[str, str]]) -> tuple[str, str]:
+    """Why the service is not as it should be, and what brings it up; "": it is."""
+    remedy = brings_up(facts, settings.proxy)
+    if not facts.active:
+        return facts.state, remedy
+    for address, (state, text) in met.items():
+        if state not in ("answers", "listens"):
+            why = f", no apiserver answers through it: {text}" if text else ""
+            then = "fab check --limit {nodes}" if state == "accepts" else remedy
+            return f"active, but {address}: {state}{why}", then
+    gone = next((word for word in layout.unit_state(facts) if word in layout.UNSUPERVISED), "")
     return (
-        host,
-        ", ".join([f"{data['state']} ({data['substate']})", *_disabled(data), *data["unit"]]),
-        _age(data["since_seconds"]),
-        "-" if restarts is None else str(restarts),
-        (data["version"] or "-") + (", replaced" if data["replaced"] else ""),
-        (data["release"] or "-") + (", edited" if data["edited"] else ""),
-        _listeners(data["listeners"]),
+        (f"active, but {gone}: nothing starts it again after a crash or a boot", remedy) if gone else ("", "")
     )
 
 
-def _disabled(data: dict[str, Any]) -> list[str]:
-    return [] if data["enabled"] else ["disabled"]
+def rows(nodes: Sequence[str], found: Mapping[str, NodeStatus | None]) -> list[tuple[str, ...]]:
+    """Of COLUMNS, in the order of `nodes`; those that are not in `found` are left out."""
+    return [
+        seen.row(node) if (seen := found[node]) else (node, "not seen", *["-"] * 5)
+        for node in nodes
+        if node in found
+    ]
 
 
 def _edited(facts: Facts, settings: Settings) -> bool:
@@ -80,7 +108,7 @@ def _edited(facts: Facts, settings: Settings) -> bool:
     return bool(name) and name_of(found(facts, settings.proxy)) != name
 
 
-def _listeners(seen: dict[str, str]) -> str:
+def _listeners(seen: Mapping[str, str]) -> str:
     """One word if all is well."""
     if set(seen.values()) == {"answers"}:
         return "answers"

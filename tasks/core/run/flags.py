@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any, ParamSpec, TypedDict, TypeVar, cast, get_type_hints
 
-from invoke import task
+import invoke
+
+from ..config.check import shown, whole
+from ..config.model import Rollout, keys_of
+from ..errors import UsageError
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -40,6 +46,7 @@ ROLLOUT_HELP = {
     "max-failures": "With more failures than this, no further batch begins [rollout.max_failures].",
     "wait": "Seconds to wait for another command that is at work on a node [0: fail at once].",
 }
+_NUMBER = re.compile(r"-?[0-9]{1,18}")
 
 
 def fleet_task(
@@ -56,6 +63,50 @@ def fleet_task(
         ]
         cast(Any, body).__signature__ = inspect.Signature([*own, *flags])
         texts = FLEET_HELP | (ROLLOUT_HELP if "canary" in shared else {})
-        return cast("Callable[P, R]", task(help=texts | dict(help))(body))
+        return cast("Callable[P, R]", invoke.task(help=texts | dict(help))(body))
 
     return decorate
+
+
+def task(
+    help: Mapping[str, str] = MappingProxyType({}),  # noqa: A002 - as Invoke's own
+    **options: Any,
+) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Invoke's own decorator; for its caller, the function keeps its types."""
+    return cast("Callable[[Callable[P, R]], Callable[P, R]]", invoke.task(help=help, **options))
+
+
+def given(flags: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
+    """The flags that somebody gave, by the names under which they are typed."""
+    for name, value in flags.items():
+        if value not in (None, False) and not (name == "wait" and str(value) == "0"):
+            yield name.replace("_", "-"), value
+
+
+def rollout_of(rollout: Rollout, flags: Mapping[str, Any]) -> Rollout:
+    """`rollout` with the values of --canary, --batch and --max-failures where they are given.
+
+    Raises UsageError where hosts.toml would not take the value either.
+    """
+    typed = {
+        key: _checked(key, flags[key])
+        for key in ("canary", "batch", "max_failures")
+        if flags.get(key) is not None
+    }
+    return replace(rollout, **typed)
+
+
+def _checked(key: str, value: object) -> Any:
+    """As hosts.toml would; another fabfile may well pass a number where Invoke passes its text."""
+    text = str(value)
+    try:
+        if key != "batch" and not _NUMBER.fullmatch(text):
+            raise ValueError("must be a number, such as 1")
+        return keys_of(Rollout)[key].check(value if key == "batch" else int(text))
+    except ValueError as error:
+        raise UsageError(f"--{key.replace('_', '-')} {shown(value)}: {error}") from None
+
+
+def seconds(flag: str, text: object) -> int:
+    """The value of a flag that is a number of seconds. Raises UsageError."""
+    return whole(flag, text, 86400, "a number of seconds")

@@ -8,7 +8,7 @@ import socket
 from collections.abc import Callable, Mapping
 from threading import Event, Thread
 
-from ..errors import NotBegun, StepError
+from ..errors import NotStarted, StepError
 from ..facts.tools import lacking
 from ..scripts import commands
 from ..shell.remote import Piped
@@ -31,15 +31,15 @@ def holder(task: str) -> str:
 def acquire(node: Node, me: str, wait: int, given_up: Callable[[], bool] = lambda: False) -> Piped:
     """Locks `node` for `me` until the result is closed or the connection breaks; waits up to `wait` seconds.
 
-    Raises StepError that says who has it, from where and since when, and NotBegun once it is `given_up`.
+    Raises StepError that says who has it, from where and since when, and NotStarted once it is `given_up`.
     """
     script = commands.script("flock", "lock", lock=LOCK, wait=wait, patience=_LASTS, holder=me)
     held = node.piped(script, timeout=wait + _LASTS + 30)
     try:
         held.until("kn.locked=1", given_up)
         if given_up():
-            raise NotBegun
-    except NotBegun:
+            raise NotStarted
+    except NotStarted:
         held.release(HURRY)
         raise
     except StepError as error:
@@ -57,7 +57,7 @@ def _refused(error: StepError, held: Piped, wait: int) -> StepError:
             held.rest_of("kn.held="), hint=f"see what it is, and end it; on the node: ps -fp {pid}"
         )
     return StepError(
-        f"somebody else is at work there: {held.rest_of('kn.held=')}",
+        f"locked by {held.rest_of('kn.held=')}",
         hint="wait until they have finished, or give "
         + (f"more than --wait {wait}" if wait else "--wait SECONDS"),
     )

@@ -1,25 +1,36 @@
-"""Opens and ends the run of a task or of a chain of tasks."""
+"""Opens and ends the run of a task, or of a chain of tasks: settings, fleet, locks, signals."""
 
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
 import fabric
 import invoke
 
-from ..console import command_line as called
-from ..console import recap, report, terminal
+from ..console import command_line, report, summary, terminal
+from ..console.summary import Record, Summary
 from ..errors import KubeNginxError, UsageError
 from ..ssh.fleet import Fleet, fleet_of, session_of
 from ..ssh.node import Node
-from . import process
-from .steps import Run
+from . import lock, process
+from .flags import given, rollout_of, seconds
+from .interrupt import Interrupt, Left
+from .locks import Locks
+from .run import Run
 
 _current: ContextVar[Run | None] = ContextVar("kube_nginx_run", default=None)
+
+
+class TaskFailed(invoke.Exit):
+    """How a task ends in which a host failed or was not started; `records` has what was found."""
+
+    def __init__(self, message: str, code: int, records: Sequence[Record]) -> None:
+        super().__init__(terminal.printable(message), code)
+        self.records = tuple(records)
 
 
 @contextmanager
@@ -31,44 +42,46 @@ def run(
     json: bool = False,
     quiet: bool = False,
     hosts: Callable[[], Sequence[Any]] | None = None,
-    flags: Mapping[str, object] | None = None,
+    **flags: Any,
 ) -> Iterator[Run]:
     """Opens the run of a task; inside a chain's run, joins it.
 
-    `hosts` gives other hosts than the fleet's; `quiet` leaves all output to the task. `flags` are those
-    that belong to the line which repeats the task.
-    Raises invoke.Exit: status 2 for wrong settings or flags, 1 when a host failed.
+    `hosts` gives other hosts than the fleet's; `quiet` leaves all output to the task. `flags` are those of a
+    rollout, and others that belong to the line which repeats the task.
+    Raises invoke.Exit: status 2 for wrong settings or flags; TaskFailed: 1 when a host failed or was not
+    started, 130 after Ctrl-C (SIGTERM: 143, SIGHUP: 129).
     """
     outer = _current.get()
     if outer is not None:
         yield outer
         return
-    process.begin()
-    with terminal.working(), _refusing(task, json):
-        this = _begun(c, task, limit, json, hosts, flags or {})
+    with reporting(task, json):
+        this = _opened(c, task, limit, json, hosts, flags)
         if quiet:
             this.reporter = report.Silent()
-        with process.listening(this.on_interrupt), _left(this):
+        with process.listening(this.interrupt.handle):
             token = _current.set(this)
             try:
                 yield this
+            except KeyboardInterrupt:
+                if not this.interrupt.came:
+                    raise
+            except Left:
+                raise invoke.Exit(code=this.interrupt.status) from None
             finally:
                 _current.reset(token)
-                this.close()
-        if quiet and this.interrupted:
-            raise invoke.Exit(code=this.status)
-        this.recap()
+                this.locks.close()
+        finish(this, quiet)
 
 
-def _begun(
+def _opened(
     c: invoke.Context,
     task: str,
     limit: str | None,
     json: bool,
     hosts: Callable[[], Sequence[Any]] | None,
-    flags: Mapping[str, object],
+    flags: dict[str, Any],
 ) -> Run:
-    called.refuse_two_documents()
     if c.config.run.dry:
         raise UsageError("--dry would still connect and write; see fab diff, fab render, fab status")
     session = session_of(c)
@@ -81,44 +94,58 @@ def _begun(
         node.invalidate_facts()
     for warning in session.new_warnings():
         terminal.tell(warning)
-    hint = str(c.config.get("kube_nginx", {}).get("unreachable_hint", ""))
     again = "fab -H {names} {task}" if isinstance(c, fabric.Connection) else "fab {task} --limit {names}"
     again = "fab {task}" if hosts else again
-    return Run(task, settings, fleet, json, hint, again + "".join(_as_typed(flags)))
+    hint = str(c.config.get("kube_nginx", {}).get("unreachable_hint", ""))
+    console, interrupt = terminal.console_for(json), Interrupt()
+    return Run(
+        settings,
+        fleet,
+        console,
+        report.reporter_for(console),
+        Summary(task, [host.label for host in fleet], again + "".join(_as_typed(flags)), hint),
+        interrupt,
+        Locks(lock.holder(command_line.name_of(task)), lambda: interrupt.came),
+        rollout_of(settings.rollout, flags),
+        seconds("--wait", flags.get("wait", "0")),
+        json,
+    )
 
 
-def _as_typed(flags: Mapping[str, object]) -> Iterator[str]:
+def _as_typed(flags: dict[str, Any]) -> Iterator[str]:
     """The flags that were given, as they are typed."""
-    for name, value in flags.items():
-        if value not in (None, False):
-            yield f" --{name}" if value is True else f" --{name} {shlex.quote(str(value))}"
+    for name, value in given(flags):
+        yield f" --{name}" if value is True else f" --{name} {shlex.quote(str(value))}"
+
+
+def finish(this: Run, quiet: bool) -> None:
+    """Tells what became of the hosts, and what to do next. Raises TaskFailed."""
+    done, interrupt = this.summary, this.interrupt
+    if interrupt.came:
+        if quiet:
+            raise TaskFailed("", interrupt.status, done.records)
+        done.interrupted()
+    if this.as_json:
+        terminal.write(done.document())
+    if counted := done.counted():
+        this.console.print(counted, highlight=False, markup=False)
+    if done.failed or done.not_started:
+        code = interrupt.status if interrupt.came else 1
+        raise TaskFailed("\n".join(done.failures()), code, done.records)
+    if interrupt.came:
+        raise TaskFailed("interrupted", interrupt.status, done.records)
 
 
 @contextmanager
-def _left(this: Run) -> Iterator[None]:
-    """After Ctrl-C, the run knows what was not done."""
-    with suppress(KeyboardInterrupt):
-        yield
-    if this.interrupted and not this.left:
-        this.leave()
-
-
-@contextmanager
-def _refusing(task: str, json: bool = False) -> Iterator[None]:
-    """Turns an error of ours into a message and an exit status; for --json also into its document."""
-    try:
-        yield
-    except KubeNginxError as error:
-        message = called.named(str(error))
-        if json or called.asks_for_json():
-            terminal.write(recap.refusal(task, message))
-        raise terminal.ending(message, error.exit_code) from None
-
-
-@contextmanager
-def reporting(task: str) -> Iterator[None]:
-    """Turns an error of ours into a message and an exit status, for tasks that need no fleet."""
+def reporting(task: str, json: bool = False) -> Iterator[None]:
+    """Turns an error of ours into a message and an exit status; stdout that is full is one."""
     process.begin()
-    with terminal.working(), _refusing(task):
-        called.refuse_two_documents()
-        yield
+    with terminal.working():
+        try:
+            command_line.refuse_two_documents()
+            yield
+        except KubeNginxError as error:
+            message = command_line.named(str(error))
+            if json or command_line.asks_for_json():
+                terminal.write(summary.refusal(task, message))
+            raise terminal.ending(message, error.exit_code) from None

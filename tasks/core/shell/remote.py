@@ -10,7 +10,7 @@ from typing import Any
 
 import paramiko
 
-from ..errors import NotBegun, StepError, last_lines, reason
+from ..errors import NotStarted, StepError, last_lines, reason
 from . import frame
 from .command import CommandResult, failure, framed
 from .output import CHUNK, FOREVER, MOST, Output, TooMuch
@@ -168,7 +168,7 @@ class RemoteCommand:
                 if out is not None:
                     return bool(out)
                 if given_up and given_up():
-                    raise NotBegun
+                    raise NotStarted
                 if monotonic() >= deadline:
                     raise TimeoutError
 
@@ -202,7 +202,7 @@ class Piped(RemoteCommand):
     def until(self, word: str, given_up: Callable[[], bool] | None = None) -> None:
         """Waits for a line that begins with `word`.
 
-        Raises StepError if none comes, NotBegun when `given_up` says that nobody waits any more.
+        Raises StepError if none comes, NotStarted when `given_up` says that nobody waits any more.
         """
         deadline = monotonic() + self._timeout
         while not any(line.startswith(word) and line.endswith("\n") for line in self._lines()):

@@ -15,7 +15,7 @@ from ..probes import probe, reach
 from ..probes.tunnel import each
 from ..release.servers import Addresses, servers_of
 from ..results import StepResult
-from ..run.steps import Run
+from ..run.run import Run
 from ..ssh.node import Node
 from . import damage, sessions
 from .clients import EVERY, Clients
@@ -77,12 +77,12 @@ def see_ways(
 
 
 class Drill:
-    """`apiserver` dies for the one node of `r`, for `seconds`; somebody else's lock is waited for `wait`.
+    """`apiserver` dies for the one node of `r`, for `seconds`.
 
     `for_tests`, which `survey` finds out, is whether the node is in a test network for certain.
     """
 
-    def __init__(self, r: Run, apiserver: Endpoint, seconds: int, wait: int = 0) -> None:
+    def __init__(self, r: Run, apiserver: Endpoint, seconds: int) -> None:
         self.for_tests = False
         self.damage: Damage | None = None
         self.on_it = 0
@@ -91,7 +91,6 @@ class Drill:
         self._proxy = r.settings.proxy
         self._apiserver = apiserver
         self._seconds = seconds
-        self._wait_for_others = wait
         self._addresses: Addresses = {}
         self._servers: tuple[Endpoint, ...] = ()
         self._others: list[Endpoint] = []
@@ -120,7 +119,7 @@ class Drill:
 
         Raises StepError: nothing was cut, since that could harm or show nothing; or a step failed.
         """
-        self._run.lock(node, self._wait_for_others)
+        self._run.lock(node)
         cut = Cut(node, self._servers)
         self._tell(node, "seeing whether it may be cut", 0)
         self.leftover = cut.look()
@@ -147,7 +146,7 @@ class Drill:
 
     def _go_on(self) -> None:
         """Raises StepError after Ctrl-C."""
-        if self._run.interrupted:
+        if self._run.interrupt.came:
             raise StepError(_NOTHING)
 
     def _wanted(self) -> int:
@@ -158,7 +157,7 @@ class Drill:
         """Has sessions on the apiserver, but not so many that least_conn would keep new ones away from it."""
         for _ in range(_TRIES):
             on_it, elsewhere = self._counts(node)
-            if 0 < on_it <= elsewhere or self._run.interrupted:
+            if 0 < on_it <= elsewhere or self._run.interrupt.came:
                 return
             clients.reopen()
 
@@ -193,7 +192,7 @@ class Drill:
 
     def _until_calm(self, node: Node, clients: Clients, since: float, limit: float) -> bool:
         """Whether requests became as they were before the cut; waits for it until they had time enough."""
-        while (now := monotonic()) < since + _PATIENCE and clients.connected and not self._run.interrupted:
+        while (now := monotonic()) < since + _PATIENCE and clients.connected and not self._run.interrupt.came:
             self._wait(node, clients, now + EVERY, "healed", BASELINE + self._seconds)
             new = [r for r in clients.requests() if r.session is None]
             lately = [r for r in new if r.began > max(since, now - _CALM) or r.ended is None]
@@ -203,7 +202,7 @@ class Drill:
 
     def _wait(self, node: Node, clients: Clients, until: float, what: str, done: float) -> None:
         began = monotonic()
-        while (now := monotonic()) < until and clients.connected and not self._run.interrupted:
+        while (now := monotonic()) < until and clients.connected and not self._run.interrupt.came:
             new = [r for r in clients.requests() if r.session is None]
             failed = sum(bool(r.error) for r in new)
             self._tell(node, f"{what}: {failed} of {len(new)} requests failed", done + now - began)
@@ -234,9 +233,9 @@ class Drill:
             why = f"{gone}: {after.failed} of {after.requests} requests failed: {self.damage.error}"
             hint = "see why: fab logs --limit {nodes}; is what runs there what hosts.toml says: fab diff"
             return StepResult("failed", why, data, StepError(why, hint=hint))
-        early = ", then it was interrupted" if self._run.interrupted else ""
+        early = ", then it was interrupted" if self._run.interrupt.came else ""
         told = f"{gone}{early}: 0 of {after.requests} requests failed, {after.slow} were slow"
         told += "; healed" if by_us else f"; {_GONE}"
-        if self.damage.calm or self._run.interrupted:
+        if self.damage.calm or self._run.interrupt.came:
             return StepResult("ok", told, data)
         return StepResult("warning", f"{told}, {_NOT_CALM}", data)

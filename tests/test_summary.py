@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from io import StringIO
-from typing import Any
 
 import pytest
 from rich.console import Console
 
-from tasks.core.console import recap
-from tasks.core.console.report import Record
+from tasks.core.console import summary as summaries
+from tasks.core.console.summary import Record, Summary
 from tasks.core.errors import StepError
 from tasks.core.results import StepResult
+from tasks.core.rollout.diff import NodePlan, show
+from tasks.core.rollout.plan import Action
 from tests.test_report import BAD, RECORDS
 
 
 def test_the_json_document() -> None:
-    document = json.loads(recap.document("deploy", RECORDS, ["a", "b", "c"]))
+    document = json.loads(Summary("deploy", ["a", "b", "c"], "", records=RECORDS).document())
     assert document["ok"] is False
     a, b, c = document["nodes"]
     assert (a["ok"], a["changed"], a["k"], a["error"]) == (True, True, 1, None)
@@ -36,54 +38,58 @@ def test_the_json_document() -> None:
 def test_a_failure_is_told_once_for_all_hosts_that_have_it() -> None:
     same = [Record(host, "restart", StepResult("failed", BAD.message, error=BAD), 1) for host in "xyz"]
     other = Record("w", "restart", StepResult("failed", "no", error=StepError("no")), 1)
-    assert recap.grouped([*same, other]) == [
+    assert summaries.grouped([*same, other]) == [
         "x, y, z: restart: ended with status 1\n"
         "  command: systemctl restart kube-nginx.service ...\n"
         "  | bind() to 127.0.0.1:8443 failed\n"
-        "  to do: see why: fab logs",
+        "  hint: see why: fab logs",
         "w: restart: no",
     ]
 
 
 def test_a_host_whose_turn_never_came_is_not_ok() -> None:
-    document = json.loads(recap.document("deploy", RECORDS[:1], ["a", "z"], {"z": "not begun"}))
+    document = json.loads(
+        Summary("deploy", ["a", "z"], "", records=RECORDS[:1], not_started=["z"]).document()
+    )
     assert document["ok"] is False
     assert [(node["ok"], node.get("result")) for node in document["nodes"]] == [
         (True, None),
-        (False, "not begun"),
+        (False, "not started"),
     ]
 
 
 @pytest.mark.parametrize(
-    ("result", "changed"),
+    ("result", "state", "changed"),
     [
-        ("went back", True),
-        ("reloaded", True),
-        ("rolled back", False),
-        ("unchanged", False),
-        ("to be reloaded", False),
-        ("failed", False),
-        ("not begun", False),
+        ("rolled back", "changed", True),
+        ("reloaded", "changed", True),
+        ("rolled back", "failed", False),
+        ("restored", "failed", False),
+        ("unchanged", "ok", False),
+        ("to be reloaded", "ok", False),
+        ("failed", "failed", False),
     ],
 )
-def test_a_result_says_whether_a_host_is_changed(result: str, changed: bool) -> None:
-    staged = Record("a", "stage", StepResult("changed"), 1)
-    (node,) = json.loads(recap.document("deploy", [staged], ["a"], {"a": result}))["nodes"]
+def test_a_result_says_whether_a_host_is_changed(result: str, state: str, changed: bool) -> None:
+    records = [
+        Record("a", "stage", StepResult("changed"), 1),
+        Record("a", "x", StepResult(state, result=result), 1),
+    ]
+    (node,) = json.loads(Summary("deploy", ["a"], "", records=records).document())["nodes"]
     assert (node["changed"], node["result"]) == (changed, result)
 
 
-def plan(name: str = "kube-nginx.conf", edited: tuple[str, ...] = ()) -> dict[str, Any]:
-    why = ["the configuration differs"]
+def plan(name: str = "kube-nginx.conf", edited: tuple[str, ...] = ()) -> NodePlan:
     diff = f"--- {name}\n+++ {name}\n@@ -1 +1 @@\n-old [b]\n+new [b]\n"
-    return {"action": "reload", "why": why, "edited": list(edited), "diffs": {name: diff}}
+    return NodePlan(Action.RELOAD, ("the configuration differs",), "r", edited, {name: diff})
 
 
-def shown(plans: dict[str, dict[str, Any]], terminal: bool) -> str:
+def shown(plans: dict[str, NodePlan], terminal: bool) -> str:
     stream = StringIO()
     console = Console(
         file=stream, width=20, force_terminal=terminal, color_system="standard" if terminal else None
     )
-    recap.show_plans(console, plans)
+    show(console, plans)
     return stream.getvalue()
 
 
@@ -98,7 +104,7 @@ def test_plans_that_are_alike_are_shown_once() -> None:
 
 
 def test_drop_ins_are_told() -> None:
-    data = {**plan(), "diffs": {}, "drop_ins": ["/etc/x.conf", "/run/y.conf"]}
+    data = replace(plan(), diffs={}, drop_ins=("/etc/x.conf", "/run/y.conf"))
     assert shown({"a": data}, terminal=False) == (
         "\na: reload: the configuration differs\n"
         "/etc/x.conf changes the unit, and is not deploy's\n"

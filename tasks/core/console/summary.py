@@ -1,0 +1,183 @@
+"""What became of the hosts of a run: for people at its end, for programs as one JSON document."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..errors import StepError
+from ..results import Result, State, StepResult, as_json
+from . import command_line
+
+_CHANGED = (
+    *(Result.CORRECTED, Result.ENABLED, Result.RELOADED, Result.UPGRADED, Result.RESTARTED),
+    *(Result.INSTALLED, Result.ROLLED_BACK),
+)
+"""The results after which a host that did not fail is not what it was."""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A result with its place: which host, which step, how many seconds; `slow`: what it waited for."""
+
+    host: str
+    step: str
+    outcome: StepResult[object]
+    seconds: float
+    slow: str = ""
+
+    @property
+    def error(self) -> StepError | None:
+        """Why it failed."""
+        return self.outcome.error
+
+
+@dataclass
+class Summary:
+    """All that is known of a run of `task` over `hosts`.
+
+    `retry` is the line that repeats it, with {task} and {names}; `hint` what to do where hosts do not answer.
+    `counts`: the results are counted even if there is none. `total` is what was found on all hosts together.
+    """
+
+    task: str
+    hosts: list[str]
+    retry: str
+    hint: str = ""
+    records: list[Record] = field(default_factory=list)
+    counts: bool = False
+    total: object = None
+    not_started: list[str] = field(default_factory=list)
+    why_not: str = ""
+
+    @property
+    def failed(self) -> list[str]:
+        """The hosts that failed, in the fleet's order."""
+        bad = {record.host for record in self.records if record.outcome.state == State.FAILED}
+        return [host for host in self.hosts if host in bad]
+
+    def stop(self, hosts: Sequence[str], why: str) -> None:
+        """Notes that these hosts are not started, and why."""
+        self.not_started += [host for host in hosts if host not in self.not_started]
+        self.why_not = why
+
+    def interrupted(self) -> None:
+        """Notes that hosts which are not done are not started, or not wholly, since Ctrl-C came."""
+        if not self.not_started:
+            over = {r.host for r in self.records if r.outcome.result or r.step == self.task}
+            self.stop([host for host in self.hosts if host not in {*over, *self.failed}], "interrupted")
+
+    def results(self) -> dict[str, str]:
+        """What became of each host, for tasks that say so; a failure outweighs what was said before it."""
+        seen = {r.host: str(r.outcome.result) for r in self.records if r.outcome.result}
+        if not seen and not self.counts and not self.not_started:
+            return {}
+        failed = {r.host: str(r.outcome.result or Result.FAILED) for r in self.records if r.error}
+        return seen | failed | dict.fromkeys(self.not_started, str(Result.NOT_STARTED))
+
+    def counted(self) -> str:
+        """How many hosts have which result; "" for tasks that do not say."""
+        results = self.results()
+        counted = Counter(results[host] for host in self.hosts if host in results)
+        counts = ", ".join(f"{count} {result}" for result, count in counted.items())
+        return f"{self.task}: {counts}" if results else ""
+
+    def failures(self) -> Iterator[str]:
+        """Lines on what failed and what was not started, and what to do next."""
+        yield "" if self.results() else f"\n{self.task}: {len(self.failed)} of {len(self.hosts)} failed"
+        yield from grouped(sorted(self.records, key=lambda record: self.hosts.index(record.host)))
+        if self.hint and any(r.error and r.error.unreachable for r in self.records):
+            yield f"  hint: {self.hint}"
+        if self.not_started:
+            yield from self._changed()
+            yield f"{Result.NOT_STARTED}: {', '.join(self.not_started)}: {self.why_not}"
+        again = {*self.failed, *self.not_started}
+        names = shlex.quote(",".join(host for host in self.hosts if host in again))
+        yield f"retry: {self.retry.format(task=command_line.name_of(self.task), names=names)}"
+
+    def _changed(self) -> Iterator[str]:
+        done = {h: r for h, r in self.results().items() if r in _CHANGED and h not in self.failed}
+        for result in dict.fromkeys(done.values()):
+            yield f"{result}: {', '.join(host for host, what in done.items() if what == result)}"
+
+    def document(self) -> str:
+        """The JSON document; see docs/json.md."""
+        results, nodes = self.results(), []
+        bad = {*self.failed, *self.not_started}
+        by_host: dict[str, list[Record]] = {host: [] for host in self.hosts}
+        for record in self.records:
+            by_host[record.host].append(record)
+        for host, mine in by_host.items():
+            found: dict[str, Any] = {}
+            for record in mine:
+                found |= record.outcome.data | (as_json(record.outcome.value) or {})
+            ok = host not in bad
+            changed = any(r.outcome.state == State.CHANGED for r in mine)
+            error = next((record for record in mine if record.error), None)
+            nodes.append(
+                {
+                    "node": host,
+                    "ok": ok,
+                    "changed": ok and results[host] in _CHANGED if host in results else changed,
+                    "steps": [_step(record) for record in mine],
+                    "error": error and error.error and _error(host, error.step, error.error),
+                    **found,
+                    **({"result": results[host]} if host in results else {}),
+                }
+            )
+        return _dumped({"task": self.task, "ok": not bad, **(as_json(self.total) or {}), "nodes": nodes})
+
+
+def explain(error: StepError, step: str, hosts: Sequence[str]) -> str:
+    """A failure in words: hosts, step, what was seen, the command, its last lines, what to do next."""
+    lines = [f"{', '.join(hosts)}: {step}: {error.message}"]
+    if error.command:
+        first, *rest = error.command.strip().splitlines()
+        lines.append(f"  command: {first}{' ...' if rest else ''}")
+    lines += [f"  | {line}" for line in error.tail.splitlines()]
+    if error.hint:
+        lines.append(f"  hint: {command_line.advice(error.hint, hosts)}")
+    return "\n".join(lines)
+
+
+def grouped(records: Sequence[Record]) -> list[str]:
+    """The failures, each told once for all hosts that have the same one."""
+    groups: dict[tuple[str, str, str, str], tuple[StepError, list[str]]] = {}
+    for record in records:
+        if error := record.error:
+            key = (record.step, error.message, error.tail, error.hint)
+            groups.setdefault(key, (error, []))[1].append(record.host)
+    return [explain(error, key[0], hosts) for key, (error, hosts) in groups.items()]
+
+
+def refusal(task: str, message: str) -> str:
+    """The JSON document of a run that could not begin."""
+    return _dumped({"task": task, "ok": False, "nodes": [], "error": message})
+
+
+def _dumped(document: dict[str, Any]) -> str:
+    return json.dumps(document, indent=2)
+
+
+def _step(record: Record) -> dict[str, Any]:
+    return {
+        "step": record.step,
+        "state": record.outcome.state,
+        "detail": record.outcome.detail,
+        "seconds": round(record.seconds, 3),
+    }
+
+
+def _error(host: str, step: str, error: StepError) -> dict[str, Any]:
+    return {
+        "step": step,
+        "message": error.message,
+        "command": error.command,
+        "status": error.status,
+        "tail": error.tail.splitlines(),
+        "hint": command_line.advice(error.hint, [host]),
+    }

@@ -1,0 +1,75 @@
+"""The house as docs/architecture.md draws it: which package may know which, how large its rooms may be."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+CORE = ROOT / "tasks" / "core"
+MAY_KNOW = {
+    "errors": "",
+    "results": "errors",
+    "localfiles": "errors",
+    "config": "errors localfiles",
+    "shell": "errors",
+    "console": "errors results",
+    "nginx": "config errors localfiles results scripts shell",
+    "setup": "config console errors localfiles",
+    "facts": "config errors results",
+    "release": "config errors facts",
+    "scripts": "config errors facts localfiles release shell",
+    "ssh": "config errors facts localfiles scripts shell",
+    "run": "config console errors localfiles results scripts shell ssh",
+    "probes": "config errors facts localfiles release results scripts shell ssh",
+    "check": "config console errors facts probes release results run scripts shell ssh",
+    "traffic": "config console errors facts probes release results run scripts shell ssh",
+    "rollout": "config console errors facts nginx probes release results run scripts shell ssh",
+}
+"""Of each package or module of core, those that it may import; none may import a task."""
+
+FILES = sorted((ROOT / "tasks").rglob("*.py"))
+
+
+def imported(file: Path) -> Iterator[tuple[str, ...]]:
+    """The parts of each place inside tasks/ that a module imports: ("core", "ssh", "node")."""
+    here = file.relative_to(ROOT / "tasks").parent.parts
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            above = here[: len(here) - node.level + 1]
+            module = (*above, *(node.module or "").split(".")) if node.module else above
+            yield from ((*module, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert not (node.module or "").startswith(("tasks", "kube_nginx")), "the package has two names"
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(ROOT)))
+def test_it_imports_what_it_may(file: Path) -> None:
+    inside = file.relative_to(ROOT / "tasks").parts
+    places = list(imported(file))
+    if inside[0] != "core" or inside == ("core", "__init__.py"):
+        return
+    own = inside[1].removesuffix(".py")
+    known = {place[1] for place in places if place[0] == "core"}
+    assert [place for place in places if place[0] != "core"] == [], "core knows no task"
+    assert known - {own} <= {*MAY_KNOW[own].split()}
+
+
+def test_the_arrows_run_one_way() -> None:
+    order = list(MAY_KNOW)
+    for package, known in MAY_KNOW.items():
+        assert all(order.index(other) < order.index(package) or other == "scripts" for other in known.split())
+
+
+@pytest.mark.parametrize("folder", sorted({file.parent for file in FILES}), ids=lambda folder: folder.name)
+def test_a_package_is_small_and_says_what_it_is_for(folder: Path) -> None:
+    files = sorted(folder.glob("*.py"))
+    assert len(files) <= 9
+    assert [file.name for file in files if len(file.read_text().splitlines()) > 250] == []
+    doc = ast.get_docstring(ast.parse((folder / "__init__.py").read_text())) or ""
+    if folder.parent == CORE:
+        first, blank, second = doc.splitlines()
+        assert (first[-1], blank, second.startswith("It ")) == (".", "", True)
