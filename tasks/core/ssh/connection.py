@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from random import uniform
 from shlex import split
@@ -62,7 +62,7 @@ class Link(fabric.Connection):  # type: ignore[misc]
             user=spec.user or ssh.user or None,
             port=spec.port or ssh.port or None,
             config=session.config,
-            gateway=(gateway_for(spec, session) or False) if gateway is None else gateway,
+            gateway=_gateway_for(spec, session, own) if gateway is None else gateway,
             forward_agent=forward_agent,
             connect_timeout=seconds,
             connect_kwargs={
@@ -160,22 +160,21 @@ class Link(fabric.Connection):  # type: ignore[misc]
         return StepError(message, hint=hint, unreachable=True)
 
 
-def gateway_for(spec: NodeSpec, session: Session) -> Link | str | None:
+def _gateway_for(spec: NodeSpec, session: Session, own: Mapping[str, Any]) -> Link | str | bool:
     """The jump host (or ProxyCommand) for a node; one connection serves all nodes behind it.
 
     hosts.toml's ssh.gateway wins over ssh_config's ProxyJump and ProxyCommand, those over Fabric's setting.
     """
-    own = session.ssh_config.lookup(spec.host)
     jump = session.ssh.gateway or str(own.get("proxyjump", "none"))
     if jump != "none":
-        return _gateway(jump, spec.host, session)
+        return _gateway(jump, spec.host, session) or False
     setting = None if "proxyjump" in own else session.options.get("gateway")
     command = str(own.get("proxycommand", setting) or "none")
     try:
         split(command)
     except ValueError as error:
         raise UsageError(f"the ProxyCommand of {spec.host}: {command}: {error}") from None
-    return command if command != "none" else None
+    return command if command != "none" else False
 
 
 def _gateway(jump: str, behind: str, session: Session) -> Link | None:
