@@ -13,6 +13,7 @@ import paramiko
 from ..errors import NotStarted, StepError, last_lines, reason
 from . import frame
 from .command import CommandResult, failure, framed
+from .delays import Delays
 from .output import CHUNK, FOREVER, MOST, Output, TooMuch
 
 _BROKE = "the connection broke while the command ran"
@@ -32,9 +33,8 @@ class RemoteCommand:
     """Begins `script` for `user`, through sudo if `sudo` is true, with `password` if sudo may ask for one.
 
     It must end within `timeout` seconds (None: any time), and write at most `most` bytes to each stream
-    (None: any number, of which the end is kept). `seen` gets after how many seconds each mark of the frame
-    came. Raises StepError: it took longer, wrote too much, did not begin, the connection broke, or sudo
-    refused.
+    (None: any number, of which the end is kept). `delays` gets how long it took to begin.
+    Raises StepError: it took longer, wrote too much, did not begin, the connection broke, or sudo refused.
     """
 
     _combined = False  # whether both streams are one
@@ -52,13 +52,13 @@ class RemoteCommand:
         most: int | None = MOST,
         each_line: Callable[[str], None] | None = None,
         tail: int = 5,
-        seen: dict[str, float] | None = None,
+        delays: Delays | None = None,
     ) -> None:
         self._script = script
         self._timeout = FOREVER if timeout is None else timeout
         self._tail = tail
         self._out, self._err = Output(most, each_line), Output(most)
-        self._seen = {} if seen is None else seen
+        self._seen: dict[str, float] = {}
         self._began = monotonic()
         self._sudo, self._password = sudo, password if sudo else None
         command = framed(script if self._password is None else _AWAIT + script, errors=not self._combined)
@@ -75,6 +75,9 @@ class RemoteCommand:
         except BaseException:
             self.close()  # sshd allows a connection only ten sessions
             raise
+        finally:
+            if delays:
+                delays.add_start(self._seen, monotonic() - self._began)
 
     def _begin(self, user: str) -> None:
         if self._password is not None:

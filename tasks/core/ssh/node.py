@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from hashlib import sha256
 from shlex import quote
-from time import monotonic, time
+from time import time
 from typing import Any, TypeVar
 
 from ..config.settings import Proxy
@@ -61,12 +61,8 @@ class Node(Link):
         sudo, password = root and self.session.ssh.sudo, self.config.sudo.password
         if sudo and password is not None:  # one node tries it first
             self.session.sudo_gate.pass_through(self.label, lambda: self._accepts(password))
-        seen: dict[str, float] = {}
-        began = monotonic()
-        try:
-            return kind(open_session, self.user, script, sudo=sudo, password=password, seen=seen, **bounds)
-        finally:
-            self.delays.add_start(seen, monotonic() - began)
+        bounds |= {"sudo": sudo, "password": password, "delays": self.delays}
+        return kind(open_session, self.user, script, **bounds)
 
     def _accepts(self, password: str) -> bool:
         """Whether sudo runs a command with the password. Raises StepError."""
