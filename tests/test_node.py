@@ -16,7 +16,7 @@ from tasks.core.shell.command import CommandResult, kill_on_disconnect
 from tasks.core.ssh.fleet import Connections, fleet_of
 from tasks.core.ssh.node import Node
 from tests.sshd import listening
-from tests.test_piped import BROKE, SUDO, Shells, eventually
+from tests.test_remote import BROKE, SUDO, Shells, eventually
 
 LOGIN = {"password": "any", "allow_agent": False, "look_for_keys": False}
 Reach = Callable[..., Node]
