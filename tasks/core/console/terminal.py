@@ -76,7 +76,7 @@ def ending(message: str, code: int) -> invoke.Exit:
 class Stream:
     """stdout or stderr that may be full, or left by its reader (`| head`): the work goes on all the same.
 
-    From then on it is `broken`. What a full one loses is told on stderr; `full` is then true. With `strict`,
+    From then on it is `broken`. What a full one loses, stderr says; `full` is then true. With `strict`,
     writing to a full one raises invoke.Exit: status 1.
     """
 

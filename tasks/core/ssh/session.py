@@ -20,7 +20,7 @@ from .hostkeys import KnownHosts
 from .options import Options
 from .sshconfig import OWN, SYSTEM, SshConfig
 
-# what fails is told by our own messages; without a handler, paramiko's log ends up on stderr as tracebacks
+# our own messages say what fails; without a handler, paramiko's log ends up on stderr as tracebacks
 logging.getLogger("paramiko").addHandler(logging.NullHandler())
 
 

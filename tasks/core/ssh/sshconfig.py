@@ -68,7 +68,7 @@ class SshConfig(paramiko.SSHConfig):  # type: ignore[misc]
         return text
 
     def lookup(self, hostname: str) -> Any:
-        """What ssh_config says of a host. Raises UsageError: it cannot be told."""
+        """What ssh_config says of a host. Raises UsageError: it cannot be looked up."""
         try:
             return super().lookup(hostname)
         except (paramiko.SSHException, ValueError, LookupError) as error:
