@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from random import uniform
 from shlex import split
@@ -92,8 +92,8 @@ class Link(fabric.Connection):  # type: ignore[misc]
             self.gateway.open_as_gateway()
         if missing := self.session.missing_file():
             raise StepError(missing, unreachable=True)
-        began = monotonic()
-        for pause in _pauses():
+        began, (pause, longest) = monotonic(), BACK_OFF
+        while True:
             try:
                 self._connect()
             except (paramiko.SSHException, OSError, EOFError, UnicodeError) as error:
@@ -102,7 +102,9 @@ class Link(fabric.Connection):  # type: ignore[misc]
                     raise self._explain(error) from None
             else:
                 return
-            sleep(min(pause, left))
+            # random, or all that were dropped together would come back together
+            sleep(min(uniform(0, pause), left))  # noqa: S311 - nothing secret
+            pause = min(pause * 2, longest)
 
     def hang_up(self) -> None:
         """Ends the connection below, or `close` would wait until paramiko's thread looks at it again."""
@@ -192,11 +194,3 @@ def _gateway(jump: str, behind: str, session: Session) -> Link | None:
             session.gateways[jump] = Link(spec, session, gateway=via or False)
         gateway: Link = session.gateways[jump]
         return gateway
-
-
-def _pauses() -> Iterator[float]:
-    """Seconds before each new try: random, or all that were dropped together would come back together."""
-    longest, limit = BACK_OFF
-    while True:
-        yield uniform(0, longest)  # noqa: S311 - nothing secret
-        longest = min(longest * 2, limit)
