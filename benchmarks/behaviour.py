@@ -26,6 +26,7 @@ from rich.console import Console
 from benchmarks import load, measure, page, proxy
 from benchmarks.bench import Bench
 from benchmarks.configurations import CONFIGURATIONS, DEFAULTS, OURS, VARIANTS, settings_of
+from tasks.core.localfiles import write_atomic
 from tasks.core.nginx import store
 from tests.lab.lab import Lab
 from tests.lab.progress import Progress
@@ -88,7 +89,7 @@ async def _run(bench: Bench, wanted: Sequence[tuple[str, str]], results: dict[st
     for number, (row, name) in enumerate(wanted, 1):
         with Progress(Console(stderr=True)).step(f"{number} of {len(wanted)}: {row}, {name}"):
             results.setdefault(row, {})[name] = await ROWS[row][0](bench, name)
-        store.write_atomic(raw, f"{json.dumps(results, indent=1)}\n".encode(), 0o644)
+        write_atomic(raw, f"{json.dumps(results, indent=1)}\n".encode(), 0o644)
 
 
 @contextmanager

@@ -242,11 +242,11 @@ def test_rendering_under_another_name(project: Project) -> None:
 
 def test_scripts_under_another_name(project: Project) -> None:
     texts = {path.stem: path.read_text() for path in (ROOT / "templates").glob("*.sh")}
-    call = f"print(json.dumps([script(name, given='a b') for name in {[*texts]}]))"
-    code = f"import json; from kube_nginx.tasks.core.scripts.commands import script; {call}"
+    call = f"print(json.dumps([shell_script([name], {{'given': 'a b'}}, name) for name in {[*texts]}]))"
+    code = f"import json; from kube_nginx.tasks.core.templates import shell_script; {call}"
     status, out, err = project.run("-c", code)
     assert (status, err) == (0, "")
-    assert json.loads(out) == [f"# {name}.sh\ngiven='a b'\n{text}" for name, text in texts.items()]
+    assert json.loads(out) == [f"# {name}\ngiven='a b'\n{text}" for name, text in texts.items()]
 
 
 def test_the_projects_own_tasks_are_its_own(project: Project) -> None:
