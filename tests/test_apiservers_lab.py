@@ -13,10 +13,11 @@ from time import monotonic
 import pytest
 
 from tests.conftest import Ran, run_fab
+from tests.lab.faults import faulty
 from tests.lab.lab import Lab
 from tests.lab.nodes import Node
 from tests.lab.servers import Apiserver
-from tests.test_check_lab import LISTENER, NAMES, Toml, begun, faulty, healthy, words  # noqa: F401 - fixtures
+from tests.test_check_lab import LISTENER, NAMES, Toml, begun, healthy, words  # noqa: F401 - fixtures
 from tests.tls import Identity, identity
 
 pytestmark = pytest.mark.lab

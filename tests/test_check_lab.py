@@ -18,6 +18,7 @@ import pytest
 
 from tests.conftest import ROOT, Ran, run_fab
 from tests.lab import faults, keys
+from tests.lab.faults import faulty
 from tests.lab.lab import Lab
 from tests.lab.servers import Apiserver
 
@@ -53,18 +54,6 @@ def states(ran: Ran) -> list[list[str]]:
 def words(ran: Ran, name: str) -> list[str]:
     """The word of each node about one apiserver."""
     return [node["apiservers"][name]["word"] for node in ran.json["nodes"]]
-
-
-@contextmanager
-def faulty(servers: list[Apiserver], inject: Fault, undo: Fault) -> Iterator[None]:
-    """Apiservers with a fault."""
-    try:
-        for server in servers:
-            inject(server)
-        yield
-    finally:
-        for server in servers:
-            undo(server)
 
 
 @pytest.fixture

@@ -12,10 +12,10 @@ import pytest
 from tests.conftest import under_way
 from tests.faults.conftest import ended, until
 from tests.lab import faults
+from tests.lab.faults import faulty
 from tests.lab.lab import Lab
 from tests.lab.nodes import Node
 from tests.lab.servers import Apiserver
-from tests.test_check_lab import faulty
 
 pytestmark = pytest.mark.lab
 

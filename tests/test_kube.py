@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import run_fab, toml_of
+from tests.faults.conftest import until
 from tests.lab import kubernetes
 from tests.lab.lab import Lab
 from tests.lab.machine import LabError
@@ -51,14 +52,6 @@ def fleet(cluster: Lab, kube_fleet: Path) -> Iterator[Path]:
     cluster.up()
     ran = run_fab("deploy", hosts=kube_fleet)
     assert ran.status == 0, ran.out + ran.err
-
-
-def until(condition: Callable[[], object], seconds: float = 60) -> None:
-    """Waits for a condition; fails if it does not come."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "the condition did not come"
-        time.sleep(0.05)
 
 
 def create(server: Apiserver, cluster: Lab) -> str:

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT, run_fab, run_fab_on_terminal
+from tests.lab import faults
 from tests.lab.lab import Lab
 from tests.lab.nodes import Node
 
@@ -382,13 +383,8 @@ def test_addresses_with_user_and_port(lab: Lab, deployed: Path, hosts_toml: Toml
 
 
 def test_a_dead_upstream_is_told_from_a_dead_proxy(lab: Lab, deployed: Path) -> None:
-    for server in lab.apiservers:
-        server.stop()
-    try:
+    with faults.stopped(lab.apiservers):
         ran = run_fab("status", "--json", hosts=deployed)
-    finally:
-        for server in lab.apiservers:
-            server.start()
     assert ran.status == 1
     assert [node["listeners"] for node in ran.json["nodes"]] == [{"127.0.0.1:8443": "accepts"}] * 3
     deadline = time.monotonic() + 60

@@ -17,10 +17,10 @@ from tasks.core.scripts.reach import Check
 from tasks.core.shell.command import CommandResult, as_command
 from tests.conftest import run_fab
 from tests.lab import faults
+from tests.lab.faults import faulty
 from tests.lab.lab import Lab
 from tests.lab.nodes import Node
 from tests.lab.servers import Apiserver
-from tests.test_check_lab import faulty
 from tests.test_fallback import ALWAYS, word_of
 
 pytestmark = pytest.mark.lab

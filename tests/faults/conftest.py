@@ -32,7 +32,7 @@ def answers(node: Node) -> bool:
     return node.is_alive() and node.exec(["bash", "-c", ECHO]).stdout == "x\n"
 
 
-def until(condition: Callable[[], object], seconds: float = 30) -> None:
+def until(condition: Callable[[], object], seconds: float = 60) -> None:
     """Waits for a condition; fails if it does not come."""
     deadline = time.monotonic() + seconds
     while not condition():

@@ -63,16 +63,10 @@ def test_off_in_the_middle_of_an_upload(trial: Trial, slow_upload: Slow) -> None
 def test_off_between_activation_and_verify(trial: Trial) -> None:
     off = trial.lab.nodes[0]
     before = current(off)
-    for server in trial.lab.apiservers:
-        server.pause()
-    try:
-        with trial.begun() as process:
-            until(lambda: current(off) != before and not open_files(off, "/run/kube-nginx[./]action*"))
-            off.stop()
-            ran = ended(process)
-    finally:
-        for server in trial.lab.apiservers:
-            server.resume()
+    with faults.paused(trial.lab.apiservers), trial.begun() as process:
+        until(lambda: current(off) != before and not open_files(off, "/run/kube-nginx[./]action*"))
+        off.stop()
+        ran = ended(process)
     off.start()
     assert current(off) != before
     assert answers(off)
@@ -121,16 +115,10 @@ class TestControlKilled:
     def test_in_verify(self, trial: Trial) -> None:
         node = trial.lab.nodes[0]
         before = current(node)
-        for server in trial.lab.apiservers:
-            server.pause()
-        try:
-            with trial.begun() as process:
-                until(lambda: current(node) != before)
-                process.send_signal(signal.SIGKILL)
-                process.wait()
-        finally:
-            for server in trial.lab.apiservers:
-                server.resume()
+        with faults.paused(trial.lab.apiservers), trial.begun() as process:
+            until(lambda: current(node) != before)
+            process.send_signal(signal.SIGKILL)
+            process.wait()
         self.check(trial, node, current(node), "verify", FINISHED, REST)
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from tests.conftest import Ran, run_fab
 from tests.faults.conftest import Trial, answers, current
+from tests.lab import faults
 
 pytestmark = pytest.mark.lab
 
@@ -68,13 +69,8 @@ def test_no_new_apiserver_answers_through_a_restart(trial: Trial) -> None:
 
 def test_from_dead_apiservers_to_live_ones(trial: Trial) -> None:
     """A good configuration is never undone by an answer of the old worker."""
-    for server in trial.lab.apiservers:
-        server.stop()
-    try:
+    with faults.stopped(trial.lab.apiservers):
         assert trial.deploy(hosts=reload_by(trial, DEAD)).status == 0  # nothing answered before
-    finally:
-        for server in trial.lab.apiservers:
-            server.start()
     for node in trial.lab.nodes:
         assert not answers(node)
         ran = trial.deploy("--limit", node.name, hosts=trial.plain)
@@ -99,13 +95,8 @@ def test_no_new_apiserver_answers_under_another_prefix(trial: Trial) -> None:
 def test_a_rollback_to_dead_apiservers(trial: Trial) -> None:
     """The way back is proven as any other, and what served comes back."""
     node = trial.lab.nodes[0]
-    for server in trial.lab.apiservers:
-        server.stop()
-    try:
+    with faults.stopped(trial.lab.apiservers):
         assert trial.deploy("--limit", node.name, hosts=reload_by(trial, DEAD)).status == 0
-    finally:
-        for server in trial.lab.apiservers:
-            server.start()
     assert trial.deploy("--limit", node.name, hosts=trial.plain).status == 0
     served = current(node)
     ran = run_fab("rollback", "--limit", node.name, hosts=trial.plain)

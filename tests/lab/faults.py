@@ -8,7 +8,7 @@ from __future__ import annotations
 import secrets
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from shlex import quote
@@ -16,6 +16,7 @@ from shlex import quote
 from tests.lab.hosts import POLL
 from tests.lab.machine import LabError, run
 from tests.lab.nodes import Node
+from tests.lab.servers import Apiserver
 
 Fault = AbstractContextManager[None]
 
@@ -255,6 +256,31 @@ def clock(hours: float, folder: Path) -> list[str]:
         source = str(Path(__file__).with_name("clock.c"))
         run(["cc", "-shared", "-fPIC", "-O", "-o", str(library), source])
     return ["env", f"LD_PRELOAD={library}", f"CLOCK_OFF={round(hours * 3600)}"]
+
+
+@contextmanager
+def faulty(
+    servers: Iterable[Apiserver], inject: Callable[[Apiserver], None], undo: Callable[[Apiserver], None]
+) -> Iterator[None]:
+    """Something is done to apiservers, and undone."""
+    servers = list(servers)
+    try:
+        for server in servers:
+            inject(server)
+        yield
+    finally:
+        for server in servers:
+            undo(server)
+
+
+def stopped(servers: Iterable[Apiserver]) -> Fault:
+    """Apiservers have ended: their hosts refuse connections."""
+    return faulty(servers, Apiserver.stop, Apiserver.start)
+
+
+def paused(servers: Iterable[Apiserver]) -> Fault:
+    """Apiservers are frozen: they accept connections, and answer nothing."""
+    return faulty(servers, Apiserver.pause, Apiserver.resume)
 
 
 @contextmanager
