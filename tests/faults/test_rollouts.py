@@ -118,7 +118,7 @@ def test_an_interrupted_step_has_no_green_tick(trial: Trial, slow_upload: Callab
 
 def test_a_node_without_another_program(trial: Trial) -> None:
     """The survey itself is made with the first two."""
-    lacking = ("grep", "grep"), ("cut", "coreutils"), ("findmnt", "util-linux")
+    lacking = ("cut", "coreutils"), ("grep", "grep"), ("findmnt", "util-linux")
     nodes = dict(zip(trial.lab.nodes, lacking, strict=True))
     with ExitStack() as stack:
         for node, (program, _) in nodes.items():
