@@ -13,6 +13,7 @@ import json
 import os
 import platform
 import resource
+import signal
 import sys
 import tempfile
 from collections.abc import Awaitable, Callable, Iterator, Sequence
@@ -64,6 +65,7 @@ def main(arguments: Sequence[str]) -> None:
         "--lab", default="bench", metavar="NAME", help="the lab to use, or to have for the run"
     )
     options = parser.parse_args(arguments)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # its lab goes down
     written, raw = options.quick / "behaviour.md" if options.quick else page.PAGE, page.RESULTS
     raw = options.quick / raw.name if options.quick else raw
     again = options.only or options.resume
