@@ -22,7 +22,7 @@ from .core.rollout.preflight import in_the_way, masked, refuse, unresolved
 from .core.run.flags import FleetFlags, fleet_task, task
 from .core.run.opening import reporting, run
 from .core.run.run import Run
-from .core.scripts import commands
+from .core.scripts.files import Mkdir
 from .core.ssh.fleet import settings_of
 from .core.ssh.node import Node
 
@@ -45,8 +45,7 @@ def _mkdir(r: Run, node: Node) -> StepResult[None]:
     if dict(facts.directories) == wanted:
         return StepResult(State.OK, proxy.prefix)
     r.lock(node)
-    node.sh(commands.mkdir(proxy))
-    node.invalidate_facts()
+    node.do(Mkdir(proxy))
     return StepResult(State.CHANGED, proxy.prefix)
 
 

@@ -10,8 +10,9 @@ from time import monotonic, sleep
 import pytest
 
 from tasks.core.errors import StepError
+from tasks.core.shell.command import CommandResult
 from tasks.core.shell.frame import BEGINS, ENDS, Lines
-from tasks.core.shell.host import CommandResult, Local
+from tasks.core.shell.local import Local
 
 pytestmark = pytest.mark.skipif(platform.system() != "Linux", reason="builds on this machine need Linux")
 
@@ -49,7 +50,7 @@ def test_status_and_output(script: str, ended: CommandResult) -> None:
     [("kn.changed=1", True), ("a\nkn.changed=1\nb", True), ("kn.changed=0", False), ("xkn.changed=1", False)],
 )
 def test_changed(output: str, changed: bool) -> None:
-    assert Local().sh(f"echo '{output}'").changed is changed
+    assert (Local().sh(f"echo '{output}'").values.get("changed") == "1") is changed
 
 
 @pytest.mark.parametrize(
@@ -240,3 +241,10 @@ def test_a_file_of_this_machine(tmp_path: Path) -> None:
     (tmp_path / "it's a file").write_bytes(content)
     assert Local().fetch(str(tmp_path / "it's a file")) == content
     assert Local().label == "local"
+
+
+def test_what_closes_its_streams_goes_on(tmp_path: Path) -> None:
+    script = f"exec >&- 2>&-; sleep 0.3; touch {tmp_path}/over; exit 3"
+    assert Local().sh(script, check=False).status == 3
+    assert (tmp_path / "over").exists()
+    assert refusal("exec >&- 2>&-; sleep 60", timeout=0.2).message == "did not end within 0.2 s"

@@ -27,7 +27,7 @@ from tasks.core.run.locks import Locks
 from tasks.core.run.opening import run
 from tasks.core.run.run import Run
 from tasks.core.shell.delays import Delays
-from tasks.core.shell.piped import Piped
+from tasks.core.shell.remote import Piped
 from tasks.core.ssh.fleet import Fleet
 
 OK: StepResult[object] = StepResult("ok")

@@ -1,12 +1,39 @@
-"""One command for a host out of shell text, and the lines in which it answers."""
+"""One command for a host: out of shell text and templates/*.sh; and what it gives back."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from shlex import quote
 
+from ..errors import StepError, last_lines
+from ..templates import shell_script
 from . import frame
 
 _PREAMBLE = "set -u; umask 022; LC_ALL=C; PATH=$PATH:/usr/sbin:/sbin; export LC_ALL PATH\n"
+
+
+@dataclass(frozen=True, slots=True)
+class CommandResult:
+    """A command that has ended: its exit status and what it wrote."""
+
+    status: int
+    stdout: str = ""
+    stderr: str = ""
+
+    def last_lines(self, count: int) -> str:
+        """The last lines of stderr, else of stdout."""
+        return last_lines(self.stderr, count) or last_lines(self.stdout, count)
+
+    @property
+    def values(self) -> dict[str, str]:
+        """Its lines `kn.KEY=VALUE`; of several with one key the last."""
+        return dict(parse_output(self.stdout))
+
+
+def failure(script: str, ended: CommandResult, tail: int) -> StepError:
+    """A command that ended with another status than 0, and its last `tail` lines."""
+    message = f"ended with status {ended.status}"
+    return StepError(message, command=script, status=ended.status, tail=ended.last_lines(tail))
 
 
 def parse_output(text: str) -> list[tuple[str, str]]:
@@ -32,13 +59,5 @@ def detached(script: str) -> str:
 
 
 def kill_on_disconnect(script: str) -> str:
-    """`script` in a process group that ends when our side of the connection does.
-
-    sshd leaves a command running when its channel closes; all that the command can notice is the
-    end of its standard input.
-    """
-    return (
-        f"exec 3<&0; setsid sh -c {quote(script)} </dev/null 3<&- & job=$!\n"
-        '( cat <&3 >/dev/null; kill -TERM "-$job" ) >/dev/null 2>&1 & watch=$!\n'
-        'wait "$job"; status=$?; kill "$watch" 2>/dev/null; exit "$status"'
-    )
+    """`script` in a process group that ends when our side of the connection does."""
+    return shell_script(["on_disconnect"], {"script": script})
