@@ -15,7 +15,7 @@ from typing import Any, cast
 import invoke
 import pytest
 
-from tasks.core.config.settings import Rollout, Settings
+from tasks.core.config.model import Rollout, Settings
 from tasks.core.console import report, terminal
 from tasks.core.console.summary import Summary
 from tasks.core.errors import KubeNginxError, StepError, UsageError

@@ -8,7 +8,7 @@ from enum import IntEnum
 from typing import Any, ClassVar, Generic, TypeVar, cast
 
 from ..answer import flag, read_answer
-from ..config.settings import Proxy
+from ..config.model import Proxy
 from ..errors import StepError
 from ..facts.paths import UNIT, UNIT_PATH
 from ..shell.command import CommandResult, failure

@@ -11,7 +11,7 @@ from shlex import quote
 from time import time
 from typing import Any, TypeVar
 
-from ..config.settings import Proxy
+from ..config.model import Proxy
 from ..errors import StepError
 from ..facts.facts import Facts
 from ..scripts.files import Receive, ReceiveAsUser
