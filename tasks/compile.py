@@ -83,11 +83,8 @@ def _download(r: Run) -> Callable[[Builder], StepResult[None]]:
     build, folder, once = r.settings.build, store.folder(r.settings), Lock()
 
     def work(host: Builder) -> StepResult[None]:
-        def progress(done: int, total: int | None) -> None:
-            r.reporter.progress(host.label, f"{done / 1e6:.2f} of {(total or 0) / 1e6:.2f} MB", done, total)
-
         with once:
-            transferred = fetch.fetch(build, folder, progress)
+            transferred = fetch.fetch(build, folder)
             store.refuse_shared(r.settings)  # it may have been made just now, by whomever
         place = _work(r.settings, host)
         tarball = fetch.tarball_path(build, folder)

@@ -12,7 +12,7 @@ from .core.errors import KubeNginxError
 from .core.facts.facts import Facts, Folder
 from .core.facts.layout import folders
 from .core.facts.paths import UNIT_PATH, binary_path, conf_path
-from .core.nginx import store
+from .core.localfiles import write_atomic
 from .core.release import render as rendering
 from .core.release import servers
 from .core.release.release import BINARY
@@ -118,7 +118,7 @@ def render(c: Context, to: str = "") -> None:
                 continue
             try:
                 Path(to).mkdir(parents=True, exist_ok=True)
-                store.write_atomic(Path(to) / name, text.encode(), 0o644)
+                write_atomic(Path(to) / name, text.encode(), 0o644)
             except OSError as error:
                 raise KubeNginxError(f"cannot write {to}/{name}: {error.strerror}") from None
             terminal.write(f"{to}/{name}")

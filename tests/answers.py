@@ -111,7 +111,7 @@ def _scripts(node: Node, settings: Settings, release: str) -> None:
 def _build(node: Node, settings: Settings) -> None:
     build, place, folder = settings.build, "/root/work", store.folder(settings)
     assert LOCAL in settings.build.hosts
-    fetch.fetch(build, folder, lambda done, total: None)
+    fetch.fetch(build, folder)
     tarball = fetch.tarball_path(build, folder)
     node.do(build_commands.WorkFolder(place, tarball.name))
     node.send(fetch.read(build, folder), f"{place}/{tarball.name}", "0644", root=False)

@@ -6,17 +6,17 @@ import inspect
 import json
 import textwrap
 from collections.abc import Iterator, Mapping
+from dataclasses import is_dataclass
 from pathlib import Path, PosixPath
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 from tasks import ns
-from tasks.core.config.model import RUNBOOK_BUILD, RUNBOOK_PROXY, keys_of
-from tasks.core.config.sections import SECTIONS
+from tasks.core.config.model import PROFILES, SECTIONS, keys_of
+from tasks.core.results import json_key, outputs
 from tasks.core.run.flags import FLEET_HELP, ROLLOUT_HELP
 
 ROOT = Path(__file__).parent.parent
 BEGIN, END = "<!-- written from the code, down to the end mark: make docs -->\n", "<!-- end -->\n"
-RUNBOOK = {"build": RUNBOOK_BUILD, "proxy": RUNBOOK_PROXY}
 _UNSET = {"build.sha256"}
 """Keys whose default follows from another."""
 
@@ -39,7 +39,7 @@ def _tables() -> Iterator[str]:
 
 def _runbook() -> str:
     tables = []
-    for name, base in RUNBOOK.items():
+    for name, base in PROFILES["runbook"].items():
         default = SECTIONS[name]()
         keys = [key for key in keys_of(type(base)) if f"{name}.{key}" not in _UNSET]
         differs = [key for key in keys if getattr(base, key) != getattr(default, key)]
@@ -59,10 +59,10 @@ def _toml(name: str, value: object) -> str:
 
 
 def tasks() -> str:
-    """The flags that many tasks have; each task, in the order of `fab --list`, with its flags."""
+    """The flags that many tasks have; each task, in the order of the runbook, with its flags."""
     groups = (("Tasks that go to nodes", FLEET_HELP), ("Those that go batch by batch", ROLLOUT_HELP))
     shared = "\n".join(_table(f"{who}", _named(flags)) for who, flags in groups)
-    return "\n".join([shared, *(_task(name) for name in ns.task_names)])
+    return "\n".join([shared, *(_task(name) for name in ns.tasks)])
 
 
 def _task(name: str) -> str:
@@ -82,7 +82,7 @@ def _named(flags: Mapping[str, str]) -> dict[str, str]:
 
 def _table(head: str, rows: Mapping[str, str]) -> str:
     lines = "".join(f"| `{name}` | {text} |\n" for name, text in rows.items())
-    return f"| {head} | what it does |\n| --- | --- |\n{lines}"
+    return f"| {head} | {'what it is' if head == 'key' else 'what it does'} |\n| --- | --- |\n{lines}"
 
 
 def _prose(text: str) -> str:
@@ -96,7 +96,35 @@ def _flag(argument: Any) -> str:
     return f"--{name}" if argument.kind is bool else f"--{name} {name.upper().replace('-', '_')}"
 
 
-PAGES = {"docs/settings.md": settings, "docs/tasks.md": tasks}
+def json_keys() -> str:
+    """What each task finds on a node, by the types that it returns."""
+    found: dict[type, list[str]] = {}
+    for name, task in ns.tasks.items():
+        for kind in _dataclasses(get_type_hints(task.body).get("return")):
+            found.setdefault(kind, []).append(f"fab {name}")
+    return "\n".join(_found(kind, names) for kind, names in found.items())
+
+
+def _dataclasses(kind: object) -> Iterator[type]:
+    """Those that programs are told of, in a type."""
+    if isinstance(kind, type) and is_dataclass(kind) and outputs(kind):
+        yield kind
+    for part in get_args(kind):
+        yield from _dataclasses(part)
+
+
+def _found(kind: type, names: list[str]) -> str:
+    text = f"## {', '.join(names)}\n\n{inspect.cleandoc(kind.__doc__ or '')}\n\n"
+    inner: dict[type, str] = {}
+    rows = {}
+    for item in outputs(kind):
+        rows[json_key(item)] = item.metadata["meaning"]
+        for part in _dataclasses(get_type_hints(kind)[item.name]):
+            inner[part] = f"`{json_key(item)}` of {' and '.join(names)}"
+    return text + _table("key", rows) + "".join(f"\n{_found(part, [name])}" for part, name in inner.items())
+
+
+PAGES = {"docs/settings.md": settings, "docs/tasks.md": tasks, "docs/json.md": json_keys}
 
 
 def written(page: str) -> str:

@@ -59,13 +59,26 @@ def values(found: Mapping[str, StepResult[T]]) -> dict[str, T]:
     return {host: seen.value for host, seen in found.items() if seen.value is not None}
 
 
-def output(meaning: str, default: Any = MISSING, *, digits: int | None = None, optional: bool = False) -> Any:
+def output(
+    meaning: str,
+    default: Any = MISSING,
+    *,
+    key: str = "",
+    digits: int | None = None,
+    optional: bool = False,
+) -> Any:
     """A field that programs are told, and what it means; docs/json.md is written from it.
 
-    A float is rounded to `digits`; an `optional` field is left out while it is empty.
+    `key` is its name in JSON, if that is another. A float is rounded to `digits`; an `optional` field is left
+    out while it is empty.
     """
     given: Any = {} if default is MISSING else {"default": default}
-    return field(**given, metadata={"meaning": meaning, "digits": digits, "optional": optional})
+    return field(**given, metadata={"meaning": meaning, "key": key, "digits": digits, "optional": optional})
+
+
+def json_key(item: Field[Any]) -> str:
+    """The name of an output in JSON."""
+    return str(item.metadata["key"] or item.name)
 
 
 def outputs(kind: type) -> list[Field[Any]]:
@@ -78,7 +91,7 @@ def as_json(value: object) -> Any:
     if is_dataclass(value) and not isinstance(value, type) and outputs(type(value)):
         told = {item: getattr(value, item.name) for item in outputs(type(value))}
         return {
-            item.name: _rounded(found, item.metadata["digits"])
+            json_key(item): _rounded(found, item.metadata["digits"])
             for item, found in told.items()
             if found or not item.metadata["optional"]
         }

@@ -12,7 +12,7 @@ from pathlib import Path
 from cryptography import x509
 
 from ..errors import UsageError, reason
-from ..localfiles import content
+from ..localfiles import read_bounded
 
 _DATES = (9, 10)  # X509_V_ERR_CERT_NOT_YET_VALID and _HAS_EXPIRED, of any certificate up to the CA's
 _NO_CHECK_TIME = 0x200000  # X509_V_FLAG_NO_CHECK_TIME, for which Python has no name
@@ -110,7 +110,7 @@ def trusting(ca: Path) -> Trust:
     """
     where = f'[check] ca = "{ca}"'
     try:
-        text = content(ca, 1 << 20).decode(errors="replace")
+        text = read_bounded(ca, 1 << 20).decode(errors="replace")
     except OSError as error:
         raise UsageError(f"{where}: cannot be read: {reason(error)}") from None
     try:

@@ -64,7 +64,7 @@ class Link(fabric.Connection):  # type: ignore[misc]
         if ssh.identity:
             given = kwargs.get("key_filename") or []
             given = [given] if isinstance(given, str) else list(given)
-            kwargs["key_filename"] = [*given, ssh.identity]
+            kwargs["key_filename"] = [*given, str(ssh.identity)]
         super().__init__(
             spec.host,
             user=spec.user or ssh.user or None,

@@ -16,7 +16,7 @@ import invoke
 from fabric.exceptions import GroupException
 from fabric.group import GroupResult
 
-from ..config.settings import NodeSpec, Settings, find, load, parse_node
+from ..config.settings import NodeSpec, Settings, configured, find, load, parse_node
 from ..errors import UsageError
 from ..shell.pool import fan_out
 from .node import Node
@@ -83,9 +83,7 @@ def close_all() -> None:
 
 def _open(c: invoke.Context) -> _Open:
     options = options_of(c.config)
-    project = getattr(c.config, "_project_prefix", None)
-    configured = c.config.get("kube_nginx", {}).get("hosts_file")
-    path = find(configured, Path(project) if project else None).resolve()
+    path = find(*configured(c.config)).resolve()
     settings = load(path)
     known = _opened.get(path)
     if known is None or (known.settings, known.options) != (settings, options):

@@ -11,7 +11,7 @@ import paramiko
 
 from ..config.address import parse_port
 from ..errors import UsageError, reason
-from ..localfiles import content
+from ..localfiles import read_bounded
 
 _KEYWORD = re.compile(r"(\w+)(?:\s*=\s*|\s+)(.+)")
 
@@ -47,7 +47,7 @@ def read(into: paramiko.SSHConfig, file: Path) -> str:
             yield line
 
     try:
-        text = content(file).decode(errors="replace")
+        text = read_bounded(file).decode(errors="replace")
     except OSError as error:
         raise UsageError(f"{file}: {error.strerror}") from None
     if wrong := "\n".join(problems(file, text)):
