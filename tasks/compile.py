@@ -19,7 +19,7 @@ from .core.run.flags import FLEET_HELP, task
 from .core.run.opening import run
 from .core.run.run import Run
 from .core.scripts.script import A, Script
-from .core.shell.host import Local
+from .core.shell.local import Local
 from .core.ssh.fleet import settings_of, ssh_host
 from .core.ssh.node import Node
 

@@ -27,7 +27,7 @@ from tasks.core.scripts.script import Script
 from tasks.core.scripts.service import DaemonReload, Journal, Systemctl
 from tasks.core.scripts.survey import Peers, SurveyAndPeers
 from tasks.core.shell.command import CommandResult
-from tasks.core.ssh.fleet import close_all, fleet_of, settings_of
+from tasks.core.ssh.fleet import fleet_of, settings_of
 from tasks.core.ssh.node import Node
 
 A = TypeVar("A")
@@ -79,7 +79,6 @@ def main() -> None:
         if not node.sh("command -v cc readelf", root=False, check=False).status:
             _build(node, settings)
         node.do(Uninstall(settings.proxy))
-    close_all()
 
 
 def _scripts(node: Node, settings: Settings, release: str) -> None:

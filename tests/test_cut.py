@@ -14,8 +14,7 @@ import pytest
 from tasks.core.config.settings import Endpoint, NodeSpec, Settings
 from tasks.core.errors import UsageError
 from tasks.core.scripts.drill import Drill, DrillAction
-from tasks.core.traffic.cut import is_for_tests
-from tasks.core.traffic.drill import named
+from tasks.core.traffic.target import is_for_tests, named
 
 BOTH = "iptables ip6tables"
 SERVERS = (Endpoint("10.0.0.1", 6443), Endpoint("fd00::1", 6443))

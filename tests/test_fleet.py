@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import fabric
 import pytest
 from fabric.exceptions import GroupException
-from invoke import Context
+from invoke import Config, Context
 
 from tasks.core.config.settings import NodeSpec
 from tasks.core.errors import UsageError
 from tasks.core.shell.pool import fan_out
-from tasks.core.ssh.fleet import Fleet, close_all, fleet_of, select
+from tasks.core.ssh.fleet import Connections, Fleet, fleet_of, select
+from tasks.core.ssh.node import Node
 
 NODES = [
     NodeSpec("worker-1", "10.0.0.1", None, None, ("workers", "rack-a")),
@@ -151,11 +153,48 @@ def test_user_and_port_fall_back_to_ssh_config_then_root(hosts_file: Path) -> No
     assert second.gateway.host == "first"
 
 
+def nodes() -> list[Node]:
+    return list(fleet_of(Context()))
+
+
 def test_connections_are_shared_by_all_tasks_of_a_process(hosts_file: Path) -> None:
-    assert [id(node) for node in fleet_of(Context())] == [id(node) for node in fleet_of(Context())]
-    first = next(iter(fleet_of(Context())))
-    close_all()
-    assert next(iter(fleet_of(Context()))) is not first
+    assert nodes() == nodes()
+    before = nodes()
+    with Connections() as connections:
+        within = nodes()
+        assert within == nodes()
+        assert not {*before} & {*within}
+        connections.close()
+        assert not {*nodes()} & {*within}
+        with Connections():
+            assert not {*nodes()} & {*within}
+    assert nodes() == before
+
+
+def test_each_thread_has_its_own(hosts_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two fleets at once; and what another thread closes stays open here."""
+    monkeypatch.delenv("KUBE_NGINX_HOSTS")
+    other = hosts_file.with_name("other.toml")
+    other.write_text('nodes = ["a"]\napiservers = ["10.0.0.9"]\n')
+    opened, closed = threading.Barrier(2, timeout=10), threading.Event()
+
+    def fleet(path: Path) -> list[Node]:
+        return list(fleet_of(Context(Config(overrides={"kube_nginx": {"hosts_file": str(path)}}))))
+
+    def others() -> list[str]:
+        with Connections():
+            labels = [node.label for path in (other, hosts_file) for node in fleet(path)]
+            opened.wait()
+        closed.set()
+        return labels
+
+    with ThreadPoolExecutor() as pool, Connections():
+        found = pool.submit(others)
+        mine = fleet(hosts_file)
+        opened.wait()
+        assert closed.wait(10)
+        assert fleet(hosts_file) == mine
+        assert found.result() == ["a", "worker-1", "10.0.0.9", "fd00::5", "inner"]
 
 
 @pytest.mark.parametrize(

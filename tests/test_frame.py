@@ -111,13 +111,13 @@ class TestDelays:
     def test_short_ones_are_not_told(self) -> None:
         delays = Delays()
         delays.add("login", 4.9)
-        delays.began({CALLS: 1.0, BEGINS: 5.5})
+        delays.add_start({CALLS: 1.0, BEGINS: 5.5})
         assert delays.long_ones() == ""
 
     def test_each_is_added_up_until_it_is_told(self) -> None:
         delays = Delays()
-        delays.began({CALLS: 0.5, BEGINS: 3.5})
-        delays.began({CALLS: 0.5, BEGINS: 4.0})
+        delays.add_start({CALLS: 0.5, BEGINS: 3.5})
+        delays.add_start({CALLS: 0.5, BEGINS: 4.0})
         told = delays.long_ones()
         assert told.startswith("sudo alone took 6 s, 2 times: ")
         assert "/etc/hosts" in told
@@ -125,15 +125,15 @@ class TestDelays:
 
     def test_of_a_command_that_did_not_begin(self) -> None:
         delays = Delays()
-        delays.began({CALLS: 1.0}, 30)
+        delays.add_start({CALLS: 1.0}, 30)
         assert delays.long_ones().startswith("sudo alone took 29 s: ")
-        delays.began({}, 30)
+        delays.add_start({}, 30)
         assert delays.long_ones().startswith("the login shell alone took 30 s: ")
 
     def test_login_and_sudo(self) -> None:
         delays = Delays()
         delays.add("login", 12)
-        delays.began({CALLS: 0, BEGINS: 20})
+        delays.add_start({CALLS: 0, BEGINS: 20})
         assert [text.partition(":")[0] for text in delays.long_ones().split("; ")] == [
             "login alone took 12 s",
             "sudo alone took 20 s",

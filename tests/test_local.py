@@ -12,7 +12,7 @@ import pytest
 from tasks.core.errors import StepError
 from tasks.core.shell.command import CommandResult
 from tasks.core.shell.frame import BEGINS, ENDS, Lines
-from tasks.core.shell.host import Local
+from tasks.core.shell.local import Local
 
 pytestmark = pytest.mark.skipif(platform.system() != "Linux", reason="builds on this machine need Linux")
 
@@ -241,3 +241,10 @@ def test_a_file_of_this_machine(tmp_path: Path) -> None:
     (tmp_path / "it's a file").write_bytes(content)
     assert Local().fetch(str(tmp_path / "it's a file")) == content
     assert Local().label == "local"
+
+
+def test_what_closes_its_streams_goes_on(tmp_path: Path) -> None:
+    script = f"exec >&- 2>&-; sleep 0.3; touch {tmp_path}/over; exit 3"
+    assert Local().sh(script, check=False).status == 3
+    assert (tmp_path / "over").exists()
+    assert refusal("exec >&- 2>&-; sleep 60", timeout=0.2).message == "did not end within 0.2 s"

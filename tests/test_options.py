@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,9 +14,9 @@ from fabric.main import program
 from invoke import Context
 
 from tasks.core.errors import UsageError
-from tasks.core.ssh.fleet import close_all, fleet_of
-from tasks.core.ssh.options import FLAGS, IDLE, OBEYED, REFUSED, options_of
-from tests.conftest import ROOT, Ran
+from tasks.core.ssh.fleet import Connections, fleet_of
+from tasks.core.ssh.options import FLAGS, OBEYED, REFUSED, options_of
+from tests.conftest import ROOT, Ran, run_fab
 
 FABFILE = """\
 import json
@@ -69,6 +67,26 @@ REFUSED_FLAGS = {
     "pty": (["--pty"], "-p/--pty (run.pty): no command has a terminal"),
     "warn-only": (["-w"], "-w/--warn-only (run.warn): a node that fails drops out"),
 }
+
+
+IDLE = {
+    "inline_ssh_env": "no variables are sent",
+    "run.echo_format": "nothing is echoed",
+    "run.echo_stdin": "no command reads a terminal",
+    "run.fallback": "no command has a terminal",
+    "run.hide": "what commands write is always hidden",
+    "run.in_stream": "no command reads what is typed",
+    "run.replace_env": "no variables are sent",
+    "runners.remote_shell": "no shell is opened",
+    "sudo.prompt": "sudo asks without a word",
+    "tasks.auto_dash_names": "Fabric's own: how tasks are found and run",
+    "tasks.collection_name": "likewise",
+    "tasks.dedupe": "likewise",
+    "tasks.executor_class": "likewise",
+    "tasks.ignore_unknown_help": "likewise",
+    "tasks.search_root": "likewise",
+}
+"""Settings that hold whatever their value is, and why."""
 
 
 def leaves(data: Mapping[str, Any], above: str = "") -> Iterator[str]:
@@ -161,8 +179,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         (tmp_path / name).write_text("")
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("KUBE_NGINX_HOSTS", raising=False)
-    yield tmp_path
-    close_all()
+    with Connections():
+        yield tmp_path
 
 
 @pytest.mark.parametrize(
@@ -177,7 +195,6 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         ("port", "2222", "port", 2222),
         ("ssh_config_path", "ssh_config", "port", 2200),
         ("sudo.password", "x", "config.sudo.password", "x"),
-        ("sudo.prompt", "? ", "config.sudo.prompt", "? "),
         ("timeouts.connect", "8", "connect_timeout", 8),
         ("user", "ops", "user", "ops"),
     ],
@@ -241,19 +258,7 @@ def test_what_a_caller_gave_its_connection(folder: Path) -> None:
 
 def fab(folder: Path, *arguments: str, typed: str = "", **more: str) -> Ran:
     kept = {key: value for key, value in os.environ.items() if not key.startswith(("KUBE_NGINX", "FABRIC"))}
-    done = subprocess.run(
-        [sys.executable, "-m", "fabric", *arguments],
-        input=typed,
-        capture_output=True,
-        text=True,
-        cwd=folder,
-        env=kept | {"PYTHONPATH": str(ROOT)} | more,
-        timeout=60,
-        check=False,
-        start_new_session=True,  # without a terminal, passwords are read from standard input
-    )
-    assert "Traceback" not in done.stderr, done.stderr
-    return Ran(done.returncode, done.stdout, done.stderr)
+    return run_fab(*arguments, stdin=typed, cwd=folder, env=kept | {"PYTHONPATH": str(ROOT)} | more)
 
 
 def shown(ran: Ran) -> dict[str, Any]:

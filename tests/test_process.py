@@ -35,7 +35,7 @@ def signals(text: str, line: str) -> set[int]:
 def test_what_is_started_has_its_signals_though_ours_were_ignored() -> None:
     script = """
         import os, signal, subprocess
-        from tasks.core import process
+        from tasks.core.run import process
         signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
         process.own_signals()
         os.kill(os.getpid(), signal.SIGHUP)  # as with nohup
@@ -49,7 +49,7 @@ def test_what_is_started_has_its_signals_though_ours_were_ignored() -> None:
 
 
 def test_a_user_without_a_name_is_a_number() -> None:
-    script = "from tasks.core import process; process.begin(); import getpass; print(getpass.getuser())"
+    script = "from tasks.core.run import process; process.begin(); import getpass; print(getpass.getuser())"
     without = ["env", "-u", "USER", "-u", "LOGNAME", "-u", "LNAME", "-u", "USERNAME"]
     assert ran(script, *without, "unshare", "-U", "--map-user=12345") == "12345\n"
     assert ran(script, *without, "USER=jane") == "jane\n"
@@ -99,7 +99,7 @@ def test_too_low_a_hard_limit_is_told(
 def test_the_limit_of_this_machine() -> None:
     script = """
         import resource
-        from tasks.core import process
+        from tasks.core.run import process
         resource.setrlimit(resource.RLIMIT_NOFILE, (70, 300))
         process.allow_files(200, 0)
         print(resource.getrlimit(resource.RLIMIT_NOFILE), len([open("/dev/null") for _ in range(264)]))

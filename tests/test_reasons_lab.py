@@ -21,7 +21,7 @@ from tests.lab.lab import Lab
 from tests.lab.nodes import Node
 from tests.lab.servers import Apiserver
 from tests.test_check_lab import faulty
-from tests.test_fallback import ALWAYS
+from tests.test_fallback import ALWAYS, word_of
 
 pytestmark = pytest.mark.lab
 
@@ -123,6 +123,6 @@ def test_by_openssl(lab: Lab, endpoints: Callable[[Node], Endpoints], tmp_path: 
     script = as_command(check.text()).replace("PATH=$PATH:/usr/sbin:/sbin", f"PATH={tmp_path}")
     ended = lab.nodes[0].exec(["/bin/sh", "-c", script], timeout=60)
     met = check.parse(CommandResult(0, ended.stdout))
-    seen = {endpoint: fallback.seen(met.get(endpoint)) for endpoint in there.values()}
-    assert {why: seen[endpoint].word for why, endpoint in there.items()} == WORDS
-    assert {met.by for met in seen.values()} == {"openssl"}
+    seen = {endpoint: fallback.result_of(met.get(endpoint)) for endpoint in there.values()}
+    assert {why: word_of(seen[endpoint]) for why, endpoint in there.items()} == WORDS
+    assert {met.program for met in seen.values()} == {"openssl"}

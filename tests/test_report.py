@@ -11,7 +11,7 @@ from rich.text import Text
 from tasks.core.console import report, terminal
 from tasks.core.console.summary import Record
 from tasks.core.errors import StepError, last_lines
-from tasks.core.results import StepResult
+from tasks.core.results import State, StepResult
 
 BAD = StepError(
     "ended with status 1",
@@ -21,10 +21,10 @@ BAD = StepError(
     hint="see why: fab logs",
 )
 RECORDS = [
-    Record("a", "conf", StepResult("changed", "/x/conf", {"k": 1}), 0.12),
-    Record("b", "conf", StepResult("ok", "/x/conf"), 0.2),
-    Record("a", "restart", StepResult("changed"), 0.3),
-    Record("b", "restart", StepResult("failed", BAD.message, error=BAD), 0.4),
+    Record("a", "conf", StepResult(State.CHANGED, "/x/conf", {"k": 1}), 0.12),
+    Record("b", "conf", StepResult(State.OK, "/x/conf"), 0.2),
+    Record("a", "restart", StepResult(State.CHANGED), 0.3),
+    Record("b", "restart", StepResult(State.FAILED, BAD.message, error=BAD), 0.4),
 ]
 
 
@@ -132,7 +132,7 @@ def test_nor_are_they_in_the_bar() -> None:
     live = report.Live(console)
     live.step_begins("check", ["[fd00:a:b::1]"])
     live.progress("fd00:a:b::2", "[bold]half[/]", 1, 2)
-    live.done(Record("[fd00:a:b::1]", "check", StepResult("ok"), 0.1))
+    live.done(Record("[fd00:a:b::1]", "check", StepResult(State.OK), 0.1))
     live.step_ends()
     assert "[fd00:a:b::1]" in stream.getvalue()
     assert "fd00:a:b::2: [bold]half[/]" in stream.getvalue()

@@ -16,7 +16,7 @@ from tasks.core.config.settings import Proxy, Rollout
 from tasks.core.console import report
 from tasks.core.errors import StepError, UsageError
 from tasks.core.facts.facts import Facts, Holder
-from tasks.core.results import Result, StepResult
+from tasks.core.results import Result, State, StepResult
 from tasks.core.rollout import rolling
 from tasks.core.rollout.activation import Activation, Order
 from tasks.core.rollout.plan import Action
@@ -24,7 +24,7 @@ from tasks.core.run import flags as flags_module
 from tasks.core.run import lock
 from tasks.core.run.flags import seconds
 from tasks.core.run.opening import run
-from tasks.core.shell.piped import Piped
+from tasks.core.shell.remote import Piped
 from tasks.core.ssh.fleet import Fleet
 
 from .test_run import OK, Held, Host, begun, context, doing, ended, failing, over
@@ -257,7 +257,7 @@ def test_each_node_is_looked_at_anew_when_its_turn_comes(held: dict[str, Held]) 
     r.fleet, r.summary.hosts = Fleet.from_connections(nodes), ["a", "b"]
     r.rollout = Rollout()
     rolling.rolling(
-        r, "activate", lambda node: StepResult("ok" if node.label in forgotten else "failed"), nodes
+        r, "activate", lambda node: StepResult(State.OK if node.label in forgotten else State.FAILED), nodes
     )
     assert (sorted(forgotten), r.summary.failed) == (["a", "b"], [])
 
@@ -299,7 +299,7 @@ class TestInterrupt:
 
         def work(node: Any) -> StepResult[object]:
             r.interrupt.handle(signal.SIGINT, None)
-            return StepResult("ok", result="unchanged")
+            return StepResult(State.OK, result="unchanged")
 
         nodes: Any = r.alive
         r.rollout = Rollout()
@@ -310,7 +310,7 @@ class TestInterrupt:
         self, context: invoke.Context, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:
         monkeypatch.setattr(rolling, "sleep", lambda seconds: signal.raise_signal(signal.SIGINT))
-        done: StepResult[object] = StepResult("changed", result="restarted")
+        done: StepResult[object] = StepResult(State.CHANGED, result="restarted")
 
         def rolled() -> None:
             with run(context, "deploy", hosts=over("a", "b", "c")) as r:

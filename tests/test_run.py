@@ -19,7 +19,7 @@ from tasks.core.config.settings import Rollout, Settings
 from tasks.core.console import report, terminal
 from tasks.core.console.summary import Summary
 from tasks.core.errors import KubeNginxError, StepError, UsageError
-from tasks.core.results import StepResult
+from tasks.core.results import State, StepResult
 from tasks.core.run import lock, opening
 from tasks.core.run import run as run_module
 from tasks.core.run.interrupt import Interrupt, Left
@@ -27,11 +27,11 @@ from tasks.core.run.locks import Locks
 from tasks.core.run.opening import run
 from tasks.core.run.run import Run
 from tasks.core.shell.delays import Delays
-from tasks.core.shell.piped import Piped
+from tasks.core.shell.remote import Piped
 from tasks.core.ssh.fleet import Fleet
 
-OK: StepResult[object] = StepResult("ok")
-CHANGED: StepResult[object] = StepResult("changed")
+OK: StepResult[object] = StepResult(State.OK)
+CHANGED: StepResult[object] = StepResult(State.CHANGED)
 
 
 @dataclass(frozen=True)
@@ -130,7 +130,7 @@ class TestStep:
 
     def test_an_outcome_may_be_a_failure_too(self) -> None:
         r = begun("a", "b")
-        r.step("one", lambda host: StepResult("failed", "no") if host.label == "a" else OK)
+        r.step("one", lambda host: StepResult(State.FAILED, "no") if host.label == "a" else OK)
         assert r.summary.failed == ["a"]
         assert [host.label for host in r.alive] == ["b"]
 
@@ -197,7 +197,7 @@ class TestDelays:
     def test_they_are_told(self, capsys: pytest.CaptureFixture[str]) -> None:
         def work(host: Host) -> StepResult[object]:
             host.delays.add("sudo", 20)
-            return StepResult("ok", "fine")
+            return StepResult(State.OK, "fine")
 
         r = begun("a")
         r.reporter = report.Plain(r.console)
@@ -311,7 +311,7 @@ class TestSignal:
         def work(host: Host) -> StepResult[object]:
             os.kill(os.getpid(), signal.SIGINT)
             eventually(lambda: r.interrupt.came)
-            return StepResult("changed", result="restarted")
+            return StepResult(State.CHANGED, result="restarted")
 
         with pytest.raises(invoke.Exit) as caught, run(context, "restart", hosts=over("a")) as r:
             r.step("restart", work, finish=True)
@@ -371,7 +371,7 @@ class TestSignal:
     ) -> None:
         def interrupted(host: Host) -> StepResult[object]:
             os.kill(os.getpid(), signal.SIGINT)
-            return StepResult("ok" if threading.Event().wait(20) else "failed")
+            return StepResult(State.OK if threading.Event().wait(20) else State.FAILED)
 
         with pytest.raises(invoke.Exit) as caught, run(context, "logs", quiet=True, hosts=over("a")) as r:
             r.step("logs", interrupted)
@@ -402,13 +402,13 @@ class TestRecap:
 
     def test_the_counts(self, capsys: pytest.CaptureFixture[str]) -> None:
         r = begun("a", "b", "c", "d", "e", "f", parallel=1)
-        r.step("survey", lambda host: StepResult("ok", result="unchanged" if host.label == "a" else None))
+        r.step("survey", lambda host: StepResult(State.OK, result="unchanged" if host.label == "a" else None))
         results = {"b": "reloaded", "c": "reloaded", "d": "rolled back"}
 
         def activate(host: Host) -> StepResult[object]:
             if host.label == "e":
                 raise StepError("the connection broke")
-            state = "failed" if host.label == "d" else "changed"
+            state = State.FAILED if host.label == "d" else State.CHANGED
             return StepResult(state, result=results[host.label], error=StepError("no"))
 
         r.step("activate", activate, list(r.fleet)[1:5])
@@ -502,7 +502,7 @@ class TestRecap:
 
     def test_a_failure_outweighs_what_was_said_before_it(self, capsys: pytest.CaptureFixture[str]) -> None:
         r = begun("a", "b", as_json=True)
-        r.step("survey", lambda host: StepResult("ok", result="to be reloaded"))
+        r.step("survey", lambda host: StepResult(State.OK, result="to be reloaded"))
         r.step("activate", failing("b"))
         assert ended(r)[1][0] == "b: activate: no"  # no second line that counts
         results = [(node["result"], node["ok"]) for node in json.loads(capsys.readouterr().out)["nodes"]]
@@ -515,7 +515,7 @@ class TestRecap:
         def work(host: Host) -> StepResult[object]:
             result = results[host.label]
             error = StepError("no") if result == "restored" else None
-            return StepResult("failed" if error else "changed", result=result, error=error)
+            return StepResult(State.FAILED if error else State.CHANGED, result=result, error=error)
 
         r.step("rollback", work, list(r.fleet)[:3])
         r.summary.not_started, r.summary.why_not = ["d"], "1 failed, and max_failures is 0"

@@ -12,7 +12,7 @@ from rich.console import Console
 from tasks.core.console import summary as summaries
 from tasks.core.console.summary import Record, Summary
 from tasks.core.errors import StepError
-from tasks.core.results import StepResult
+from tasks.core.results import State, StepResult
 from tasks.core.rollout.diff import NodePlan, show
 from tasks.core.rollout.plan import Action
 from tests.test_report import BAD, RECORDS
@@ -36,8 +36,8 @@ def test_the_json_document() -> None:
 
 
 def test_a_failure_is_told_once_for_all_hosts_that_have_it() -> None:
-    same = [Record(host, "restart", StepResult("failed", BAD.message, error=BAD), 1) for host in "xyz"]
-    other = Record("w", "restart", StepResult("failed", "no", error=StepError("no")), 1)
+    same = [Record(host, "restart", StepResult(State.FAILED, BAD.message, error=BAD), 1) for host in "xyz"]
+    other = Record("w", "restart", StepResult(State.FAILED, "no", error=StepError("no")), 1)
     assert summaries.grouped([*same, other]) == [
         "x, y, z: restart: ended with status 1\n"
         "  command: systemctl restart kube-nginx.service ...\n"
@@ -72,8 +72,8 @@ def test_a_host_whose_turn_never_came_is_not_ok() -> None:
 )
 def test_a_result_says_whether_a_host_is_changed(result: str, state: str, changed: bool) -> None:
     records = [
-        Record("a", "stage", StepResult("changed"), 1),
-        Record("a", "x", StepResult(state, result=result), 1),
+        Record("a", "stage", StepResult(State.CHANGED), 1),
+        Record("a", "x", StepResult(State(state), result=result), 1),
     ]
     (node,) = json.loads(Summary("deploy", ["a"], "", records=records).document())["nodes"]
     assert (node["changed"], node["result"]) == (changed, result)

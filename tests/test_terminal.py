@@ -19,7 +19,7 @@ from tasks.core.console import report, terminal
 from tasks.core.console import summary as summaries
 from tasks.core.console.summary import Record, Summary
 from tasks.core.errors import StepError, UsageError
-from tasks.core.results import StepResult
+from tasks.core.results import State, StepResult
 from tasks.core.rollout.diff import NodePlan, show
 from tasks.core.rollout.plan import Action
 from tests.conftest import ROOT
@@ -34,7 +34,7 @@ OBEYED = (
 EVIL = "\x1b]0;x\x07 \r\x9b2J \u202eevil\u2066 [red]\udc9b"
 SHOWN = r"\x1b]0;x\x07 \r\x9b2J \u202eevil\u2066 [red]\udc9b"
 ERROR = StepError(EVIL, command=EVIL, status=1, tail=EVIL, hint=f"see {EVIL}")
-RECORD = Record("node", "step", StepResult("failed", EVIL, error=ERROR), 0.1)
+RECORD = Record("node", "step", StepResult(State.FAILED, EVIL, error=ERROR), 0.1)
 
 
 @pytest.mark.parametrize("character", OBEYED, ids=ascii)
@@ -67,9 +67,8 @@ def plain(console: Console) -> None:
 
 
 def in_place(console: Console) -> None:
-    show, end = watch._in_place(console)
-    show(lambda paper: paper.print(EVIL, markup=False, highlight=False))
-    end()
+    with watch.pictures(console) as show:
+        show(EVIL, lambda paper: paper.print(EVIL, markup=False, highlight=False))
 
 
 def asked(console: Console) -> None:

@@ -46,11 +46,10 @@ class StepResult(Generic[T_co]):
     `result` is what became of the node, for tasks that say so.
     """
 
-    state: State | str
+    state: State
     detail: str = ""
-    data: dict[str, Any] = field(default_factory=dict)  # goes away: `value` and `result` say it with types
-    error: StepError | None = None
     value: T_co | None = None
+    error: StepError | None = None
     result: Result | str | None = None
 
 

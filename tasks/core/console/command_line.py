@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from ..errors import UsageError
@@ -44,16 +44,15 @@ def name_of(task: str) -> str:
 
 def refuse_two_documents() -> None:
     """Raises UsageError where --json is asked for and the command line would write more than one document."""
-    program = _program()
-    if program is None or not asks_for_json():
+    if not asks_for_json():
         return
-    tasks = [context.name for context in _contexts(program)]
+    program = _program()
+    tasks, hosts = [context.name for context in _contexts(program)], _hosts(program)
     if len(tasks) > 1:
         raise UsageError(
             f"--json is one document, and {', '.join(tasks)} would write {len(tasks)} things: "
             "give each a command line of its own"
         )
-    hosts = _hosts(program)
     if "," in hosts:
         raise UsageError(
             f"--json is one document, and -H {hosts} runs {tasks[0]} once for each host: "
@@ -63,10 +62,7 @@ def refuse_two_documents() -> None:
 
 def asks_for_json() -> bool:
     """Whether a task of this library was typed with --json."""
-    program = _program()
-    return program is not None and any(
-        "json" in context.args and context.args["json"].value for context in _contexts(program)
-    )
+    return any("json" in task.args and task.args["json"].value for task in _contexts(_program()))
 
 
 def _program() -> Any:
@@ -83,9 +79,9 @@ def _hosts(program: Any) -> str:
     return str(program.args["hosts"].value or "") if program and "hosts" in program.args else ""
 
 
-def _contexts(program: Any) -> Iterator[Any]:
+def _contexts(program: Any) -> list[Any]:
     """The tasks of this library that were typed."""
-    return (context for context in program.tasks if _is_ours(program.collection[context.name]))
+    return [task for task in program.tasks if _is_ours(program.collection[task.name])] if program else []
 
 
 def _is_ours(task: Any) -> bool:
@@ -94,12 +90,11 @@ def _is_ours(task: Any) -> bool:
 
 def _names() -> dict[str, str]:
     """How each task of this library is typed; those of the place that was called come first."""
-    program = _program()
-    if program is None:
+    if not (program := _program()):
         return {}
-    called = next((context.name.rpartition(".")[0] for context in _contexts(program)), "")
+    place = next((context.name.rpartition(".")[0] for context in _contexts(program)), "")
     known: dict[str, str] = {}
-    for name in sorted(program.collection.task_names, key=lambda name: name.rpartition(".")[0] != called):
+    for name in sorted(program.collection.task_names, key=lambda name: name.rpartition(".")[0] != place):
         task = program.collection[name]
         if _is_ours(task):
             known.setdefault(task.body.__name__.rstrip("_").replace("_", "-"), name)

@@ -20,10 +20,16 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
+from ..results import State
 from .summary import Record
 from .terminal import printable
 
-MARKS = {"ok": "[green]✔[/]", "changed": "[yellow]●[/]", "failed": "[red]✘[/]", "warning": "[yellow]![/]"}
+MARKS = {
+    State.OK: "[green]✔[/]",
+    State.CHANGED: "[yellow]●[/]",
+    State.FAILED: "[red]✘[/]",
+    State.WARNING: "[yellow]![/]",
+}
 
 
 class Reporter(Protocol):
@@ -112,12 +118,12 @@ class Live:
             self._bar.stop()
             self._bar = None
         self._console.print(self._summary(), no_wrap=True, overflow="ellipsis", highlight=False)
-        noted: dict[tuple[str, str], list[str]] = {}
+        noted: dict[tuple[State, str], list[str]] = {}
         for record in self._records:
-            if record.outcome.state in ("failed", "warning"):
+            if record.outcome.state in (State.FAILED, State.WARNING):
                 noted.setdefault((record.outcome.state, record.outcome.detail), []).append(record.host)
             if record.slow:
-                noted.setdefault(("warning", record.slow), []).append(record.host)
+                noted.setdefault((State.WARNING, record.slow), []).append(record.host)
         for (state, detail), hosts in noted.items():
             self._console.print(
                 f"  {MARKS[state]} {escape(', '.join(hosts))}: {escape(detail)}", highlight=False
@@ -126,12 +132,12 @@ class Live:
     def _summary(self) -> str:
         states = [record.outcome.state for record in self._records]
         left = self._hosts - len(states)  # Ctrl-C came before they were done
-        worst = next((s for s in ("failed", "warning", "changed") if s in states), "ok")
-        worst = "warning" if left and worst != "failed" else worst
+        worst = next((s for s in (State.FAILED, State.WARNING, State.CHANGED) if s in states), State.OK)
+        worst = State.WARNING if left and worst != State.FAILED else worst
         counts = ", ".join(f"{states.count(s)} {s}" for s in MARKS if s in states)
         counts = ", ".join(filter(None, (counts, f"{left} not done" if left else "")))
         detail = _in_common(
-            {r.host: r.outcome.detail for r in self._records if r.outcome.state in ("ok", "changed")}
+            {r.host: r.outcome.detail for r in self._records if r.outcome.state in (State.OK, State.CHANGED)}
         )
         seconds = f"{monotonic() - self._began:.1f}s"
         line = f"{MARKS[worst]} {self._step:<14} {counts:<22} [dim]{seconds:>6}[/]"

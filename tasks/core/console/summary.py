@@ -114,7 +114,7 @@ class Summary:
         for host, mine in by_host.items():
             found: dict[str, Any] = {}
             for record in mine:
-                found |= record.outcome.data | (as_json(record.outcome.value) or {})
+                found |= as_json(record.outcome.value) or {}
             ok = host not in bad
             changed = any(r.outcome.state == State.CHANGED for r in mine)
             error = next((record for record in mine if record.error), None)

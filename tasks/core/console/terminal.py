@@ -43,11 +43,6 @@ class Output(Console):
         """Whether nobody reads any more."""
         return bool(getattr(self.file, "broken", False))
 
-    @property
-    def full(self) -> bool:
-        """Whether what was written there is lost."""
-        return bool(getattr(self.file, "full", False))
-
     def render_str(self, text: str, **options: Any) -> Text:
         """As rich does, which would leave out the bell."""
         return super().render_str(printable(text), **options)
@@ -81,8 +76,11 @@ def ending(message: str, code: int) -> invoke.Exit:
 class Stream:
     """stdout or stderr that may be full, or left by its reader (`| head`): the work goes on all the same.
 
-    From then on it is `broken`. What a full one loses is told on stderr; `full` is then true.
+    From then on it is `broken`. What a full one loses, stderr says; `full` is then true. With `strict`,
+    writing to a full one raises invoke.Exit: status 1.
     """
+
+    strict = False
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -112,6 +110,8 @@ class Stream:
             lost = f"{self._stream.name.strip('<>')}: {error.strerror}: what belongs there is lost\n"
             with suppress(OSError):
                 os.write(2, lost.encode() if self.full else b"")
+            if self.full and self.strict:
+                raise invoke.Exit(code=1) from None
 
 
 def _stand_in(number: int) -> None:
@@ -137,9 +137,27 @@ def guard() -> None:
             del os.environ[name]
 
 
-def is_full() -> bool:
-    """Whether something was lost on stdout."""
+def end_when_full() -> None:
+    """For what `fab` itself writes, such as its list: it ends with status 1 if stdout is full."""
     if isinstance(sys.stdout, Stream):
-        sys.stdout.flush()
-        return sys.stdout.full
-    return False
+        sys.stdout.strict = True
+        if hasattr(sys.stdout, "reconfigure"):
+            sys.stdout.reconfigure(line_buffering=True)
+
+
+@contextmanager
+def working() -> Iterator[None]:
+    """Work that goes on though stdout is full; at its end that is a failure.
+
+    Raises invoke.Exit: status 1.
+    """
+    guard()
+    stream = cast(Stream, sys.stdout)
+    strict, stream.strict = stream.strict, False
+    try:
+        yield
+        stream.flush()
+        if stream.full:
+            raise invoke.Exit(code=1)
+    finally:
+        stream.strict = strict

@@ -11,8 +11,8 @@ from shlex import quote, split
 from ..answer import text
 from ..config.settings import Build
 from ..scripts.script import A, Changed, Script, Status
-from ..shell.bounded import BULK
 from ..shell.command import CommandResult, kill_on_disconnect
+from ..shell.output import BULK
 
 # glibc's own pieces; everything else would have to be on every node
 _LIBC = re.compile(r"(lib(c|dl|pthread|rt|m)\.so|ld-linux|libc\.musl)")

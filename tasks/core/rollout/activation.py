@@ -10,8 +10,7 @@ from ..errors import StepError
 from ..facts.facts import PREVIOUS, Facts
 from ..facts.paths import UNIT_PATH, conf_path
 from ..facts.sockets import as_kernel
-from ..probes import proving
-from ..probes.reach import Proof
+from ..probes.proof import Proof, answers, prove
 from ..release import servers
 from ..release.release import serving
 from ..release.servers import servers_of
@@ -79,8 +78,8 @@ class Activation:
     def apply(self, order: Order) -> StepResult[None]:
         """Does what `order` says, and proves that an apiserver is reached through it, or goes back."""
         facts = self.node.survey(self.settings.proxy)
-        served = proving.answered(self.node, _own(facts), ())
-        answered = served or proving.answered(self.node, (), self._known(facts))
+        served = answers(self.node, _own(facts), ())
+        answered = served or answers(self.node, (), self._known(facts))
         self.run.interrupt.check()
         ended = self._script(order, facts)
         if ended.outcome != Outcome.DONE:
@@ -103,7 +102,7 @@ class Activation:
 
     def _prove(self, order: Order, answered: bool) -> Proof:
         def look() -> Proof:
-            proof = proving.prove(self.node, listen, self._behind, answered)
+            proof = prove(self.node, listen, self._behind, answered)
             text = servers.as_written(proof.text, self.settings.apiservers, self.addresses)
             return replace(proof, text=text)
 

@@ -10,7 +10,7 @@ from threading import Event, Thread
 
 from ..errors import NotStarted, StepError
 from ..scripts.lock import Lock
-from ..shell.piped import Piped
+from ..shell.remote import Piped
 from ..ssh.node import Node
 
 _BEAT = 15.0  # seconds; the node lets go after 120 without one

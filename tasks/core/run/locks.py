@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from threading import Lock
 
-from ..shell.piped import Piped
 from ..shell.pool import together
+from ..shell.remote import Piped
 from ..ssh.node import Node
 from . import lock
 

@@ -14,7 +14,7 @@ import invoke
 from ..console import command_line, report, summary, terminal
 from ..console.summary import Record, Summary
 from ..errors import KubeNginxError, UsageError
-from ..ssh.fleet import Fleet, fleet_of, settings_of, warnings_of
+from ..ssh.fleet import Fleet, fleet_of, session_of
 from ..ssh.node import Node
 from . import lock, process
 from .flags import given, rollout_of, seconds
@@ -84,14 +84,15 @@ def _opened(
 ) -> Run:
     if c.config.run.dry:
         raise UsageError("--dry would still connect and write; see fab diff, fab render, fab status")
-    settings = settings_of(c)
+    session = session_of(c)
+    settings = session.settings
     fleet = Fleet.from_connections(list(hosts())) if hosts else fleet_of(c, limit)
     fleet.parallel = settings.rollout.parallel
     nodes = [host for host in fleet if isinstance(host, Node)]
     process.allow_files(len(nodes), sum(isinstance(node.gateway, str) for node in nodes))
     for node in nodes:
         node.invalidate_facts()
-    for warning in warnings_of(c):
+    for warning in session.new_warnings():
         terminal.tell(warning)
     again = "fab -H {names} {task}" if isinstance(c, fabric.Connection) else "fab {task} --limit {names}"
     again = "fab {task}" if hosts else again
@@ -139,13 +140,12 @@ def finish(this: Run, quiet: bool) -> None:
 def reporting(task: str, json: bool = False) -> Iterator[None]:
     """Turns an error of ours into a message and an exit status; stdout that is full is one."""
     process.begin()
-    try:
-        command_line.refuse_two_documents()
-        yield
-    except KubeNginxError as error:
-        message = command_line.named(str(error))
-        if json or command_line.asks_for_json():
-            terminal.write(summary.refusal(task, message))
-        raise terminal.ending(message, error.exit_code) from None
-    if terminal.is_full():
-        raise invoke.Exit(code=1)
+    with terminal.working():
+        try:
+            command_line.refuse_two_documents()
+            yield
+        except KubeNginxError as error:
+            message = command_line.named(str(error))
+            if json or command_line.asks_for_json():
+                terminal.write(summary.refusal(task, message))
+            raise terminal.ending(message, error.exit_code) from None

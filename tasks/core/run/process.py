@@ -84,15 +84,15 @@ def allow_files(hosts: int, commands: int) -> None:
     agent = bool(os.environ.get("SSH_AUTH_SOCK"))
     need = _MARGIN + hosts * (1 + agent) + commands * 2  # it has three pipes in place of a socket
     most = hard if hard != resource.RLIM_INFINITY else need
-    if need > (min(most, _SELECT) if commands else most):
+    why = ""
+    if need > most:
+        why = f"this process may have {hard}: raise its hard limit (ulimit -Hn {need}, as root)"
+    elif commands and need > _SELECT:
+        why = f"with a ProxyCommand only {_SELECT} can be: use ProxyJump"
+    if why:
         raise UsageError(
-            f"{hosts} nodes need {need} open files at once, and "
-            + (
-                f"with a ProxyCommand only {_SELECT} can be: use ProxyJump"
-                if commands and need <= most
-                else f"this process may have {hard}: raise its hard limit (ulimit -Hn {need}, as root)"
-            )
-            + ", or take fewer nodes at a time with --limit"
+            f"{hosts} nodes need {need} open files at once, and {why}, "
+            "or take fewer nodes at a time with --limit"
         )
     if need > soft != resource.RLIM_INFINITY:
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))

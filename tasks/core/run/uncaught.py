@@ -18,7 +18,6 @@ from ..errors import reason
 from ..localfiles import read_bounded
 from ..ssh import sshconfig
 from ..ssh.options import flag
-from ..ssh.session import DEFAULT_CONFIG, SYSTEM_CONFIG
 from . import process
 
 _TRACED = {
@@ -31,10 +30,11 @@ def watch() -> None:
     """Where `fab` runs, which lists tasks and makes connections by itself; elsewhere this does nothing."""
     if getattr(fabric.main.program, "core", None):
         process.begin()
-        sys.excepthook = _told
+        terminal.end_when_full()
+        sys.excepthook = _in_a_line
 
 
-def _told(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+def _in_a_line(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     traced = {frame.f_code for frame, _ in walk_tb(trace)} & _TRACED
     if traced or not isinstance(error, Exception):
         sys.__excepthook__(kind, error, trace)
@@ -51,7 +51,7 @@ def _problems() -> Iterator[str]:
         except ValueError as error:
             yield f"-H {word}: {error}"
     named = flag("ssh-config")
-    for file in [expanded(named)] if named else [DEFAULT_CONFIG, SYSTEM_CONFIG]:
+    for file in [expanded(named)] if named else [sshconfig.OWN, sshconfig.SYSTEM]:
         with suppress(OSError):
             yield from sshconfig.problems(file, read_bounded(file).decode(errors="replace"), sshconfig.FABRIC)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..facts.paths import UNIT, UNIT_PATH
-from ..shell.bounded import BULK
 from ..shell.command import CommandResult, kill_on_disconnect
+from ..shell.output import BULK
 from .script import Changed, Script
 
 

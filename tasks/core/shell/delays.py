@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Mapping
 
 from .frame import BEGINS, CALLS
 
@@ -15,18 +16,18 @@ CAUSES = {
 
 
 class Delays:
-    """Those of one host, each added up until they are told."""
+    """Those of one host, each added up until they are shown."""
 
     def __init__(self) -> None:
-        self._waits: dict[str, list[float]] = {}
+        self._waits: dict[str, list[float]] = defaultdict(list)
 
     def add(self, what: str, seconds: float) -> None:
         """It was waited for `what`: one of login, sudo, the login shell."""
-        self._waits.setdefault(what, []).append(seconds)
+        self._waits[what].append(seconds)
 
-    def began(self, seen: Mapping[str, float], ended: float | None = None) -> None:
+    def add_start(self, seen: Mapping[str, float], ended: float = 0.0) -> None:
         """A command whose marks came after so many seconds; those that did not come until it `ended`."""
-        begun = seen.get(BEGINS, ended or 0.0)
+        begun = seen.get(BEGINS, ended)
         called = seen.get(CALLS)
         if called is not None:
             self.add("sudo", begun - called)
@@ -34,12 +35,9 @@ class Delays:
 
     def long_ones(self) -> str:
         """Those that were long, and what may be the cause; "" if none was. They begin anew."""
-        waits, self._waits = self._waits, {}
-        return "; ".join(_long(waits))
-
-
-def _long(waits: Mapping[str, list[float]]) -> Iterator[str]:
-    for what, each in waits.items():
-        if sum(each) > _LONG:
-            often = f", {len(each)} times" if len(each) > 1 else ""
-            yield f"{what} alone took {sum(each):.0f} s{often}: {CAUSES[what]}"
+        waits, self._waits = self._waits, defaultdict(list)
+        return "; ".join(
+            f"{what} alone took {sum(each):.0f} s{f', {len(each)} times' if each[1:] else ''}: {CAUSES[what]}"
+            for what, each in waits.items()
+            if sum(each) > _LONG
+        )

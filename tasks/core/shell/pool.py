@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from queue import Empty, SimpleQueue
 from threading import Thread
 from typing import TypeVar, cast
@@ -34,23 +36,25 @@ def fan_out(
     At most `parallel` run at a time. The threads are daemons, as those of concurrent.futures are not, so
     Ctrl-C is never held up by a host that does not answer.
     """
-    todo: SimpleQueue[T] = SimpleQueue()
+    todo = deque(items)
     done: SimpleQueue[tuple[T, R | BaseException]] = SimpleQueue()
-    for item in items:
-        todo.put(item)
 
     def worker() -> None:
-        while True:
-            try:
-                item = todo.get_nowait()
-            except Empty:
-                return
-            try:
-                done.put((item, work(item)))
-            except BaseException as error:  # handed over to the caller's thread
-                done.put((item, error))
+        with suppress(IndexError):  # nothing is left
+            while True:
+                item = todo.popleft()
+                try:
+                    done.put((item, work(item)))
+                except BaseException as error:  # handed over to the caller's thread
+                    done.put((item, error))
 
-    _start(worker, min(parallel, len(items)))
+    for count in range(min(parallel, len(items))):
+        try:
+            Thread(target=worker, daemon=True).start()
+        except RuntimeError:  # no more can be had: those that run do the work
+            if not count:
+                worker()
+            break
     left = len(items)
     while left:
         try:
@@ -61,13 +65,3 @@ def fan_out(
             continue
         left -= 1
         yield ended
-
-
-def _start(worker: Callable[[], None], wanted: int) -> None:
-    for count in range(wanted):
-        try:
-            Thread(target=worker, daemon=True).start()
-        except RuntimeError:  # no more can be had: those that run do the work
-            if not count:
-                worker()
-            return

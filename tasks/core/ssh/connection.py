@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from random import uniform
 from shlex import split
@@ -17,8 +17,8 @@ from ..config.model import expanded
 from ..config.settings import NodeSpec, parse_node
 from ..errors import StepError, UsageError, reason
 from ..shell.delays import CAUSES, Delays
-from . import sshconfig
 from .hostkeys import HostKey
+from .options import key_files
 from .session import Session
 
 KEEPALIVE = 10  # seconds between questions to a host from which nothing has come
@@ -31,7 +31,7 @@ _AUTH_HINT = "set ssh.user or ssh.identity in hosts.toml, or IdentityFile in ssh
 class Link(fabric.Connection):  # type: ignore[misc]
     """A connection to one host. `label` is its name in reports; everything else is Fabric's."""
 
-    label: str = ""
+    label: str
     session: Session
     host_key: HostKey
     delays: Delays
@@ -50,40 +50,34 @@ class Link(fabric.Connection):  # type: ignore[misc]
         forward_agent: bool | None = None,
     ) -> None:
         ssh = session.ssh
-        own = sshconfig.lookup(session.config.base_ssh_config, spec.host)
+        own = session.ssh_config.lookup(spec.host)
         exclusive = own.get("identitiesonly", "no") == "yes"
         seconds = connect_timeout or session.connect_timeout(own)
-        kwargs: dict[str, Any] = {
-            "banner_timeout": seconds,
-            "auth_timeout": seconds,
-            "channel_timeout": seconds,
-            "allow_agent": not exclusive,
-            "look_for_keys": not exclusive,
-            **(session.options.connect_kwargs if connect_kwargs is None else connect_kwargs),
-        }
-        if ssh.identity:
-            given = kwargs.get("key_filename") or []
-            given = [given] if isinstance(given, str) else list(given)
-            kwargs["key_filename"] = [*given, str(ssh.identity)]
+        given = session.options.connect_kwargs if connect_kwargs is None else connect_kwargs
+        if forward_agent is None:  # Fabric falls over a `true`, and over the name of a socket
+            setting = str(own.get("forwardagent", session.config.forward_agent))
+            forward_agent = setting.lower() in ("yes", "true")
         super().__init__(
             spec.host,
             user=spec.user or ssh.user or None,
             port=spec.port or ssh.port or None,
             config=session.config,
-            gateway=gateway if gateway is not None else (gateway_for(spec, session) or False),
-            forward_agent=_forwards(own, session) if forward_agent is None else forward_agent,
+            gateway=_gateway_for(spec, session, own) if gateway is None else gateway,
+            forward_agent=forward_agent,
             connect_timeout=seconds,
-            connect_kwargs=kwargs,
+            connect_kwargs={
+                **dict.fromkeys(("banner_timeout", "auth_timeout", "channel_timeout"), seconds),
+                **dict.fromkeys(("allow_agent", "look_for_keys"), not exclusive),
+                **given,
+                "key_filename": key_files(given.get("key_filename"), ssh.identity),
+            },
         )
-        keys = self.connect_kwargs.get("key_filename", [])
-        # as OpenSSH does: an IdentityFile that is not there is passed over
-        self.connect_kwargs["key_filename"] = [key for key in keys if expanded(key).is_file()]
-        known = session.known_hosts
-        host_key = HostKey(known, spec.host, self.host, self.port, self.user, self.ssh_config)
+        host_key = HostKey(session.known_hosts, spec.host, self.host, self.port, self.user, self.ssh_config)
+        self._set(label=spec.name, session=session, host_key=host_key, delays=Delays())
         self.connect_kwargs["transport_factory"] = host_key.transport
-        mine = {"label": spec.name, "session": session, "host_key": host_key, "delays": Delays()}
-        for name, value in mine.items():
-            object.__setattr__(self, name, value)
+        # as OpenSSH does: an IdentityFile that is not there is passed over
+        keys = self.connect_kwargs.get("key_filename", [])
+        self.connect_kwargs["key_filename"] = [key for key in keys if expanded(key).is_file()]
 
     def open(self) -> None:
         """Connects, unless connected.
@@ -98,17 +92,19 @@ class Link(fabric.Connection):  # type: ignore[misc]
             self.gateway.open_as_gateway()
         if missing := self.session.missing_file():
             raise StepError(missing, unreachable=True)
-        began = monotonic()
-        for pause in _pauses():
+        began, (pause, longest) = monotonic(), BACK_OFF
+        while True:
             try:
                 self._connect()
             except (paramiko.SSHException, OSError, EOFError, UnicodeError) as error:
-                left = began + self._patience(error) - monotonic()
+                left = began + self._retried_for(error) - monotonic()
                 if left <= 0:
                     raise self._explain(error) from None
             else:
                 return
-            sleep(min(pause, left))
+            # random, or all that were dropped together would come back together
+            sleep(min(uniform(0, pause), left))  # noqa: S311 - nothing secret
+            pause = min(pause * 2, longest)
 
     def hang_up(self) -> None:
         """Ends the connection below, or `close` would wait until paramiko's thread looks at it again."""
@@ -127,7 +123,7 @@ class Link(fabric.Connection):  # type: ignore[misc]
             except StepError as error:
                 message = f"the gateway {self.label}: {error.message}"
                 failed = StepError(message, hint=error.hint, unreachable=True)
-                object.__setattr__(self, "_not_opened", (monotonic(), failed))
+                self._set(_not_opened=(monotonic(), failed))
                 raise failed from None
 
     def _connect(self) -> None:
@@ -142,7 +138,7 @@ class Link(fabric.Connection):  # type: ignore[misc]
             if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux; elsewhere the timeouts of each step remain
                 transport.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, GONE_AFTER * 1000)
 
-    def _patience(self, error: BaseException) -> float:
+    def _retried_for(self, error: BaseException) -> float:
         """For how many seconds after the first try `error` may still be cured by another one."""
         if isinstance(error, paramiko.ssh_exception.NoValidConnectionsError):
             refused = any(isinstance(e, ConnectionRefusedError) for e in error.errors.values())
@@ -151,42 +147,36 @@ class Link(fabric.Connection):  # type: ignore[misc]
         return float(self.connect_timeout) if dropped else 0
 
     def _explain(self, error: Exception) -> StepError:
-        where = f"{self.host}:{self.port}"
+        where, hint = f"{self.host}:{self.port}", ""
         if isinstance(error, paramiko.AuthenticationException) and "timeout" in str(error).lower():
             message = f"{self.user}@{where} did not answer the login within {self.connect_timeout} s"
-            return StepError(message, hint=CAUSES["login"], unreachable=True)
-        if isinstance(error, paramiko.AuthenticationException):
-            message = f"{self.user}@{where} refused the login: {error}"
-            return StepError(message, hint=_AUTH_HINT, unreachable=True)
-        if isinstance(error, socket.gaierror):
+            hint = CAUSES["login"]
+        elif isinstance(error, paramiko.AuthenticationException):
+            message, hint = f"{self.user}@{where} refused the login: {error}", _AUTH_HINT
+        elif isinstance(error, socket.gaierror):
             message = f"the name {self.host} cannot be resolved: {error.strerror}"
-            return StepError(message, unreachable=True)
-        if isinstance(error, paramiko.ssh_exception.NoValidConnectionsError):
-            error = next(iter(error.errors.values()))
-        return StepError(f"cannot connect to {where}: {reason(error)}", unreachable=True)
+        else:
+            if isinstance(error, paramiko.ssh_exception.NoValidConnectionsError):
+                error = next(iter(error.errors.values()))
+            message = f"cannot connect to {where}: {reason(error)}"
+        return StepError(message, hint=hint, unreachable=True)
 
 
-def _forwards(own: Mapping[str, Any], session: Session) -> bool:
-    """ForwardAgent, else Fabric's setting; Fabric falls over a `true`, and over the name of a socket."""
-    return str(own.get("forwardagent", session.config.forward_agent)).lower() in ("yes", "true")
-
-
-def gateway_for(spec: NodeSpec, session: Session) -> Link | str | None:
+def _gateway_for(spec: NodeSpec, session: Session, own: Mapping[str, Any]) -> Link | str | bool:
     """The jump host (or ProxyCommand) for a node; one connection serves all nodes behind it.
 
     hosts.toml's ssh.gateway wins over ssh_config's ProxyJump and ProxyCommand, those over Fabric's setting.
     """
-    own = sshconfig.lookup(session.config.base_ssh_config, spec.host)
     jump = session.ssh.gateway or str(own.get("proxyjump", "none"))
     if jump != "none":
-        return _gateway(jump, spec.host, session)
-    last = None if "proxyjump" in own else session.options.get("gateway")
-    command = str(own["proxycommand"] or "none") if "proxycommand" in own else last or "none"
+        return _gateway(jump, spec.host, session) or False
+    setting = None if "proxyjump" in own else session.options.get("gateway")
+    command = str(own.get("proxycommand", setting) or "none")
     try:
         split(command)
     except ValueError as error:
         raise UsageError(f"the ProxyCommand of {spec.host}: {command}: {error}") from None
-    return command if command != "none" else None
+    return command if command != "none" else False
 
 
 def _gateway(jump: str, behind: str, session: Session) -> Link | None:
@@ -204,11 +194,3 @@ def _gateway(jump: str, behind: str, session: Session) -> Link | None:
             session.gateways[jump] = Link(spec, session, gateway=via or False)
         gateway: Link = session.gateways[jump]
         return gateway
-
-
-def _pauses() -> Iterator[float]:
-    """Seconds before each new try: random, or all that were dropped together would come back together."""
-    longest, limit = BACK_OFF
-    while True:
-        yield uniform(0, longest)  # noqa: S311 - nothing secret
-        longest = min(longest * 2, limit)

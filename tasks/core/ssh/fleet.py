@@ -1,26 +1,28 @@
-"""Many hosts: which ones a task means, and Fabric's ThreadingGroup with a bound and an order."""
+"""Many hosts: which ones a task means, and the connections that tasks share."""
 
 from __future__ import annotations
 
 import atexit
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from contextvars import ContextVar, Token
 from dataclasses import replace
-from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any, TypeVar
+from threading import Lock
+from typing import Any, Self, TypeVar
 
 import fabric
 import invoke
 from fabric.exceptions import GroupException
 from fabric.group import GroupResult
 
+from ..config.check import nearest
 from ..config.settings import NodeSpec, Settings, configured, find, load, parse_node
 from ..errors import UsageError
 from ..shell.pool import fan_out
 from .node import Node
-from .options import Options, flag, key_files, options_of, unfit
+from .options import flag, key_files, options_of, unfit
 from .session import Session
 
 R = TypeVar("R")
@@ -38,71 +40,69 @@ class Fleet(fabric.ThreadingGroup):  # type: ignore[misc]
         return fan_out(list(self), work, self.parallel, given_up)
 
     def _do(self, method: str, *args: Any, **kwargs: Any) -> GroupResult:
-        seen = dict(self.each(lambda node: getattr(node, method)(*args, **kwargs)))
-        results = GroupResult({node: seen[node] for node in self})
+        found = dict(self.each(lambda node: getattr(node, method)(*args, **kwargs)))
+        results = GroupResult({node: found[node] for node in self})
         if results.failed:
             raise GroupException(results)
         return results
 
 
-class _Open:
-    """The settings, session and connections that all tasks of one command line share."""
+class Connections:
+    """The connections that tasks share: one a node, closed at the end.
 
-    def __init__(self, settings: Settings, options: Options, config: invoke.Config) -> None:
-        self.settings = settings
-        self.options = options
-        self.session = Session(settings, options, config)
-        self.nodes: dict[tuple[NodeSpec, str], Node] = {}
+        with Connections():
+            deploy(c)
+            status(c)
 
-    def node(self, spec: NodeSpec, caller: fabric.Connection | None = None) -> Node:
-        """The one connection to a host; `caller` is the Connection whose keys and gateway it takes over."""
-        own = {} if caller is None else _own(caller, self.options)
-        key = (spec, repr(sorted(own.items(), key=str)))
-        if key not in self.nodes:
-            self.nodes[key] = Node(spec, self.session, **own)
-        return self.nodes[key]
+    What runs outside of such a block shares those of the process, as all tasks of one `fab` command line do.
+    """
+
+    def __init__(self) -> None:
+        self._sessions: dict[Path, Session] = {}
+        self._lock = Lock()
+        self._tokens: list[Token[Connections]] = []
+
+    def __enter__(self) -> Self:
+        self._tokens.append(_current.set(self))
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        _current.reset(self._tokens.pop())
+        self.close()
 
     def close(self) -> None:
-        for node in self.nodes.values():
-            node.hang_up()
-        for node in self.nodes.values():
-            node.close()
-        self.session.close()
+        """Closes every connection; whoever connects again opens new ones."""
+        with suppress(KeyboardInterrupt):  # a second Ctrl-C only wants to be gone
+            while self._sessions:
+                self._sessions.popitem()[1].close()
+
+    def session(self, c: invoke.Context) -> Session:
+        """What is shared by the connections of the hosts.toml that `c` means. Raises UsageError."""
+        options = options_of(c.config)
+        path = find(*configured(c.config)).resolve()
+        settings = load(path)
+        with self._lock:
+            known = self._sessions.get(path)
+            if known is None or (known.settings, known.options) != (settings, options):
+                if known:
+                    known.close()
+                known = self._sessions[path] = Session(settings, options, c.config)
+            return known
 
 
-_opened: dict[Path, _Open] = {}
+_of_the_process = Connections()
+atexit.register(_of_the_process.close)
+_current: ContextVar[Connections] = ContextVar("kube_nginx_connections", default=_of_the_process)
 
 
-@atexit.register
-def close_all() -> None:
-    """Closes every connection of this process."""
-    with suppress(KeyboardInterrupt):  # a second Ctrl-C only wants to be gone
-        while _opened:
-            _opened.popitem()[1].close()
-
-
-def _open(c: invoke.Context) -> _Open:
-    options = options_of(c.config)
-    path = find(*configured(c.config)).resolve()
-    settings = load(path)
-    known = _opened.get(path)
-    if known is None or (known.settings, known.options) != (settings, options):
-        if known:
-            known.close()
-        known = _opened[path] = _Open(settings, options, c.config)
-    return known
+def session_of(c: invoke.Context) -> Session:
+    """The session of the hosts.toml that `c` means. Raises UsageError."""
+    return _current.get().session(c)
 
 
 def settings_of(c: invoke.Context) -> Settings:
-    """The checked settings of the hosts.toml that `c` means. Raises SettingsError."""
-    return _open(c).settings
-
-
-def warnings_of(c: invoke.Context) -> list[str]:
-    """What the user should know of the SSH files that were read; each is told once."""
-    session = _open(c).session
-    told, session.warnings = session.warnings, []
-    return told
+    """The checked settings of the hosts.toml that `c` means. Raises UsageError."""
+    return session_of(c).settings
 
 
 def fleet_of(c: invoke.Context, limit: str | None = None) -> Fleet:
@@ -113,33 +113,41 @@ def fleet_of(c: invoke.Context, limit: str | None = None) -> Fleet:
 
     Raises UsageError: a limit that matches nothing.
     """
-    opened = _open(c)
-    settings = opened.settings
+    session = session_of(c)
     if isinstance(c, fabric.Connection):
         if limit is not None:
             raise UsageError("--limit narrows the fleet of hosts.toml; -H names the host: give one of them")
-        nodes = [opened.node(_spec_of(c, settings), c)]
+        nodes = [_node(session, _spec_of(c, session.settings), **_own(c, session))]
     else:
-        nodes = [opened.node(spec) for spec in select(settings.nodes, limit)]
+        nodes = [_node(session, spec) for spec in select(session.settings.nodes, limit)]
     fleet: Fleet = Fleet.from_connections(nodes)
-    fleet.parallel = settings.rollout.parallel
+    fleet.parallel = session.settings.rollout.parallel
     return fleet
 
 
 def ssh_host(c: invoke.Context, text: str) -> Node:
     """A host outside the fleet, such as a build host, in a node's notations."""
-    return _open(c).node(parse_node(text))
+    return _node(session_of(c), parse_node(text))
 
 
-def _own(c: fabric.Connection, options: Options) -> dict[str, Any]:
+def _node(session: Session, spec: NodeSpec, **own: Any) -> Node:
+    """The one connection to a host; `own` is what the caller's Connection sets for it."""
+    key = (spec, repr(sorted(own.items())))
+    if key not in session.nodes:
+        session.nodes[key] = Node(spec, session, **own)
+    node: Node = session.nodes[key]
+    return node
+
+
+def _own(c: fabric.Connection, session: Session) -> dict[str, Any]:
     """What a caller gave its Connection; what Fabric found in its settings and ssh_config is ours to read."""
     kwargs = dict(c.connect_kwargs)
-    if problems := "\n".join(unfit({name: value for name, value in kwargs.items() if name != "timeout"})):
-        raise UsageError(problems)
-    kwargs["key_filename"] = [
-        *key_files(options.connect_kwargs.get("key_filename"), kwargs.get("key_filename"))
-    ]
     timeouts = [c.connect_timeout, kwargs.pop("timeout", None)]
+    if problems := "\n".join(unfit(kwargs)):
+        raise UsageError(problems)
+    kwargs["key_filename"] = key_files(
+        session.options.connect_kwargs.get("key_filename"), kwargs.get("key_filename")
+    )
     known = {
         c.config.timeouts.connect,
         c.config.connect_kwargs.get("timeout"),
@@ -160,9 +168,9 @@ def _spec_of(c: fabric.Connection, settings: Settings) -> NodeSpec:
         given = parse_node(str(c.original_host))
     except ValueError as error:
         raise UsageError(f"-H {c.original_host}: {error}") from None
-    typed = _typed(c, given)
-    user = typed.user or (str(c.user) if c.user != c.config.user else None)
-    port = typed.port or (int(c.port) if int(c.port) != int(c.config.port) else None)
+    word = _typed(c, given)
+    user = word.user or (str(c.user) if c.user != c.config.user else None)
+    port = word.port or (int(c.port) if int(c.port) != int(c.config.port) else None)
     if not 1 <= (port or 1) <= 65535:
         raise UsageError(f"-H {c.original_host}:{port}: a port is a number from 1 to 65535")
     named = [spec for spec in settings.nodes if spec.name == given.host]
@@ -182,23 +190,20 @@ def _typed(c: fabric.Connection, given: NodeSpec) -> NodeSpec:
 
 
 def select(nodes: Sequence[NodeSpec], limit: str | None) -> list[NodeSpec]:
-    """The nodes that `limit` names, in the fleet's order; all of them if it is None."""
+    """The nodes that `limit` names, in the fleet's order; all of them if it is None. Raises UsageError."""
     if limit is None:
         return list(nodes)
     patterns = [p.strip() for p in limit.split(",") if p.strip()]
     if not patterns:
         raise UsageError(f"--limit {limit!r} names no node")
+    names = {node: (node.name, node.host, *node.groups) for node in nodes}
     chosen: set[NodeSpec] = set()
     for pattern in patterns:
-        hits = [n for n in nodes if any(fnmatchcase(t, pattern) for t in (n.name, n.host, *n.groups))]
+        hits = {node for node in nodes if any(fnmatchcase(name, pattern) for name in names[node])}
         if not hits:
-            raise UsageError(_no_match(pattern, nodes))
-        chosen.update(hits)
+            known = sorted({name for each in names.values() for name in each})
+            near = nearest(pattern, known)
+            hint = f"did you mean {near}?" if near else f"known are {', '.join(known[:12])}"
+            raise UsageError(f"--limit {pattern}: no node, host or group matches; {hint}")
+        chosen |= hits
     return [node for node in nodes if node in chosen]
-
-
-def _no_match(pattern: str, nodes: Sequence[NodeSpec]) -> str:
-    names = sorted({name for node in nodes for name in (node.name, node.host, *node.groups)})
-    near = get_close_matches(pattern, names, n=1)
-    known = f"did you mean {near[0]}?" if near else f"known are {', '.join(names[:12])}"
-    return f"--limit {pattern}: no node, host or group matches; {known}"

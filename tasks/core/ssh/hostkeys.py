@@ -11,7 +11,8 @@ import os
 import re
 import shlex
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from functools import cache
 from getpass import getuser
 from pathlib import Path
 from threading import Lock
@@ -23,16 +24,6 @@ from ..config.model import expanded
 from ..errors import StepError, UsageError
 from .knownhosts import AUTHORITY, REVOKED, RSA, Entry, Key, KnownHostsFile, revoked_keys
 
-_LOCAL: Mapping[str, Callable[[], str]] = {
-    "%": lambda: "%",
-    "d": lambda: str(expanded("~")),
-    "i": lambda: str(os.getuid()),
-    "L": lambda: socket.gethostname().partition(".")[0],
-    "l": socket.gethostname,
-    "u": getuser,
-}
-"""What the tokens of ssh_config(5) that are the same for all hosts stand for."""
-
 
 def lookup_name(host: str, port: int) -> str:
     """The name under which known_hosts holds `host`, as sshd(8) writes it."""
@@ -40,25 +31,19 @@ def lookup_name(host: str, port: int) -> str:
 
 
 class KnownHosts:
-    """All known_hosts files of a run, each read once. Whoever asks holds `lock`."""
+    """All known_hosts files of a run, each read once. Whoever asks holds `lock`.
+
+    `tokens` of ssh_config(5) are those that are the same for all hosts.
+    """
 
     def __init__(self, accept_new: bool) -> None:
         self.accept_new = accept_new
         self.lock = Lock()
-        self._files: dict[Path, KnownHostsFile] = {}
-        self._revoked: dict[Path, frozenset[bytes]] = {}
-
-    def file(self, path: Path) -> KnownHostsFile:
-        """One file. Raises StepError: it cannot be read."""
-        if path not in self._files:
-            self._files[path] = KnownHostsFile(path)
-        return self._files[path]
-
-    def revoked(self, path: Path) -> frozenset[bytes]:
-        """The keys of a file of RevokedHostKeys. Raises StepError: it cannot be read."""
-        if path not in self._revoked:
-            self._revoked[path] = revoked_keys(path)
-        return self._revoked[path]
+        self.file = cache(KnownHostsFile)
+        self.revoked = cache(revoked_keys)
+        name = socket.gethostname()
+        self.tokens = {"%": "%", "d": str(expanded("~")), "i": str(os.getuid()), "l": name, "u": getuser()}
+        self.tokens["L"] = name.partition(".")[0]
 
 
 class HostKey(paramiko.MissingHostKeyPolicy):  # type: ignore[misc]
@@ -75,7 +60,7 @@ class HostKey(paramiko.MissingHostKeyPolicy):  # type: ignore[misc]
         self.known, self.host, self.port = known, _canonical(host), port
         self.name = alias or lookup_name(self.host, port)
         self.portless = "" if alias or port == 22 else self.host
-        tokens = {"h": self.host, "k": alias or typed, "n": typed, "p": str(port), "r": user}
+        tokens = {**known.tokens, "h": self.host, "k": alias or typed, "n": typed, "p": str(port), "r": user}
         own, machine = "~/.ssh/known_hosts", "/etc/ssh/ssh_known_hosts"
         self.user_files = _files(ssh_config, "UserKnownHostsFile", f"{own} {own}2", tokens)
         self.files = self.user_files + _files(ssh_config, "GlobalKnownHostsFile", f"{machine} {machine}2", {})
@@ -98,27 +83,46 @@ class HostKey(paramiko.MissingHostKeyPolicy):  # type: ignore[misc]
 
     def missing_host_key(self, client: object, hostname: str, key: paramiko.PKey) -> None:
         """Returns if the key is known, or is recorded now. Raises StepError: the host is refused."""
-        seen = Key(key.get_name(), key.asbytes())
         with self.known.lock:  # hosts may share a name
-            entries = self._entries(self.name)
-            # the name without the port speaks, too, unless it speaks of another key
-            elsewhere = self._entries(self.portless) if self.portless else []
-            self._refuse_revoked(seen, [*entries, *elsewhere])
-            plain = [entry for entry in entries if not entry.marker]
-            plain = plain or [entry for entry in elsewhere if not entry.marker and entry.key == seen]
-            if any(entry.key == seen for entry in plain):
-                return
-            if plain:
-                raise self._changed(seen, plain[0])
-            for entry in (*entries, *elsewhere):
-                if entry.marker == AUTHORITY:
-                    raise self._certified(seen, entry)
-            if not self.accept_new:
-                raise self._unknown(seen)
-            self._record(key)
+            if not self._is_known(Key(key.get_name(), key.asbytes())):
+                self._record(key)
+
+    def _is_known(self, seen: Key) -> bool:
+        """Whether it is the host's; if not, it may be recorded. Raises StepError: the host is refused."""
+        entries = self._entries(self.name)
+        # the name without the port speaks, too, unless it speaks of another key
+        elsewhere = self._entries(self.portless) if self.portless else []
+        lines = [*entries, *elsewhere]
+        revoked = [line.where for line in lines if line.marker == REVOKED and line.key == seen]
+        revoked += [str(path) for path in self.revoked_files if seen.blob in self.known.revoked(path)]
+        if revoked:
+            raise self._refusal(
+                f"is REVOKED by {revoked[0]}: {seen}",
+                "whoever has that key may be answering in the host's place; give the host a new one",
+            )
+        plain = [line for line in entries if not line.marker]
+        if any(line.key == seen for line in plain or elsewhere if not line.marker):
+            return True
+        if plain:
+            old = plain[0]
+            raise self._refusal(
+                f"HAS CHANGED: known is {old.key}, seen is {seen}",
+                "somebody may be answering in its place; if the host was reinstalled, the old key is "
+                f"{old.where}: ssh-keygen -R '{self.name}' -f {old.file}",
+            )
+        if authority := next((line.where for line in lines if line.marker == AUTHORITY), ""):
+            why = f"{authority} names a certificate authority for it, and certificates are not read here"
+            raise self._refusal(f"is unknown: {seen}; {why}", self._how_to_know())
+        if not self.accept_new:
+            other = "" if self.known.accept_new else '; or set ssh.host_keys = "accept-new"'
+            raise self._refusal(f"is unknown: {seen}", self._how_to_know() + other)
+        return False
 
     def _entries(self, name: str) -> list[Entry]:
         return [entry for path in self.files for entry in self.known.file(path).lookup(name)]
+
+    def _refusal(self, what: str, hint: str) -> StepError:
+        return StepError(f"the host key of {self.name} {what}", hint=hint, unreachable=True)
 
     def _record(self, key: paramiko.PKey) -> None:
         try:
@@ -132,49 +136,13 @@ class HostKey(paramiko.MissingHostKeyPolicy):  # type: ignore[misc]
                 unreachable=True,
             ) from None
 
-    def _refuse_revoked(self, seen: Key, entries: list[Entry]) -> None:
-        places = [e.where for e in entries if e.marker == REVOKED and e.key == seen]
-        places += [str(path) for path in self.revoked_files if seen.blob in self.known.revoked(path)]
-        if places:
-            raise StepError(
-                f"the host key of {self.name} is REVOKED by {places[0]}: {seen}",
-                hint="whoever has that key may be answering in the host's place; give the host a new one",
-                unreachable=True,
-            )
-
-    def _changed(self, seen: Key, known: Entry) -> StepError:
-        return StepError(
-            f"the host key of {self.name} HAS CHANGED: known is {known.key}, seen is {seen}",
-            hint=f"somebody may be answering in its place; if the host was reinstalled, the old key is "
-            f"{known.where}: ssh-keygen -R '{self.name}' -f {known.file}",
-            unreachable=True,
-        )
-
-    def _certified(self, seen: Key, authority: Entry) -> StepError:
-        return StepError(
-            f"the host key of {self.name} is unknown: {seen}; {authority.where} names a certificate "
-            "authority for it, and certificates are not read here",
-            hint=self._how_to_know(),
-            unreachable=True,
-        )
-
-    def _unknown(self, seen: Key) -> StepError:
-        other = "" if self.known.accept_new else '; or set ssh.host_keys = "accept-new"'
-        return StepError(
-            f"the host key of {self.name} is unknown: {seen}",
-            hint=self._how_to_know() + other,
-            unreachable=True,
-        )
-
     def _how_to_know(self) -> str:
         scan = f"ssh-keyscan {self.host}" if self.port == 22 else f"ssh-keyscan -p {self.port} {self.host}"
         if self.name != lookup_name(self.host, self.port):
             scan += f" | sed 's/^[^ ]*/{self.name}/'"
         file = next(iter(self.user_files), "~/.ssh/known_hosts")
-        return (
-            "compare it with the host's own (ssh-keygen -lf /etc/ssh/ssh_host_*_key.pub there), then "
-            f"{scan} >> {file}"
-        )
+        own = "ssh-keygen -lf /etc/ssh/ssh_host_*_key.pub there"
+        return f"compare it with the host's own ({own}), then {scan} >> {file}"
 
 
 def _canonical(host: str) -> str:
@@ -196,8 +164,6 @@ def _files(ssh_config: Mapping[str, Any], key: str, default: str, tokens: Mappin
     def value(match: re.Match[str]) -> str:
         token, variable = match.groups()
         found = os.environ.get(variable) if variable else tokens.get(token)
-        if found is None and token in _LOCAL:
-            found = _LOCAL[token]()
         if found is None:
             raise UsageError(f"ssh_config: {key} {text}: {match[0]} stands for nothing; write the path")
         return found

@@ -25,6 +25,7 @@ RSA = ("rsa-sha2-256", "rsa-sha2-512")
 """How an ssh-rsa key signs."""
 _OPENSSH_ONLY = ("ssh-dss", "sk-ssh-ed25519@openssh.com", "sk-ecdsa-sha2-nistp256@openssh.com")
 _Test = Callable[[str], bool]
+_Line = tuple[int, str, str]  # its number, marker and key
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,22 +43,15 @@ class Key:
 class Entry:
     """A line that is for the host in question. `marker` is REVOKED, AUTHORITY or ""."""
 
-    marker: str
-    key: Key
     file: Path
     number: int
+    marker: str
+    key: Key
 
     @property
     def where(self) -> str:
         """The line, as OpenSSH names it."""
         return f"{self.file}:{self.number}"
-
-
-@dataclass(frozen=True, slots=True)
-class _Line:
-    number: int
-    marker: str
-    key: str
 
 
 class KnownHostsFile:
@@ -70,8 +64,7 @@ class KnownHostsFile:
         self.path = path
         self._count = 0
         self._literal: dict[str, list[_Line]] = defaultdict(list)
-        self._hashed: list[tuple[bytes, bytes, _Line]] = []
-        self._patterns: list[tuple[_Test, _Line]] = []
+        self._tests: list[tuple[_Test, _Line]] = []
         self._found: dict[str, list[Entry]] = {}
         if text := _read(path, missing=b"").decode(errors="replace"):
             for line in text.removesuffix("\n").split("\n"):
@@ -82,12 +75,11 @@ class KnownHostsFile:
         if not (found := _LINE.match(text)):
             return
         marker, names, key = found.groups(default="")
-        line = _Line(self._count, marker, key)
+        line = (self._count, marker, key)
         if names.startswith("|"):
-            if hashed := _hash(names):
-                self._hashed.append((*hashed, line))
+            self._tests.append((_hashed(names), line))
         elif re.search("[*?!]", names):
-            self._patterns.append((_patterns(names.lower().split(",")), line))
+            self._tests.append((_patterns(names.lower().split(",")), line))
         else:
             for name in set(names.lower().split(",")):
                 self._literal[name].append(line)
@@ -95,13 +87,9 @@ class KnownHostsFile:
     def lookup(self, name: str) -> list[Entry]:
         """The lines for `name`, which is in lower case; those that hold no key are passed over."""
         if name not in self._found:
-            lines = [*self._literal.get(name, ()), *(line for test, line in self._patterns if test(name))]
-            text = name.encode()
-            lines += [
-                line for salt, digest, line in self._hashed if hmac.digest(salt, text, "sha1") == digest
-            ]
-            keys = ((line, parse_key(line.key)) for line in lines)
-            self._found[name] = [Entry(line.marker, key, self.path, line.number) for line, key in keys if key]
+            lines = [*self._literal.get(name, ()), *(line for test, line in self._tests if test(name))]
+            keys = ((number, marker, parse_key(text)) for number, marker, text in lines)
+            self._found[name] = [Entry(self.path, number, marker, key) for number, marker, key in keys if key]
         return self._found[name]
 
     def record(self, name: str, key: paramiko.PKey, hashed: bool) -> None:
@@ -153,12 +141,13 @@ def _read(path: Path, missing: bytes | None = None) -> bytes:
         raise StepError(f"cannot read {path}: {error.strerror}", unreachable=True) from None
 
 
-def _hash(names: str) -> tuple[bytes, bytes] | None:
+def _hashed(names: str) -> _Test:
     try:
         _, version, salt, digest = names.split("|")
-        return (b64decode(salt, validate=True), b64decode(digest, validate=True)) if version == "1" else None
+        key, wanted = b64decode(salt, validate=True), b64decode(digest, validate=True)
     except ValueError:
-        return None
+        version = ""
+    return lambda name: version == "1" and hmac.digest(key, name.encode(), "sha1") == wanted
 
 
 def _patterns(names: Sequence[str]) -> _Test:

@@ -2,30 +2,27 @@
 
 from __future__ import annotations
 
-import re
 from base64 import b64decode
 from collections.abc import Callable, Sequence
 from contextlib import closing
+from functools import partial
 from hashlib import sha256
 from shlex import quote
-from time import monotonic, time
-from typing import Any
-
-import invoke
-import paramiko
+from time import time
+from typing import Any, TypeVar
 
 from ..config.settings import Proxy
-from ..errors import StepError, reason
+from ..errors import StepError
 from ..facts.facts import Facts
 from ..scripts.files import Receive, ReceiveAsUser
 from ..scripts.script import A, Script
 from ..scripts.survey import Survey
-from ..shell.bounded import BULK, MOST
-from ..shell.command import CommandResult, failure, framed
-from ..shell.frame import BEGINS, SUDO
-from ..shell.host import ended_as, not_begun, runner_options, too_late, too_much
-from ..shell.piped import Piped
+from ..shell.command import CommandResult
+from ..shell.output import BULK, MOST
+from ..shell.remote import Piped, RemoteCommand
 from .connection import Link
+
+C = TypeVar("C", bound=RemoteCommand)
 
 
 class Node(Link):
@@ -46,54 +43,36 @@ class Node(Link):
     ) -> CommandResult:
         """Runs a POSIX sh script, as root unless `root` is false; `timeout` is in seconds.
 
-        `most` is how much it may write, None: any amount, of which only the end is kept.
+        `most` is how many bytes it may write, None: any number, of which only the end is kept.
         Raises StepError when it does not end with status 0 (unless `check` is false), does not end
         in time, writes too much, cannot begin, or the connection breaks; its last `tail` lines of
         output are in the error.
         """
         self.open()
-        sudo, kwargs = root and self.session.ssh.sudo, runner_options(timeout, most, each_line)
-        try:
-            result = self._run_as(framed(script), sudo, kwargs)
-        except invoke.exceptions.CommandTimedOut as error:
-            late: Any = error.result
-            self.delays.began(late.seen, timeout)
-            raise too_late(script, error, tail) from None
-        except invoke.exceptions.ThreadException as error:
-            raise too_much(script, error, tail) from None
-        except (paramiko.SSHException, OSError, EOFError) as error:
-            raise StepError(f"the connection broke: {reason(error)}", command=script) from None
-        if result.return_code < 0:
-            raise StepError("the connection broke while the command ran", command=script)
-        if BEGINS not in result.seen:
-            raise not_begun(self.user, result.return_code, result.stdout + result.stderr, sudo)
-        self.delays.began(result.seen)
-        ended = ended_as(result)
-        if check and ended.status:
-            raise failure(script, ended, tail)
-        return ended
+        bounds = {"timeout": timeout, "most": most, "each_line": each_line, "tail": tail}
+        return self._begin(RemoteCommand, self.create_session, script, root, **bounds).result(check)
 
-    def _run_as(self, command: str, sudo: bool, kwargs: dict[str, Any]) -> Any:
-        if not sudo:
-            return self.run(command, **kwargs)
-        if self.config.sudo.password is None:
-            return self.run(f"{SUDO} -n {command}", **kwargs)
-        self._prove_password()
-        return self._with_password(command, **kwargs)
+    def piped(self, script: str, *, root: bool = True, timeout: float) -> Piped:
+        """Begins `script`, whose standard input is the caller's. Raises StepError."""
+        self.open()
+        open_session = partial(self.transport.open_session, timeout=timeout)
+        return self._begin(Piped, open_session, script, root, timeout=timeout)
 
-    def _prove_password(self) -> None:
-        """Lets one node try the password first. Raises StepError: sudo refused it."""
-        gate = self.session.sudo_gate
-        gate.pass_through(self.label, lambda: self._with_password("true", hide=True, warn=True, timeout=30))
+    def _begin(
+        self, kind: type[C], open_session: Callable[[], Any], script: str, root: bool, **bounds: Any
+    ) -> C:
+        sudo, password = root and self.session.ssh.sudo, self.config.sudo.password
+        if sudo and password is not None:  # one node tries it first
+            self.session.sudo_gate.pass_through(self.label, lambda: self._accepts(password))
+        bounds |= {"sudo": sudo, "password": password, "delays": self.delays}
+        return kind(open_session, self.user, script, **bounds)
 
-    def _with_password(self, command: str, **kwargs: Any) -> Any:
-        """What Fabric's own `sudo` does, in English: a refusal is known by its words."""
-        sudo = self.config.sudo
-        answer = invoke.FailingResponder(
-            pattern=re.escape(sudo.prompt), response=f"{sudo.password}\n", sentinel="Sorry, try again.\n"
+    def _accepts(self, password: str) -> bool:
+        """Whether sudo runs a command with the password. Raises StepError."""
+        command = RemoteCommand(
+            self.create_session, self.user, "true", sudo=True, password=password, timeout=30
         )
-        line = f"{SUDO} -S -p {quote(sudo.prompt)} {command}"
-        return self.run(line, **{"in_stream": False, "watchers": [answer], **kwargs})
+        return command.result(check=False).status == 0
 
     def do(self, script: Script[A], each_line: Callable[[str], None] | None = None) -> A:
         """Runs a script; its answer. Raises StepError as `sh` does, or with what its exit status means."""
@@ -167,20 +146,6 @@ class Node(Link):
         Raises StepError: the folder is missing, not writable or full, or other bytes arrived.
         """
         self.do(Receive(path, content, mode) if root else ReceiveAsUser(path, content, mode, owner=""))
-
-    def piped(self, script: str, *, root: bool = True, timeout: float) -> Piped:
-        """Begins `script`, whose standard input is the caller's. Raises StepError."""
-        self.open()
-        sudo = root and self.session.ssh.sudo
-        password = self.config.sudo.password
-        if sudo and password is not None:
-            self._prove_password()
-        seen: dict[str, float] = {}
-        began = monotonic()
-        try:
-            return Piped(self.transport, script, sudo=sudo, password=password, timeout=timeout, seen=seen)
-        finally:
-            self.delays.began(seen, monotonic() - began)
 
     def fetch(self, path: str) -> bytes:
         """A file's content. Raises StepError."""

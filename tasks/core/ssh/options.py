@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,9 +23,12 @@ from ..config.model import expanded
 from ..errors import UsageError
 
 
-def _number(value: object) -> object:
-    """An environment variable is text."""
-    return int(value) if isinstance(value, str) and re.fullmatch("[0-9]{1,5}", value) else value
+def _number(high: int, why: str = "") -> Check[int]:
+    def check(value: object) -> int:
+        text = isinstance(value, str) and re.fullmatch("[0-9]{1,5}", value)  # of an environment variable
+        return integer(1, high, why)(int(text[0]) if text else value)
+
+    return check
 
 
 def _file(value: object) -> str:
@@ -46,51 +49,27 @@ OBEYED: Mapping[str, Check[Any]] = {
     "forward_agent": bool,
     "gateway": _command,
     "load_ssh_configs": bool,
-    "port": lambda value: integer(1, 65535)(_number(value)),
+    "port": _number(65535),
     "ssh_config_path": _file,
     "sudo.password": lambda value: value,
-    "sudo.prompt": parsed(str),
-    "timeouts.connect": lambda value: integer(1, 600, " (seconds)")(_number(value)),
+    "timeouts.connect": _number(600, " (seconds)"),
     "user": parsed(parse_user),
 }
 """Settings that connections are made by, with what their values must be."""
 
-IDLE = {
-    "inline_ssh_env": "no variables are sent",
-    "run.echo_format": "nothing is echoed",
-    "run.echo_stdin": "no command reads a terminal",
-    "run.fallback": "no command has a terminal",
-    "run.hide": "what commands write is always hidden",
-    "run.in_stream": "no command reads what is typed",
-    "run.replace_env": "no variables are sent",
-    "runners.remote_shell": "no shell is opened",
-    "tasks.auto_dash_names": "Fabric's own: how tasks are found and run",
-    "tasks.collection_name": "likewise",
-    "tasks.dedupe": "likewise",
-    "tasks.executor_class": "likewise",
-    "tasks.ignore_unknown_help": "likewise",
-    "tasks.search_root": "likewise",
-}
-"""Settings that hold whatever their value is, and why."""
-
-_WAITS = "each step waits for its commands; rollout.parallel says on how many nodes at a time"
-_OWN = "the scripts of kube-nginx are run in the one way that they are written for; leave it out"
+_ONE_WAY = "the scripts of kube-nginx are run in the one way that they are written for; leave it out"
 REFUSED = {
+    **dict.fromkeys(
+        ("run.asynchronous", "run.disown", "run.encoding", "run.shell", "run.watchers"), _ONE_WAY
+    ),
+    **dict.fromkeys(("run.watchers", "runners.local", "runners.remote"), _ONE_WAY),
+    **dict.fromkeys(("run.err_stream", "run.out_stream"), "write fab TASK > FILE, 2> FILE, or --json"),
     "authentication.strategy_class": "set ssh.identity in hosts.toml, IdentityFile in ssh_config, or give -i",
-    "run.asynchronous": _WAITS,
-    "run.disown": _WAITS,
     "run.dry": "it would still connect and write; see fab diff, fab render, fab status",
     "run.echo": "see fab diff and fab render; a step that fails shows its command",
-    "run.encoding": "all that nodes write is read as UTF-8; leave it out",
     "run.env": "no variables are sent; set them on the hosts, in /etc/environment",
-    "run.err_stream": "write fab TASK 2> FILE, or --json",
-    "run.out_stream": "write fab TASK > FILE, or --json",
     "run.pty": "no command has a terminal; for a sudo that wants one: Defaults !requiretty in sudoers",
-    "run.shell": _OWN,
     "run.warn": "a node that fails drops out and the others go on; how many may fail: rollout.max_failures",
-    "run.watchers": "sudo's question is answered with --prompt-for-sudo-password; leave it out",
-    "runners.local": _OWN,
-    "runners.remote": _OWN,
     "sudo.user": "all that is done on nodes is done as root; ssh.user in hosts.toml is who logs in",
     "timeouts.command": "each step has its own time; set rollout.timeout or check.timeout in hosts.toml",
 }
@@ -106,7 +85,7 @@ FLAGS = {
 _LEVELS = ("_collection", "_system", "_user", "_project", "_env", "_runtime", "_overrides", "_modifications")
 """Where Invoke keeps what was set, the weakest first; its defaults are below them."""
 
-_PLACES = {
+_INSTEAD = {
     "hostname": "name the host with -H or in hosts.toml",
     "port": "set ssh.port in hosts.toml",
     "sock": "set ssh.gateway in hosts.toml, or ProxyCommand in ssh_config",
@@ -135,31 +114,31 @@ def options_of(config: invoke.Config) -> Options:
     """What the command line, fabric.yaml and the environment say. Raises UsageError: what is not obeyed."""
     problems = [*_refused(config)]
     settings: dict[str, Any] = {}
-    for name, check in OBEYED.items():
-        value = _set(config, name)
-        if value is None or name == "connect_kwargs":
-            continue
+
+    def take(name: str, value: Any, called: str) -> Any:
         try:
-            settings[name] = check(value)
+            return OBEYED[name](value)
         except ValueError as error:
             given = f"{shown(value)} " if isinstance(value, str | int | float) else ""
-            problems.append(f"{name} (Fabric's setting): {given}{error}")
+            problems.append(f"{called}: {given}{error}")
+
+    for name in OBEYED:
+        if (value := _set(config, name)) is not None and name != "connect_kwargs":
+            settings[name] = take(name, value, f"{name} (Fabric's setting)")
     kwargs = dict(config.get("connect_kwargs") or {})
     timeout = kwargs.pop("timeout", flag("connect-timeout"))  # Fabric drops a 0
     by_flag = "timeout" in (getattr(config, "_overrides", {}).get("connect_kwargs") or {})
-    try:
-        seconds = None if timeout is None else OBEYED["timeouts.connect"](timeout)
-    except ValueError as error:
-        problems.append(f"-t/--connect-timeout (connect_kwargs.timeout): {shown(timeout)} {error}")
-    kwargs["key_filename"] = list(
-        key_files(kwargs.get("key_filename"), settings.get("authentication.identities"))
-    )
-    problems += [*unfit(kwargs), *_missing(kwargs["key_filename"])]
+    if timeout is not None:
+        timeout = take("timeouts.connect", timeout, "-t/--connect-timeout (connect_kwargs.timeout)")
+    kwargs["key_filename"] = key_files(kwargs.get("key_filename"), settings.get("authentication.identities"))
+    problems += unfit(kwargs)
+    missing = (key for key in kwargs["key_filename"] if not expanded(key).is_file())
+    problems += (f"-i/--identity (connect_kwargs.key_filename): {key}: no such file" for key in missing)
     if problems:
         raise UsageError("\n".join(problems))
-    if seconds and not by_flag:
-        settings["timeouts.connect"] = seconds
-    return Options(_ssh_config_flag(config), seconds if by_flag else None, settings, kwargs)
+    if timeout and not by_flag:
+        settings["timeouts.connect"] = timeout
+    return Options(_ssh_config_flag(config), timeout if by_flag else None, settings, kwargs)
 
 
 def _refused(config: invoke.Config) -> Iterator[str]:
@@ -176,25 +155,15 @@ def unfit(kwargs: Mapping[str, Any]) -> Iterator[str]:
     """What paramiko's connect() would not take of `connect_kwargs`."""
     known = inspect.signature(paramiko.SSHClient.connect).parameters
     for name in kwargs:
-        if name in _PLACES:
-            yield f"connect_kwargs.{name} (Fabric's setting): {_PLACES[name]}"
-        elif name not in known:
-            yield f"connect_kwargs.{name} (Fabric's setting): paramiko {paramiko.__version__} has none"
+        if name in _INSTEAD or name not in known:
+            why = _INSTEAD.get(name, f"paramiko {paramiko.__version__} has none")
+            yield f"connect_kwargs.{name} (Fabric's setting): {why}"
 
 
-def _missing(keys: Sequence[str]) -> Iterator[str]:
-    for key in keys:
-        if not expanded(key).is_file():
-            yield f"-i/--identity (connect_kwargs.key_filename): {key}: no such file"
-
-
-def key_files(*given: Any) -> Iterator[str]:
-    """The names of key files, each once."""
-    seen: dict[str, None] = {}
-    for names in given:
-        listed = names if isinstance(names, list | tuple) else [names] if names else []
-        seen |= dict.fromkeys(str(name) for name in listed)
-    yield from seen
+def key_files(*given: Any) -> list[str]:
+    """The names of key files, each once; what is given is a name, several, or none."""
+    each = (names if isinstance(names, list | tuple) else [names] if names else [] for names in given)
+    return list(dict.fromkeys(str(name) for names in each for name in names))
 
 
 def _set(config: invoke.Config, name: str) -> Any:

@@ -1,4 +1,4 @@
-"""What all connections of a run share: ssh_config, known_hosts, gateways, the sudo password's verdict."""
+"""What all connections made from one hosts.toml share: ssh_config, known_hosts, gateways, sudo's password."""
 
 from __future__ import annotations
 
@@ -10,54 +10,46 @@ from threading import Lock, RLock
 from typing import Any
 
 import fabric
-import fabric.runners
 import invoke
-import paramiko
 
 from ..config.model import expanded
-from ..config.settings import Settings, Ssh
+from ..config.settings import Settings
 from ..errors import StepError
-from ..shell.bounded import Bounded
-from . import sshconfig
+from ..shell.remote import PasswordRefusedError
 from .hostkeys import KnownHosts
 from .options import Options
+from .sshconfig import OWN, SYSTEM, SshConfig
 
-# what fails is told by our own messages; without a handler, paramiko's log ends up on stderr as tracebacks
+# our own messages say what fails; without a handler, paramiko's log ends up on stderr as tracebacks
 logging.getLogger("paramiko").addHandler(logging.NullHandler())
-
-DEFAULT_CONFIG = expanded("~/.ssh/config")
-SYSTEM_CONFIG = Path("/etc/ssh/ssh_config")
-
-
-class Runner(Bounded, fabric.runners.Remote):  # type: ignore[misc]
-    """Fabric's runner with bounds, and with its waits cut: 45 ms a command become 3 ms."""
-
-    input_sleep = 0.001
-    read_chunk_size = 32768
 
 
 class Session:
-    """The shared half of all connections made from one hosts.toml and one command line."""
+    """The shared half of all connections made from one hosts.toml and one command line.
+
+    Raises UsageError: an ssh_config that cannot be read.
+    """
 
     def __init__(self, settings: Settings, options: Options, config: invoke.Config) -> None:
         self.settings = settings
-        self.ssh: Ssh = settings.ssh
+        self.ssh = settings.ssh
         self.options = options
         self.known_hosts = KnownHosts(accept_new=self.ssh.host_keys == "accept-new")
         self.sudo_gate = SudoGate()
-        self.warnings: list[str] = []
+        self.ssh_files = self._ssh_files()
+        self.ssh_config = SshConfig(self.ssh_files)
         own = {
             "user": self.ssh.user or options.get("user") or "root",
             "port": options.get("port"),
             "forward_agent": options.get("forward_agent"),
-            "runners": {"remote": Runner},
-            "sudo": {"password": config.sudo.password, "prompt": config.sudo.prompt},
+            "sudo": {"password": config.sudo.password},
         }
         self.config = fabric.Config(
-            ssh_config=self._ssh_config(),
+            ssh_config=self.ssh_config,
             overrides={key: value for key, value in own.items() if value is not None},
             lazy=True,  # what Fabric's files say is in `options`
         )
+        self.nodes: dict[tuple[object, str], Any] = {}
         self.gateways: dict[str, fabric.Connection] = {}
         self.gateways_lock = RLock()
 
@@ -71,24 +63,12 @@ class Session:
                 return [expanded(path)]
             if self.options.get("load_ssh_configs") is False:
                 return []
-        return [] if own is None else [own, SYSTEM_CONFIG] if own == DEFAULT_CONFIG else [own]
-
-    def _ssh_config(self) -> paramiko.SSHConfig:
-        merged = paramiko.SSHConfig()
-        files = self._ssh_files()
-        for file in files:
-            if not (file.is_file() if file in (DEFAULT_CONFIG, SYSTEM_CONFIG) else file.exists()):
-                continue
-            text = sshconfig.read(merged, file)
-            if file == files[0] and re.search(r"(?im)^\s*include\b", text):
-                self.warnings.append(f"{file}: Include is not followed; name the file in ssh.config")
-        return merged
+        return [] if own is None else [own, SYSTEM] if own == OWN else [own]
 
     def missing_file(self) -> str:
         """Which file that hosts.toml names is not there; "" if all are."""
-        config = next(iter(self._ssh_files()), None)
-        for key, file in (("config", config), ("identity", self.ssh.identity)):
-            if file and file != DEFAULT_CONFIG and not Path(file).is_file():
+        for key, file in (("config", next(iter(self.ssh_files), None)), ("identity", self.ssh.identity)):
+            if file and file != OWN and not Path(file).is_file():
                 return f"ssh.{key}: {file} {'is no file' if Path(file).exists() else 'does not exist'}"
         return ""
 
@@ -104,10 +84,17 @@ class Session:
                 return int(seconds)
         return self.ssh.connect_timeout
 
+    def new_warnings(self) -> list[str]:
+        """What the user should know of the SSH files that were read; each only once."""
+        warnings, self.ssh_config.warnings = self.ssh_config.warnings, []
+        return warnings
+
     def close(self) -> None:
-        """Closes the gateways; nodes are closed by their fleet."""
-        for gateway in self.gateways.values():
-            gateway.close()
+        """Closes all connections."""
+        for node in self.nodes.values():
+            node.hang_up()
+        for connection in (*self.nodes.values(), *self.gateways.values()):
+            connection.close()
 
 
 class SudoGate:
@@ -115,10 +102,10 @@ class SudoGate:
 
     def __init__(self) -> None:
         self._lock = Lock()
-        self._proved = False
+        self._accepted = False
         self._refused: StepError | None = None
 
-    def pass_through(self, where: str, attempt: Callable[[], invoke.Result]) -> None:
+    def pass_through(self, where: str, attempt: Callable[[], bool]) -> None:
         """Returns when the password has been accepted on some node; `attempt` tries it on this one.
 
         Raises StepError: it was refused, here or by the node that was first.
@@ -126,13 +113,11 @@ class SudoGate:
         with self._lock:
             if self._refused:
                 raise self._refused
-            if self._proved:
+            if self._accepted:
                 return
             try:
-                self._proved = attempt().ok
-            except invoke.exceptions.Failure as failure:
-                if not isinstance(failure.reason, invoke.exceptions.ResponseNotAccepted):
-                    raise
+                self._accepted = attempt()
+            except PasswordRefusedError:
                 self._refused = StepError(
                     f"sudo refused the password (tried once, on {where})",
                     hint="give the right one: fab --prompt-for-sudo-password TASK",

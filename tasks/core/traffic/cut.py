@@ -4,20 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from ipaddress import ip_address, ip_network
-from socket import socket
 from time import monotonic
 
 from ..config.settings import Endpoint
 from ..errors import StepError
 from ..scripts.drill import Drill, DrillAction, Drilled, DrillStatus
-from ..scripts.reach import SshConnection
 from ..ssh.node import Node
 
 _LATER = 5  # seconds after its end that a cut is undone by the node's own timer
 _TRIES = 3
 _UNIT = "kube-nginx-drill.timer"
-_TEST_NETWORKS = tuple(map(ip_network, ("198.18.0.0/15", "2001:2::/48")))
 
 
 class Cut:
@@ -42,15 +38,15 @@ class Cut:
 
         Raises StepError: there is no tool for it.
         """
-        ended = self._run(DrillAction.LOOK)
-        self._tools, self._undo = ended.tools, ended.undo
-        if ended.status == DrillStatus.NO_TOOL:
+        result = self._run(DrillAction.LOOK)
+        self._tools, self._undo = result.tools, result.undo
+        if result.status == DrillStatus.NO_TOOL:
             why = DrillStatus.NO_TOOL
-            raise StepError(why.message, status=why, tail=ended.stderr, hint=why.hint)
-        if ended.status:
+            raise StepError(why.message, status=why, tail=result.stderr, hint=why.hint)
+        if result.status:
             what = "what an earlier drill left cannot be removed"
-            raise StepError(what, status=ended.status, tail=ended.stderr, hint=self._by_hand())
-        return ended.healed
+            raise StepError(what, status=result.status, tail=result.stderr, hint=self._by_hand())
+        return result.healed
 
     def begin(self, seconds: float) -> float:
         """Cuts, for `seconds` unless `end` is called before; gives the time (`monotonic`) at which it did.
@@ -60,15 +56,16 @@ class Cut:
         at: list[float] = []
         whole = round(seconds + _LATER)
         self._over = monotonic() + whole
-        self._timer = f"the node's own timer removes them at {_clock(whole)}; if not: "
+        by = datetime.now() + timedelta(seconds=whole)
+        self._timer = f"the node's own timer removes them at {by:%H:%M:%S}; if not: "
         nothing = "and nothing is left of it"  # or `end`, which follows, says so
         try:
-            ended = self._run(DrillAction.CUT, whole, at)
+            result = self._run(DrillAction.CUT, whole, at)
         except StepError as error:
             raise StepError(f"the cut was not seen to be made, {nothing}: {error.message}") from None
-        if ended.status:
-            what = f"the cut could not be made, {nothing}"
-            raise StepError(what, status=ended.status, tail=ended.stderr)
+        if result.status:
+            message = f"the cut could not be made, {nothing}"
+            raise StepError(message, status=result.status, tail=result.stderr)
         return at[0] if at else monotonic()
 
     def end(self) -> float | None:
@@ -96,18 +93,18 @@ class Cut:
 
     def _end(self) -> float | None:
         try:
-            ended = self._run(DrillAction.HEAL, at=self._healed)
+            result = self._run(DrillAction.HEAL, at=self._healed)
         except StepError as error:
             raise self._left_behind(f"could not be looked at again: {error.message}") from None
-        if ended.status:
-            raise self._left_behind("are still there, or were not looked at", ended)
+        if result.status:
+            raise self._left_behind("are still there, or were not looked at", result)
         return self._healed[0] if self._healed else None
 
-    def _left_behind(self, what: str, ended: Drilled | None = None) -> StepError:
+    def _left_behind(self, what: str, result: Drilled | None = None) -> StepError:
         return StepError(
             f"the firewall rules of the drill {what}",
-            status=ended.status if ended else None,
-            tail=ended.stderr if ended else "",
+            status=result.status if result else None,
+            tail=result.stderr if result else "",
             hint=self._by_hand(),
         )
 
@@ -123,32 +120,3 @@ class Cut:
                 at.append(monotonic())
 
         return self._node.do(script, hear)
-
-
-def in_test_network(node: Node, servers: Sequence[Endpoint]) -> bool:
-    """Whether the SSH connection goes straight to a network that only tests use, and `servers` are in one.
-
-    These are 198.18.0.0/15 (RFC 2544) and 2001:2::/48 (RFC 5180). Behind a gateway nobody knows. Some
-    proxies answer names here with such addresses: so the node is asked, too, at which one it was reached.
-    Raises StepError.
-    """
-    sock = node.transport.sock
-    here = str(sock.getpeername()[0]) if isinstance(sock, socket) else ""
-    if not all(map(is_for_tests, [here, *(server.host for server in servers)])):
-        return False
-    return is_for_tests(node.do(SshConnection()))
-
-
-def is_for_tests(address: str) -> bool:
-    """Whether an IP address is of a network that only tests use."""
-    try:
-        found = ip_address(address.partition("%")[0])
-    except ValueError:
-        return False
-    found = getattr(found, "ipv4_mapped", None) or found
-    return any(found in network for network in _TEST_NETWORKS)
-
-
-def _clock(seconds: float) -> str:
-    """The time of day, `seconds` from now."""
-    return (datetime.now() + timedelta(seconds=seconds)).strftime("%H:%M:%S")

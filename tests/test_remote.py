@@ -9,10 +9,11 @@ import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from time import monotonic, sleep
-from typing import Any, cast
+from typing import IO, Any, cast
 
 import paramiko
 import pytest
@@ -20,7 +21,7 @@ import pytest
 from tasks.core.errors import NotStarted, StepError
 from tasks.core.run import lock
 from tasks.core.scripts.lock import LOCK, Lock
-from tasks.core.shell.piped import Piped
+from tasks.core.shell.remote import Piped
 from tasks.core.ssh.node import Node
 
 from .sshd import listening
@@ -30,10 +31,14 @@ BROKE = "the connection broke while the command ran"
 
 
 class Shells(paramiko.ServerInterface):  # type: ignore[misc]
-    """A server that accepts everybody and gives each command to this machine's sh, as sshd does."""
+    """A server that accepts everybody and gives each command to this machine's sh, as sshd does.
 
-    def __init__(self, folder: Path) -> None:
+    Both streams are one, so that their order is kept, unless they are `apart`.
+    """
+
+    def __init__(self, folder: Path, apart: bool = False) -> None:
         self.folder = folder
+        self.apart = apart
         self.commands: list[str] = []
         self._key = paramiko.ECDSAKey.generate()
 
@@ -61,17 +66,24 @@ class Shells(paramiko.ServerInterface):  # type: ignore[misc]
     def _run(self, channel: paramiko.Channel, command: bytes) -> None:
         environment = {**os.environ, "PATH": f"{self.folder}:{os.environ['PATH']}"}
         pipe = subprocess.PIPE
-        arguments = {"stdin": pipe, "stdout": pipe, "stderr": subprocess.STDOUT, "bufsize": 0}
+        errors = pipe if self.apart else subprocess.STDOUT
+        arguments = {"stdin": pipe, "stdout": pipe, "stderr": errors, "bufsize": 0}
         with subprocess.Popen(["sh", "-c", command], env=environment, **cast(Any, arguments)) as process:
             threading.Thread(target=_feed, args=(channel, process), daemon=True).start()
-            assert process.stdout is not None
-            with suppress(*_GONE):
-                while words := process.stdout.read(4096):
-                    channel.sendall(words)
+            relay = threading.Thread(target=_relay, args=(process.stderr, channel.sendall_stderr))
+            relay.start()
+            _relay(process.stdout, channel.sendall)
+            relay.join()
             status = process.wait()
         with suppress(*_GONE):
             channel.send_exit_status(status)
             channel.close()
+
+
+def _relay(stream: IO[bytes] | None, send: Callable[[bytes], None]) -> None:
+    with suppress(*_GONE):
+        while stream and (words := stream.read(4096)):
+            send(words)
 
 
 def _feed(channel: paramiko.Channel, process: subprocess.Popen[bytes]) -> None:
@@ -106,7 +118,9 @@ def connected(shells: Shells) -> Iterator[paramiko.Transport]:
 
 
 def piped(transport: Any, script: str, **kwargs: Any) -> Piped:
-    return Piped(transport, script, **{"sudo": False, "password": None, "timeout": 30} | kwargs)
+    kwargs = {"timeout": 30} | kwargs
+    open_session = partial(transport.open_session, timeout=kwargs["timeout"])
+    return Piped(open_session, transport.get_username(), script, **kwargs)
 
 
 def eventually(true: Callable[[], bool], seconds: float = 20) -> None:

@@ -13,9 +13,13 @@ import paramiko
 import pytest
 
 from tasks.core.config.address import Endpoint
-from tasks.core.probes.reach import answered, handshake, proof
+from tasks.core.errors import StepError
+from tasks.core.probes.prober import Depth, Prober
+from tasks.core.probes.proof import Proof, answers, prove, prove_by_ssh
+from tasks.core.probes.result import ProbeResult, Reason
+from tasks.core.ssh.node import Node
 from tests.lab import keys
-from tests.sshd import Sshd, listening
+from tests.sshd import Sshd, listening, over
 
 QUICK = 0.3  # seconds, for what will not answer
 PATIENT = 30  # seconds, for what will: a busy machine is no failure
@@ -99,19 +103,35 @@ def sshd() -> Sshd:
 
 
 @pytest.fixture
-def node(sshd: Sshd) -> Iterator[paramiko.Transport]:
+def node(sshd: Sshd) -> Iterator[Node]:
     with sshd.client() as transport:
-        yield transport
+        yield over(transport)
+
+
+def handshake(node: Node, endpoint: Endpoint, timeout: float) -> ProbeResult:
+    (result,) = Prober(node, timeout, Depth.HANDSHAKE).by_ssh([endpoint])
+    return result
+
+
+def proof(
+    node: Node,
+    listeners: Sequence[Endpoint],
+    apiservers: Sequence[Endpoint],
+    timeout: float,
+    answered: bool = False,
+) -> Proof:
+    return prove_by_ssh(node, listeners, apiservers, answered, timeout)
 
 
 class TestHandshake:
     """One try."""
 
-    def test_tls_answers(self, node: paramiko.Transport, apiserver: Serve, endpoints: Endpoints) -> None:
+    def test_tls_answers(self, node: Node, apiserver: Serve, endpoints: Endpoints) -> None:
         (endpoint,) = endpoints(apiserver)
         seen = handshake(node, endpoint, PATIENT)
         assert seen.ok is True
-        assert seen.text == f"TLS handshake in {max(seen.seconds * 1000, 1):.0f} ms"
+        assert seen.connected is not None
+        assert 0 < seen.connected < PATIENT
 
     @pytest.mark.parametrize(
         ("serve", "text"),
@@ -127,20 +147,18 @@ class TestHandshake:
             ),
         ],
     )
-    def test_no_tls(
-        self, node: paramiko.Transport, endpoints: Endpoints, serve: Serve | None, text: str
-    ) -> None:
+    def test_no_tls(self, node: Node, endpoints: Endpoints, serve: Serve | None, text: str) -> None:
         (endpoint,) = endpoints(serve)
         seen = handshake(node, endpoint, PATIENT)
         assert (seen.ok, seen.text) == (False, text)
 
-    def test_silence_after_the_connection(self, node: paramiko.Transport, endpoints: Endpoints) -> None:
+    def test_silence_after_the_connection(self, node: Node, endpoints: Endpoints) -> None:
         (endpoint,) = endpoints(hangs)
         seen = handshake(node, endpoint, QUICK)
         assert (seen.ok, seen.text) == (False, "did not answer within 0.3 s")
 
     def test_silence_before_the_connection(
-        self, sshd: Sshd, node: paramiko.Transport, apiserver: Serve, endpoints: Endpoints
+        self, sshd: Sshd, node: Node, apiserver: Serve, endpoints: Endpoints
     ) -> None:
         tried = threading.Event()
         sshd.forwarding = lambda address: None if tried.wait(PATIENT) else PROHIBITED
@@ -151,20 +169,20 @@ class TestHandshake:
         assert handshake(node, endpoint, PATIENT).ok is True
 
     def test_forwarding_forbidden(
-        self, sshd: Sshd, node: paramiko.Transport, apiserver: Serve, endpoints: Endpoints
+        self, sshd: Sshd, node: Node, apiserver: Serve, endpoints: Endpoints
     ) -> None:
         sshd.forwarding = lambda address: PROHIBITED
         (endpoint,) = endpoints(apiserver)
         seen = handshake(node, endpoint, PATIENT)
         assert (seen.ok, seen.text) == (None, "sshd there forbids forwarding")
 
-    def test_sshd_has_another_reason(self, sshd: Sshd, node: paramiko.Transport) -> None:
+    def test_sshd_has_another_reason(self, sshd: Sshd, node: Node) -> None:
         sshd.forwarding = lambda address: int(paramiko.OPEN_FAILED_RESOURCE_SHORTAGE)
         seen = handshake(node, Endpoint("127.0.0.1", 1), PATIENT)
         assert (seen.ok, seen.text) == (False, "sshd there did not connect: Resource shortage")
 
-    def test_a_dead_connection(self, node: paramiko.Transport) -> None:
-        node.close()
+    def test_a_dead_connection(self, node: Node) -> None:
+        node.transport.close()
         seen = handshake(node, Endpoint("127.0.0.1", 1), PATIENT)
         assert (seen.ok, seen.text) == (False, "could not be tried: the SSH connection broke")
 
@@ -172,13 +190,13 @@ class TestHandshake:
         ("host", "asked"),
         [("0.0.0.0", "127.0.0.1"), ("::", "::1"), ("fd00::2", "fd00::2"), ("api-3", "api-3")],
     )
-    def test_who_is_asked_for(self, sshd: Sshd, node: paramiko.Transport, host: str, asked: str) -> None:
+    def test_who_is_asked_for(self, sshd: Sshd, node: Node, host: str, asked: str) -> None:
         sshd.forwarding = lambda address: int(paramiko.OPEN_FAILED_CONNECT_FAILED)
         handshake(node, Endpoint(host, 8443), PATIENT)
         assert sshd.asked == [(asked, 8443)]
 
     def test_a_name_is_told_in_tls_and_an_address_is_not(
-        self, node: paramiko.Transport, certificate: ssl.SSLContext, apiserver: Serve, endpoints: Endpoints
+        self, node: Node, certificate: ssl.SSLContext, apiserver: Serve, endpoints: Endpoints
     ) -> None:
         told: list[str | None] = []
         certificate.sni_callback = lambda _, name, __: told.append(name)
@@ -189,12 +207,23 @@ class TestHandshake:
         assert told == [None, "localhost"]
 
 
+def test_all_are_asked_at_once(node: Node, endpoints: Endpoints) -> None:
+    both = threading.Barrier(2)
+
+    def serve(connection: socket.socket) -> None:
+        both.wait(PATIENT)
+        connection.close()
+
+    there = endpoints(serve, serve)
+    prober = Prober(node, PATIENT)
+    assert [met.reason for met in prober.by_ssh(there)] == [Reason.CLOSED] * 2
+    assert prober.by_ssh([]) == []
+
+
 class TestProof:
     """All listeners, and who is to blame."""
 
-    def test_all_listeners_lead_there(
-        self, node: paramiko.Transport, apiserver: Serve, endpoints: Endpoints
-    ) -> None:
+    def test_all_listeners_lead_there(self, node: Node, apiserver: Serve, endpoints: Endpoints) -> None:
         a, b, up = endpoints(apiserver, apiserver, apiserver)
         seen = proof(node, [a, b], [up], PATIENT)
         assert (seen.state, seen.text) == ("ok", f"an apiserver answers through {a} and {b}")
@@ -205,7 +234,7 @@ class TestProof:
     def test_useless_apiservers_swallow_tries(
         self,
         sshd: Sshd,
-        node: paramiko.Transport,
+        node: Node,
         apiserver: Serve,
         endpoints: Endpoints,
         useless: Sequence[Serve],
@@ -215,9 +244,7 @@ class TestProof:
         assert proof(node, [listener], up, timeout).state == "ok"
         assert tries(sshd, listener) == len(up)
 
-    def test_tries_are_made_at_once(
-        self, node: paramiko.Transport, apiserver: Serve, endpoints: Endpoints
-    ) -> None:
+    def test_tries_are_made_at_once(self, node: Node, apiserver: Serve, endpoints: Endpoints) -> None:
         """New connections, of which the proxy gives each to another apiserver."""
         all_of_them = threading.Barrier(3)
 
@@ -228,15 +255,13 @@ class TestProof:
         listener, *up = endpoints(together, *[apiserver] * 3)
         assert proof(node, [listener], up, PATIENT).state == "ok"
 
-    def test_no_more_tries_than_that(
-        self, sshd: Sshd, node: paramiko.Transport, endpoints: Endpoints
-    ) -> None:
+    def test_no_more_tries_than_that(self, sshd: Sshd, node: Node, endpoints: Endpoints) -> None:
         (listener,) = endpoints(closes)
         proof(node, [listener], unreachable(3), PATIENT)
         assert tries(sshd, listener) == 3
 
     def test_an_apiserver_that_is_silent_beside_others_is_named(
-        self, node: paramiko.Transport, apiserver: Serve, endpoints: Endpoints
+        self, node: Node, apiserver: Serve, endpoints: Endpoints
     ) -> None:
         listener, up, closed, hung = endpoints(apiserver, apiserver, None, hangs)
         seen = proof(node, [listener], [closed, up, hung], 2)
@@ -247,13 +272,13 @@ class TestProof:
         )
 
     def test_one_that_must_not_be_tried_is_not(
-        self, sshd: Sshd, node: paramiko.Transport, apiserver: Serve, endpoints: Endpoints
+        self, sshd: Sshd, node: Node, apiserver: Serve, endpoints: Endpoints
     ) -> None:
         (listener,) = endpoints(apiserver)
         sshd.forwarding = lambda address: PROHIBITED if address[0] == "10.0.0.1" else None
         assert proof(node, [listener], unreachable(1), PATIENT).state == "ok"
 
-    def test_no_apiserver_anywhere_is_a_warning(self, node: paramiko.Transport, endpoints: Endpoints) -> None:
+    def test_no_apiserver_anywhere_is_a_warning(self, node: Node, endpoints: Endpoints) -> None:
         listener, closed, hung, closing = endpoints(closes, None, hangs, closes)
         seen = proof(node, [listener], [closed, hung, closing], 2)
         early = "accepted the connection and closed it before TLS"
@@ -263,14 +288,14 @@ class TestProof:
             f"({closed} refused the connection; {hung} did not answer within 2 s; {closing} {early})",
         )
 
-    def test_many_refusals_at_once_are_all_told(self, node: paramiko.Transport, endpoints: Endpoints) -> None:
+    def test_many_refusals_at_once_are_all_told(self, node: Node, endpoints: Endpoints) -> None:
         (listener,) = endpoints(None)
         seen = proof(node, [listener], unreachable(9), PATIENT)
         assert seen.state == "warning"
         assert seen.text.count(" refused the connection") == 9
 
     def test_an_apiserver_that_answers_directly_blames_the_proxy(
-        self, node: paramiko.Transport, apiserver: Serve, endpoints: Endpoints
+        self, node: Node, apiserver: Serve, endpoints: Endpoints
     ) -> None:
         listener, closed, up = endpoints(closes, None, apiserver)
         seen = proof(node, [listener], [closed, up], PATIENT)
@@ -281,7 +306,7 @@ class TestProof:
         )
 
     def test_where_one_hangs_more_tries_are_given(
-        self, sshd: Sshd, node: paramiko.Transport, apiserver: Serve, endpoints: Endpoints
+        self, sshd: Sshd, node: Node, apiserver: Serve, endpoints: Endpoints
     ) -> None:
         """Balancing is a matter of luck, and going back for bad luck would do harm."""
         listener, hung, up = endpoints(in_turn(*[hangs] * 5, apiserver), hangs, apiserver)
@@ -293,22 +318,20 @@ class TestProof:
         assert tries(sshd, listener) == 2 + 6
 
     def test_one_that_answers_late_is_looked_at_again(
-        self, sshd: Sshd, node: paramiko.Transport, apiserver: Serve, endpoints: Endpoints
+        self, sshd: Sshd, node: Node, apiserver: Serve, endpoints: Endpoints
     ) -> None:
         listener, up = endpoints(in_turn(hangs, apiserver), apiserver)
         assert proof(node, [listener], [up], 0.5).state == "ok"
         assert tries(sshd, listener) == 1 + 3
 
     def test_but_not_without_end(
-        self, sshd: Sshd, node: paramiko.Transport, apiserver: Serve, endpoints: Endpoints
+        self, sshd: Sshd, node: Node, apiserver: Serve, endpoints: Endpoints
     ) -> None:
         listener, hung, up = endpoints(hangs, hangs, apiserver)
         assert proof(node, [listener], [hung, up], 0.5).state == "failed"
         assert tries(sshd, listener) == 2 + 6
 
-    def test_so_does_another_listener(
-        self, node: paramiko.Transport, apiserver: Serve, endpoints: Endpoints
-    ) -> None:
+    def test_so_does_another_listener(self, node: Node, apiserver: Serve, endpoints: Endpoints) -> None:
         bad, good = endpoints(None, apiserver)
         seen = proof(node, [bad, good], unreachable(1), PATIENT)
         assert (seen.state, seen.text) == (
@@ -316,7 +339,7 @@ class TestProof:
             f"no apiserver answers through {bad} (refused the connection), though one does through {good}",
         )
 
-    def test_forwarding_forbidden(self, sshd: Sshd, node: paramiko.Transport) -> None:
+    def test_forwarding_forbidden(self, sshd: Sshd, node: Node) -> None:
         sshd.forwarding = lambda address: PROHIBITED
         listener = Endpoint("127.0.0.1", 8443)
         text = "not tried: sshd there forbids forwarding (AllowTcpForwarding)"
@@ -325,9 +348,18 @@ class TestProof:
             assert (seen.state, seen.text) == ("warning", text)
         assert tries(sshd, listener) == 2
 
-    def test_forwarding_to_apiservers_forbidden(
-        self, sshd: Sshd, node: paramiko.Transport, endpoints: Endpoints
-    ) -> None:
+    def test_programs_of_the_node_give_the_proof_instead(self, sshd: Sshd, node: Node) -> None:
+        sshd.forwarding = lambda address: PROHIBITED
+        listener, up = Endpoint("127.0.0.1", 8443), Endpoint("10.0.0.1", 6443)
+        answers_both = "".join(f"kn.cell.{n}=0 1.0 SFRUUC8xLjEgMjAwIE9LCg==\n" for n in (0, 1))
+        seen = prove(over(node.transport, f"kn.tool=curl\n{answers_both}"), [listener], [up])
+        assert (seen.state, seen.text) == ("ok", f"an apiserver answers through {listener}")
+        refused = "kn.tool=curl\nkn.cell.0=7 1.0 \nkn.cell.1=0 1.0 SFRUUC8xLjEgMjAwIE9LCg==\n"
+        seen = prove(over(node.transport, refused), [listener], [up])
+        assert seen.state == "failed"
+        assert seen.text.endswith(f"so this is what curl on the node met), though {up} does directly")
+
+    def test_forwarding_to_apiservers_forbidden(self, sshd: Sshd, node: Node, endpoints: Endpoints) -> None:
         (listener,) = endpoints(None)
         sshd.forwarding = lambda address: PROHIBITED if address[0] == "10.0.0.1" else None
         seen = proof(node, [listener], unreachable(1), PATIENT)
@@ -338,7 +370,7 @@ class TestProof:
         )
 
     def test_what_answered_before_and_does_not_now_is_a_failure(
-        self, sshd: Sshd, node: paramiko.Transport, endpoints: Endpoints
+        self, sshd: Sshd, node: Node, endpoints: Endpoints
     ) -> None:
         """Whatever the apiservers themselves do: a change must not take a node's way."""
         listener, closed = endpoints(closes, None)
@@ -351,7 +383,7 @@ class TestProof:
         assert tries(sshd, listener) == 1 + 3
 
     def test_so_it_is_where_the_apiservers_must_not_be_tried(
-        self, sshd: Sshd, node: paramiko.Transport, endpoints: Endpoints
+        self, sshd: Sshd, node: Node, endpoints: Endpoints
     ) -> None:
         (listener,) = endpoints(None)
         sshd.forwarding = lambda address: PROHIBITED if address[0] == "10.0.0.1" else None
@@ -363,18 +395,18 @@ class TestProof:
         )
 
     def test_what_answered_before_and_does_again_is_well(
-        self, node: paramiko.Transport, apiserver: Serve, endpoints: Endpoints
+        self, node: Node, apiserver: Serve, endpoints: Endpoints
     ) -> None:
         always, late, up = endpoints(apiserver, in_turn(closes, apiserver), apiserver)
         for listener in (always, late):
             assert proof(node, [listener], [up], PATIENT, answered=True).state == "ok"
 
-    def test_what_listens_nowhere_leads_nowhere(self, sshd: Sshd, node: paramiko.Transport) -> None:
+    def test_what_listens_nowhere_leads_nowhere(self, sshd: Sshd, node: Node) -> None:
         seen = proof(node, [], unreachable(1), PATIENT)
         assert (seen.state, seen.text, sshd.asked) == ("failed", "it listens nowhere", [])
 
-    def test_a_dead_connection_proves_nothing(self, node: paramiko.Transport) -> None:
-        node.close()
+    def test_a_dead_connection_proves_nothing(self, node: Node) -> None:
+        node.transport.close()
         text = "no apiserver answers through 127.0.0.1:8443 (could not be tried: the SSH connection broke)"
         for before in (False, True):
             seen = proof(node, [Endpoint("127.0.0.1", 8443)], unreachable(1), PATIENT, answered=before)
@@ -385,16 +417,16 @@ class TestAnswered:
     """Whether a node has any way, before something is changed there."""
 
     def test_through_one_of_its_listeners(
-        self, sshd: Sshd, node: paramiko.Transport, apiserver: Serve, endpoints: Endpoints
+        self, sshd: Sshd, node: Node, apiserver: Serve, endpoints: Endpoints
     ) -> None:
         closed, listener = endpoints(None, apiserver)
-        assert answered(node, [closed, listener], unreachable(2), PATIENT)
-        assert sshd.asked == [(closed.host, closed.port), (listener.host, listener.port)]
+        assert answers(node, [closed, listener], unreachable(2), PATIENT)
+        assert sorted(sshd.asked) == sorted((there.host, there.port) for there in (closed, listener))
 
     @pytest.mark.parametrize(("serve", "timeout"), [(None, PATIENT), (closes, PATIENT), (hangs, 2)])
     def test_directly(
         self,
-        node: paramiko.Transport,
+        node: Node,
         apiserver: Serve,
         endpoints: Endpoints,
         serve: Serve | None,
@@ -402,28 +434,29 @@ class TestAnswered:
     ) -> None:
         """What has just been met through a listener says nothing of the other apiservers."""
         listener, up = endpoints(serve, apiserver)
-        assert answered(node, [listener], [*unreachable(1), up], timeout)
-        assert answered(node, [], [up], PATIENT)
+        assert answers(node, [listener], [*unreachable(1), up], timeout)
+        assert answers(node, [], [up], PATIENT)
 
-    def test_in_no_way(self, node: paramiko.Transport, endpoints: Endpoints) -> None:
+    def test_in_no_way(self, node: Node, endpoints: Endpoints) -> None:
         listener, closed, closing = endpoints(closes, None, closes)
-        assert not answered(node, [listener], [closed, closing, *unreachable(1)], PATIENT)
-        assert not answered(node, [listener], [], PATIENT)
-        assert not answered(node, [], [], PATIENT)
+        assert not answers(node, [listener], [closed, closing, *unreachable(1)], PATIENT)
+        assert not answers(node, [listener], [], PATIENT)
+        assert not answers(node, [], [], PATIENT)
 
     def test_what_must_not_be_tried_is_not_known_to_answer(
-        self, sshd: Sshd, node: paramiko.Transport, apiserver: Serve, endpoints: Endpoints
+        self, sshd: Sshd, node: Node, apiserver: Serve, endpoints: Endpoints
     ) -> None:
         sshd.forwarding = lambda address: PROHIBITED
         listener, up = endpoints(apiserver, apiserver)
-        assert not answered(node, [listener], [up], PATIENT)
+        assert not answers(node, [listener], [up], PATIENT)
+        curl = "kn.tool=curl\nkn.cell.0=7 1.0 \nkn.cell.1=0 1.0 SFRUUC8xLjEgMjAwIE9LCg==\n"  # HTTP/1.1 200 OK
+        assert answers(over(node.transport, curl), [listener], [up], PATIENT)
 
-    def test_through_a_dead_connection(
-        self, node: paramiko.Transport, apiserver: Serve, endpoints: Endpoints
-    ) -> None:
+    def test_through_a_dead_connection(self, node: Node, apiserver: Serve, endpoints: Endpoints) -> None:
         listener, up = endpoints(apiserver, apiserver)
-        node.close()
-        assert not answered(node, [listener], [up], PATIENT)
+        node.transport.close()
+        with pytest.raises(StepError, match="the connection broke"):
+            answers(node, [listener], [up], PATIENT)
 
 
 def tries(sshd: Sshd, listener: Endpoint) -> int:

@@ -1,0 +1,246 @@
+"""A command on a host, over an SSH connection."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from time import monotonic
+from typing import Any
+
+import paramiko
+
+from ..errors import NotStarted, StepError, last_lines, reason
+from . import frame
+from .command import CommandResult, failure, framed
+from .delays import Delays
+from .output import CHUNK, FOREVER, MOST, Output, TooMuch
+
+_BROKE = "the connection broke while the command ran"
+_GONE = (paramiko.SSHException, OSError, EOFError)
+_LOOK = 0.2  # seconds between two looks at stderr, and whether somebody still waits
+_GO = "kn.go"
+# A password that sudo did not ask for is still there; what is sent begins after this word.
+_AWAIT = f'while IFS= read -r word && [ "$word" != {_GO} ]; do :; done\n'
+_NO_SHELL = "is it nologin or false? set ssh.user in hosts.toml to a user whose shell runs commands"
+
+
+class PasswordRefusedError(StepError):
+    """sudo did not take the password."""
+
+
+class RemoteCommand:
+    """Begins `script` for `user`, through sudo if `sudo` is true, with `password` if sudo may ask for one.
+
+    It must end within `timeout` seconds (None: any time), and write at most `most` bytes to each stream
+    (None: any number, of which the end is kept). `delays` gets how long it took to begin.
+    Raises StepError: it took longer, wrote too much, did not begin, the connection broke, or sudo refused.
+    """
+
+    _combined = False  # whether both streams are one
+    _late, _not_opened = "did not end", "the connection broke: {}"
+
+    def __init__(
+        self,
+        open_session: Callable[[], Any],
+        user: str,
+        script: str,
+        *,
+        sudo: bool = False,
+        password: str | None = None,
+        timeout: float | None,
+        most: int | None = MOST,
+        each_line: Callable[[str], None] | None = None,
+        tail: int = 5,
+        delays: Delays | None = None,
+    ) -> None:
+        self._script = script
+        self._timeout = FOREVER if timeout is None else timeout
+        self._tail = tail
+        self._out, self._err = Output(most, each_line), Output(most)
+        self._seen: dict[str, float] = {}
+        self._began = monotonic()
+        self._sudo, self._password = sudo, password if sudo else None
+        command = framed(script if self._password is None else _AWAIT + script, errors=not self._combined)
+        if sudo:
+            asks = "-n" if password is None else "-S -p ''"
+            command = f"{frame.SUDO} {asks} {command}"
+        with self._explained(self._not_opened):
+            self._channel = open_session()
+        try:
+            with self._explained(self._not_opened):
+                self._channel.set_combine_stderr(self._combined)
+                self._channel.exec_command(command)
+            self._begin(user)
+        except BaseException:
+            self.close()  # sshd allows a connection only ten sessions
+            raise
+        finally:
+            if delays:
+                delays.add_start(self._seen, monotonic() - self._began)
+
+    def _begin(self, user: str) -> None:
+        if self._password is not None:
+            self.send(f"{self._password}\n".encode())
+        deadline = self._began + self._timeout
+        while frame.BEGINS not in self._seen:
+            more = self._read(deadline)
+            frame.note(self._seen, self._out.end, monotonic() - self._began)
+            if frame.BEGINS in self._seen:
+                break
+            if "\nSorry, try again.\n" in self._out.end + self._err.end:
+                hint = "fab --prompt-for-sudo-password TASK"
+                raise PasswordRefusedError("sudo refused the password", hint=hint)
+            if not more:
+                raise self._not_begun(user, self._wait(deadline).status)
+        if self._password is not None:
+            self.send(f"{_GO}\n".encode())
+
+    def _not_begun(self, user: str, status: int) -> StepError:
+        """Why it ended before it began."""
+        text = self._out.text + self._err.text
+        lines = [line for line in text.splitlines() if not line.startswith("kn.")]
+        refused = next((line for line in lines if line.startswith(("sudo:", "Sorry, user "))), "")
+        if self._sudo and refused:
+            return StepError(
+                f"sudo refused: {refused.partition(' to execute ')[0]}",
+                status=status,
+                hint=f"let {user} use sudo without a password, or fab --prompt-for-sudo-password",
+            )
+        by_sudo = self._sudo and frame.CALLS in text
+        what = "sudo" if by_sudo else f"the login shell of {user}"
+        return StepError(
+            f"{what} ran nothing, and ended with status {status}",
+            status=status,
+            tail=last_lines("\n".join(lines)),
+            hint="" if by_sudo else _NO_SHELL,
+        )
+
+    def result(self, check: bool = True) -> CommandResult:
+        """Waits for its end. Raises StepError, also for another status than 0 unless `check` is false."""
+        try:
+            ended = self._wait(self._began + self._timeout)
+        finally:
+            self.close()
+        if check and ended.status:
+            raise failure(self._script, ended, self._tail)
+        return ended
+
+    def _wait(self, deadline: float) -> CommandResult:
+        while self._read(deadline):
+            pass
+        with self._explained(_BROKE):
+            if not self._channel.status_event.wait(max(deadline - monotonic(), 0)):
+                raise TimeoutError
+            if self._channel.exit_status < 0:
+                raise EOFError
+        return CommandResult(int(self._channel.exit_status), self._out.own, self._err.own)
+
+    def send(self, content: bytes) -> None:
+        """Hands `content` over; a command that has ended already does not mind."""
+        with self._explained(_BROKE):
+            try:
+                for at in range(0, len(content), CHUNK):
+                    self._send(content[at : at + CHUNK])
+            except OSError:
+                if not self._channel.exit_status_ready() and not self._channel.eof_received:
+                    raise
+
+    def _send(self, chunk: bytes) -> None:
+        deadline = monotonic() + self._timeout
+        while chunk:
+            self._channel.settimeout(max(deadline - monotonic(), 0))
+            chunk = chunk[self._channel.send(chunk) :]
+
+    def close(self) -> None:
+        """Lets go of the command."""
+        self._channel.close()
+
+    def _read(self, deadline: float, given_up: Callable[[], bool] | None = None) -> bool:
+        """Waits until something has come; false at the end of all output."""
+        with self._explained(_BROKE):
+            while True:
+                self._channel.settimeout(max(min(_LOOK, deadline - monotonic()), 0))
+                out = None  # nothing yet
+                with suppress(TimeoutError):
+                    out = self._channel.recv(CHUNK)
+                    self._out.add(out)
+                if self._channel.recv_stderr_ready():
+                    self._err.add(self._channel.recv_stderr(MOST))
+                    return True
+                if out is not None:
+                    return bool(out)
+                if given_up and given_up():
+                    raise NotStarted
+                if monotonic() >= deadline:
+                    raise TimeoutError
+
+    @contextmanager
+    def _explained(self, broke: str) -> Iterator[None]:
+        try:
+            yield
+        except TooMuch as error:
+            self.close()
+            tail = last_lines(error.last, self._tail)
+            raise StepError(str(error), command=self._script, tail=tail) from None
+        except TimeoutError:
+            message = f"{self._late} within {self._timeout:g} s"
+            raise StepError(message, command=self._script, tail=self._last_lines()) from None
+        except _GONE as error:
+            raise StepError(broke.format(reason(error)), command=self._script) from None
+
+    def _last_lines(self) -> str:
+        return CommandResult(-1, self._out.own, self._err.own).last_lines(self._tail)
+
+
+class Piped(RemoteCommand):
+    """One whose standard input is ours, byte for byte; what it writes to either stream is in one.
+
+    `timeout` is for each wait: no pause may be longer.
+    """
+
+    _combined = True
+    _late, _not_opened = "no answer", _BROKE
+
+    def until(self, word: str, given_up: Callable[[], bool] | None = None) -> None:
+        """Waits for a line that begins with `word`.
+
+        Raises StepError if none comes, NotStarted when `given_up` says that nobody waits any more.
+        """
+        deadline = monotonic() + self._timeout
+        while not any(line.startswith(word) and line.endswith("\n") for line in self._lines()):
+            if not self._read(deadline, given_up):
+                ended = self.ended()
+                message = f"ended with status {ended.status}"
+                raise StepError(message, command=self._script, status=ended.status, tail=ended.stderr)
+
+    def rest_of(self, word: str) -> str:
+        """The rest of the first line so far that begins with `word`; "" if there is none."""
+        return next((line.removeprefix(word).strip() for line in self._lines() if line.startswith(word)), "")
+
+    def _lines(self) -> list[str]:
+        return self._out.own.splitlines(keepends=True)
+
+    def _last_lines(self) -> str:
+        return ""
+
+    def beat(self) -> None:
+        """One byte, to say that we are still there; a broken connection is for others to notice."""
+        with suppress(*_GONE):
+            self._channel.settimeout(1)
+            self._channel.send(b".")
+
+    def ended(self) -> CommandResult:
+        """Ends its standard input and waits for it; what it wrote to either stream is in both."""
+        with self._explained(_BROKE):
+            self._channel.shutdown_write()
+        ended = self._wait(monotonic() + self._timeout)
+        own = (line for line in self._lines() if not line.startswith("kn."))
+        return replace(ended, stderr="".join(own))
+
+    def release(self, grace_period: float) -> None:
+        """Ends its standard input, and waits for so many seconds, at the most, until it has ended."""
+        with suppress(*_GONE):
+            self._channel.shutdown_write()
+            self._channel.status_event.wait(grace_period)
+        self.close()
