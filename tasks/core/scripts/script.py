@@ -53,14 +53,9 @@ class Script(Generic[A]):
     seconds_allowed: ClassVar[float] = 90
 
     @property
-    def time_limit(self) -> float:
-        """Seconds that it may take."""
+    def time_limit(self) -> float | None:
+        """Seconds that it may take; None: it goes on, and writes, for as long as somebody listens."""
         return self.seconds_allowed
-
-    @property
-    def endless(self) -> bool:
-        """Whether it goes on, and writes, for as long as somebody listens."""
-        return False
 
     @property
     def standard_input(self) -> bytes | None:
