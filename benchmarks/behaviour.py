@@ -28,6 +28,7 @@ from benchmarks import changes, failures, load, netns, page, starts
 from benchmarks.bench import Bench
 from benchmarks.configurations import CONFIGURATIONS, DEFAULTS, OURS, VARIANTS, settings_of
 from tasks.core.errors import UsageError
+from tasks.core.localfiles import write_atomic
 from tasks.core.nginx import store
 from tasks.core.run.process import own_signals
 from tests.lab.lab import Lab
@@ -139,7 +140,7 @@ async def _run(
     for number, (row, name) in enumerate(wanted, 1):
         with progress.step(f"{number} of {len(wanted)}: {row}, {name}"):
             results.setdefault(row, {})[name] = await ROWS[row][0](bench, name)
-        store.write_atomic(path, f"{json.dumps(results, indent=1)}\n".encode(), 0o644)
+        write_atomic(path, f"{json.dumps(results, indent=1)}\n".encode(), 0o644)
 
 
 @contextmanager

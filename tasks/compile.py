@@ -13,20 +13,19 @@ from invoke import Context
 from .core.config.settings import LOCAL, Settings
 from .core.errors import StepError
 from .core.nginx import build_commands, fetch, store
+from .core.nginx.build_commands import Configure, Inspect, MakeInstall, Tools, Unpack, WorkFolder
 from .core.results import State, StepResult, output, values
 from .core.run.flags import FLEET_HELP, task
 from .core.run.opening import run
 from .core.run.run import Run
-from .core.shell.command import kill_on_disconnect
+from .core.scripts.script import A, Script
 from .core.shell.local import Local
-from .core.shell.output import BULK
 from .core.ssh.fleet import settings_of, ssh_host
 from .core.ssh.node import Node
 
 __all__ = ["build", "configure", "download", "make_install", "verify"]
 
 Builder = Local | Node
-_LONG: dict[str, Any] = {"timeout": 1800.0, "most": BULK}
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +44,14 @@ _JSON = {"json": FLEET_HELP["json"]}
 def _builders(c: Context) -> list[Builder]:
     store.refuse_shared(settings_of(c))
     return [Local() if host == LOCAL else ssh_host(c, host) for host in settings_of(c).build.hosts]
+
+
+def _do(host: Builder, script: Script[A], show: Callable[[str], None] | None = None) -> A:
+    """Runs a script there; its answer. Raises StepError."""
+    if isinstance(host, Node):
+        return host.do(script, show)
+    limits: Any = {"timeout": script.time_limit, "most": script.output_limit, "tail": script.tail}
+    return script.read(host.sh(script.text(), each_line=show, check=False, **limits))
 
 
 def _arch(host: Builder) -> str:
@@ -76,17 +83,14 @@ def _download(r: Run) -> Callable[[Builder], StepResult[None]]:
     build, folder, once = r.settings.build, store.folder(r.settings), Lock()
 
     def work(host: Builder) -> StepResult[None]:
-        def progress(done: int, total: int | None) -> None:
-            r.reporter.progress(host.label, f"{done / 1e6:.2f} of {(total or 0) / 1e6:.2f} MB", done, total)
-
         with once:
-            transferred = fetch.fetch(build, folder, progress)
+            transferred = fetch.fetch(build, folder)
             store.refuse_shared(r.settings)  # it may have been made just now, by whomever
         place = _work(r.settings, host)
         tarball = fetch.tarball_path(build, folder)
         if isinstance(host, Node):
             transferred |= _send_tarball(host, place, tarball.name, fetch.read(build, folder), build.sha256)
-        unpacked = host.sh(build_commands.unpack(build, place), root=False).changed
+        unpacked = _do(host, Unpack(build, place)).changed
         detail = f"{tarball.name}, sha256 {build.sha256[:12]}..."
         return StepResult(State.CHANGED if transferred or unpacked else State.OK, detail)
 
@@ -95,7 +99,7 @@ def _download(r: Run) -> Callable[[Builder], StepResult[None]]:
 
 def _send_tarball(host: Node, place: str, name: str, content: bytes, digest: str) -> bool:
     path = f"{place}/{name}"
-    if host.sh(build_commands.place(place, name), root=False).stdout.startswith(digest):
+    if host.do(WorkFolder(place, name)).sha256 == digest:
         return False
     host.send(content, path, "0644", root=False)
     return True
@@ -118,8 +122,8 @@ def _configure(r: Run, host: Builder, force: bool) -> StepResult[None]:
     build, place = r.settings.build, _work(r.settings, host)
     _need(host, f"{build_commands.source(build, place)}/configure", "fab download")
     show("looking for a C compiler")
-    installed = host.sh(build_commands.tools(build), root=False, **_LONG).changed
-    host.sh(build_commands.configure(build, place), root=False, **_LONG, each_line=show, tail=20)
+    installed = _do(host, Tools(build.static)).changed
+    _do(host, Configure(build, place), show)
     detail = " ".join(build_commands.flags(build))
     return StepResult(State.CHANGED, f"{detail} (compiler installed)" if installed else detail)
 
@@ -141,16 +145,8 @@ def _make_install(r: Run, host: Builder, force: bool) -> StepResult[None]:
         return kept
     build, place, arch = r.settings.build, _work(r.settings, host), _arch(host)
     _need(host, f"{build_commands.source(build, place)}/objs/Makefile", "fab configure")
-    script = build_commands.make_install(build, place, arch)
-    if isinstance(host, Node):
-        script = kill_on_disconnect(script)
-    host.sh(
-        script,
-        root=False,
-        **_LONG,
-        each_line=lambda line: r.reporter.progress(host.label, line),
-        tail=20,
-    )
+    make = MakeInstall(build, place, arch, connected=isinstance(host, Node))
+    _do(host, make, lambda line: r.reporter.progress(host.label, line))
     return StepResult(State.CHANGED, build_commands.key(build, arch))
 
 
@@ -167,7 +163,7 @@ def _verify(settings: Settings, host: Builder) -> StepResult[Built]:
     key = build_commands.key(build, _arch(host))
     path = f"{_work(settings, host)}/binaries/{key}/kube-nginx"
     _need(host, path, "fab make-install")
-    seen = build_commands.parse_inspected(host.sh(build_commands.inspect(path), root=False).stdout)
+    seen = _do(host, Inspect(path))
     if faults := build_commands.faults(build, seen):
         raise StepError(f"{path}: {'; '.join(faults)}", hint="build it again: fab build --force")
     content = host.fetch(path)

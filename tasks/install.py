@@ -12,7 +12,7 @@ from .core.errors import KubeNginxError
 from .core.facts.facts import Facts, Folder
 from .core.facts.layout import folders
 from .core.facts.paths import UNIT_PATH, binary_path, conf_path
-from .core.nginx import store
+from .core.localfiles import write_atomic
 from .core.release import render as rendering
 from .core.release import servers
 from .core.release.release import BINARY
@@ -22,7 +22,7 @@ from .core.rollout.preflight import in_the_way, masked, refuse, unresolved
 from .core.run.flags import FleetFlags, fleet_task, task
 from .core.run.opening import reporting, run
 from .core.run.run import Run
-from .core.scripts import commands
+from .core.scripts.files import Mkdir
 from .core.ssh.fleet import settings_of
 from .core.ssh.node import Node
 
@@ -45,8 +45,7 @@ def _mkdir(r: Run, node: Node) -> StepResult[None]:
     if dict(facts.directories) == wanted:
         return StepResult(State.OK, proxy.prefix)
     r.lock(node)
-    node.sh(commands.mkdir(proxy))
-    node.invalidate_facts()
+    node.do(Mkdir(proxy))
     return StepResult(State.CHANGED, proxy.prefix)
 
 
@@ -119,7 +118,7 @@ def render(c: Context, to: str = "") -> None:
                 continue
             try:
                 Path(to).mkdir(parents=True, exist_ok=True)
-                store.write_atomic(Path(to) / name, text.encode(), 0o644)
+                write_atomic(Path(to) / name, text.encode(), 0o644)
             except OSError as error:
                 raise KubeNginxError(f"cannot write {to}/{name}: {error.strerror}") from None
             terminal.write(f"{to}/{name}")

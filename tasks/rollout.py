@@ -22,7 +22,7 @@ from .core.rollout.rolling import rolling
 from .core.run.flags import FleetFlags, RolloutFlags, fleet_task
 from .core.run.opening import run
 from .core.run.run import Run
-from .core.scripts import commands
+from .core.scripts.files import Uninstall
 from .core.ssh.node import Node
 
 __all__ = ["deploy", "diff", "preflight", "rollback", "uninstall"]
@@ -109,12 +109,9 @@ def _ask(r: Run) -> None:
 def _uninstall(r: Run, node: Node) -> StepResult[None]:
     refuse(outsider(node.survey(r.settings.proxy), r.settings.proxy))
     r.lock(node)
-    try:
-        ended = node.sh(commands.uninstall(r.settings.proxy))
-    finally:
-        node.invalidate_facts()
-    if kept := ended.value("kept"):
-        return StepResult(State.WARNING, f"{kept} holds files that are not ours and stays")
+    removed = node.do(Uninstall(r.settings.proxy))
+    if removed.kept:
+        return StepResult(State.WARNING, f"{removed.kept[0]} holds files that are not ours and stays")
     return (
-        StepResult(State.CHANGED, "removed") if ended.changed else StepResult(State.OK, "nothing was there")
+        StepResult(State.CHANGED, "removed") if removed.changed else StepResult(State.OK, "nothing was there")
     )

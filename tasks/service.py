@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import chain
-from typing import Any, Unpack
+from typing import Unpack
 
 from invoke import Context
 
@@ -22,8 +22,7 @@ from .core.rollout.status import COLUMNS, NodeStatus, rows, status_of
 from .core.run.flags import FLEET_HELP, FleetFlags, RolloutFlags, fleet_task, task
 from .core.run.opening import run
 from .core.run.run import Run
-from .core.scripts import commands
-from .core.shell.output import BULK
+from .core.scripts.service import DaemonReload, Journal, Systemctl
 from .core.ssh.node import Node
 
 __all__ = ["daemon_reload", "disable", "enable", "logs", "reload", "restart", "start", "status", "stop"]
@@ -41,9 +40,7 @@ def daemon_reload(c: Context, **flags: Unpack[FleetFlags]) -> Done:
 def _daemon_reload(r: Run, node: Node) -> StepResult[None]:
     """Changed only if systemd had not read the unit as it is now."""
     r.lock(node)
-    ended = node.sh(commands.daemon_reload())
-    node.invalidate_facts()
-    return StepResult(State.CHANGED if ended.changed else State.OK)
+    return StepResult(State.CHANGED if node.do(DaemonReload()).changed else State.OK)
 
 
 @fleet_task()
@@ -85,12 +82,10 @@ def _systemctl(r: Run, verb: str, is_done: Callable[[Facts], bool]) -> Done:
         refuse(startable(facts, proxy) if verb == "start" else chain(masked(facts), outsider(facts, proxy)))
         r.lock(node)
         try:
-            node.sh(commands.systemctl(verb), tail=10)
+            node.do(Systemctl(verb))
         except StepError as error:
             error.hint = error.hint or "see why: fab logs --limit {nodes}, fab preflight --limit {nodes}"
             raise
-        finally:
-            node.invalidate_facts()
         return StepResult(State.CHANGED)
 
     return r.step(verb, work, finish=True)
@@ -163,6 +158,5 @@ def _logs(r: Run, node: Node, lines: int, follow: bool) -> StepResult[None]:
     def show(line: str) -> None:
         r.console.print(f"{node.label:<{width}} | {line}", markup=False, highlight=False, soft_wrap=True)
 
-    bounds: dict[str, Any] = {"timeout": None, "most": None} if follow else {"timeout": 60, "most": BULK}
-    node.sh(commands.journal(lines, follow), each_line=show, **bounds)
+    node.do(Journal(lines, follow), each_line=show)
     return StepResult(State.OK)

@@ -1,4 +1,4 @@
-# What several scripts need. Given: prefix, unit, unit_path.
+# What several scripts need. Given: prefix, unit, unit_path. Ends with 69 if systemd hangs.
 releases=$prefix/releases
 binary=$prefix/sbin/kube-nginx
 pid_file=$prefix/logs/nginx.pid

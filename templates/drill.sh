@@ -3,6 +3,7 @@
 #   cut    arms a timer that heals the node by itself, then cuts
 #   heal   removes everything, and looks that it is gone
 # Given: action, flows (lines of IP version, address, port), tools (what look said), seconds (until the timer), lock.
+# Ends with 70 if there is no tool, 71 if rules are still there, 72 if there is no timer, 73 if it could not be cut.
 record=$lock/drill # which tools have made rules since all was last seen to be clean
 name=kube-nginx-drill into=KUBE-NGINX-DRILL-IN outof=KUBE-NGINX-DRILL-OUT
 say() { printf 'kn.%s=%s\n' "$1" "$2"; }

@@ -1,4 +1,5 @@
 # Locks of a folder that is root's alone: whoever may open a file may also lock it. Given: lock (the folder).
+# Ends with 75 if somebody has one of them, and as flock does (126, 127: there is none) if that cannot tell.
 
 # util-linux before 2.25 takes no 0 for a time; 1 is its answer that somebody has it, all else that it cannot tell
 take() { # SECONDS DESCRIPTOR

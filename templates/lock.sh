@@ -1,5 +1,5 @@
 # Holds the node for one command, for as long as that says every now and then that it is there.
-# Given: lock (a folder), wait and patience (seconds), holder.
+# Given: lock (a folder), wait and patience (seconds), holder. Ends with 76 if the folder cannot be made.
 umask 077
 [ -d "$lock" ] && [ ! -L "$lock" ] && [ "$(stat -c %u "$lock")" = "$(id -u)" ] || rm -rf "$lock"
 [ -d "$lock" ] || mkdir "$lock" || [ -d "$lock" ] || exit 76

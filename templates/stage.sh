@@ -2,6 +2,7 @@
 # Given: user (may be empty), release, parts (lines `NAME MODE SHA256 SIZE`, in the order in which they come;
 # SIZE 0: it is on the node already).
 # Ends with 65 if other bytes arrived than were sent, with 67 if the test fails.
+exec 3<&0
 account "$user" && folders "$user" || exit
 set -e
 whole=1

@@ -21,10 +21,10 @@ linked() {
     "$1"/*.part "$1/current" "$1/previous" "$1/running" ;; esac
   target=$(readlink -f "$1")
   rm -f "$1"
-  rmdir "$target" 2>/dev/null || { [ ! -e "$target" ] || say kept "$target"; }
+  rmdir "$target" 2>/dev/null || { [ ! -e "$target" ] || say "kept.$target" 1; }
 }
 for folder in conf logs sbin releases; do
   if [ -L "$prefix/$folder" ]; then linked "$prefix/$folder"; else rm -rf "${prefix:?}/$folder" || exit; fi
 done
-if [ -L "$prefix" ]; then linked "$prefix"; else rmdir "$prefix" 2>/dev/null || { [ ! -e "$prefix" ] || say kept "$prefix"; }; fi
+if [ -L "$prefix" ]; then linked "$prefix"; else rmdir "$prefix" 2>/dev/null || { [ ! -e "$prefix" ] || say "kept.$prefix" 1; }; fi
 say changed 1

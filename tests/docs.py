@@ -11,14 +11,12 @@ from pathlib import Path, PosixPath
 from typing import Any, get_args, get_type_hints
 
 from tasks import ns
-from tasks.core.config.model import RUNBOOK_BUILD, RUNBOOK_PROXY, keys_of
-from tasks.core.config.sections import SECTIONS
+from tasks.core.config.model import PROFILES, SECTIONS, keys_of
 from tasks.core.results import json_key, outputs
 from tasks.core.run.flags import FLEET_HELP, ROLLOUT_HELP
 
 ROOT = Path(__file__).parent.parent
 BEGIN, END = "<!-- written from the code, down to the end mark: make docs -->\n", "<!-- end -->\n"
-RUNBOOK = {"build": RUNBOOK_BUILD, "proxy": RUNBOOK_PROXY}
 _UNSET = {"build.sha256"}
 """Keys whose default follows from another."""
 
@@ -41,7 +39,7 @@ def _tables() -> Iterator[str]:
 
 def _runbook() -> str:
     tables = []
-    for name, base in RUNBOOK.items():
+    for name, base in PROFILES["runbook"].items():
         default = SECTIONS[name]()
         keys = [key for key in keys_of(type(base)) if f"{name}.{key}" not in _UNSET]
         differs = [key for key in keys if getattr(base, key) != getattr(default, key)]

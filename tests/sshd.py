@@ -6,8 +6,17 @@ import socket
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass, field
+from typing import TypeVar, cast
 
 import paramiko
+
+from tasks.core.facts.facts import Facts
+from tasks.core.scripts.script import Script
+from tasks.core.shell.command import CommandResult
+from tasks.core.ssh.node import Node
+
+T = TypeVar("T")
 
 _OPEN_FAILURE = 92  # RFC 4250, 4.1.2
 _LOOPBACK = ("127.0.0.1", "localhost")
@@ -101,6 +110,34 @@ class Sshd:
                 yield transport
             finally:
                 transport.close()
+
+
+@dataclass
+class NodeOver:
+    """As much of a node as a prober needs: a connection, and what its `programs` say if asked."""
+
+    transport: paramiko.Transport
+    programs: str = ""
+    facts: Facts = field(default_factory=Facts)
+    label: str = "n1"
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether the connection lives."""
+        return bool(self.transport.is_active())
+
+    def survey(self, *wanted: object) -> Facts:
+        """What is known of it."""
+        return self.facts
+
+    def do(self, script: Script[T]) -> T:
+        """What the programs say, whatever the script."""
+        return script.parse(CommandResult(0, self.programs, ""))
+
+
+def over(transport: paramiko.Transport, programs: str = "", facts: Facts | None = None) -> Node:
+    """The node at the other end, without curl, openssl and bash unless `programs` tells what they met."""
+    return cast(Node, NodeOver(transport, programs, facts or Facts()))
 
 
 class _Transport(paramiko.Transport):  # type: ignore[misc]

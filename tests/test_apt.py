@@ -1,4 +1,4 @@
-"""What of Debian as a mirror is pure: the size that apt announces, and how far the file has come."""
+"""Debian as a mirror, with an apt of the test's own."""
 
 import os
 from pathlib import Path
@@ -8,55 +8,74 @@ import pytest
 from tasks.core.errors import StepError
 from tasks.core.nginx import apt
 
-_URL = "'http://mirror.example/debian/pool/main/n/nginx/nginx_1.26.3"
-_ORIG = f"{_URL}.orig.tar.gz' nginx_1.26.3.orig.tar.gz 1260179 SHA256:69ee2b237744036e61d24b836668aad3"
-_SIGNATURE = f"{_URL}.orig.tar.gz.asc' nginx_1.26.3.orig.tar.gz.asc 473 SHA256:0f"
-_DEBIAN = f"{_URL}-3.debian.tar.xz' nginx_1.26.3-3.debian.tar.xz 80664 SHA256:0e"
+APT_GET = """#!/bin/sh
+case "$*" in
+*indextargets*) echo "Other Other http://other.example"; echo "{origin} Debian http://mirror.example" ;;
+*update*) grep -q "^deb-src http://mirror.example trixie main$" sources.list || exit 9 ;;
+*nginx=1.26.3-3*) {serve} ;;
+esac
+"""
+APT_CACHE = "#!/bin/sh\nprintf 'Version: %s\\n' 1.26.2-1 1.26.3-2 1.26.3-3 1.26.30-1\n"
+TARBALL = "nginx_1.26.3.orig.tar.gz"
+
+
+@pytest.fixture
+def target(tmp_path: Path) -> Path:
+    return tmp_path / "target"
+
+
+def install(monkeypatch: pytest.MonkeyPatch, folder: Path, serve: str, origin: str = "Debian") -> None:
+    """Puts an apt into PATH that gets the source package with the command `serve`."""
+    apt_get = APT_GET.replace("{serve}", serve).replace("{origin}", origin)
+    for name, script in (("apt-get", apt_get), ("apt-cache", APT_CACHE)):
+        (folder / name).write_text(script)
+        (folder / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+
+
+def test_the_tarball_of_a_suite(tmp_path: Path, target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    install(monkeypatch, tmp_path, f"echo nginx > {TARBALL}")
+    apt.download("trixie", "1.26.3", target)
+    assert target.read_text() == "nginx\n"
 
 
 @pytest.mark.parametrize(
-    ("uris", "size"),
+    ("version", "serve", "origin", "message"),
     [
-        ("", None),
-        (_ORIG, 1260179),
-        (f"{_ORIG}\n{_DEBIAN}\n", 1260179),
-        (f"{_DEBIAN}\n{_SIGNATURE}\n{_ORIG}\n", 1260179),
-        (f"{_DEBIAN}\n{_SIGNATURE}\n", None),
+        ("1.26.3", "true", "Debian", f"suite trixie serves no {TARBALL}"),
+        ("1.26.3", "echo 'E: no' >&2; exit 100", "Debian", f"apt failed for {TARBALL}: E: no"),
+        ("1.26.3", f"exec cat /dev/zero > {TARBALL}", "Debian", f"apt failed for {TARBALL}: it was killed"),
+        ("1.26.3", "exec sleep 30", "Debian", f"apt did not end within 0.5 s for {TARBALL}"),
+        ("1.30.6", "true", "Debian", "suite trixie has nginx 1.26.2-1, 1.26.3-2, 1.26.3-3, 1.26.30-1"),
+        (
+            "1.26.3",
+            "true",
+            "Else",
+            "this machine's apt knows no Debian archive (apt-get update was never run?)",
+        ),
     ],
+    ids=["nothing", "failing", "without end", "hanging", "another version", "no Debian"],
 )
-def test_the_size_that_apt_announces(uris: str, size: int | None) -> None:
-    assert apt._size(uris) == size
-
-
-def test_the_bytes_that_have_come(tmp_path: Path) -> None:
-    file = tmp_path / "nginx_1.26.3.orig.tar.gz"
-    assert apt._bytes_of(file) == 0
-    file.write_bytes(b"x" * 512)
-    assert apt._bytes_of(file) == 512
-
-
-def test_a_machine_without_apt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(StepError) as caught:
-        apt.download("trixie", "1.26.3", tmp_path / "target", lambda done, total: None)
-    assert caught.value.message == "this machine has no apt-get"
-    assert list(tmp_path.iterdir()) == []
-
-
-APT_GET = """#!/bin/sh
-case "$*" in
-*indextargets*) echo "http://mirror.example Debian Debian" ;;
-*--download-only*) while :; do head -c 100000 /dev/zero; done > nginx_1.26.3.orig.tar.gz ;;
-esac
-"""
-
-
-def test_a_tarball_without_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, script in (("apt-get", APT_GET), ("apt-cache", "#!/bin/sh\necho Version: 1.26.3-3\n")):
-        (tmp_path / name).write_text(script)
-        (tmp_path / name).chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+def test_no_tarball(
+    tmp_path: Path,
+    target: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    version: str,
+    serve: str,
+    origin: str,
+    message: str,
+) -> None:
+    install(monkeypatch, tmp_path, serve, origin)
     monkeypatch.setattr(apt, "MOST", 1 << 20)
-    with pytest.raises(StepError, match="sends more than 1 MB"):
-        apt.download("trixie", "1.26.3", tmp_path / "target", lambda done, total: None)
-    assert not (tmp_path / "target").exists()
+    monkeypatch.setattr(apt, "LONGEST", 0.5)
+    with pytest.raises(StepError) as caught:
+        apt.download("trixie", version, target)
+    assert caught.value.message == message
+    assert not target.exists()
+
+
+def test_a_machine_without_apt(tmp_path: Path, target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(StepError, match="this machine has no apt-get"):
+        apt.download("trixie", "1.26.3", target)
+    assert list(tmp_path.iterdir()) == []

@@ -19,8 +19,16 @@ import pytest
 
 from tasks.core.config.settings import Build
 from tasks.core.nginx import build_commands
-from tasks.core.nginx.build_commands import Inspected
-from tasks.core.shell.command import as_command
+from tasks.core.nginx.build_commands import (
+    Configure,
+    Inspect,
+    Inspected,
+    MakeInstall,
+    Tools,
+    Unpack,
+    WorkFolder,
+)
+from tasks.core.shell.command import CommandResult, as_command
 
 VERSION = "1.2.3"
 NAME = f"nginx-{VERSION}.tar.gz"
@@ -112,7 +120,7 @@ def test_the_configure_command_is_the_runbooks(work: Path, static: bool, end: Se
     source.mkdir()
     (source / "configure").write_text(CONFIGURE)
     (source / "configure").chmod(0o755)
-    done = sh(build_commands.configure(build, str(work)))
+    done = sh(Configure(build, str(work)).text())
     assert (done.returncode, done.stderr) == (0, "")
     assert (source / "arguments").read_text().splitlines() == [
         "--with-stream",
@@ -128,7 +136,7 @@ def test_the_configure_command_is_the_runbooks(work: Path, static: bool, end: Se
 
 
 def test_the_text_of_the_configure_command() -> None:
-    assert build_commands.configure(build_of(b""), "/opt/k8s/work") == (
+    assert Configure(build_of(b""), "/opt/k8s/work").text() == (
         "cd /opt/k8s/work/nginx-1.2.3 && mkdir -p nginx-prefix && "
         './configure --with-stream --without-http "--prefix=$(pwd)/nginx-prefix" '
         "--without-http_uwsgi_module --without-http_scgi_module --without-http_fastcgi_module"
@@ -165,17 +173,17 @@ def test_keys_differ_by_version_flags_and_architecture_only(
 def test_place_and_exists(work: Path) -> None:
     folder = work / "a" / "b"
     assert sh(build_commands.exists(str(folder))).returncode == 1
-    done = sh(build_commands.place(str(folder), NAME))
+    done = sh(WorkFolder(str(folder), NAME).text())
     assert (done.returncode, done.stdout, listing(work)) == (0, "", ["a", "a/b"])
     (folder / NAME).write_bytes(b"content")
-    done = sh(build_commands.place(str(folder), NAME))
-    assert done.stdout == f"{sha256(b'content').hexdigest()}  -\n"
+    done = sh(WorkFolder(str(folder), NAME).text())
+    assert done.stdout == f"kn.sum={sha256(b'content').hexdigest()}\n"
     assert sh(build_commands.exists(f"{folder}/{NAME}")).returncode == 0
 
 
 def test_place_makes_a_folder_of_its_own(work: Path) -> None:
     folder = work / "a" / "b"
-    assert sh(f"umask 0\n{build_commands.place(str(folder), NAME)}").returncode == 0
+    assert sh(f"umask 0\n{WorkFolder(str(folder), NAME).text()}").returncode == 0
     assert [path.stat().st_mode & 0o777 for path in (folder, folder.parent)] == [0o700, 0o755]
 
 
@@ -202,7 +210,7 @@ def test_place_refuses_a_folder_that_others_may_change(
     for path, (mode, uid, *gid) in ((folder, itself), (folder.parent, above)):
         os.chown(path, uid, *(gid or [0]))
         path.chmod(mode)
-    done = sh(build_commands.place(str(folder), NAME))
+    done = sh(WorkFolder(str(folder), NAME).text())
     assert done.returncode == (73 if says else 0)
     assert says.replace("WORK", str(folder)).replace("ABOVE", str(folder.parent)) in done.stderr
 
@@ -210,27 +218,27 @@ def test_place_refuses_a_folder_that_others_may_change(
 def test_place_looks_at_both_ends_of_a_link(work: Path) -> None:
     (work / "real" / "b").mkdir(parents=True)
     (work / "link").symlink_to("real")
-    assert sh(build_commands.place(f"{work}/link/b", NAME)).returncode == 0
+    assert sh(WorkFolder(f"{work}/link/b", NAME).text()).returncode == 0
     (work / "real").chmod(0o777)
-    assert f"{work}/real: its mode is drwxrwxrwx" in sh(build_commands.place(f"{work}/link/b", NAME)).stderr
+    assert f"{work}/real: its mode is drwxrwxrwx" in sh(WorkFolder(f"{work}/link/b", NAME).text()).stderr
     (work / "real").chmod(0o755)
     os.lchown(work / "link", 12345, 12345)
-    assert f"{work}/link: it belongs to uid 12345" in sh(build_commands.place(f"{work}/link/b", NAME)).stderr
-    assert f"{work}/link: its mode is l" in sh(build_commands.place(f"{work}/link", NAME)).stderr
+    assert f"{work}/link: it belongs to uid 12345" in sh(WorkFolder(f"{work}/link/b", NAME).text()).stderr
+    assert f"{work}/link: its mode is l" in sh(WorkFolder(f"{work}/link", NAME).text()).stderr
 
 
 def test_unpack_is_idempotent(work: Path) -> None:
     content = tarball()
     build = build_of(content)
     (work / NAME).write_bytes(content)
-    first = sh(build_commands.unpack(build, str(work)))
+    first = sh(Unpack(build, str(work)).text())
     assert (first.returncode, first.stdout, first.stderr) == (0, "kn.changed=1\n", "")
     assert listing(work) == unpacked()
     assert (work / TOP / "nginx.c").read_text() == SOURCE
     assert (work / TOP / "configure").stat().st_uid == os.getuid()
 
     (work / TOP / "objs").mkdir()  # what has been compiled stays
-    again = sh(build_commands.unpack(build, str(work)))
+    again = sh(Unpack(build, str(work)).text())
     assert (again.returncode, again.stdout) == (0, "kn.changed=0\n")
     assert (work / TOP / "objs").is_dir()
 
@@ -238,7 +246,7 @@ def test_unpack_is_idempotent(work: Path) -> None:
 def test_unpack_replaces_the_source_of_another_tarball(work: Path) -> None:
     for content in (tarball(), tarball(README=b"another\n")):
         (work / NAME).write_bytes(content)
-        assert sh(build_commands.unpack(build_of(content), str(work))).stdout == "kn.changed=1\n"
+        assert sh(Unpack(build_of(content), str(work)).text()).stdout == "kn.changed=1\n"
     assert (work / TOP / "README").read_text() == "another\n"
     assert listing(work) == unpacked("README")
 
@@ -253,16 +261,16 @@ def test_unpack_of_a_broken_tarball(tmp_path: Path, content: bytes, before: bool
     if before:
         good = tarball()
         (tmp_path / NAME).write_bytes(good)
-        sh(build_commands.unpack(build_of(good), str(tmp_path)))
+        sh(Unpack(build_of(good), str(tmp_path)).text())
     (tmp_path / NAME).write_bytes(content)
-    done = sh(build_commands.unpack(build_of(content), str(tmp_path)))
+    done = sh(Unpack(build_of(content), str(tmp_path)).text())
     assert done.returncode != 0
     assert done.stdout == ""
     assert listing(tmp_path) == (unpacked() if before else [NAME])
 
 
 def test_unpack_without_a_tarball(work: Path) -> None:
-    done = sh(build_commands.unpack(build_of(b""), str(work)))
+    done = sh(Unpack(build_of(b""), str(work)).text())
     assert (done.returncode != 0, done.stdout, listing(work)) == (True, "", [])
 
 
@@ -272,7 +280,7 @@ BIG = tarball(big=random.Random(1).randbytes(1_500_000))
 def interrupted(build: Build, work: Path, number: signal.Signals) -> None:
     """Runs unpack on the first half of BIG and ends its process group when a part is on the disk."""
     os.mkfifo(work / NAME)
-    job = subprocess.Popen(["sh", "-c", build_commands.unpack(build, str(work))], start_new_session=True)
+    job = subprocess.Popen(["sh", "-c", Unpack(build, str(work)).text()], start_new_session=True)
     with (work / NAME).open("wb") as pipe:
         pipe.write(BIG[: len(BIG) // 2])
         pipe.flush()
@@ -290,17 +298,17 @@ def test_an_interrupted_unpack_is_never_taken_for_good(tmp_path: Path, before: b
     if before:
         other = tarball(README=b"another\n")
         (tmp_path / NAME).write_bytes(other)
-        sh(build_commands.unpack(build_of(other), str(tmp_path)))
+        sh(Unpack(build_of(other), str(tmp_path)).text())
         (tmp_path / NAME).unlink()
     interrupted(build, tmp_path, signal.SIGKILL)
     assert (tmp_path / TOP).exists() is before
     assert (tmp_path / TOP / "README").exists() is before  # still the other, whole
 
     (tmp_path / NAME).write_bytes(BIG)
-    assert sh(build_commands.unpack(build, str(tmp_path))).stdout == "kn.changed=1\n"
+    assert sh(Unpack(build, str(tmp_path)).text()).stdout == "kn.changed=1\n"
     assert sorted(os.listdir(tmp_path / TOP)) == [".unpacked", "big", "configure", "nginx.c"]
     assert (tmp_path / TOP / "big").stat().st_size == 1_500_000
-    assert sh(build_commands.unpack(build, str(tmp_path))).stdout == "kn.changed=0\n"
+    assert sh(Unpack(build, str(tmp_path)).text()).stdout == "kn.changed=0\n"
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
@@ -311,7 +319,7 @@ def test_a_signal_leaves_nothing_behind(tmp_path: Path, number: signal.Signals) 
 
 @needs_tools
 def test_tools_that_are_there() -> None:
-    done = sh(build_commands.tools(build_of(b"")))
+    done = sh(Tools(False).text())
     assert (done.returncode, done.stdout, done.stderr) == (0, "kn.changed=0\n", "")
 
 
@@ -320,7 +328,7 @@ def test_no_compiler_and_no_package_manager(tmp_path: Path, static: bool) -> Non
     for name in ("mktemp", "rm"):
         (tmp_path / name).symlink_to(str(shutil.which(name)))
     done = subprocess.run(
-        ["/bin/sh", "-c", build_commands.tools(build_of(b"", static=static))],
+        ["/bin/sh", "-c", Tools(static).text()],
         env={"PATH": str(tmp_path)},
         capture_output=True,
         text=True,
@@ -337,15 +345,15 @@ def compiled(work: Path, *, static: bool) -> tuple[Build, Path, Inspected]:
     (work / NAME).write_bytes(content)
     binary = work / "binaries" / build_commands.key(build, "arch") / "kube-nginx"
     scripts = (
-        build_commands.unpack(build, place),
-        build_commands.configure(build, place),
-        build_commands.make_install(build, place, "arch"),
-        build_commands.inspect(str(binary)),
+        Unpack(build, place),
+        Configure(build, place),
+        MakeInstall(build, place, "arch"),
+        Inspect(str(binary)),
     )
     for script in scripts:
-        done = sh(script)
+        done = sh(script.text())
         assert done.returncode == 0, done.stderr
-    return build, binary, build_commands.parse_inspected(done.stdout)
+    return build, binary, Inspect("").parse(CommandResult(0, done.stdout))
 
 
 @needs_tools
@@ -385,7 +393,7 @@ def test_a_failed_make_leaves_the_kept_binary(tmp_path: Path) -> None:
     build, binary, _ = compiled(tmp_path, static=False)
     before = binary.read_bytes()
     (tmp_path / TOP / "nginx.c").write_text("no C\n")
-    done = sh(build_commands.make_install(build, str(tmp_path), "arch"))
+    done = sh(MakeInstall(build, str(tmp_path), "arch").text())
     assert done.returncode == 2
     assert "nginx.c:1" in done.stderr
     assert (listing(binary.parent), binary.read_bytes()) == (["kube-nginx"], before)
@@ -397,7 +405,7 @@ def test_inspect_of_what_is_no_nginx(work: Path, content: bytes | None) -> None:
     if content is not None:
         file.write_bytes(content)
         file.chmod(0o755)
-    assert sh(build_commands.inspect(str(file))).returncode != 0
+    assert sh(Inspect(str(file)).text()).returncode != 0
 
 
 ABOUT = f"""kn.nginx version: nginx/1.26.3
@@ -454,7 +462,7 @@ SEEN_STATIC = replace(SEEN, arguments=(*ARGUMENTS, STATIC), libraries=(), glibc=
     ids=["dynamic", "static", "musl", "nothing"],
 )
 def test_what_inspect_prints_is_read(text: str, seen: Inspected) -> None:
-    assert build_commands.parse_inspected(text) == seen
+    assert Inspect("").parse(CommandResult(0, text)) == seen
 
 
 WANTED = replace(Build(), version="1.26.3")
@@ -502,4 +510,4 @@ def test_faults(build: Build, seen: Inspected, faults: Sequence[str]) -> None:
 
 def test_a_prefix_with_a_blank_is_no_fault() -> None:
     text = re.sub("--prefix=\\S+", "--prefix=" + quote("/a folder/nginx-prefix"), ABOUT.format(more=""))
-    assert build_commands.faults(WANTED, build_commands.parse_inspected(text + DYNAMIC)) == []
+    assert build_commands.faults(WANTED, Inspect("").parse(CommandResult(0, text + DYNAMIC))) == []

@@ -14,15 +14,17 @@ import pytest
 from rich.console import Console
 from rich.text import Text
 
-from tasks.core.check import matrix
+from tasks.core.check import table
 from tasks.core.check.drift import Drift
-from tasks.core.check.watch import Draw, Patience, seconds_of, watch
-from tasks.core.check.ways import Row
+from tasks.core.check.node_check import UNSEEN, ListenerCheck, NodeCheck, node_check, values_of
+from tasks.core.check.watch import Draw, Poller, seconds_of, watch
 from tasks.core.config.settings import Endpoint
-from tasks.core.console.report import table
+from tasks.core.console import report
 from tasks.core.errors import StepError, UsageError
 from tasks.core.facts.facts import Facts
-from tasks.core.probes.probe import Cell, Seen
+from tasks.core.probes.classify import EndpointCheck, classify
+from tasks.core.probes.result import ProbeResult, Reason
+from tasks.core.results import as_json
 from tasks.core.ssh.node import Node
 from tests.conftest import run_fab
 from tests.test_run import Host, eventually
@@ -31,16 +33,27 @@ ADDRESS = "fd00:a:b::1"  # rich takes :a: and :b: for emojis
 A, B = Endpoint("10.0.0.1", 6443), Endpoint("fd00::2", 7443)
 LISTENER = Endpoint("127.0.0.1", 8443)
 RUNS = Facts(unit={"LoadState": "loaded", "ActiveState": "active", "SubState": "running"})
-GOOD = Cell("ok", "ready 3 ms", "", True, Seen(True, connected=0.003, status=200, body="ok"))
-REFUSED = Cell("failed", "refused", "refused the connection", False, Seen(False, "refused"))
-OPEN = Cell("warning", "open (bash)", "who knows", None, Seen(None, "open", by="bash"))
-UNTRUSTED = replace(GOOD.seen, trusted=False, distrust="its certificate does not verify")
-STRANGE = Cell("failed", "untrusted", "its certificate does not verify", False, UNTRUSTED)
-CLOCK = Cell("warning", "clock +9 s", "its clock is 9 s ahead of the node's", True, GOOD.seen)
+ANSWER = ProbeResult(connected=0.003, seconds=0.003, status=200, body="ok")
+GOOD = classify(ANSWER)
+REFUSED = classify(ProbeResult(Reason.REFUSED, "refused the connection"))
+OPEN = classify(ProbeResult(Reason.OPEN, "who knows", program="bash"))
+STRANGE = classify(replace(ANSWER, trusted=False, distrust="its certificate does not verify"))
+CLOCK = classify(replace(ANSWER, clock=9.0))
 
 
-def row(a: Cell = GOOD, b: Cell = GOOD, through: Cell = GOOD, facts: Facts = RUNS, node: str = "n1") -> Row:
-    return Row(node, facts, {A: a, B: b}, {LISTENER: through})
+def through(check: EndpointCheck) -> ListenerCheck:
+    return ListenerCheck(**values_of(check), led_to=())
+
+
+def row(
+    a: EndpointCheck = GOOD,
+    b: EndpointCheck = GOOD,
+    proxy: EndpointCheck = GOOD,
+    facts: Facts = RUNS,
+    drift: tuple[Drift, ...] = (),
+    remedy: str = "",
+) -> NodeCheck:
+    return node_check(facts, {A: a, B: b}, {LISTENER: through(proxy)}, drift, remedy)
 
 
 class TestVerdict:
@@ -52,27 +65,28 @@ class TestVerdict:
             (row(), "ok"),
             (row(a=REFUSED), "warning"),
             (row(a=CLOCK), "warning"),
-            (row(through=CLOCK), "warning"),
+            (row(proxy=CLOCK), "warning"),
             (row(REFUSED, REFUSED), "warning"),
             (row(OPEN, OPEN, OPEN), "warning"),
             (row(REFUSED, OPEN, OPEN), "warning"),
             (row(REFUSED, REFUSED, OPEN), "failed"),
-            (row(through=REFUSED), "failed"),
+            (row(proxy=REFUSED), "failed"),
             (row(OPEN, OPEN, REFUSED), "failed"),
             (row(REFUSED, REFUSED, REFUSED), "failed"),
-            (replace(row(), drift=(Drift("version", "x"),)), "warning"),
+            (row(drift=(Drift("version", "x"),)), "warning"),
         ],
     )
-    def test_state(self, seen: Row, state: str) -> None:
+    def test_state(self, seen: NodeCheck, state: str) -> None:
         assert seen.state == state
-        assert (seen.failure is not None) == (state == "failed")
+        assert (seen.error is not None) == (state == "failed")
 
     def test_one_of_several_listeners_is_enough_to_fail(self) -> None:
         other = Endpoint("127.0.0.2", 8443)
-        seen = Row("n1", RUNS, {A: GOOD}, {LISTENER: GOOD, other: REFUSED})
-        assert seen.worst == REFUSED
-        assert seen.failure is not None
-        assert seen.failure.message == (
+        seen = node_check(RUNS, {A: GOOD}, {LISTENER: through(GOOD), other: through(REFUSED)})
+        assert seen.through is not None
+        assert seen.through.word == "refused"
+        assert seen.error is not None
+        assert seen.error.message == (
             "no ready apiserver answers through 127.0.0.2:8443: refused the connection"
         )
 
@@ -88,26 +102,26 @@ class TestVerdict:
             (row(STRANGE, STRANGE, STRANGE), "no way to any ready apiserver", "is [check] ca in hosts.toml"),
             (row(STRANGE, REFUSED, STRANGE), "no way to any ready apiserver", "do the apiservers run"),
             (
-                row(through=REFUSED),
+                row(proxy=REFUSED),
                 "no ready apiserver answers through 127.0.0.1:8443: refused the connection",
                 "see why: fab status --limit {nodes}, fab logs",
             ),
             (
-                replace(row(through=REFUSED), remedy="fab start --limit {nodes}"),
+                row(proxy=REFUSED, remedy="fab start --limit {nodes}"),
                 "no ready apiserver",
                 "fab start --limit {nodes}",
             ),
             (
-                replace(row(STRANGE, STRANGE, STRANGE), remedy="fab start --limit {nodes}"),
+                row(STRANGE, STRANGE, STRANGE, remedy="fab start --limit {nodes}"),
                 "no way to any ready apiserver",
                 "fab start --limit {nodes}",
             ),
         ],
     )
-    def test_failure(self, seen: Row, message: str, hint: str) -> None:
-        assert seen.failure is not None
-        assert seen.failure.message.startswith(message)
-        assert seen.failure.hint.startswith(hint)
+    def test_failure(self, seen: NodeCheck, message: str, hint: str) -> None:
+        assert seen.error is not None
+        assert seen.error.message.startswith(message)
+        assert seen.error.hint.startswith(hint)
 
 
 class TestTable:
@@ -115,13 +129,13 @@ class TestTable:
 
     def test_columns(self) -> None:
         heads = ["NODE", "10.0.0.1", "[fd00::2]:7443", "THROUGH KUBE-NGINX", "DRIFT"]
-        assert matrix.columns([A, B]) == heads
+        assert table.columns([A, B]) == heads
 
     def test_lines(self) -> None:
-        drifted = replace(row(REFUSED), drift=(Drift("servers", "x"), Drift("version", "y")))
-        bare = replace(row(through=REFUSED, facts=Facts()), node="n2")
+        drifted = row(REFUSED, drift=(Drift("servers", "x"), Drift("version", "y")))
+        bare = row(proxy=REFUSED, facts=Facts())
         rows = {"n1": drifted, "n2": bare}
-        lines = matrix.lines(["n1", "n2", "n3"], rows, [A, B])
+        lines = table.lines(["n1", "n2", "n3"], rows, [A, B])
         assert [list(map(str, line)) for line in lines] == [
             ["n1", "refused", "ready 3 ms", "ready 3 ms", "servers +1"],
             ["n2", "ready 3 ms", "ready 3 ms", "refused", "-"],
@@ -129,7 +143,7 @@ class TestTable:
         ]
 
     def test_colours_go_with_words(self) -> None:
-        (line,) = matrix.lines(["n1"], {"n1": row(REFUSED, CLOCK)}, [A, B])
+        (line,) = table.lines(["n1"], {"n1": row(REFUSED, CLOCK)}, [A, B])
         told = [(str(cell), str(cell.style)) for cell in line if isinstance(cell, Text)]
         expected = [("refused", "red"), ("clock +9 s", "yellow"), ("ready 3 ms", "green"), ("none", "green")]
         assert told == expected
@@ -138,21 +152,21 @@ class TestTable:
         apiservers = [Endpoint(f"10.100.20.{n}", 6443) for n in (11, 12, 13)]
         cells = dict.fromkeys(apiservers, replace(CLOCK, word="expires 12 d"))
         drifts = (Drift("servers", "x"), Drift("version", "y"))
-        seen = Row("worker-10", RUNS, cells, {LISTENER: replace(CLOCK, word="at try 4")}, drifts)
+        seen = node_check(RUNS, cells, {LISTENER: through(replace(CLOCK, word="at try 4"))}, drifts)
         console = Console(file=StringIO(), width=80, force_terminal=True, color_system=None)
-        lines = matrix.lines(["worker-10"], {"worker-10": seen}, apiservers)
-        table(console, matrix.columns(apiservers), lines)
+        lines = table.lines(["worker-10"], {"worker-10": seen}, apiservers)
+        report.table(console, table.columns(apiservers), lines)
         *_, line = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
         words = "worker-10 expires 12 d expires 12 d expires 12 d at try 4 servers +1"
         assert " ".join(line.split()) == words
 
     def test_notes_tell_each_thing_once(self) -> None:
-        rows = [
-            row(REFUSED, REFUSED),
-            row(REFUSED, REFUSED, node="n2"),
-            replace(row(CLOCK, node="n3"), drift=(Drift("version", "nginx 1.22.1 is installed"),)),
-        ]
-        assert matrix.notes(rows) == [
+        rows = {
+            "n1": row(REFUSED, REFUSED),
+            "n2": row(REFUSED, REFUSED),
+            "n3": row(CLOCK, drift=(Drift("version", "nginx 1.22.1 is installed"),)),
+        }
+        assert table.notes(rows) == [
             "bad: n1, n2: 10.0.0.1:6443, [fd00::2]:7443: refused the connection",
             "warning: n3: 10.0.0.1:6443: its clock is 9 s ahead of the node's",
             "warning: n3: drift: nginx 1.22.1 is installed",
@@ -162,14 +176,14 @@ class TestTable:
     def test_why_nodes_were_not_seen(self) -> None:
         off = StepError("cannot connect to it: timed out")
         failures = {"n1": off, "n2": StepError("not root"), "n3": StepError(off.message)}
-        assert matrix.unseen(failures) == [
+        assert table.unseen(failures) == [
             "bad: n1, n3: cannot connect to it: timed out",
             "bad: n2: not root",
         ]
 
     def test_what_all_have_is_told_of_all(self) -> None:
-        rows = [row(REFUSED), row(REFUSED, node="n2")]
-        assert matrix.notes(rows) == ["bad: all 2 nodes: 10.0.0.1:6443: refused the connection"]
+        rows = {"n1": row(REFUSED), "n2": row(REFUSED)}
+        assert table.notes(rows) == ["bad: all 2 nodes: 10.0.0.1:6443: refused the connection"]
 
     @pytest.mark.parametrize(
         ("seen", "way"),
@@ -179,22 +193,27 @@ class TestTable:
             (row(REFUSED, REFUSED, REFUSED), False),
         ],
     )
-    def test_document(self, seen: Row, way: bool | None) -> None:
-        document = json.loads(json.dumps(matrix.document(seen)))
+    def test_document(self, seen: NodeCheck, way: bool | None) -> None:
+        document = json.loads(json.dumps(as_json(seen)))
+        assert [*document] == ["way", "clock_seconds", "apiservers", "through", "drift"]
+        listener = document["through"]["listeners"]["127.0.0.1:8443"]
+        assert [*document["through"]] == [*listener, "listeners"]
+        assert [*listener] == [*document["apiservers"]["10.0.0.1:6443"], "led_to"]
         assert document["way"] is way
         assert document["apiservers"]["10.0.0.1:6443"]["word"] == "refused"
         assert set(document["through"]["listeners"]) == {"127.0.0.1:8443"}
         assert document["drift"] == []
 
     def test_summary(self) -> None:
-        strange = replace(GOOD, word="answers 3 ms", seen=replace(GOOD.seen, status=403))
-        assert matrix.summary(row()) == "all ready, the proxy too"
-        assert matrix.summary(row(b=strange)) == "all answer, the proxy too"
-        assert matrix.summary(row(REFUSED, strange)) == "10.0.0.1:6443 refused"
+        strange = classify(replace(ANSWER, status=403))
+        assert table.summary(row()) == "all ready, the proxy too"
+        assert table.summary(row(b=strange)) == "all answer, the proxy too"
+        assert table.summary(row(REFUSED, strange)) == "10.0.0.1:6443 refused"
 
     def test_a_node_that_was_not_seen_has_the_same_keys(self) -> None:
-        assert matrix.UNSEEN.keys() == matrix.document(row()).keys()
-        assert not any(matrix.UNSEEN.values())
+        unseen = as_json(UNSEEN)
+        assert unseen.keys() == as_json(row()).keys()
+        assert not any(unseen.values())
 
 
 class TestWatch:
@@ -242,11 +261,11 @@ class TestWatch:
                 raise StepError("cannot connect to it")
             return "ways"
 
-        patience, node = Patience(ask, 0.01), cast(Node, Host("n1"))
+        poller, node = Poller(ask, 0.01), cast(Node, Host("n1"))
 
         def why() -> str:
             with pytest.raises(StepError) as caught:
-                patience.answer(node)
+                poller.answer(node)
             return caught.value.message
 
         late = "has not answered within 0.01 s; still trying"
@@ -258,15 +277,15 @@ class TestWatch:
         def again() -> bool:
             """A look that does not wait."""
             with suppress(StepError):
-                seen.append(patience.answer(node))
+                seen.append(poller.answer(node))
             return bool(seen)
 
         eventually(again)
         assert seen == ["ways"]
 
     def test_who_answers_is_waited_for(self) -> None:
-        patience = Patience(lambda node: node.label, 60)
-        assert [patience.answer(cast(Node, Host("n1"))) for _ in range(3)] == ["n1"] * 3
+        poller = Poller(lambda node: node.label, 60)
+        assert [poller.answer(cast(Node, Host("n1"))) for _ in range(3)] == ["n1"] * 3
 
     def test_addresses_stay_what_they_are(self) -> None:
         looks = iter([f"{ADDRESS} [{ADDRESS}]:6443"])

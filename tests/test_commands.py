@@ -15,8 +15,11 @@ import pytest
 
 from tasks.core.config.settings import Proxy
 from tasks.core.facts.paths import UNIT_PATH, binary_path, conf_path
-from tasks.core.scripts import commands
+from tasks.core.scripts.files import Mkdir, Receive, Tidy
+from tasks.core.scripts.lock import Lock
+from tasks.core.scripts.service import Journal, Systemctl
 from tasks.core.shell.command import as_command, detached, kill_on_disconnect
+from tasks.core.templates import shell_script
 
 PROXY = Proxy(prefix="/opt/k8s/kube-nginx")
 ROOT = Path(__file__).parent.parent
@@ -96,7 +99,7 @@ class TestMkdir:
     def made(self, tmp_path: Path, user: str) -> list[str]:
         """What is done beside making the directories, which are there afterwards."""
         prefix = self.prefix(tmp_path)
-        script = commands.mkdir(replace(PROXY, prefix=str(prefix), user=user))
+        script = Mkdir(replace(PROXY, prefix=str(prefix), user=user)).text()
         assert "of_unit() {" in script
         done = sh(script.replace("of_unit() {", 'in_unit() { [ "$1" -gt 0 ]; }\nof_unit() {'))
         assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
@@ -200,23 +203,27 @@ class TestMkdir:
     def test_a_user_that_cannot_be_made(self, tmp_path: Path) -> None:
         (tmp_path / "bin" / "useradd").write_text("#!/bin/sh\necho no room >&2; exit 10\n")
         prefix = self.prefix(tmp_path)
-        done = sh(commands.mkdir(replace(PROXY, prefix=str(prefix), user="new")))
+        done = sh(Mkdir(replace(PROXY, prefix=str(prefix), user="new")).text())
         assert (done.returncode, done.stderr, prefix.exists()) == (10, "no room\n", False)
 
     def test_what_is_in_the_way(self, tmp_path: Path) -> None:
         prefix = self.prefix(tmp_path)
         prefix.mkdir(parents=True)
         (prefix / "sbin").touch()
-        done = sh(commands.mkdir(replace(PROXY, prefix=str(prefix), user="there")))
+        done = sh(Mkdir(replace(PROXY, prefix=str(prefix), user="there")).text())
         assert done.returncode != 0
         assert "kube-nginx/sbin': File exists" in done.stderr
 
 
 @pytest.mark.parametrize("verb", ["enable", "restart", "start", "stop", "disable"])
-def test_systemctl_shows_the_journal_when_it_fails(verb: str) -> None:
-    first, second = commands.systemctl(verb).splitlines()
-    assert first == f"systemctl {verb} kube-nginx.service && exit 0; status=$?"
-    assert second == "journalctl -u kube-nginx.service -n 8 --no-pager -o cat >&2; exit $status"
+@pytest.mark.parametrize("status", [0, 5])
+def test_systemctl_shows_the_journal_when_it_fails(verb: str, status: int) -> None:
+    text = Systemctl(verb).text()
+    assert text.startswith(f"# systemctl {verb} kube-nginx.service\n")
+    stubs = f'systemctl() {{ echo "systemctl $*"; return {status}; }}; journalctl() {{ echo "$*"; }}'
+    done = sh(f"{stubs}\n{text}")
+    assert (done.returncode, done.stdout) == (status, f"systemctl {verb} kube-nginx.service\n")
+    assert done.stderr == ("-u kube-nginx.service -n 8 --no-pager -o cat\n" if status else "")
 
 
 @pytest.mark.parametrize(
@@ -227,7 +234,7 @@ def test_systemctl_shows_the_journal_when_it_fails(verb: str) -> None:
     ],
 )
 def test_journal(lines: int, follow: bool, expected: str) -> None:
-    assert expected in commands.journal(lines, follow)
+    assert expected in Journal(lines, follow).text()
 
 
 @pytest.mark.parametrize(
@@ -235,22 +242,26 @@ def test_journal(lines: int, follow: bool, expected: str) -> None:
 )
 def test_a_script_gets_what_it_is_given_as_it_is(odd: str) -> None:
     template = (ROOT / "templates" / "lock.sh").read_text()
-    given = commands.script("lock", holder=odd, wait=3).removesuffix(template)
+    given = shell_script(["lock"], {"holder": odd, "wait": 3}).removesuffix(template)
     assert sh(f'{given}printf \'<%s>\' "$holder" "$wait"').stdout == f"<{odd}><3>"
 
 
 def test_a_script_is_the_template_after_what_it_is_given() -> None:
     template = (ROOT / "templates" / "lock.sh").read_text()
-    assert commands.script("lock", lock="/run/x", wait=0) == f"# lock.sh\nlock=/run/x\nwait=0\n{template}"
+    given = {"lock": "/run/x", "wait": 0, "yes": True, "no": False, "words": ("a", 1)}
+    expected = f"# lock.sh\nlock=/run/x\nwait=0\nyes=1\nno=''\nwords='a 1'\n{template}"
+    assert shell_script(["lock"], given, "lock.sh") == expected
+    ours = "# lock.sh\nholder=me\nwait=5\npatience=120\nlock=/run/kube-nginx\n"
+    assert Lock("me", 5).text().startswith(ours)
 
 
 def test_scripts_follow_what_all_have_in_common() -> None:
-    texts = [(ROOT / "templates" / f"{name}.sh").read_text() for name in ("common", "prepare", "tidy")]
+    texts = [(ROOT / "templates" / f"{name}.sh").read_text() for name in ("common", "tidy")]
     given = (
         "# tidy.sh\nprefix=/opt/k8s/kube-nginx\nunit=kube-nginx.service\n"
-        "unit_path=/etc/systemd/system/kube-nginx.service\nuser='a b'"
+        "unit_path=/etc/systemd/system/kube-nginx.service"
     )
-    assert commands.on_node(PROXY, "prepare", "tidy", user="a b") == "\n".join([given, *texts])
+    assert Tidy(PROXY).text() == "\n".join([given, *texts])
 
 
 class TestReceive:
@@ -260,8 +271,7 @@ class TestReceive:
 
     def receive(self, destination: Path, content: bytes) -> subprocess.CompletedProcess[bytes]:
         """Has `content` received where CONTENT is promised."""
-        digest = sha256(self.CONTENT).hexdigest()
-        script = commands.receive(str(destination), len(self.CONTENT), digest, "0755", OWNER)
+        script = Receive(str(destination), self.CONTENT, "0755", OWNER).text()
         return subprocess.run(
             ["sh", "-c", as_command(script)], input=content, capture_output=True, check=False
         )
@@ -363,14 +373,13 @@ class TestReceive:
     @pytest.mark.skipif(os.getuid() != 0, reason="only root gives files away")
     def test_it_is_given_to_its_owner(self, destination: Path) -> None:
         content = b"new"
-        script = commands.receive(str(destination), 3, sha256(content).hexdigest(), "0600", "12:34")
+        script = Receive(str(destination), content, "0600", "12:34").text()
         assert sh(script, "new").returncode == 0
         seen = destination.stat()
         assert (seen.st_uid, seen.st_gid, seen.st_mode & 0o7777) == (12, 34, 0o600)
 
     def test_root_owns_it_unless_somebody_else_is_named(self) -> None:
-        assert 'chown 0:0 "$new"' in commands.receive("/a/b", 1, "0", "0644")
-        assert "chown" not in commands.receive("/a/b", 1, "0", "0644", "")
+        assert "\nowner=0:0\n" in Receive("/a/b", b"", "0644").text()
 
 
 class TestDetached:

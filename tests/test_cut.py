@@ -13,11 +13,11 @@ import pytest
 
 from tasks.core.config.settings import Endpoint, NodeSpec, Settings
 from tasks.core.errors import UsageError
-from tasks.core.scripts import commands
-from tasks.core.traffic.cut import is_for_tests
-from tasks.core.traffic.drill import named
+from tasks.core.scripts.drill import Drill, DrillAction
+from tasks.core.traffic.target import is_for_tests, named
 
 BOTH = "iptables ip6tables"
+SERVERS = (Endpoint("10.0.0.1", 6443), Endpoint("fd00::1", 6443))
 FLOWS = "4 10.0.0.1 6443\n6 fd00::1 6443"
 NFT = """
 case "$1" in
@@ -68,7 +68,8 @@ class Place:
     def words(self, action: str, flows: str = FLOWS, tools: str = "") -> list[str]:
         """What runs an action of the script; `tools` as `look` would say them."""
         given = "" if action == "look" else " ".join(f"{self.root}/bin/{tool}" for tool in tools.split())
-        script = commands.drill(action, flows, str(self.root), given, 25)
+        drill = Drill(DrillAction(action), SERVERS, given, 25, str(self.root))
+        script = drill.text().replace(FLOWS, flows)
         return ["/bin/sh", "-c", f"set -u; PATH={self.root}/bin\n{script}"]
 
     def run(self, action: str, flows: str = FLOWS, tools: str = "nft") -> subprocess.CompletedProcess[str]:

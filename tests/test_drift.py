@@ -113,7 +113,7 @@ def test_the_order_of_servers_is_nothing() -> None:
 def test_a_name_that_resolves_otherwise_now() -> None:
     facts = replace(AS_IT_SHOULD_BE, addresses={"api-3": ("10.0.0.3", "10.0.0.5")})
     (found,) = drift(SETTINGS, facts)
-    assert found.text.startswith("its kube-nginx.conf lacks 10.0.0.5:7443 and has 10.0.0.4:7443, which")
+    assert found.detail.startswith("its kube-nginx.conf lacks 10.0.0.5:7443 and has 10.0.0.4:7443, which")
 
 
 def test_a_name_that_stands_in_the_file_is_what_it_resolves_to() -> None:
@@ -131,8 +131,8 @@ def test_servers_as_others_write_them() -> None:
     text = "upstream b {\n\tserver 10.0.0.1:6443;\n # server 10.0.0.7:1;\n server [fd00::2]:6443 weight=2;\n"
     text += "server api-3:7443 backup;server unix:/run/x;\n}\nserver {\n listen 127.0.0.1:8443;\n}\n"
     found, others = drift(SETTINGS, with_conf(text.replace(";server", ";\nserver")))
-    assert others.word == "conf"
-    assert found.text == "its kube-nginx.conf has unix:/run/x, which hosts.toml does not name"
+    assert others.what == "conf"
+    assert found.detail == "its kube-nginx.conf has unix:/run/x, which hosts.toml does not name"
 
 
 @pytest.mark.parametrize(
@@ -214,5 +214,5 @@ def test_a_drop_in_that_systemd_does_not_know_yet() -> None:
 def test_each_drop_in_is_named() -> None:
     unit = {**AS_IT_SHOULD_BE.unit, "DropInPaths": "/etc/x.conf /run/y.conf", "LimitNOFILE": "512"}
     first, second, limit = drift(SETTINGS, replace(AS_IT_SHOULD_BE, unit=unit))
-    assert (first.text, second.text) == ("/etc/x.conf changes its unit", "/run/y.conf changes its unit")
-    assert limit.text.endswith("; see /etc/x.conf /run/y.conf")
+    assert (first.detail, second.detail) == ("/etc/x.conf changes its unit", "/run/y.conf changes its unit")
+    assert limit.detail.endswith("; see /etc/x.conf /run/y.conf")

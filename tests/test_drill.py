@@ -12,8 +12,8 @@ import pytest
 from tasks.core.config.settings import Endpoint, NodeSpec, Proxy, Settings
 from tasks.core.errors import StepError
 from tasks.core.traffic.clients import Clients
-from tasks.core.traffic.drill import see_ways
-from tests.sshd import Sshd, listening
+from tasks.core.traffic.target import require_another_way
+from tests.sshd import Sshd, listening, over
 from tests.tls import OK, answer, https, identity
 
 BAD = answer("503 Unavailable", "[-]etcd failed")
@@ -32,7 +32,7 @@ def see(transport: paramiko.Transport, dying: int, *others: int) -> None:
     apiservers = tuple(map(here, (dying, *others)))
     proxy = Proxy(listen=(here(others[0]),))
     settings = Settings(None, "recommended", (NodeSpec("n", "n"),), apiservers, proxy=proxy)
-    see_ways(transport, settings, apiservers[0], apiservers[1:])
+    require_another_way(over(transport), settings, apiservers[0], apiservers[1:])
 
 
 def test_another_that_is_ready_is_a_way(tls: ssl.SSLContext) -> None:

@@ -70,11 +70,11 @@ def test_listeners(tmp_path: Path, given: str, listen: Endpoint) -> None:
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        ("https://localhost:8443", "a name, where an IP address is needed"),
+        ("https://localhost:8443", "must be an IP address and a port"),
         ("https://127.0.0.1", "has no port"),
         ("https://127.0.0.1:84430", "a port is a number"),
-        ("http://127.0.0.1:8080", "not https://ADDRESS:PORT"),
-        ("'https://127.0.0.1:8443 # x'", "not https://ADDRESS:PORT"),
+        ("http://127.0.0.1:8080", "without https:// and path"),
+        ("'https://127.0.0.1:8443 # x'", "a port is a number"),
         ("https://127.0.0.1:443", "only root may listen below port 1024"),
         ("https://127.0.0.1:${PORT}", "only a shell knows its value"),
     ],
@@ -82,7 +82,7 @@ def test_listeners(tmp_path: Path, given: str, listen: Endpoint) -> None:
 def test_no_listeners(tmp_path: Path, given: str, words: str) -> None:
     with pytest.raises(UsageError) as caught:
         read(tmp_path, f"\nKUBE_APISERVER={given}\n").listen()
-    assert str(caught.value).startswith(f"{tmp_path}/environment.sh: ")
+    assert str(caught.value).startswith(f"{tmp_path}/environment.sh: line 2: KUBE_APISERVER: ")
     assert words in str(caught.value)
 
 
@@ -90,7 +90,7 @@ def test_no_listeners(tmp_path: Path, given: str, words: str) -> None:
     "given",
     [
         *("https://10.0.0.100:8443", "https://0.0.0.0:8443", "https://api.example.com:8443", "10.0.0.100"),
-        *("http://10.0.0.100:8080", '"https://${MASTER_VIP}:8443"', "https://$VIP"),
+        *("http://10.0.0.100:8080", '"https://${MASTER_VIP}:8443"', "https://$VIP", "https://$(vip):8443"),
     ],
 )
 def test_a_virtual_ip_is_told_and_the_rest_is_read(tmp_path: Path, given: str) -> None:
@@ -116,7 +116,7 @@ export NODE_NAMES=(m1 m2 w1)
     [
         ("NODE_IPS=(10.0.0.3 10.0.0.4)\nNODE_NAMES=(w1 w2)", {"w1": "10.0.0.3", "w2": "10.0.0.4"}),
         (ALL, {"m1": "10.0.0.1", "m2": "10.0.0.2", "w1": "10.0.0.3"}),
-        ("NODE_IPS=(10.0.0.1 10.0.0.3)", {"master-1": "10.0.0.1", "10.0.0.3": "10.0.0.3"}),
+        ("NODE_IPS=(10.0.0.1 10.0.0.3)", {"10.0.0.1": "10.0.0.1", "10.0.0.3": "10.0.0.3"}),
         ("WORKER_IPS=(10.0.0.3)\nWORKER_NAMES=(w1)", {"w1": "10.0.0.3"}),
         ("WORK_IPS=(10.0.0.3)", {"10.0.0.3": "10.0.0.3"}),
         ("", {"master-1": "10.0.0.1", "master-2": "10.0.0.2"}),
@@ -211,7 +211,8 @@ def test_no_folder(tmp_path: Path, given: str, words: str) -> None:
 def test_an_array_with_keys_is_explained(tmp_path: Path, text: str) -> None:
     with pytest.raises(UsageError) as caught:
         read(tmp_path, text).nodes()
-    assert "NODE_IPS is an array with keys, as of declare -A" in str(caught.value)
+    assert "NODE_IPS: only a shell knows its value" in str(caught.value)
+    assert "two lists in the same order, without keys (declare -A)" in str(caught.value)
     assert "NODE_IPS=(10.0.0.11 10.0.0.12) and NODE_NAMES=(worker-1 worker-2)" in str(caught.value)
 
 
@@ -227,7 +228,10 @@ def test_an_array_with_keys_of_somebody_else(tmp_path: Path) -> None:
         ("NODE_IPS=()", "no NODE_IPS"),
         ("\nNODE_IPS=($(cat ips))", "line 2: NODE_IPS: only a shell knows its value"),
         ("NODE_IPS=(10.0.0.{1..3})", "give --nodes and --apiservers"),
-        ("NODE_IPS=(10.0.0.1", "line 1: NODE_IPS: a quote or bracket is not closed"),
+        (
+            "NODE_IPS=(10.0.0.1",
+            "line 1: NODE_IPS: only a shell knows its value (or a quote or",
+        ),
         ("NODE_IPS=(10.0.0.1)\nNODE_IPS=(10.0.0.2)", "line 2: NODE_IPS is not what it is on line 1"),
         ("NODE_IPS=(10.0.0.1 10.0.0.2)\nNODE_NAMES=(a)", "NODE_IPS has 2 entries and NODE_NAMES has 1"),
         ("NODE_IPS=(10.0.0.1)\nNODE_NAMES=(`hostname`)", "line 2: NODE_NAMES: only a shell"),

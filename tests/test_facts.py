@@ -23,12 +23,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.core.config.settings import Endpoint, Proxy
-from tasks.core.facts import layout, sockets
+from tasks.core.facts import sockets
 from tasks.core.facts.facts import Facts, File, Folder, Holder, Process
 from tasks.core.facts.paths import binary_path, conf_path
-from tasks.core.scripts import commands, survey
+from tasks.core.scripts.survey import Survey
 from tasks.core.shell.command import as_command
 
+from .scripts import facts as parse
 from .strategies import thorough
 
 LISTEN = Endpoint("127.0.0.1", 8443)
@@ -99,7 +100,7 @@ kn.end=1000161.250000000
 
 
 def test_a_running_node() -> None:
-    seen = survey.parse(SURVEY)
+    seen = parse(SURVEY)
     assert (seen.arch, seen.uid, seen.user_id, seen.systemd) == ("x86_64", 0, "998", True)
     assert (seen.libc, seen.free) == ("glibc 2.17", 2048 * 1024)
     assert seen.mounts == {"prefix": "rw,relatime", "unit": "ro"}
@@ -127,7 +128,7 @@ def test_a_running_node() -> None:
 
 
 def test_its_process() -> None:
-    seen = survey.parse(SURVEY)
+    seen = parse(SURVEY)
     assert seen.process == Process(
         pid=4711,
         executable=f"{BINARY} (deleted)",
@@ -149,14 +150,14 @@ def test_its_process() -> None:
 
 
 def test_a_process_of_which_little_is_known() -> None:
-    seen = survey.parse("kn.now=1000160.5\nkn.uptime=160.5\nkn.pid=4711\n").process
+    seen = parse("kn.now=1000160.5\nkn.uptime=160.5\nkn.pid=4711\n").process
     assert seen is not None
     assert (seen.owner, seen.beside, seen.stopped, seen.worker_identities) == ("", (), (), frozenset())
     assert (seen.named, seen.detached) == (False, False)
 
 
 def test_its_listeners() -> None:
-    assert survey.parse(SURVEY).listening == {
+    assert parse(SURVEY).listening == {
         LISTEN: None,
         Endpoint("::1", 8443): None,
         Endpoint("0.0.0.0", 8080): Holder(77, "haproxy.service", "/usr/sbin/haproxy?(deleted)", "ha?proxy"),
@@ -167,7 +168,7 @@ def test_its_listeners() -> None:
 
 @pytest.mark.parametrize("text", ["", "\n", "motd\n", "kn.\nkn.arch\nkn.unit.\n"])
 def test_a_survey_that_says_nothing(text: str) -> None:
-    seen = survey.parse(text)
+    seen = parse(text)
     assert (seen.uid, seen.systemd, seen.process, seen.version, seen.replaced) == (-1, False, None, "", False)
     assert (seen.state, seen.active, seen.enabled, seen.masked) == ("not installed", False, False, False)
     assert (seen.files, seen.listening, seen.free) == ({}, {}, 0)
@@ -191,12 +192,12 @@ def test_a_survey_that_says_nothing(text: str) -> None:
 def test_the_clock_is_off_by_what_the_round_trip_does_not_explain(
     asked: float, answered: float, clock: float
 ) -> None:
-    assert survey.parse(SURVEY, asked, answered).clock == pytest.approx(clock)
+    assert parse(SURVEY).compared(asked, answered).clock == pytest.approx(clock)
 
 
 @pytest.mark.parametrize("text", ["", "kn.now=\nkn.end=\n", "kn.now="])
 def test_a_node_that_does_not_tell_the_time(text: str) -> None:
-    assert survey.parse(text, 1000.0, 1001.0).clock == 0.0
+    assert parse(text).compared(1000.0, 1001.0).clock == 0.0
 
 
 @pytest.mark.parametrize(
@@ -213,7 +214,7 @@ def test_a_node_that_does_not_tell_the_time(text: str) -> None:
     ],
 )
 def test_the_addresses_of_a_name(told: str, addresses: tuple[str, ...]) -> None:
-    assert survey.parse(f"kn.address.x={told}").addresses == {"x": addresses}
+    assert parse(f"kn.address.x={told}").addresses == {"x": addresses}
 
 
 @pytest.mark.parametrize(
@@ -253,7 +254,7 @@ def test_a_file_is_as_it_should_be(file: File, has: bool) -> None:
 
 
 def test_systemd_before_235_counts_no_restarts() -> None:
-    assert survey.parse("kn.unit.LoadState=loaded").restarts is None
+    assert parse("kn.unit.LoadState=loaded").restarts is None
 
 
 OURS = "boot:7:42"
@@ -488,7 +489,7 @@ def test_addresses_as_the_kernel_writes_them(address: object, port: int) -> None
     host = ip_address(str(address).partition("%")[0])
     line = sockets.as_kernel(Endpoint(str(host), port))
     read = getattr(host, "ipv4_mapped", None) or host
-    assert survey.parse(f"kn.listen.{line}=ours").listening == {Endpoint(str(read), port): None}
+    assert parse(f"kn.listen.{line}=ours").listening == {Endpoint(str(read), port): None}
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
@@ -520,6 +521,10 @@ class Machine:
     units: Path
     proxy: Proxy
 
+    def script(self, *names: str) -> str:
+        """The survey of it."""
+        return Survey(self.proxy, names, unit_path=str(self.units / NAME)).text()
+
     def main(self, pid: int, unit: str = NAME) -> None:
         """Has systemd say that this is the unit's main process."""
         (self.folder / "bin" / f"{unit}.pid").write_text(f"{pid}\n")
@@ -538,7 +543,7 @@ class Machine:
         becomes.
         """
         self.main(main)
-        script = commands.survey(self.proxy, names)
+        script = self.script(*names)
         if members := members or [main] * bool(main):
             pids = " ".join(map(str, members))
             in_unit = f'in_unit() {{ case " {pids} " in *" $1 "*) ;; *) false ;; esac; }}'
@@ -559,7 +564,7 @@ class Machine:
             check=True,
         )
         assert ran.stderr == ""
-        return survey.parse(ran.stdout)
+        return parse(ran.stdout)
 
     def program(self, name: str, text: str) -> None:
         """Puts a shell script in place of a program of this machine."""
@@ -569,7 +574,7 @@ class Machine:
 
 
 @pytest.fixture(params=["sh", "bash"])
-def machine(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
+def machine(request: pytest.FixtureRequest, tmp_path: Path) -> Machine:
     prefix, units = tmp_path / "kube-nginx", tmp_path / "units"
     for folder in (tmp_path / "bin", units):
         folder.mkdir()
@@ -581,8 +586,6 @@ def machine(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.
     systemctl = tmp_path / "bin" / "systemctl"
     systemctl.write_text(SYSTEMCTL)
     systemctl.chmod(0o755)
-    monkeypatch.setattr(commands, "UNIT_PATH", str(units / NAME))
-    monkeypatch.setattr(layout, "UNIT_PATH", str(units / NAME))
     return Machine(tmp_path, units, Proxy(prefix=str(prefix), user="", listen=()))
 
 
@@ -1081,13 +1084,13 @@ def test_a_copy_of_the_binary_is_another(machine: Machine) -> None:
     ],
 )
 def test_a_file_that_could_not_be_read_is_as_good_as_none(half: str) -> None:
-    seen = survey.parse(f"kn.uid=1000\nkn.file./x={half}\nkn.file./y=aa11 644 0 1.5 1.0\n")
+    seen = parse(f"kn.uid=1000\nkn.file./x={half}\nkn.file./y=aa11 644 0 1.5 1.0\n")
     assert (seen.uid, seen.files) == (1000, {"/y": File("aa11", changed=1.5, modified=1.0)})
 
 
 @pytest.mark.parametrize("half", ["", "0", "0 ", " 755"])
 def test_a_folder_that_went_away_meanwhile_is_as_good_as_none(half: str) -> None:
-    seen = survey.parse(f"kn.uid=1000\nkn.dir./x={half}\nkn.dir./y=0 755\n")
+    seen = parse(f"kn.uid=1000\nkn.dir./x={half}\nkn.dir./y=0 755\n")
     assert (seen.uid, seen.directories) == (1000, {"/y": Folder("0", "755")})
 
 
@@ -1103,13 +1106,13 @@ def test_a_folder_that_went_away_meanwhile_is_as_good_as_none(half: str) -> None
     ],
 )
 def test_a_holder_of_which_half_a_line_is_known_is_one_all_the_same(half: str) -> None:
-    seen = survey.parse(f"kn.uid=1000\nkn.listen.0100007F:20FB={half}\n")
+    seen = parse(f"kn.uid=1000\nkn.listen.0100007F:20FB={half}\n")
     assert (seen.uid, seen.holder(LISTEN)) == (1000, Holder(0, "", "", "unknown"))
     assert not seen.listens(LISTEN)
 
 
 def test_a_worker_that_ended_while_the_survey_looked_at_it() -> None:
-    seen = survey.parse(f"{SURVEY}kn.worker.4713=\n").process
+    seen = parse(f"{SURVEY}kn.worker.4713=\n").process
     assert seen is not None
     assert list(seen.workers) == [4712]
 
@@ -1141,7 +1144,7 @@ def test_no_name_of_a_process_can_forge_a_line_of_the_survey(machine: Machine, n
 )
 def test_who_holds_an_ipv4_address_through_ipv6_as_java_does(address: str, excluded: bool) -> None:
     line = f"kn.listen.0000000000000000FFFF0000{address}:20FB=9 other.service /other other"
-    assert survey.parse(line).holder(LISTEN) == (SOMEBODY if excluded else None)
+    assert parse(line).holder(LISTEN) == (SOMEBODY if excluded else None)
 
 
 def test_the_survey_sees_who_holds_an_ipv4_address_through_ipv6(machine: Machine) -> None:
@@ -1204,12 +1207,12 @@ def test_a_machine_without_getent_says_so(machine: Machine) -> None:
 def test_the_survey_tells_the_time_at_both_ends(machine: Machine) -> None:
     began = time()
     machine.program("getent", "exec sleep 0.5")
-    script = as_command(commands.survey(machine.proxy, ["api-1"]))
+    script = as_command(machine.script("api-1"))
     path = f"{machine.folder}/bin:{os.environ['PATH']}"
     ran = subprocess.run(
         ["sh", "-c", script], env={**os.environ, "PATH": path}, capture_output=True, text=True, check=True
     )
     told = dict(line.split("=", 1) for line in ran.stdout.splitlines())
     assert began <= float(told["kn.now"]) <= float(told["kn.end"]) - 0.5 <= time() - 0.5
-    assert survey.parse(ran.stdout, began, time()).clock == 0.0
-    assert survey.parse(ran.stdout, began - 60, time() - 60).clock == pytest.approx(60, abs=0.2)
+    assert parse(ran.stdout).compared(began, time()).clock == 0.0
+    assert parse(ran.stdout).compared(began - 60, time() - 60).clock == pytest.approx(60, abs=0.2)

@@ -13,8 +13,10 @@ import pytest
 
 from tasks.core.config.address import Endpoint
 from tasks.core.probes import fallback
-from tasks.core.probes.probe import Seen, judge
-from tasks.core.shell.command import as_command
+from tasks.core.probes.classify import classify
+from tasks.core.probes.result import ProbeResult
+from tasks.core.scripts.reach import Check
+from tasks.core.shell.command import CommandResult, as_command
 from tests.sshd import listening
 from tests.tls import answer, https, identity
 
@@ -50,7 +52,9 @@ def hung() -> Iterator[Endpoint]:
         yield Endpoint("127.0.0.1", port)
 
 
-def run(folder: Path, tools: tuple[str, ...], *endpoints: Endpoint, seconds: int = SECONDS) -> list[Seen]:
+def run(
+    folder: Path, tools: tuple[str, ...], *endpoints: Endpoint, seconds: int = SECONDS
+) -> list[ProbeResult]:
     """What is met on a machine that has only these tools."""
     bin_ = folder / "bin"
     bin_.mkdir()
@@ -59,7 +63,8 @@ def run(folder: Path, tools: tuple[str, ...], *endpoints: Endpoint, seconds: int
         if there is None:
             pytest.skip(f"{tool} is not here")
         (bin_ / tool).symlink_to(Path(there).resolve())
-    script = as_command(fallback.command(endpoints, seconds)).replace("PATH=$PATH:/usr/sbin:/sbin", ":")
+    check = Check(endpoints, seconds)
+    script = as_command(check.text()).replace("PATH=$PATH:/usr/sbin:/sbin", ":")
     ended = subprocess.run(
         ["/bin/sh", "-c", script],
         env={"PATH": str(bin_), "OPENSSL_CONF": os.devnull},
@@ -70,16 +75,17 @@ def run(folder: Path, tools: tuple[str, ...], *endpoints: Endpoint, seconds: int
         stdin=subprocess.DEVNULL,
     )
     assert (ended.returncode, ended.stderr) == (0, "")
-    return list(fallback.parse(ended.stdout, endpoints).values())
+    met = check.parse(CommandResult(0, ended.stdout))
+    return [fallback.result_of(met.get(endpoint)) for endpoint in endpoints]
 
 
 @pytest.mark.parametrize("tool", ["curl", "openssl"])
 def test_what_speaks_tls_sees_the_answer(tmp_path: Path, apiserver: Endpoint, tool: str) -> None:
     (seen,) = run(tmp_path, (tool, "bash"), apiserver)
-    assert (seen.ok, seen.status, seen.body.strip(), seen.by) == (True, 500, "[-]etcd failed", tool)
+    assert (seen.ok, seen.status, seen.body.strip(), seen.program) == (True, 500, "[-]etcd failed", tool)
     assert seen.clock is not None
     assert seen.clock < -1e9
-    cell = judge(seen)
+    cell = classify(seen)
     assert (cell.state, cell.word) == ("failed", "not ready")
     assert cell.detail.endswith(f"{BY}: {tool} on the node asked, and the certificate was not looked at")
 
@@ -89,7 +95,7 @@ def test_why_there_is_no_tls(tmp_path: Path, closed: Endpoint, tool: str) -> Non
     with listening(says(b"SSH-2.0-x\r\n")) as plain, listening(says(b"")) as closing:
         there = [closed, *(Endpoint("127.0.0.1", port) for port in (plain, closing))]
         found = run(tmp_path, (tool,), *there, Endpoint("api.invalid", 6443))
-    assert [(seen.ok, seen.word, seen.by) for seen in found] == [
+    assert [(seen.ok, word_of(seen), seen.program) for seen in found] == [
         (False, word, tool) for word in ("refused", "not TLS", "closed", "no address")
     ]
     by = f"; {BY}, so this is what {tool} on the node met"
@@ -99,6 +105,10 @@ def test_why_there_is_no_tls(tmp_path: Path, closed: Endpoint, tool: str) -> Non
         "accepted the connection and closed it before TLS",
         "does not resolve",
     ]
+
+
+def word_of(result: ProbeResult) -> str:
+    return result.reason.word if result.reason else ""
 
 
 def says(text: bytes) -> Callable[[socket.socket], None]:
@@ -115,14 +125,14 @@ def says(text: bytes) -> Callable[[socket.socket], None]:
 @pytest.mark.parametrize("tool", ["curl", "openssl"])
 def test_what_speaks_tls_waits_no_longer_than_it_may(tmp_path: Path, hung: Endpoint, tool: str) -> None:
     (seen,) = run(tmp_path, (tool,), hung, seconds=1)
-    assert (seen.ok, seen.word) == (False, "no answer")
+    assert (seen.ok, word_of(seen)) == (False, "no answer")
 
 
 def test_bash_only_sees_who_is_there(
     tmp_path: Path, apiserver: Endpoint, closed: Endpoint, hung: Endpoint
 ) -> None:
     found = run(tmp_path, ("bash",), apiserver, closed, hung)
-    assert [(seen.ok, judge(seen).word) for seen in found] == [
+    assert [(seen.ok, classify(seen).word) for seen in found] == [
         (None, "open (bash)"),
         (False, "refused (bash)"),
         (None, "open (bash)"),
@@ -132,12 +142,12 @@ def test_bash_only_sees_who_is_there(
 
 def test_a_name_that_does_not_resolve(tmp_path: Path) -> None:
     (seen,) = run(tmp_path, ("bash",), Endpoint("api.invalid", 6443))
-    assert (seen.ok, seen.word) == (False, "no address")
+    assert (seen.ok, word_of(seen)) == (False, "no address")
 
 
 def test_a_node_that_has_nothing(tmp_path: Path, apiserver: Endpoint) -> None:
     (seen,) = run(tmp_path, (), apiserver)
-    assert (seen.ok, seen.word) == (None, "forbidden")
+    assert (seen.ok, word_of(seen)) == (None, "forbidden")
     assert seen.text.endswith("and the node has no curl, openssl or bash to try with")
 
 
@@ -149,10 +159,11 @@ def test_a_long_answer_is_cut_and_mixed_with_no_other(tmp_path: Path) -> None:
 
 
 def test_wildcards_and_ipv6_are_asked_as_they_are_reached() -> None:
-    text = fallback.command([Endpoint("0.0.0.0", 8443), Endpoint("fd00::2", 6443)], 3)
-    assert "targets='0,127.0.0.1,8443 1,fd00::2,6443'\nseconds=3\n" in text
+    text = Check((Endpoint("0.0.0.0", 8443), Endpoint("fd00::2", 6443)), 3).text()
+    assert "seconds=3\ntargets='0,127.0.0.1,8443 1,fd00::2,6443'\n" in text
 
 
 def test_a_script_that_was_cut_off_is_no_answer() -> None:
-    (seen,) = fallback.parse("kn.tool=curl\n", [Endpoint("10.0.0.1", 6443)]).values()
-    assert (seen.ok, seen.word) == (None, "forbidden")
+    there = Endpoint("10.0.0.1", 6443)
+    seen = fallback.result_of(Check((there,), 3).parse(CommandResult(0, "kn.tool=curl\n")).get(there))
+    assert (seen.ok, word_of(seen)) == (None, "forbidden")

@@ -113,14 +113,6 @@ def test_the_login_in_the_comment_is_valid(tmp_path: Path) -> None:
     assert (settings.ssh.user, settings.ssh.sudo) == ("admin", True)
 
 
-@pytest.mark.parametrize(
-    ("text", "words"),
-    [("a b", ["a", "b"]), (" a,b ,, c\t\n", ["a", "b", "c"]), ("", []), (" , ", [])],
-)
-def test_words(text: str, words: list[str]) -> None:
-    assert initial.words(text) == words
-
-
 def test_created(tmp_path: Path) -> None:
     path = tmp_path / "hosts.toml"
     assert initial.create(SMALL, path) == load(path)

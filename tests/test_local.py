@@ -50,7 +50,7 @@ def test_status_and_output(script: str, ended: CommandResult) -> None:
     [("kn.changed=1", True), ("a\nkn.changed=1\nb", True), ("kn.changed=0", False), ("xkn.changed=1", False)],
 )
 def test_changed(output: str, changed: bool) -> None:
-    assert Local().sh(f"echo '{output}'").changed is changed
+    assert (Local().sh(f"echo '{output}'").values.get("changed") == "1") is changed
 
 
 @pytest.mark.parametrize(

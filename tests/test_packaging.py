@@ -242,8 +242,8 @@ def test_rendering_under_another_name(project: Project) -> None:
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in (ROOT / "templates").glob("*.sh")))
 def test_scripts_under_another_name(project: Project, name: str) -> None:
-    call = f"print(script({name!r}, given='a b'), end='')"
-    code = f"from kube_nginx.tasks.core.scripts.commands import script; {call}"
+    call = f"print(shell_script([{name!r}], {{'given': 'a b'}}, '{name}.sh'), end='')"
+    code = f"from kube_nginx.tasks.core.templates import shell_script; {call}"
     text = (ROOT / "templates" / f"{name}.sh").read_text()
     assert project.run("-c", code) == (0, f"# {name}.sh\ngiven='a b'\n{text}", "")
 

@@ -11,7 +11,6 @@ from pathlib import Path
 from socket import MSG_PEEK, socket
 from time import sleep
 
-import paramiko
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
@@ -19,9 +18,14 @@ from cryptography.x509.oid import ExtensionOID
 
 from tasks.core.config.address import Endpoint
 from tasks.core.errors import UsageError
-from tasks.core.probes.certificate import Certificate, parse, trusting
-from tasks.core.probes.probe import Cell, Seen, ahead, as_json, judge, look
-from tests.sshd import Sshd, listening
+from tasks.core.probes.certificate import Certificate, Trust, parse, trusting
+from tasks.core.probes.classify import classify
+from tasks.core.probes.fallback import ahead
+from tasks.core.probes.prober import Prober
+from tasks.core.probes.result import ProbeResult, Reason
+from tasks.core.results import as_json
+from tasks.core.ssh.node import Node
+from tests.sshd import Sshd, listening, over
 from tests.tls import Identity, answer, https, identity
 
 PATIENT = 30  # seconds: a busy machine is no failure
@@ -34,9 +38,16 @@ BAD_ETCD = "[+]ping ok\n[-]etcd failed: reason withheld\n[+]log ok\nreadyz check
 
 
 @pytest.fixture
-def node() -> Iterator[paramiko.Transport]:
+def node() -> Iterator[Node]:
     with Sshd().client() as transport:
-        yield transport
+        yield over(transport)
+
+
+def look(
+    node: Node, endpoint: Endpoint, timeout: float, trust: Trust | None = None, clock: float = 0.0
+) -> ProbeResult:
+    (result,) = Prober(node, timeout, trust=trust, clock=clock).ask([endpoint])
+    return result
 
 
 @pytest.fixture
@@ -51,17 +62,17 @@ class TestLook:
 
     def ask(
         self,
-        node: paramiko.Transport,
+        node: Node,
         folder: Path,
         who: Identity = APISERVER,
         said: bytes = READY,
         ca: Path | None = None,
         clock: float = 0,
-    ) -> Seen:
+    ) -> ProbeResult:
         with listening(https(who.server(folder), said)) as port:
             return look(node, Endpoint("127.0.0.1", port), PATIENT, trusting(ca) if ca else None, clock)
 
-    def test_ready(self, node: paramiko.Transport, tmp_path: Path) -> None:
+    def test_ready(self, node: Node, tmp_path: Path) -> None:
         seen = self.ask(node, tmp_path)
         assert (seen.ok, seen.status, seen.body, seen.ready) == (True, 200, "ok", True)
         assert seen.certificate == parse(APISERVER.der)
@@ -70,57 +81,51 @@ class TestLook:
         assert seen.seconds is not None
         assert 0 < seen.connected < seen.seconds
 
-    def test_an_apiserver_of_the_cluster(self, node: paramiko.Transport, tmp_path: Path, ca: Path) -> None:
+    def test_an_apiserver_of_the_cluster(self, node: Node, tmp_path: Path, ca: Path) -> None:
         seen = self.ask(node, tmp_path, ca=ca)
         assert (seen.ok, seen.trusted, seen.distrust) == (True, True, "")
 
-    def test_somebody_else_is_asked_all_the_same(
-        self, node: paramiko.Transport, tmp_path: Path, ca: Path
-    ) -> None:
+    def test_somebody_else_is_asked_all_the_same(self, node: Node, tmp_path: Path, ca: Path) -> None:
         seen = self.ask(node, tmp_path, identity("nginx"), ca=ca)
         assert (seen.ok, seen.trusted, seen.ready) == (True, False, True)
         assert seen.distrust == "its certificate does not verify: self-signed certificate"
         assert seen.certificate is not None
         assert seen.certificate.issuer == "CN=nginx"
 
-    def test_an_expired_one_is_told_by_its_date(
-        self, node: paramiko.Transport, tmp_path: Path, ca: Path
-    ) -> None:
+    def test_an_expired_one_is_told_by_its_date(self, node: Node, tmp_path: Path, ca: Path) -> None:
         seen = self.ask(node, tmp_path, identity("apiserver", by=CA, days=-2), ca=ca)
         assert (seen.trusted, seen.distrust) == (False, "")
-        assert judge(seen).word == "expired"
-        assert as_json(judge(seen))["state"] == "failed"
+        assert classify(seen).word == "expired"
+        assert as_json(classify(seen))["state"] == "failed"
 
     @pytest.mark.parametrize("through", ["", "127.0.0.1"])
     def test_a_ca_that_has_expired_is_not_the_apiservers_own_date(
-        self, node: paramiko.Transport, tmp_path: Path, through: str
+        self, node: Node, tmp_path: Path, through: str
     ) -> None:
         ended = identity("kubernetes", days=-2)
         (tmp_path / "ca.crt").write_bytes(ended.pem)
         seen = self.ask(node, tmp_path, identity("apiserver", by=ended), ca=tmp_path / "ca.crt")
         assert seen.trusted is False
-        cell = judge(seen, (), bool(through))
+        cell = classify(seen, (), bool(through))
         assert (cell.state, cell.word, cell.way) == ("failed", "untrusted", False)
         text = "its certificate does not verify: certificate has expired: its CA's, not its own"
         assert cell.detail == f"{text} (issuer CN=kubernetes)"
 
-    def test_one_of_tomorrow_is_told_by_its_date(
-        self, node: paramiko.Transport, tmp_path: Path, ca: Path
-    ) -> None:
+    def test_one_of_tomorrow_is_told_by_its_date(self, node: Node, tmp_path: Path, ca: Path) -> None:
         tomorrow = identity("apiserver", by=CA, days=100, lasts=99)
         for given in (ca, None):
             seen = self.ask(node, tmp_path, tomorrow, ca=given)
             assert (seen.trusted, seen.distrust) == (False if given else None, "")
-            assert judge(seen).word == "not yet valid"
+            assert classify(seen).word == "not yet valid"
 
     @pytest.mark.parametrize("days", [365, -2])
     def test_whoever_else_signs_is_told_first(
-        self, node: paramiko.Transport, tmp_path: Path, ca: Path, days: float
+        self, node: Node, tmp_path: Path, ca: Path, days: float
     ) -> None:
         seen = self.ask(node, tmp_path, identity("x", by=identity("kubernetes"), days=days), ca=ca)
         assert seen.distrust == "its certificate does not verify: certificate signature failure"
 
-    def test_a_ca_in_between(self, node: paramiko.Transport, tmp_path: Path, ca: Path) -> None:
+    def test_a_ca_in_between(self, node: Node, tmp_path: Path, ca: Path) -> None:
         between = identity("between", by=CA, ca=True)
         apiserver = identity("apiserver", by=between)
         for above, trusted in (((between,), True), ((), False)):
@@ -128,15 +133,13 @@ class TestLook:
                 seen = look(node, Endpoint("127.0.0.1", port), PATIENT, trusting(ca))
             assert seen.trusted is trusted
 
-    def test_keys_of_all_kinds(self, node: paramiko.Transport, tmp_path: Path, ca: Path) -> None:
+    def test_keys_of_all_kinds(self, node: Node, tmp_path: Path, ca: Path) -> None:
         kinds = (rsa.generate_private_key(65537, 2048), ed25519.Ed25519PrivateKey.generate())
         for key in kinds:
             seen = self.ask(node, tmp_path, identity("apiserver", by=CA, key=key), ca=ca)
             assert (seen.trusted, seen.ready) == (True, True)
 
-    def test_no_sentence_is_of_two_connections(
-        self, node: paramiko.Transport, tmp_path: Path, ca: Path
-    ) -> None:
+    def test_no_sentence_is_of_two_connections(self, node: Node, tmp_path: Path, ca: Path) -> None:
         """A proxy leads each connection to another one."""
         who = [identity("strange"), APISERVER]
         turns = iter([https(one.server(tmp_path), READY) for one in who])
@@ -151,7 +154,7 @@ class TestLook:
                 assert seen.peer == sha256(one.der).hexdigest()
                 assert bool(seen.distrust) is distrust
 
-    def test_all_of_it_has_one_deadline(self, node: paramiko.Transport, tmp_path: Path) -> None:
+    def test_all_of_it_has_one_deadline(self, node: Node, tmp_path: Path) -> None:
         context = APISERVER.server(tmp_path)
 
         def serve(connection: socket) -> None:
@@ -164,30 +167,28 @@ class TestLook:
 
         with listening(serve) as port:
             seen = look(node, Endpoint("127.0.0.1", port), 2)
-        assert seen.word == "no answer"
+        assert seen.reason is Reason.SILENT
         assert seen.text.startswith("did not answer within 2 s, though TLS stood after ")
 
-    def test_an_odd_certificate_is_none_that_can_be_read(
-        self, node: paramiko.Transport, tmp_path: Path
-    ) -> None:
+    def test_an_odd_certificate_is_none_that_can_be_read(self, node: Node, tmp_path: Path) -> None:
         seen = self.ask(node, tmp_path, ODD)
         assert (seen.ready, seen.certificate) == (True, None)
 
-    def test_the_clock_is_compared_with_the_nodes(self, node: paramiko.Transport, tmp_path: Path) -> None:
+    def test_the_clock_is_compared_with_the_nodes(self, node: Node, tmp_path: Path) -> None:
         date = format_datetime(datetime.now(UTC) + timedelta(seconds=500), usegmt=True)
         seen = self.ask(node, tmp_path, said=answer("200 OK", "ok", date), clock=400)
         assert seen.clock is not None
         assert -PATIENT < seen.clock - 100 < 2
 
-    def test_what_is_known_before_it_fails_is_kept(self, node: paramiko.Transport, tmp_path: Path) -> None:
+    def test_what_is_known_before_it_fails_is_kept(self, node: Node, tmp_path: Path) -> None:
         seen = self.ask(node, tmp_path, said=b"")
-        assert (seen.ok, seen.word) == (False, "closed")
+        assert (seen.ok, seen.reason) == (False, Reason.CLOSED_UNANSWERED)
         assert seen.connected is not None
         assert seen.certificate is not None
 
-    def test_a_port_that_is_closed(self, node: paramiko.Transport, ca: Path) -> None:
+    def test_a_port_that_is_closed(self, node: Node, ca: Path) -> None:
         seen = look(node, Endpoint("10.0.0.1", 6443), PATIENT, trusting(ca))
-        assert (seen.ok, seen.word, seen.trusted, seen.connected) == (False, "refused", None, None)
+        assert (seen.reason, seen.trusted, seen.connected) == (Reason.REFUSED, None, None)
 
 
 def certificate(days: float = 365, *names: str) -> Certificate:
@@ -196,10 +197,23 @@ def certificate(days: float = 365, *names: str) -> Certificate:
     return Certificate("CN=apiserver", "CN=kubernetes", now - HOUR, ends, names or ("127.0.0.1",))
 
 
+KEYS = [
+    "state",
+    "word",
+    "detail",
+    "reachable",
+    "ready",
+    "status",
+    "connect_ms",
+    "total_ms",
+    "certificate",
+    "trusted",
+    "clock_seconds",
+    "by",
+]
 HOUR = timedelta(hours=1)
 LATER = datetime(2099, 1, 1, tzinfo=UTC)
-GOOD = Seen(
-    True,
+GOOD = ProbeResult(
     seconds=0.003,
     connected=0.002,
     status=200,
@@ -266,20 +280,25 @@ GOOD = Seen(
         (replace(GOOD, clock=12.2), "warning", "clock +12 s", "its clock is 12 s ahead of the node's"),
         (replace(GOOD, clock=-5.0), "warning", "clock -5 s", "its clock is 5 s behind the node's"),
         (replace(GOOD, clock=4.9), "ok", "ready 3 ms", ""),
-        (Seen(False, "refused", "refused the connection"), "failed", "refused", "refused the connection"),
-        (Seen(None, "open", "who knows", by="bash"), "warning", "open (bash)", "who knows"),
-        (replace(GOOD, text="asked by curl", by="curl"), "ok", "ready (curl)", "asked by curl"),
+        (
+            ProbeResult(Reason.REFUSED, "refused the connection"),
+            "failed",
+            "refused",
+            "refused the connection",
+        ),
+        (ProbeResult(Reason.OPEN, "who knows", program="bash"), "warning", "open (bash)", "who knows"),
+        (replace(GOOD, text="asked by curl", program="curl"), "ok", "ready (curl)", "asked by curl"),
     ],
 )
-def test_judgement(seen: Seen, state: str, word: str, detail: str) -> None:
+def test_judgement(seen: ProbeResult, state: str, word: str, detail: str) -> None:
     when = f"{seen.certificate.expires:%Y-%m-%d}" if seen.certificate else ""
-    cell = judge(seen)
+    cell = classify(seen)
     assert (cell.state, cell.word, cell.detail) == (state, word, detail.format(when))
     assert cell.way is (None if seen.ok is None else state != "failed")
 
 
 def test_the_worst_is_the_word_and_all_is_told() -> None:
-    cell = judge(replace(GOOD, status=500, body="", clock=-60, certificate=certificate(3)))
+    cell = classify(replace(GOOD, status=500, body="", clock=-60, certificate=certificate(3)))
     assert (cell.state, cell.word) == ("failed", "not ready")
     assert cell.detail.startswith("its certificate expires on ")
     assert cell.detail.endswith("/readyz is answered with 500; its clock is 60 s behind the node's")
@@ -287,36 +306,40 @@ def test_the_worst_is_the_word_and_all_is_told() -> None:
 
 def test_it_is_slow_where_others_are_not() -> None:
     seen = replace(GOOD, seconds=1.3, connected=1.2)
-    assert [judge(seen, usual=usual).state for usual in (0.0, 0.5, 0.6, 1.2)] == ["warning"] * 2 + ["ok"] * 2
+    assert [classify(seen, usual=usual).state for usual in (0.0, 0.5, 0.6, 1.2)] == ["warning"] * 2 + [
+        "ok"
+    ] * 2
 
 
 def test_the_nodes_clock_decides_what_is_valid() -> None:
     days = [(-2, "not yet valid"), (0, "ready 3 ms"), (400, "expired")]
     seen = [(replace(GOOD, at=datetime.now(UTC) + timedelta(days=n)), word) for n, word in days]
-    assert [judge(there).word for there, _ in seen] == [word for _, word in seen]
+    assert [classify(there).word for there, _ in seen] == [word for _, word in seen]
 
 
 class TestThroughTheProxy:
     """Where only that matters which keeps kubelet from being served."""
 
     def test_the_certificate_must_hold_for_the_listener(self) -> None:
-        cell = judge(replace(GOOD, certificate=certificate(365, "api", "10.0.0.1")), ("127.0.0.1",), True)
+        cell = classify(replace(GOOD, certificate=certificate(365, "api", "10.0.0.1")), ("127.0.0.1",), True)
         assert (cell.state, cell.word, cell.way) == ("warning", "wrong name", True)
         text = "its certificate holds for api, 10.0.0.1, not for 127.0.0.1: kubelet will refuse it"
         assert cell.detail == text
 
     def test_be_it_verified_or_not(self) -> None:
         seen = replace(GOOD, certificate=certificate(365, "api"))
-        assert judge(replace(seen, trusted=None), ("127.0.0.1",), True).word == "wrong name"
-        assert judge(replace(seen, trusted=None), ("127.0.0.1",)).word == "wrong name"
-        strange = judge(replace(seen, trusted=False, distrust="its certificate does not verify"), ("::1",))
+        assert classify(replace(seen, trusted=None), ("127.0.0.1",), True).word == "wrong name"
+        assert classify(replace(seen, trusted=None), ("127.0.0.1",)).word == "wrong name"
+        strange = classify(replace(seen, trusted=False, distrust="its certificate does not verify"), ("::1",))
         assert "kubelet will refuse it" not in strange.detail
 
     def test_what_the_apiserver_itself_is_told_for_is_not_told_again(self) -> None:
-        assert judge(replace(GOOD, clock=60, certificate=certificate(3)), ("127.0.0.1",), True).state == "ok"
+        assert (
+            classify(replace(GOOD, clock=60, certificate=certificate(3)), ("127.0.0.1",), True).state == "ok"
+        )
 
     def test_an_expired_one_serves_nobody(self) -> None:
-        assert judge(replace(GOOD, certificate=certificate(-3)), ("127.0.0.1",), True).way is False
+        assert classify(replace(GOOD, certificate=certificate(-3)), ("127.0.0.1",), True).way is False
 
 
 class TestCa:
@@ -334,9 +357,7 @@ class TestCa:
         with pytest.raises(UsageError, match="holds no certificate in PEM"):
             trusting(tmp_path / "ca.crt")
 
-    def test_one_that_is_signed_by_another_is_trusted_by_itself(
-        self, node: paramiko.Transport, tmp_path: Path
-    ) -> None:
+    def test_one_that_is_signed_by_another_is_trusted_by_itself(self, node: Node, tmp_path: Path) -> None:
         (tmp_path / "ca.crt").write_bytes(APISERVER.pem)
         with listening(https(APISERVER.server(tmp_path), READY)) as port:
             seen = look(node, Endpoint("127.0.0.1", port), PATIENT, trusting(tmp_path / "ca.crt"))
@@ -369,12 +390,14 @@ def test_the_date_of_an_answer(date: str, seconds: float | None) -> None:
 
 
 def test_a_cell_for_programs() -> None:
-    cell = Cell("ok", "ready 3 ms", "", True, GOOD)
-    document = as_json(cell)
+    document = as_json(classify(GOOD))
+    assert [*document] == KEYS
+    assert (document["state"], document["word"], document["detail"]) == ("ok", "ready 3 ms", "")
+    assert [*document["certificate"]] == ["subject", "issuer", "begins", "expires", "names"]
     assert document["certificate"]["issuer"] == "CN=kubernetes"
     assert (document["reachable"], document["ready"], document["by"]) == (True, True, "ssh")
     assert (document["connect_ms"], document["total_ms"]) == (2.0, 3.0)
-    assert as_json(judge(Seen(False, "refused", "x", by="curl")))["total_ms"] is None
+    assert as_json(classify(ProbeResult(Reason.REFUSED, "x", program="curl")))["total_ms"] is None
 
 
 @pytest.mark.parametrize(
@@ -385,9 +408,9 @@ def test_a_cell_for_programs() -> None:
         (replace(GOOD, status=403, body="Forbidden"), None),
         (replace(GOOD, status=500, body=BAD_ETCD), False),
         (replace(GOOD, body="<html>"), False),
-        (Seen(False, "refused", "x"), False),
-        (Seen(None, "forbidden", "x"), None),
+        (ProbeResult(Reason.REFUSED, "x"), False),
+        (ProbeResult(Reason.FORBIDDEN, "x"), None),
     ],
 )
-def test_only_what_says_so_is_ready_for_programs(seen: Seen, ready: bool | None) -> None:
-    assert as_json(judge(seen))["ready"] is ready
+def test_only_what_says_so_is_ready_for_programs(seen: ProbeResult, ready: bool | None) -> None:
+    assert as_json(classify(seen))["ready"] is ready

@@ -13,14 +13,15 @@ import pytest
 
 from tasks.core.config.address import Endpoint
 from tasks.core.probes import fallback
-from tasks.core.shell.command import as_command
+from tasks.core.scripts.reach import Check
+from tasks.core.shell.command import CommandResult, as_command
 from tests.conftest import run_fab
 from tests.lab import faults
 from tests.lab.lab import Lab
 from tests.lab.nodes import Node
 from tests.lab.servers import Apiserver
 from tests.test_check_lab import faulty
-from tests.test_fallback import ALWAYS
+from tests.test_fallback import ALWAYS, word_of
 
 pytestmark = pytest.mark.lab
 
@@ -118,9 +119,10 @@ def test_by_openssl(lab: Lab, endpoints: Callable[[Node], Endpoints], tmp_path: 
         assert found, tool
         (tmp_path / tool).symlink_to(Path(found).resolve())
     there = endpoints(lab.nodes[0])
-    script = as_command(fallback.command([*there.values()], SECONDS))
-    script = script.replace("PATH=$PATH:/usr/sbin:/sbin", f"PATH={tmp_path}")
+    check = Check(tuple(there.values()), SECONDS)
+    script = as_command(check.text()).replace("PATH=$PATH:/usr/sbin:/sbin", f"PATH={tmp_path}")
     ended = lab.nodes[0].exec(["/bin/sh", "-c", script], timeout=60)
-    seen = fallback.parse(ended.stdout, [*there.values()])
-    assert {why: seen[endpoint].word for why, endpoint in there.items()} == WORDS
-    assert {met.by for met in seen.values()} == {"openssl"}
+    met = check.parse(CommandResult(0, ended.stdout))
+    seen = {endpoint: fallback.result_of(met.get(endpoint)) for endpoint in there.values()}
+    assert {why: word_of(seen[endpoint]) for why, endpoint in there.items()} == WORDS
+    assert {met.program for met in seen.values()} == {"openssl"}

@@ -20,7 +20,7 @@ import pytest
 
 from tasks.core.errors import NotStarted, StepError
 from tasks.core.run import lock
-from tasks.core.scripts import commands
+from tasks.core.scripts.lock import LOCK, Lock
 from tasks.core.shell.remote import Piped
 from tasks.core.ssh.node import Node
 
@@ -436,11 +436,16 @@ class TestLock:
     """`lock.acquire`, and templates/lock.sh on the other side."""
 
     @pytest.fixture
-    def node(self, transport: paramiko.Transport, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Node:
-        monkeypatch.setattr(lock, "LOCK", str(tmp_path / "lock"))
+    def place(self, tmp_path: Path) -> dict[str, str]:
+        """What is changed of the script: where the lock is."""
+        return {LOCK: str(tmp_path / "lock")}
 
+    @pytest.fixture
+    def node(self, transport: paramiko.Transport, place: dict[str, str]) -> Node:
         class Fake:
             def piped(self, script: str, *, root: bool = True, timeout: float) -> Piped:
+                for old, new in place.items():
+                    script = script.replace(old, new)
                 return piped(transport, script, timeout=timeout)
 
         return cast(Node, Fake())
@@ -473,13 +478,12 @@ class TestLock:
         lock.acquire(node, "you", 0).close()
 
     def test_without_flock_it_is_not_said_to_be_held(
-        self, node: Node, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+        self, node: Node, tmp_path: Path, place: dict[str, str]
     ) -> None:
         lock.acquire(node, "me", 0).release(2)  # whose name stays in the file
         for tool in ("id", "stat", "mkdir", "chmod", "chown"):
             (tmp_path / tool).symlink_to(f"/usr/bin/{tool}")
-        script = commands.script
-        monkeypatch.setattr(commands, "script", lambda *a, **k: f"PATH={tmp_path}\n{script(*a, **k)}")
+        place["# lock.sh"] = f"PATH={tmp_path}"
         error = refusal(lambda: lock.acquire(node, "you", 0))
         assert (error.message, error.hint) == ("the node lacks flock", "install there: util-linux")
 
@@ -500,17 +504,18 @@ class TestLock:
         assert "\npatience=120\n" in script
         assert timeout > 60 + 120
 
-    def test_it_is_free_when_the_connection_broke(self, node: Node, shells: Shells) -> None:
+    def test_it_is_free_when_the_connection_broke(
+        self, node: Node, shells: Shells, place: dict[str, str]
+    ) -> None:
         lock.acquire(node, "me", 0)
         shells.transport.close()
         with connected(shells) as again:
-            script = commands.script("flock", "lock", lock=lock.LOCK, wait=20, patience=0, holder="you")
-            command = piped(again, script)
+            command = piped(again, Lock("you", 20, patience=0, lock=place[LOCK]).text())
             command.until("kn.locked=1")
             command.close()
 
-    def test_another_failure_is_told_as_it_is(self, node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(lock, "LOCK", "/proc/nowhere/lock")
+    def test_another_failure_is_told_as_it_is(self, node: Node, place: dict[str, str]) -> None:
+        place[LOCK] = "/proc/nowhere/lock"
         error = refusal(lambda: lock.acquire(node, "me", 0))
         assert error.message.startswith("ended with status ")
         assert "/proc/nowhere" in error.tail

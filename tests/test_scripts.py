@@ -12,7 +12,7 @@ import socket
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
 from time import monotonic, sleep
@@ -22,14 +22,18 @@ import pytest
 
 from tasks.core.config.settings import Endpoint, Proxy, Settings
 from tasks.core.errors import StepError
-from tasks.core.facts import layout
 from tasks.core.facts.facts import Facts, File
 from tasks.core.facts.sockets import as_kernel
 from tasks.core.release.release import BINARY, CONF, MODES, NAMES, UNIT, Release, name_of, paths, release
 from tasks.core.rollout.staging import stage
-from tasks.core.scripts import commands
-from tasks.core.shell.command import as_command
+from tasks.core.scripts.activate import Activate
+from tasks.core.scripts.files import Stage, Tidy
+from tasks.core.scripts.lock import Lock
+from tasks.core.shell.command import CommandResult, as_command
 from tasks.core.ssh.node import Node
+from tasks.core.templates import shell_script
+
+from .scripts import functions as library
 
 TEMPLATES = Path(__file__).parent.parent / "templates"
 SHELLS = [shell for shell in ("sh", "dash", "bash --posix", "busybox sh") if shutil.which(shell.split()[0])]
@@ -64,21 +68,18 @@ echo "tested by $0 in $6" >&2
 class Local:
     """Feeds scripts to this machine's sh, as a Node does over SSH."""
 
+    unit: Path
     sent: list[bytes] = field(default_factory=list)
-    forgotten: int = 0
     spoil: Callable[[bytes], bytes] = lambda content: content
     said: str = ""
 
-    def feed(self, script: str, content: bytes) -> None:
-        self.sent.append(content)
-        command = ["sh", "-c", as_command(script)]
-        done = subprocess.run(command, input=self.spoil(content), capture_output=True, check=False)
+    def do(self, script: Stage) -> None:
+        self.sent.append(script.standard_input)
+        command = ["sh", "-c", as_command(replace(script, unit_path=str(self.unit)).text())]
+        content = self.spoil(script.standard_input)
+        done = subprocess.run(command, input=content, capture_output=True, check=False)
         self.said = done.stderr.decode()
-        if done.returncode:
-            raise StepError("ended", status=done.returncode, tail=self.said)
-
-    def invalidate_facts(self) -> None:
-        self.forgotten += 1
+        script.read(CommandResult(done.returncode, done.stdout.decode(), self.said))
 
 
 @dataclass
@@ -95,14 +96,15 @@ class Place:
     @property
     def files(self) -> dict[str, Path]:
         """Where each file is when it is in use."""
-        return {name: Path(path) for name, path in paths(self.proxy).items()}
+        return {name: Path(path) for name, path in paths(self.proxy).items()} | {UNIT: self.unit}
 
     def use(self, contents: dict[str, bytes]) -> Facts:
         """Puts files in use, as if a survey had seen them."""
         for name, content in contents.items():
             self.files[name].parent.mkdir(parents=True, exist_ok=True)
             self.files[name].write_bytes(content)
-        return Facts(files={str(self.files[n]): File(sha256(c).hexdigest()) for n, c in contents.items()})
+        where = paths(self.proxy)
+        return Facts(files={where[n]: File(sha256(c).hexdigest()) for n, c in contents.items()})
 
     def tree(self) -> set[str]:
         """All that is below the prefix, and beside the unit."""
@@ -124,11 +126,9 @@ def shell(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
 
 
 @pytest.fixture
-def place(shell: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
+def place(shell: None, tmp_path: Path) -> Place:
     unit = tmp_path / "units" / UNIT
     unit.parent.mkdir()
-    monkeypatch.setattr(commands, "UNIT_PATH", str(unit))
-    monkeypatch.setattr(layout, "UNIT_PATH", str(unit))
     return Place(Proxy(prefix=str(tmp_path / "it's" / "kube-nginx"), user=""), unit)
 
 
@@ -153,7 +153,7 @@ class TestStage:
     """A release is brought beside what runs, checked and tested."""
 
     def test_right(self, place: Place) -> None:
-        node, what = Local(), wanted()
+        node, what = Local(place.unit), wanted()
         bring(place, what, node)
         assert place.tree() == staged(what.name)
         for name in NAMES:
@@ -162,10 +162,10 @@ class TestStage:
             assert f"{file.stat().st_mode & 0o7777:o}" == MODES[name]
         there = f"{place.releases}/{what.name}.part/kube-nginx"
         assert node.said == f"tested by {there} in {place.releases}/trial.part\n"
-        assert node.forgotten == 1
+        assert Stage.changes
 
     def test_what_is_in_use_already_is_not_sent(self, place: Place) -> None:
-        node, what = Local(), wanted()
+        node, what = Local(place.unit), wanted()
         facts = place.use({BINARY: NGINX, CONF: b"old", UNIT: UNIT_TEXT.encode()})
         place.files[BINARY].chmod(0o600)
         bring(place, what, node, facts)
@@ -177,7 +177,7 @@ class TestStage:
         assert place.files[CONF].read_bytes() == b"old"
 
     def test_what_is_kept_already_is_not_sent(self, place: Place) -> None:
-        node, what = Local(), wanted()
+        node, what = Local(place.unit), wanted()
         bring(place, what, node)
         facts = Facts(releases={"previous": what.name}, kept={"previous": what.sums})
         bring(place, what, node, facts)
@@ -186,7 +186,7 @@ class TestStage:
         assert (place.releases / what.name / BINARY).read_bytes() == NGINX
 
     def test_what_is_kept_and_was_spoilt_there_is_sent(self, place: Place) -> None:
-        node, what = Local(), wanted()
+        node, what = Local(place.unit), wanted()
         bring(place, what, node)
         (place.releases / what.name / CONF).write_text("spoilt")
         kept = {**what.sums, CONF: sha256(b"spoilt").hexdigest()}
@@ -207,7 +207,7 @@ class TestStage:
     def test_other_bytes(self, place: Place, spoil: Callable[[bytes], bytes]) -> None:
         what = wanted()
         with pytest.raises(StepError) as caught:
-            bring(place, what, Local(spoil=spoil))
+            bring(place, what, Local(place.unit, spoil=spoil))
         assert caught.value.status == 65
         assert " arrived on the node with sha256 " in caught.value.tail
         assert place.tree() == FOLDERS
@@ -217,26 +217,26 @@ class TestStage:
         facts = place.use({BINARY: NGINX})
         place.files[BINARY].write_bytes(b"edited")
         with pytest.raises(StepError):
-            bring(place, what, Local(), facts)
+            bring(place, what, Local(place.unit), facts)
         assert not (place.releases / what.name).exists()
         assert place.files[BINARY].read_bytes() == b"edited"
-        bring(place, what, Local())
+        bring(place, what, Local(place.unit))
         assert place.tree() == staged(what.name) | {"sbin/kube-nginx"}
 
     def test_nginx_refuses_it(self, place: Place) -> None:
         place.use({CONF: b"in use"})
         with pytest.raises(StepError) as caught:
-            bring(place, wanted("refuse this\n"), Local())
+            bring(place, wanted("refuse this\n"), Local(place.unit))
         assert caught.value.status == 67
-        assert "refuse this\n" in caught.value.tail
+        assert caught.value.tail.endswith("\nrefuse this")
         assert place.tree() == FOLDERS | {f"conf/{CONF}"}
         assert place.files[CONF].read_bytes() == b"in use"
 
     def test_a_refusal_leaves_the_other_releases(self, place: Place) -> None:
         what = wanted()
-        bring(place, what, Local())
+        bring(place, what, Local(place.unit))
         with pytest.raises(StepError):
-            bring(place, wanted("refuse\n"), Local())
+            bring(place, wanted("refuse\n"), Local(place.unit))
         assert place.tree() == staged(what.name)
 
     def test_what_a_run_that_was_cut_off_left_behind_is_removed(self, place: Place) -> None:
@@ -250,13 +250,13 @@ class TestStage:
             Path(place.proxy.prefix, name).touch()
         place.unit.with_name(f".{UNIT}.fresh").touch()
         place.unit.with_name("other.service").touch()
-        bring(place, what, Local())
+        bring(place, what, Local(place.unit))
         assert place.tree() == staged(what.name) | {f"conf/{CONF}", UNIT, "other.service"}
 
     def test_the_same_again(self, place: Place) -> None:
         what = wanted()
         for _ in range(2):
-            bring(place, what, Local())
+            bring(place, what, Local(place.unit))
             assert place.tree() == staged(what.name)
 
 
@@ -275,7 +275,8 @@ class TestLock:
         lock.parent.mkdir()
 
     def script(self, lock: Path, holder: str, wait: float = 0, patience: float = 0) -> list[str]:
-        text = commands.script("flock", "lock", lock=lock, wait=wait, patience=patience, holder=holder)
+        given = {"lock": lock, "wait": wait, "patience": patience, "holder": holder}
+        text = shell_script(Lock.files, given)
         return ["sh", "-c", f"exec {as_command(text)}"]
 
     @contextmanager
@@ -469,15 +470,8 @@ def functions(
     (lock / "lock").write_text("me since yesterday")
     names = dict.fromkeys(("release", "previous", "action", "unmanaged", "boot", "listen", "listened"), "")
     names |= {"was_active": "", "was_enabled": "", "served": "", "began_by": "", "repair": ""}
-    text = commands.on_node(
-        place.proxy,
-        "flock",
-        "prepare",
-        "files",
-        "service",
-        "activate",
-        **names | {"lock": lock, "holder": "me", "timeout": 100, "settle": 0, "keep": 3} | given,
-    )
+    more = {"lock": lock, "holder": "me", "timeout": 100, "settle": 0, "keep": 3}
+    text = library(place.proxy.prefix, *Activate.files[1:], unit_path=place.unit, **names | more | given)
     head, mark, rest = text.partition(until)
     assert mark
     script = f'{head}systemctl() {{ echo "systemctl $*"; }}\n{call}\n{mark + rest if whole else ""}'
@@ -850,7 +844,7 @@ class TestDoneWith:
 
 def of_common(place: Place, call: str) -> str:
     """What `call` says after the functions that all scripts share."""
-    script = f"{commands.on_node(place.proxy)}\n{call}"
+    script = f"{library(place.proxy.prefix, unit_path=place.unit)}\n{call}"
     done = subprocess.run(
         ["sh", "-c", as_command(script)],
         stdin=subprocess.DEVNULL,
@@ -1196,7 +1190,7 @@ def test_tidy_removes_what_a_run_that_was_cut_off_left_behind(place: Place) -> N
     for name in [*left, "conf/.other", "releases/0123456789", "releases/0123456789.part/old"]:
         (prefix / name).touch()
     place.unit.with_name(f".{UNIT}.fresh").touch()
-    script = as_command(commands.tidy(place.proxy))
+    script = as_command(Tidy(place.proxy, unit_path=str(place.unit)).text())
     assert subprocess.run(["sh", "-c", script], check=False).returncode == 0
     kept = {"conf", "sbin", "releases", "releases/0123456789", "conf/.other"}
     assert place.tree() == kept | {"sbin/kube-nginx", f"conf/{CONF}", UNIT}

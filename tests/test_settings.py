@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tasks.core.config import sections
+from tasks.core.config import model
 from tasks.core.config.address import NodeSpec
 from tasks.core.config.rules import PINS
 from tasks.core.config.settings import Build, Proxy, Rollout, SettingsError, Ssh, parse
@@ -74,7 +74,7 @@ def test_a_key_reaches_its_setting(dotted: str, attribute: str, value: Any) -> N
     assert getattr(getattr(found, section), name) == value
 
 
-@pytest.mark.parametrize("key", [key for key in sections.KEYS if "." in key])
+@pytest.mark.parametrize("key", [key for key in model.KEYS if "." in key])
 def test_every_key_of_a_section_is_read(key: str) -> None:
     name = key.replace(".", "__")
     lines = problems(with_keys(**{name: {"not": "this"}}))
@@ -243,7 +243,7 @@ def test_paths_are_relative_to_the_file_and_know_home(monkeypatch: pytest.Monkey
     monkeypatch.setenv("HOME", "/home/me")
     data = with_keys(ssh={"config": "lab/ssh_config", "identity": "~/.ssh/key"})
     ssh = parse(data, Path("/etc/x/hosts.toml")).ssh
-    assert (ssh.config, ssh.identity) == (Path("/etc/x/lab/ssh_config"), "/home/me/.ssh/key")
+    assert (ssh.config, ssh.identity) == (Path("/etc/x/lab/ssh_config"), Path("/home/me/.ssh/key"))
     assert parse(with_keys(), FILE).ssh.config == Path("/home/me/.ssh/config")
     assert parse(with_keys(ssh__config=""), FILE).ssh.config is None
     assert parse(with_keys(check__ca="ca.crt"), Path("/etc/x/hosts.toml")).check.ca == Path("/etc/x/ca.crt")

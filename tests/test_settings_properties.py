@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.core.config import sections
+from tasks.core.config import model
 from tasks.core.config.rules import PINS
 from tasks.core.config.settings import SettingsError, load, parse
 from tasks.core.release import render
@@ -90,8 +90,8 @@ LEAVES = st.one_of(
     st.times(),
     st.datetimes(),
 )
-LEAF_NAMES = [key.rpartition(".")[2] for key in sections.KEYS]
-NAMES = st.sampled_from([*sections.TOP, *sections.SECTIONS, *LEAF_NAMES, "host", "name", "groups"])
+LEAF_NAMES = [key.rpartition(".")[2] for key in model.KEYS]
+NAMES = st.sampled_from([*model.KEYS, *LEAF_NAMES, "host", "name", "groups"])
 VALUES = st.recursive(
     LEAVES,
     lambda inner: (

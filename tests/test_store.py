@@ -202,26 +202,6 @@ def test_each_architecture_has_its_own(settings: Settings) -> None:
     assert list(store.kept(settings)) == [intel]
 
 
-@pytest.mark.parametrize("before", [None, b"before"])
-def test_write_whole(tmp_path: Path, before: bytes | None) -> None:
-    file = tmp_path / "file"
-    if before is not None:
-        file.write_bytes(before)
-        file.chmod(0o600)
-    store.write_atomic(file, CONTENT, 0o640)
-    assert (file.read_bytes(), file.stat().st_mode & 0o777) == (CONTENT, 0o640)
-    assert listing(tmp_path) == ["file"]
-
-
-def test_write_whole_that_fails_leaves_what_was_there(tmp_path: Path) -> None:
-    (tmp_path / "file").mkdir()
-    (tmp_path / "file" / "inside").touch()
-    with pytest.raises(OSError, match="directory"):
-        store.write_atomic(tmp_path / "file", CONTENT, 0o644)
-    assert listing(tmp_path) == ["file"]
-    assert listing(tmp_path / "file") == ["inside"]
-
-
 def test_what_is_read_is_what_was_verified(settings: Settings) -> None:
     kept = store.keep(settings, CONTENT, seen())
     flip(place(settings))

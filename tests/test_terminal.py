@@ -67,9 +67,8 @@ def plain(console: Console) -> None:
 
 
 def in_place(console: Console) -> None:
-    show, end = watch._in_place(console)
-    show(lambda paper: paper.print(EVIL, markup=False, highlight=False))
-    end()
+    with watch.pictures(console) as show:
+        show(EVIL, lambda paper: paper.print(EVIL, markup=False, highlight=False))
 
 
 def asked(console: Console) -> None:

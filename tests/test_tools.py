@@ -14,10 +14,14 @@ from tasks.core.errors import StepError
 from tasks.core.facts.facts import Facts
 from tasks.core.facts.tools import TOOLS, lacking, needed, vital
 from tasks.core.rollout.preflight import lacks
-from tasks.core.scripts import commands, survey
+from tasks.core.scripts.service import Journal
+from tasks.core.scripts.survey import Survey
 from tasks.core.shell.command import detached
 
+from .scripts import facts
+
 ROOT = Path(__file__).parent.parent
+BUILD = {"compiler", "inspect", "make_install", "unpack", "work_folder"}  # which run on build hosts
 EVERY = {tool for tools in TOOLS.values() for tool in tools}
 # each has a way out where it is missing, which is told: check's fallbacks, names as apiservers, drill
 OPTIONAL = {"bash", "curl", "openssl", "getent", "nft", "iptables", "ip6tables", "systemd-run", "sh"}
@@ -52,13 +56,9 @@ def is_program(word: str) -> bool:
 def scripts() -> Iterator[tuple[str, str]]:
     """All that is run on nodes."""
     for path in sorted((ROOT / "templates").glob("*.sh")):
-        yield path.name, path.read_text()
-    proxy = Proxy()
-    yield "receive", commands.receive("/x/y", 1, "0" * 64, "0644")
-    yield "systemctl", commands.systemctl("start")
-    yield "daemon-reload", commands.daemon_reload()
-    yield "journal", commands.journal(5, follow=True)
-    yield "uninstall", commands.uninstall(proxy)
+        if path.stem not in BUILD:
+            yield path.name, path.read_text()
+    yield "journal", Journal(5).text()
     yield "detached", detached("true")
 
 
@@ -94,17 +94,17 @@ def test_the_survey_says_what_is_missing(tmp_path: Path) -> None:
         text=True,
         check=True,
     )
-    assert survey.parse(done.stdout).missing == ("findmnt", "flock")
+    assert facts(done.stdout).missing == ("findmnt", "flock")
 
 
 def test_the_survey_is_given_the_list() -> None:
-    assert f"tools='{needed('kube-nginx')}'" in commands.survey(Proxy())
+    assert f"tools='{needed('kube-nginx')}'" in Survey(Proxy()).text()
 
 
 def test_a_survey_without_its_own_programs_is_not_believed() -> None:
     assert vital(("flock", "sed", "cut")) == ["sed", "cut"]
     with pytest.raises(StepError) as caught:
-        survey.parse("kn.missing.sed=1\nkn.missing.flock=1\nkn.pid=7\n")
+        facts("kn.missing.sed=1\nkn.missing.flock=1\nkn.pid=7\n")
     assert (caught.value.message, caught.value.hint) == ("the node lacks sed", "install there: sed")
 
 

@@ -12,7 +12,9 @@ import paramiko
 import pytest
 
 from tasks.core.config.address import Endpoint
-from tasks.core.probes.tunnel import Tunnel, Unreached, each
+from tasks.core.probes.result import Reason, Unreached
+from tasks.core.probes.tunnel import Tunnel
+from tasks.core.shell.pool import together
 from tests.sshd import Sshd, listening
 from tests.tls import OK, answer, https, identity
 
@@ -89,7 +91,7 @@ def test_no_answer(node: paramiko.Transport, tls: ssl.SSLContext, said: bytes, w
         pytest.raises(Unreached) as caught,
     ):
         tunnel.get("/readyz", PATIENT)
-    assert (caught.value.ok, caught.value.word, caught.value.text) == (False, word, text)
+    assert (caught.value.reason.is_known, caught.value.reason.word, caught.value.text) == (True, word, text)
 
 
 def test_an_answer_that_is_cut_off(node: paramiko.Transport, tls: ssl.SSLContext) -> None:
@@ -118,7 +120,7 @@ def test_silence_in_tls(node: paramiko.Transport, tls: ssl.SSLContext) -> None:
         with pytest.raises(Unreached) as caught:
             tunnel.get("/readyz", QUICK)
         ended.set()
-    assert (caught.value.word, caught.value.text) == ("no answer", "did not answer within 0.3 s")
+    assert (caught.value.reason.word, caught.value.text) == ("no answer", "did not answer within 0.3 s")
 
 
 def test_the_connection_to_the_node_breaks(node: paramiko.Transport, tls: ssl.SSLContext) -> None:
@@ -140,24 +142,12 @@ def test_all_of_a_chain_is_kept(node: paramiko.Transport, tmp_path: Path) -> Non
         assert tunnel.chain == (apiserver.der, between.der)
 
 
-def test_all_are_asked_at_once() -> None:
-    endpoints = [Endpoint("::1", port) for port in (1, 2, 3)]
-    together = threading.Barrier(3)
-
-    def ask(endpoint: Endpoint) -> int:
-        together.wait(PATIENT)
-        return endpoint.port
-
-    assert list(each(endpoints, ask).values()) == [1, 2, 3]
-    assert each([], ask) == {}
-
-
 def test_a_server_that_is_not_there(node: paramiko.Transport) -> None:
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
         with pytest.raises(Unreached) as caught:
             Tunnel(node, there(bound.getsockname()[1]), PATIENT)
-    assert (caught.value.ok, caught.value.word) == (False, "refused")
+    assert caught.value.reason is Reason.REFUSED
 
 
 @pytest.mark.parametrize(
@@ -174,7 +164,7 @@ def test_a_server_that_is_not_there(node: paramiko.Transport) -> None:
 def test_what_sshd_says(said: str, word: str, text: str) -> None:
     with Sshd(said=said).client() as transport, pytest.raises(Unreached) as caught:
         Tunnel(transport, Endpoint("10.0.0.1", 6443), PATIENT)
-    assert (caught.value.ok, caught.value.word, caught.value.text) == (False, word, text)
+    assert (caught.value.reason.is_known, caught.value.reason.word, caught.value.text) == (True, word, text)
 
 
 def test_each_of_many_gets_its_own_reason(tls: ssl.SSLContext) -> None:
@@ -185,12 +175,13 @@ def test_each_of_many_gets_its_own_reason(tls: ssl.SSLContext) -> None:
         try:
             Tunnel(transport, endpoint, PATIENT).close()
         except Unreached as unreached:
-            return unreached.word
+            return unreached.reason.word
         return "TLS"
 
     with listening(https(tls, OK)) as port, sshd.client() as transport:
         endpoints = [Endpoint(f"10.0.0.{n % 3 + 1}", n) for n in range(1, 60)]
-        met = each([there(port), *endpoints], ask)
+        asked = [there(port), *endpoints]
+        met = dict(zip(asked, together(asked, ask), strict=True))
     assert met.pop(there(port)) == "TLS"
     words = {"10.0.0.1": "refused", "10.0.0.2": "forbidden", "10.0.0.3": "no way"}
     assert met == {endpoint: words[endpoint.host] for endpoint in endpoints}
@@ -207,4 +198,5 @@ def test_a_node_that_forbids_it() -> None:
     sshd = Sshd(forwarding=lambda _: int(paramiko.OPEN_FAILED_ADMINISTRATIVELY_PROHIBITED))
     with sshd.client() as transport, pytest.raises(Unreached) as caught:
         Tunnel(transport, there(1), PATIENT)
-    assert (caught.value.ok, caught.value.word) == (None, "forbidden")
+    assert caught.value.reason is Reason.FORBIDDEN
+    assert not caught.value.reason.is_known

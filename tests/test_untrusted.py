@@ -13,9 +13,9 @@ from time import monotonic
 
 import pytest
 
-from tasks.core.config.settings import Proxy
 from tasks.core.facts.remedy import frees
-from tasks.core.scripts import commands, survey
+
+from .scripts import facts, functions
 
 UNITS = "/nowhere"
 
@@ -28,7 +28,7 @@ def shell(request: pytest.FixtureRequest) -> str:
 
 def said(shell: str, prefix: Path, call: str, *scripts: str) -> str:
     """What `call` says after the functions that scripts share."""
-    script = commands.on_node(Proxy(prefix=str(prefix)), *scripts)
+    script = functions(prefix, *scripts)
     command = [shell, "-c", f"set -u; export LC_ALL=C\n{script}\n{call}"]
     done = subprocess.run(
         command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False
@@ -143,7 +143,7 @@ def test_what_runs_as_another_user_has_an_end(tmp_path: Path, does: str) -> None
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "pipe").chmod(0o666)
     tmp_path.chmod(0o755)
-    script = commands.on_node(Proxy(prefix=str(tmp_path)), "prepare").replace("KILL 90", "KILL 1")
+    script = functions(tmp_path, "prepare").replace("KILL 90", "KILL 1")
     call = f"trap '' TERM\n{script}\nas nobody sh -c \"$0\"; echo ended"
     done = subprocess.run(
         ["sh", "-c", call, does.format(tmp_path / "pipe")],
@@ -186,19 +186,19 @@ def test_a_reload_without_a_main_process_signals_nobody(shell: str, tmp_path: Pa
     ],
 )
 def test_a_unit_that_is_advised_to_be_stopped_can_be_pasted(unit: str, advice: str) -> None:
-    (holder,) = survey.parse(f"kn.listen.0100007F:20FB=7 {unit} /x x").listening.values()
+    (holder,) = facts(f"kn.listen.0100007F:20FB=7 {unit} /x x").listening.values()
     assert holder is not None
     assert frees(holder) == f"on the node: {advice}; or choose another proxy.listen"
 
 
 def test_nobody_is_advised_to_end_systemd() -> None:
-    (holder,) = survey.parse("kn.listen.0100007F:20FB=1 - /x systemd").listening.values()
+    (holder,) = facts("kn.listen.0100007F:20FB=1 - /x systemd").listening.values()
     assert holder is not None
     assert "end PID" not in frees(holder)
 
 
 @pytest.mark.parametrize("mark", ["\u2028", "\x85", "\x0c", "\x1e", "\r"])
 def test_a_name_does_not_end_a_line(mark: str) -> None:
-    seen = survey.parse(f"kn.uid=0\nkn.listen.0100007F:20FB=7 - /x a{mark}kn.uid=7\n")
+    seen = facts(f"kn.uid=0\nkn.listen.0100007F:20FB=7 - /x a{mark}kn.uid=7\n")
     (holder,) = seen.listening.values()
     assert (seen.uid, holder and holder.name) == (0, f"a{mark}kn.uid=7")

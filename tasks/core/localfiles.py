@@ -1,8 +1,9 @@
-"""What a user's file holds: whatever the file is, reading it ends."""
+"""The user's files: reading one ends whatever it is, and writing one is atomic."""
 
 from __future__ import annotations
 
 import os
+import secrets
 import stat
 from pathlib import Path
 
@@ -10,7 +11,7 @@ MOST = 64 << 20
 """Bytes; a known_hosts of 100,000 keys has a half of it."""
 
 
-def content(path: Path, most: int = MOST, piped: bool = False) -> bytes:
+def read_bounded(path: Path, most: int = MOST, piped: bool = False) -> bytes:
     """The bytes of a regular file, `most` at most, or of a pipe where one may be `piped`.
 
     Raises OSError: what it is instead, in `strerror`.
@@ -24,9 +25,18 @@ def content(path: Path, most: int = MOST, piped: bool = False) -> bytes:
             return b""  # how ssh_config says that there is no known_hosts
         elif not stat.S_ISREG(mode):
             raise OSError(22, "is no regular file, but a FIFO or a device", str(path))
-        read = bytearray()
-        while more := file.read(1 << 16):
-            read += more
-            if len(read) > most:
-                raise OSError(27, f"has more than {most >> 20} MB", str(path))
-    return bytes(read)
+        content = file.read(most + 1)
+    if len(content) > most:
+        raise OSError(27, f"has more than {most >> 20} MB", str(path))
+    return content
+
+
+def write_atomic(path: Path, content: bytes, mode: int) -> None:
+    """Writes a file under a temporary name and renames it."""
+    fresh = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    try:
+        fresh.write_bytes(content)
+        fresh.chmod(mode)
+        os.replace(fresh, path)
+    finally:
+        fresh.unlink(missing_ok=True)

@@ -144,11 +144,7 @@ class Moves:
     def _run(self, task: str, hindered: bool = False) -> None:
         before = self.eyes.look(0 if task in LOOKS and not task.startswith("check") else 8)
         ran = self.world.fab(*self._arguments(task))
-        if (
-            self.world.cut
-            and "somebody else is at work" in ran.text
-            and "--wait" not in self._arguments(task)
-        ):
+        if self.world.cut and "locked by " in ran.text and "--wait" not in self._arguments(task):
             return  # what was cut off goes on there for a while
         self.promises.hold(CommandResult(task, before, ran, hindered=hindered))
 

@@ -11,15 +11,16 @@ from ..facts.facts import Facts
 from ..facts.layout import around, notes, processes, user
 from ..facts.paths import UNIT, UNIT_PATH, conf_path
 from ..release import render, servers
+from ..results import output
 
 
 @dataclass(frozen=True, slots=True)
 class Drift:
-    """One difference, in a word for a table and in a sentence; or, not `known`, that it cannot be seen."""
+    """One difference between a node and hosts.toml."""
 
-    word: str
-    text: str
-    known: bool = True
+    what: str = output("what has drifted, in a word")
+    detail: str = output("what is different, in a sentence")
+    known: bool = True  # or else it cannot be seen
 
 
 def drift(settings: Settings, facts: Facts) -> tuple[Drift, ...]:

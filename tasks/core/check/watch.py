@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, wait
+from contextlib import contextmanager
 from datetime import datetime
 from io import StringIO
 from threading import Thread
 from time import sleep
-from typing import Generic, TypeVar
+from typing import Generic, TypeVar, cast
 
 from rich.console import Console
 from rich.live import Live
@@ -43,7 +44,7 @@ def seconds_of(watch: object) -> float | None:
     return seconds
 
 
-class Patience(Generic[T]):
+class Poller(Generic[T]):
     """Asks nodes look after look, and keeps those that answer from waiting for those that do not.
 
     `ask` is what may take long. A node that does not answer within `seconds` is asked on, and so is one that
@@ -96,43 +97,38 @@ def watch(console: Console, seconds: float, look: Callable[[], Draw]) -> Draw:
     goes on to the caller.
     """
     last = None
-    show, end = _in_place(console) if console.is_terminal else (lambda draw: draw(console), lambda: None)
-    try:
-        while True:
-            draw = last = look()
-            show(_headed(draw, seconds))
-            if getattr(console, "broken", False):  # nobody reads
-                return draw
-            sleep(seconds)
-    except KeyboardInterrupt:
-        if last is None:
-            raise
-        return last
-    finally:
-        end()
+    with pictures(console) as show:
+        try:
+            while True:
+                draw = last = look()
+                show(f"{datetime.now():%H:%M:%S}, every {seconds:g} s, until Ctrl-C", draw)
+                if getattr(console, "broken", False):  # nobody reads
+                    return draw
+                sleep(seconds)
+        except KeyboardInterrupt:
+            if last is None:
+                raise
+            return last
 
 
-def _headed(draw: Draw, seconds: float) -> Draw:
-    head = f"{datetime.now():%H:%M:%S}, every {seconds:g} s, until Ctrl-C"
+@contextmanager
+def pictures(console: Console) -> Iterator[Callable[[str, Draw], None]]:
+    """Gives what shows a picture below its head: on a terminal where the last one was, until the end."""
 
-    def headed(console: Console) -> None:
-        console.print(head, highlight=False, markup=False)
-        draw(console)
-        if not console.is_terminal:
-            console.print()
+    def below(head: str, draw: Draw, paper: Console = console) -> None:
+        paper.print(head, highlight=False, markup=False)
+        draw(paper)
+        if not paper.is_terminal:
+            paper.print()
 
-    return headed
-
-
-def _in_place(console: Console) -> tuple[Callable[[Draw], None], Callable[[], None]]:
-    """What shows a picture where the last one was, and what removes it."""
-    live = Live(Text("looking ..."), console=console, auto_refresh=False, transient=True)
-    live.start(refresh=True)
-
-    def show(draw: Draw) -> None:
+    def in_place(head: str, draw: Draw) -> None:
         # drawn elsewhere: what is printed on the console itself would come above the picture, and stay
-        paper = StringIO()
-        draw(Output(file=paper, force_terminal=True, width=console.width, no_color=console.no_color))
-        live.update(Text.from_ansi(paper.getvalue().rstrip("\n")), refresh=True)
+        paper = Output(file=StringIO(), force_terminal=True, width=console.width, no_color=console.no_color)
+        below(head, draw, paper)
+        live.update(Text.from_ansi(cast(StringIO, paper.file).getvalue().rstrip("\n")), refresh=True)
 
-    return show, live.stop
+    if not console.is_terminal:
+        yield below
+        return
+    with Live(Text("looking ..."), console=console, auto_refresh=False, transient=True) as live:
+        yield in_place

@@ -1,6 +1,6 @@
-"""Checks of values read from TOML: every one either returns the value or raises ValueError.
+"""Checks of values read from TOML, and `Problems`, which runs them and keeps all that is wrong.
 
-`Table` runs them and collects what they say, so that all mistakes are reported at once.
+A check returns the value in its normal form or raises ValueError with a message for people.
 """
 
 import difflib
@@ -42,7 +42,7 @@ def kind(value: object) -> str:
 
 
 def string(value: object) -> str:
-    """Any string without control characters; raises ValueError."""
+    """Any string without control characters."""
     if not isinstance(value, str):
         raise ValueError(f"must be a string in quotes, not {kind(value)}")
     if not value.isprintable():
@@ -50,8 +50,30 @@ def string(value: object) -> str:
     return value
 
 
+def parsed(parse: Callable[[str], T]) -> Check[T]:
+    """A check for a string that `parse` accepts; as a decorator, it makes a check of `parse`."""
+    return lambda value: parse(string(value))
+
+
+def matching(pattern: str, otherwise: str) -> Check[str]:
+    """A check for a string that is as `pattern` from end to end; `otherwise` says what it must be."""
+    compiled = re.compile(pattern)
+
+    def check(value: object) -> str:
+        if not compiled.fullmatch(text := string(value)):
+            raise ValueError(otherwise)
+        return text
+
+    return check
+
+
+def optional(check: Check[str]) -> Check[str]:
+    """Like `check`, but accepts "" too."""
+    return lambda value: "" if value == "" else check(value)
+
+
 def boolean(value: object) -> bool:
-    """true or false; raises ValueError."""
+    """true or false."""
     if not isinstance(value, bool):
         raise ValueError(f"must be true or false, not {kind(value)}")
     return value
@@ -81,16 +103,6 @@ def choice(*allowed: str) -> Check[str]:
     return check
 
 
-def parsed(parse: Callable[[str], T]) -> Check[T]:
-    """A check for a string that `parse` accepts."""
-    return lambda value: parse(string(value))
-
-
-def optional(check: Check[str]) -> Check[str]:
-    """Like `check`, but accepts "" too."""
-    return lambda value: "" if value == "" else check(value)
-
-
 def whole(flag: str, text: object, most: int, what: str = "a number") -> int:
     """The value of a flag that is a number, from 0 to `most`. Raises UsageError."""
     if not re.fullmatch("[0-9]{1,9}", str(text)) or int(str(text)) > most:
@@ -103,92 +115,70 @@ def nearest(word: str, known: Iterable[str]) -> str:
     return next(iter(difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)), "")
 
 
-class Table:
-    """One TOML table under check; problems go to the list that all tables share.
+class Problems:
+    """What is wrong in a file, each with its dotted key; wrong values are replaced by defaults."""
 
-    `at` is the prefix of its keys: "", "proxy.", "nodes[2].".
-    """
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self._wrong: list[str] = []
 
-    def __init__(self, data: object, at: str, problems: list[str]) -> None:
-        self._at = at
-        self._problems = problems
-        self._asked: list[str] = []
-        self._failed: set[str] = set()
-        self._data: Mapping[object, object] = {}
-        if isinstance(data, Mapping):
-            self._data = data
-        else:
-            self.problem("", f"must be a table, not {kind(data)}")
-
-    def __contains__(self, key: str) -> bool:
-        return key in self._data
-
-    def problem(self, key: str, text: str) -> None:
-        """Record that the value of `key` is wrong."""
-        self._failed.add(key)
-        self._problems.append(f"{(self._at + key).rstrip('.')}: {text}")
+    def add(self, key: str, text: str) -> None:
+        """Records that the value of `key` is wrong: what it is, and what to write instead."""
+        self.lines.append(f"{key}: {text}")
+        self._wrong.append(key)
 
     def sound(self, *keys: str) -> bool:
-        """Whether no problem is known of any of `keys`."""
-        return self._failed.isdisjoint(keys)
+        """Whether no problem is known of any of `keys`, nor of what is in them."""
+        inside = tuple(f"{key}{sign}" for key in keys for sign in ".[")
+        return not any(key in keys or key.startswith(inside) for key in self._wrong)
 
-    def take(self, key: str, check: Check[T], default: T) -> T:
-        """The checked value of `key`; `default` if it is missing or wrong."""
-        self._asked.append(key)
-        if key not in self._data:
-            return default
-        return self.attempt(key, check, self._data[key], default)
-
-    def attempt(self, key: str, check: Check[T], value: object, default: T) -> T:
-        """`check` applied to `value`; a problem of `key` and `default` if it is wrong."""
+    def value(self, key: str, check: Check[T], given: object, default: T) -> T:
+        """The checked value of `key`, or `default`; None is none given, as TOML has no None."""
         try:
-            return check(value)
+            return default if given is None else check(given)
         except ValueError as error:
-            given = f"{shown(value)} " if isinstance(value, str | int | float) else ""
-            self.problem(key, f"{given}{error}")
+            named = f"{shown(given)} " if isinstance(given, str | int | float) else ""
+            self.add(key, f"{named}{error}")
             return default
 
-    def items(self, key: str) -> list[tuple[str, object]]:
-        """The list at `key` as (`key[0]`, item), ...; [] if it is missing or no list."""
-        self._asked.append(key)
-        values = self._data.get(key, [])
-        if not isinstance(values, list):
-            self.problem(key, f"must be a list in [ ], not {kind(values)}")
-            return []
-        if key in self._data and not values:
-            self.problem(key, "must name at least one")
-        return [(f"{key}[{index}]", value) for index, value in enumerate(values)]
+    def items(self, key: str, given: object) -> dict[str, object]:
+        """A list's items as {`key[0]`: item}; an empty list is wrong."""
+        if given is None:
+            return {}
+        if not isinstance(given, list):
+            self.add(key, f"must be a list in [ ], not {kind(given)}")
+            return {}
+        if not given:
+            self.add(key, "must name at least one")
+        return {f"{key}[{index}]": item for index, item in enumerate(given)}
 
-    def take_list(self, key: str, check: Check[T], default: tuple[T, ...]) -> tuple[T, ...]:
-        """The checked items of the list at `key`; an empty list, or an item twice, is wrong."""
+    def values(self, key: str, check: Check[T], given: object, default: tuple[T, ...]) -> tuple[T, ...]:
+        """The checked items of a list, or `default`; an item that is there twice is wrong."""
         found: dict[T, str] = {}
-        for place, value in self.items(key):
-            item = self.attempt(place, check, value, None)
-            if item is None:
-                self._failed.add(key)
-            elif item in found:
-                self.problem(place, f"{shown(value)} is the same as {found[item]}; remove one")
-            else:
+        for place, value in self.items(key, given).items():
+            item = self.value(place, check, value, None)
+            if item in found:
+                self.lines.append(f"{place}: {shown(value)} is the same as {found[item]}; remove one")
+            elif item is not None:
                 found[item] = place
         return tuple(found) or default
 
-    def table(self, key: str) -> "Table":
-        """The table at `key`; an empty one if it is missing or wrong."""
-        self._asked.append(key)
-        return Table(self._data.get(key, {}), f"{self._at}{key}.", self._problems)
+    def table(
+        self, at: str, given: object, known: Iterable[str], elsewhere: Iterable[str] = ()
+    ) -> Mapping[str, object]:
+        """A table, whose keys begin with `at` ("", "proxy.", "nodes[2]."); an unknown key is wrong.
 
-    def finish(self, elsewhere: Iterable[str] = ()) -> None:
-        """Report keys that nobody asked for; `elsewhere` are dotted keys of other tables."""
+        `elsewhere` are the dotted keys of all tables.
+        """
+        if not isinstance(given, Mapping):
+            self.add(at.rstrip("."), f"must be a table, not {kind(given)}")
+            return {}
+        here = {key: f"{at}{key}" for key in known}
         others = {dotted.rpartition(".")[2]: dotted for dotted in elsewhere}
-        for key in self._data:
-            if key in self._asked:
-                continue
-            name = key if isinstance(key, str) and _BARE_KEY.fullmatch(key) else shown(key)
-            self.problem(name, f"unknown key; {self._advice(str(key), others)}")
-
-    def _advice(self, key: str, others: Mapping[str, str]) -> str:
-        if close := nearest(key, self._asked):
-            return f"did you mean {self._at}{close}?"
-        if close := nearest(key, others):
-            return f"did you mean {others[close]}?"
-        return "known here: " + ", ".join(self._asked)
+        for key in given:
+            if key not in here:
+                close = here.get(nearest(str(key), here)) or others.get(nearest(str(key), others))
+                advice = f"did you mean {close}?" if close else f"known here: {', '.join(here)}"
+                name = key if isinstance(key, str) and _BARE_KEY.fullmatch(key) else shown(key)
+                self.add(f"{at}{name}", f"unknown key; {advice}")
+        return given

@@ -1,7 +1,7 @@
 """What hosts.toml says, as frozen dataclasses: each key with its default, its check and its meaning.
 
-The defaults are those of profile `recommended`; profile `runbook` starts from `RUNBOOK_BUILD` and
-`RUNBOOK_PROXY` instead. `sections` reads them, and docs/settings.md is written from them.
+The defaults are those of profile `recommended`; `PROFILES` has what profile `runbook` sets instead.
+`sections` reads them, and docs/settings.md is written from them.
 """
 
 import os
@@ -46,13 +46,15 @@ def expanded(text: str) -> Path:
     return Path(os.path.expanduser(text))
 
 
+@parsed
 def _ssh_host(text: str) -> str:
     parse_node(text)
     return text
 
 
-_TIME = parsed(rules.duration)
-_HOST = parsed(_ssh_host)
+def _file(value: object) -> Path | None:
+    """A path with ~ expanded; "" for none."""
+    return expanded(string(value)) if value != "" else None
 
 
 def _seconds(low: int, high: int) -> Callable[[object], int]:
@@ -64,18 +66,18 @@ class Ssh:
     """How to log in. "" and 0 mean "not set": ssh_config decides, else Fabric's settings, else root and 22.
 
     `config` and `identity` are paths with ~ expanded, relative ones from the folder of hosts.toml;
-    they need not exist yet. `config` is None if no ssh_config is to be read.
+    they need not exist yet; None: not set, or no ssh_config is to be read.
     """
 
-    user: str = key("", optional(parsed(parse_user)), "who logs in")
+    user: str = key("", optional(parse_user), "who logs in")
     port: int = key(0, PORT, "of sshd; leave it out rather than write 0")
-    identity: str = key("", optional(string), "a private key")
+    identity: Path | None = key(None, _file, "a private key")
     config: Path | None = key(
         cast(Path, lambda: expanded("~/.ssh/config")),
-        optional(string),
+        _file,
         '`""`: none; ProxyJump, ProxyCommand, IdentityFile, UserKnownHostsFile, HostKeyAlias, ... are obeyed',
     )
-    gateway: str = key("", optional(_HOST), "a jump host for all nodes")
+    gateway: str = key("", optional(_ssh_host), "a jump host for all nodes")
     host_keys: HostKeys = key(
         "strict",
         choice("strict", "accept-new"),
@@ -91,23 +93,21 @@ class Ssh:
 class Build:
     """What is compiled, from where, on which hosts."""
 
-    version: str = key("1.30.6", parsed(rules.version), f"of nginx; {' '.join(rules.PINS)} are pinned")
+    version: str = key("1.30.6", rules.version, f"of nginx; {' '.join(rules.PINS)} are pinned")
     sha256: str = key(
-        rules.PINS["1.30.6"],
-        optional(parsed(rules.sha256)),
-        "of nginx-VERSION.tar.gz; needed if it is not pinned",
+        rules.PINS["1.30.6"], optional(rules.sha256), "of nginx-VERSION.tar.gz; needed if it is not pinned"
     )
     mirrors: tuple[str, ...] = key(
         ("https://nginx.org/download/",),
-        parsed(rules.mirror),
+        rules.mirror,
         "URL prefixes, `file:///folder/`, or `apt:SUITE` (Debian's archive)",
     )
     hosts: tuple[str, ...] = key(
-        (LOCAL,), _HOST, "this machine, or SSH hosts: one for each architecture of the nodes"
+        (LOCAL,), _ssh_host, "this machine, or SSH hosts: one for each architecture of the nodes"
     )
     work_dir: str = key(
         "",
-        optional(parsed(places.work_dir)),
+        optional(places.work_dir),
         "`~/.cache/kube-nginx` here, `/opt/k8s/work` on SSH hosts; nobody else may write there",
     )
     static: bool = key(False, boolean, "one binary for all distributions")
@@ -128,31 +128,31 @@ class Build:
 class Proxy:
     """kube-nginx.conf and its unit. Times are nginx's (`3s`); "" leaves a directive out."""
 
-    prefix: str = key(
-        "/opt/k8s/kube-nginx", parsed(places.prefix), "a folder of its own: `uninstall` removes it"
-    )
+    prefix: str = key("/opt/k8s/kube-nginx", places.prefix, "a folder of its own: `uninstall` removes it")
     listen: tuple[Endpoint, ...] = key(
         (Endpoint("127.0.0.1", 8443),), parsed(address.listener), "where kubelet and kube-proxy connect"
     )
     balance: str = key(
         "random two least_conn",
-        parsed(rules.balance),
+        rules.balance,
         '`"round robin"`, `least_conn`, `"hash $VARIABLE [consistent]"`, `random [two]`',
     )
     max_fails: int = key(2, integer(0, 1000), "failed connects until an apiserver is left alone")
-    fail_timeout: str = key(
-        "2s", parsed(rules.whole_seconds), "within which they count, and for how long; no ms"
+    fail_timeout: str = key("2s", rules.whole_seconds, "within which they count, and for how long; no ms")
+    connect_timeout: str = key("1s", rules.duration, "what one connect to an apiserver may take")
+    proxy_timeout: str = key(
+        "10m", optional(rules.duration), "after which a session without a byte is closed"
     )
-    connect_timeout: str = key("1s", _TIME, "what one connect to an apiserver may take")
-    proxy_timeout: str = key("10m", optional(_TIME), "after which a session without a byte is closed")
     worker_processes: int = key(1, integer(1, 512), "nginx's own")
     worker_connections: int = key(
         4096,
         integer(16, 65000, ": each is a file, and the unit allows 65536 (LimitNOFILE)"),
         "two for each session",
     )
-    worker_shutdown_timeout: str = key("10s", optional(_TIME), "what sessions have to end after a reload")
-    user: str = key("kube-nginx", optional(parsed(rules.account)), '`""`: the service runs as root')
+    worker_shutdown_timeout: str = key(
+        "10s", optional(rules.duration), "what sessions have to end after a reload"
+    )
+    user: str = key("kube-nginx", optional(rules.account), '`""`: the service runs as root')
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,9 +190,7 @@ class Check:
     """How `fab check` looks. `ca` is a path with ~ expanded; None: not looked at."""
 
     ca: Path | None = key(
-        None,
-        optional(string),
-        "certificates (PEM) against which those of apiservers must verify, for `fab check`",
+        None, _file, "certificates (PEM) against which those of apiservers must verify, for `fab check`"
     )
     timeout: int = key(3, _seconds(1, 60), "seconds that one try of `check` or `status` may take, all of it")
 
@@ -217,18 +215,31 @@ class Settings:
         return f"ssh.{key}" in self.given or getattr(self.ssh, key) != getattr(Ssh(), key)
 
 
-RUNBOOK_BUILD = Build(
-    version="1.15.3",
-    sha256=rules.PINS["1.15.3"],
-    mirrors=("http://nginx.org/download/",),
-    work_dir=REMOTE_WORK_DIR,
+SECTIONS: dict[str, type] = {"ssh": Ssh, "build": Build, "proxy": Proxy, "rollout": Rollout, "check": Check}
+PROFILES: dict[str, dict[str, Build | Proxy]] = {
+    "recommended": {},
+    "runbook": {
+        "build": Build(
+            version="1.15.3",
+            sha256=rules.PINS["1.15.3"],
+            mirrors=("http://nginx.org/download/",),
+            work_dir=REMOTE_WORK_DIR,
+        ),
+        "proxy": Proxy(
+            balance="hash $remote_addr consistent",
+            max_fails=3,
+            fail_timeout="30s",
+            proxy_timeout="",
+            worker_connections=1024,
+            worker_shutdown_timeout="",
+            user="",
+        ),
+    },
+}
+"""What a profile sets instead of the defaults."""
+
+KEYS = (
+    *("profile", "nodes", "apiservers", *SECTIONS),
+    *(f"{name}.{key}" for name, cls in SECTIONS.items() for key in keys_of(cls)),
 )
-RUNBOOK_PROXY = Proxy(
-    balance="hash $remote_addr consistent",
-    max_fails=3,
-    fail_timeout="30s",
-    proxy_timeout="",
-    worker_connections=1024,
-    worker_shutdown_timeout="",
-    user="",
-)
+"""Every key that hosts.toml may have, dotted."""

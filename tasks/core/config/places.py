@@ -1,11 +1,14 @@
-"""Which folders may be the proxy's own, and in which nginx may be compiled.
-
-Every function returns the path or raises ValueError with a message for people.
-"""
+"""Which folders may be the proxy's own, and in which nginx may be compiled: checks (see `check`)."""
 
 import re
 
-_PATH = re.compile(r"(?:/(?!\.{1,2}(?:/|$))[A-Za-z0-9_.][A-Za-z0-9_.+-]{0,99}){1,20}")
+from .check import matching
+
+_path = matching(
+    r"(?=.{1,200}\Z)(?:/(?!\.{1,2}(?:/|$))[A-Za-z0-9_.][A-Za-z0-9_.+-]{0,99}){1,20}",
+    "must be an absolute path without .., // or / at its end, made of letters, digits and "
+    ". _ + -, such as /opt/k8s/kube-nginx",
+)
 
 # What a sandboxed unit cannot see (PrivateTmp, PrivateDevices, ProtectHome), what is gone after a
 # boot, and what belongs to the system or to other programs: no folder there can be the proxy's own.
@@ -30,33 +33,25 @@ _SHARED = re.compile(
 _PASSING = re.compile(r"(/tmp|/var/tmp|/dev|/run|/var/run|/var/lock|/var/crash|/private(/var)?/tmp)(/.*)?")
 
 
-def path(text: str) -> str:
-    """An absolute, normalised path of letters, digits and . _ + -."""
-    if not _PATH.fullmatch(text) or len(text) > 200:
-        raise ValueError(
-            "must be an absolute path without .., // or / at its end, made of letters, digits and "
-            ". _ + -, such as /opt/k8s/kube-nginx"
-        )
-    return text
-
-
-def work_dir(text: str) -> str:
+def work_dir(value: object) -> str:
     """A folder in which nginx is compiled, here or on a build host."""
-    if _PASSING.fullmatch(path(text)):
+    path = _path(value)
+    if _PASSING.fullmatch(path):
         raise ValueError(
             "is in a folder that is emptied now and then, and where anybody may make one of that name first. "
             "What is built there runs as root on the nodes: write a folder that is yours alone, such as "
             "/opt/k8s/work"
         )
-    return text
+    return path
 
 
-def prefix(text: str) -> str:
+def prefix(value: object) -> str:
     """A folder that is the proxy's own: it is removed as a whole when the proxy is uninstalled."""
-    if _CLOSED.fullmatch(path(text)) or _SHARED.fullmatch(text):
+    path = _path(value)
+    if _CLOSED.fullmatch(path) or _SHARED.fullmatch(path):
         raise ValueError(
             "is, or is in, a folder that is not for kube-nginx alone: shared, temporary, a home, the system's"
             " or another program's. Uninstall removes the prefix with all that is in it; write a folder of "
             "its own, such as /opt/k8s/kube-nginx"
         )
-    return text
+    return path

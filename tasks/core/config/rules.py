@@ -1,13 +1,12 @@
-"""What nginx, systemd and the runbook allow in a value of hosts.toml.
+"""What nginx, systemd and the runbook allow in a value of hosts.toml: checks (see `check`) for its keys.
 
-Every function returns the value in its normal form or raises ValueError with a message for people.
 Whatever reaches a template has passed an allow-list here.
 """
 
 import re
 from urllib.parse import urlsplit
 
-from .check import integer, nearest
+from .check import integer, matching, nearest, parsed
 
 Version = tuple[int, int, int]
 
@@ -27,25 +26,13 @@ RANDOM_SINCE: Version = (1, 15, 1)
 SHUTDOWN_TIMEOUT_SINCE: Version = (1, 11, 11)
 ERROR_LOG_OPTION_SINCE: Version = (1, 19, 5)
 
+# Variables of ngx_stream_core_module in 1.11.5 that have a value before a server is chosen.
 _HASH_VARIABLES = (
-    "$binary_remote_addr",
-    "$connection",
-    "$hostname",
-    "$msec",
-    "$pid",
-    "$protocol",
-    "$proxy_protocol_addr",
-    "$proxy_protocol_port",
-    "$remote_addr",
-    "$remote_port",
-    "$server_addr",
-    "$server_port",
+    "$binary_remote_addr $connection $hostname $msec $pid $protocol $proxy_protocol_addr "
+    "$proxy_protocol_port $remote_addr $remote_port $server_addr $server_port"
 )
-"""Variables of ngx_stream_core_module in 1.11.5 that have a value before a server is chosen."""
-
-_HASH_ENDS = ("", " consistent")
+_HASHES = [f"hash {name}{end}" for name in _HASH_VARIABLES.split() for end in ("", " consistent")]
 _PLAIN = ("round robin", "least_conn", "random", "random two", "random two least_conn")
-_METHODS = (*_PLAIN, *(f"hash {name}{end}" for name in _HASH_VARIABLES for end in _HASH_ENDS))
 _REFUSED = {
     "ip_hash": "exists in nginx's http module only; here write hash $remote_addr",
     "least_time": "is part of the commercial nginx only; write least_conn",
@@ -54,15 +41,19 @@ _REFUSED = {
 
 _SECONDS = {"w": 604800.0, "d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
 _DURATION = re.compile("".join(rf"(?:([0-9]{{1,9}}){unit}(?!s))?" for unit in _SECONDS))
-_LONGEST = 24 * _SECONDS["d"]
-
 _VERSION = re.compile(r"(?:0|[1-9][0-9]{0,2})(?:\.(?:0|[1-9][0-9]{0,2})){2}")
-_URL_TEXT = re.compile(r"[A-Za-z0-9._~:/%+=,\[\]-]{1,500}")
 _SUITE = re.compile(r"apt:[a-z0-9][a-z0-9.+-]{0,49}")
-_ACCOUNT = re.compile(r"[a-z_][a-z0-9_-]{0,30}")
-_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}")
+_URL_TEXT = re.compile(r"[A-Za-z0-9._~:/%+=,\[\]-]{1,500}")
 _COUNT = re.compile(r"[1-9][0-9]{0,3}")
 _SHARE = re.compile(r"(?:[1-9][0-9]?|100)%")
+
+name = matching(
+    r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}",
+    "must be letters, digits and . _ -, and begin with a letter, digit or _",
+)
+"""The name of a node or a group, safe in file names and in --limit."""
+
+canary = max_failures = integer(0, 1000)
 
 
 def number(version: str) -> Version:
@@ -76,6 +67,7 @@ def dotted(version: Version) -> str:
     return ".".join(map(str, version))
 
 
+@parsed
 def version(text: str) -> str:
     """An nginx version that is not too old for what the templates and the failover need."""
     if not _VERSION.fullmatch(text):
@@ -88,6 +80,7 @@ def version(text: str) -> str:
     return text
 
 
+@parsed
 def sha256(text: str) -> str:
     """A sha256 in lower case."""
     if not re.fullmatch(r"[0-9A-Fa-f]{64}", text):
@@ -95,81 +88,66 @@ def sha256(text: str) -> str:
     return text.lower()
 
 
-def pin(version_: str, given: str) -> str:
-    """The sha256 that the tarball of `version_` must have; `given` is "" or what the user says."""
-    known = PINS.get(version_, "")
-    if given and known and given != known:
-        raise ValueError(f"is not the sum of nginx {version_}: given {given}, known {known}")
-    if not given and not known:
-        raise ValueError(
-            f"missing, and nginx {version_} is not among the versions whose sum is known "
-            f"({', '.join(PINS)}): set build.sha256 to the output of sha256sum "
-            f"nginx-{version_}.tar.gz for a tarball whose PGP signature "
-            "(https://nginx.org/en/pgp_keys.html) you have checked"
-        )
-    return given or known
+def seconds(text: str) -> float:
+    """How long a `duration` is; 0 for "" and for what is none."""
+    match = _DURATION.fullmatch(text)
+    parts = zip(match.groups() if match else (), _SECONDS.values(), strict=False)
+    return sum(int(count or 0) * unit for count, unit in parts)
 
 
+@parsed
 def duration(text: str) -> str:
     """A positive nginx time of at most 24 days (a 32-bit nginx counts milliseconds).
 
     Source: "Configuration file measurement units" in nginx's documentation. Units stand from the
     largest to the smallest; here, unlike there, a number without a unit is refused.
     """
-    if not text or not (match := _DURATION.fullmatch(text)):
+    if not text or not _DURATION.fullmatch(text):
         raise ValueError("must be a time such as 3s, 500ms, 10m or 1m30s (w d h m s ms)")
-    if not 0 < _sum(match) <= _LONGEST:
+    if not 0 < seconds(text) <= 24 * _SECONDS["d"]:
         raise ValueError("must be longer than 0 and at most 24d")
     return text
 
 
-def seconds(text: str) -> float:
-    """How long a `duration` is."""
-    match = _DURATION.fullmatch(text)
-    return float(_sum(match)) if match else 0.0
-
-
-def _sum(match: re.Match[str]) -> float:
-    parts = zip(match.groups(), _SECONDS.values(), strict=True)
-    return sum(int(count or 0) * unit for count, unit in parts)
-
-
-def whole_seconds(text: str) -> str:
+def whole_seconds(value: object) -> str:
     """A `duration` without ms: nginx reads fail_timeout in seconds."""
-    if text.endswith("ms") and duration(text):
+    if duration(value).endswith("ms"):
         raise ValueError("must be in whole seconds, such as 3s; nginx takes no ms here")
-    return duration(text)
+    return duration(value)
 
 
+@parsed
 def balance(text: str) -> str:
     """A balancing method of ngx_stream_upstream_module, its words separated by one space.
 
     `round robin` stands for nginx's default, for which there is no directive.
     """
     method = " ".join(text.split())
+    methods = [*_PLAIN, *_HASHES]
     for word, why in _REFUSED.items():
         if word in method:
             raise ValueError(why)
-    if method in _METHODS:
-        return method
-    close = nearest(method, _METHODS)
-    advice = f"did you mean {close}? " if close else ""
-    raise ValueError(
-        f"is no balancing method of nginx's stream module; {advice}it has {', '.join(_PLAIN)} and "
-        f"hash VARIABLE [consistent] with one of {' '.join(_HASH_VARIABLES)}"
-    )
+    if method not in methods:
+        close = nearest(method, methods)
+        raise ValueError(
+            f"is no balancing method of nginx's stream module; {f'did you mean {close}? ' if close else ''}"
+            f"it has {', '.join(_PLAIN)} and hash VARIABLE [consistent] with one of {_HASH_VARIABLES}"
+        )
+    return method
 
 
-def balance_since(method: str) -> Version:
-    """The first nginx whose stream module has `method`."""
-    return RANDOM_SINCE if method.startswith("random") else OLDEST
-
-
+@parsed
 def mirror(text: str) -> str:
     """An http(s) or file URL prefix, which is made to end in /, or apt:SUITE."""
     if _SUITE.fullmatch(text):
         return text
-    if not _is_url(text):
+    try:
+        url = urlsplit(text)
+        folder = url.hostname and url.port != 0 if url.scheme in ("http", "https") else not url.netloc
+        known = folder and url.scheme in ("http", "https", "file") and "://" in text
+    except ValueError:
+        known = False
+    if not known or not _URL_TEXT.fullmatch(text):
         raise ValueError(
             "must be the URL of a folder, such as https://nginx.org/download/ or "
             "file:///srv/nginx/ (no user, query or blanks), or apt:SUITE, such as apt:trixie"
@@ -177,41 +155,21 @@ def mirror(text: str) -> str:
     return text if text.endswith("/") else text + "/"
 
 
-def _is_url(text: str) -> bool:
-    try:
-        url = urlsplit(text)
-        absolute = bool(url.hostname) if url.scheme in ("http", "https") else url.netloc == ""
-        known = url.scheme in ("http", "https", "file") and (url.port is None or url.port > 0)
-    except ValueError:
-        return False
-    return bool(_URL_TEXT.fullmatch(text)) and known and absolute and "://" in text
-
-
+@parsed
 def account(text: str) -> str:
     """The name of a system user and group that useradd, nginx and systemd accept."""
     if text == "root":
         raise ValueError('runs as root: write "" if that is meant, or an unprivileged user')
-    if not _ACCOUNT.fullmatch(text):
+    if not re.fullmatch("[a-z_][a-z0-9_-]{0,30}", text):
         raise ValueError("must be a system user: at most 31 of a-z 0-9 _ -, a letter or _ first")
     return text
 
 
-def name(text: str) -> str:
-    """The name of a node or a group, safe in file names and in --limit."""
-    if not _NAME.fullmatch(text):
-        raise ValueError("must be letters, digits and . _ -, and begin with a letter, digit or _")
-    return text
-
-
-canary = integer(0, 1000)
-max_failures = integer(0, 1000)
-
-
 def batch(value: object) -> int | str:
     """How many nodes make a batch: a number, which may be a string, or a percentage such as "25%"."""
+    if isinstance(value, str) and _SHARE.fullmatch(value):
+        return value
     count = int(value) if isinstance(value, str) and _COUNT.fullmatch(value) else value
     if isinstance(count, int) and not isinstance(count, bool) and 1 <= count <= 1000:
         return count
-    if isinstance(value, str) and _SHARE.fullmatch(value):
-        return value
     raise ValueError('must be a number of nodes from 1 to 1000, or a percentage from "1%" to "100%"')

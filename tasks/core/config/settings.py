@@ -4,11 +4,13 @@ import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from ..errors import UsageError
-from ..localfiles import content
+from ..localfiles import read_bounded
 from . import sections
 from .address import Endpoint, NodeSpec, parse_endpoint, parse_node
+from .check import Problems
 from .model import LOCAL, Build, Check, Proxy, Rollout, Settings, Ssh, expanded
 
 __all__ = [
@@ -24,6 +26,7 @@ __all__ = [
     "Settings",
     "SettingsError",
     "Ssh",
+    "configured",
     "find",
     "load",
     "parse",
@@ -51,12 +54,27 @@ def find(configured: str | None = None, beside: Path | None = None) -> Path:
     Raises SettingsError that says where it looked.
     """
     folder = beside.parent if beside is not None and beside.is_file() else beside
-    if named := os.environ.get(ENVIRONMENT, ""):
-        return _first(ENVIRONMENT, [expanded(named)])
-    if configured:
-        wanted = expanded(configured)
-        return _first("kube_nginx.hosts_file", [wanted, *([folder / wanted] if folder else [])])
-    return _first("", [Path(FILE_NAME), *([folder / FILE_NAME] if folder else [])])
+    named = os.environ.get(ENVIRONMENT)
+    source = ENVIRONMENT if named else "kube_nginx.hosts_file" if configured else ""
+    wanted = expanded(named or configured or FILE_NAME)
+    candidates = [wanted] if named or not folder else [wanted, folder / wanted]
+    for candidate in candidates:
+        if os.path.exists(candidate):
+            return candidate
+    places = ", ".join(dict.fromkeys(map(os.path.abspath, candidates)))
+    if source:
+        raise SettingsError(f"{places}: not found, though {source} names it; correct or unset {source}")
+    raise SettingsError(
+        f"{FILE_NAME}: not found; looked for {places}. fab init writes one; or name it in the environment "
+        f"variable {ENVIRONMENT} or the Invoke configuration key kube_nginx.hosts_file"
+    )
+
+
+def configured(config: Any) -> tuple[str | None, Path | None]:
+    """What Invoke's configuration says to `find`: kube_nginx.hosts_file, and the folder of the fabfile."""
+    named = config.get("kube_nginx", {}).get("hosts_file")
+    project = getattr(config, "_project_prefix", None)
+    return str(named) if named else None, Path(project) if project else None
 
 
 def load(path: Path) -> Settings:
@@ -66,16 +84,16 @@ def load(path: Path) -> Settings:
 
 def parse(data: Mapping[str, object], path: Path) -> Settings:
     """Check `data`, what tomllib read from `path`; raises SettingsError with all that is wrong."""
-    problems: list[str] = []
+    problems = Problems()
     settings = sections.read(data, path, problems)
-    if problems:
-        raise SettingsError(*(f"{path}: {problem}" for problem in problems))
+    if problems.lines:
+        raise SettingsError(*(f"{path}: {line}" for line in problems.lines))
     return settings
 
 
 def _read(path: Path) -> Mapping[str, object]:
     try:
-        return tomllib.loads(content(path, 1 << 20).decode("utf-8-sig"))
+        return tomllib.loads(read_bounded(path, 1 << 20).decode("utf-8-sig"))
     except UnicodeDecodeError as error:
         raise SettingsError(f"{path}: byte {error.start}: not UTF-8; save the file as UTF-8") from None
     except OSError as error:
@@ -84,16 +102,3 @@ def _read(path: Path) -> Mapping[str, object]:
         raise SettingsError(f"{path}: not TOML: nested too deeply") from None
     except ValueError as error:
         raise SettingsError(f"{path}: not TOML: {error}") from None
-
-
-def _first(source: str, candidates: list[Path]) -> Path:
-    for candidate in candidates:
-        if os.path.exists(candidate):
-            return candidate
-    places = ", ".join(dict.fromkeys(os.path.abspath(candidate) for candidate in candidates))
-    if source:
-        raise SettingsError(f"{places}: not found, though {source} names it; correct or unset {source}")
-    raise SettingsError(
-        f"{FILE_NAME}: not found; looked for {places}. fab init writes one; or name it in the environment "
-        f"variable {ENVIRONMENT} or the Invoke configuration key kube_nginx.hosts_file"
-    )

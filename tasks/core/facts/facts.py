@@ -3,78 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from itertools import product
 
+from ..answer import Lines, answer, below, each, flag, names, one, strings, text
 from ..config.settings import Endpoint
-from .sockets import excludes, overlap
+from .parts import File, Folder, Holder, Process, addresses, content, version
+from .sockets import excludes, from_kernel, overlap
+
+__all__ = ["CURRENT", "PREVIOUS", "Facts", "File", "Folder", "Holder", "Process"]
 
 CURRENT, PREVIOUS = "current", "previous"
 _TEXT = "644"  # the mode of a configuration and a unit
 _AT_ONCE = 1.0  # seconds after its start in which a process has its first workers
 
 
-@dataclass(frozen=True, slots=True)
-class File:
-    """A file on a node: `mode` in octal, `owner` a number; `changed` is its ctime, `modified` its mtime."""
-
-    sha256: str
-    mode: str = "644"
-    owner: str = "0"
-    changed: float = 0.0
-    modified: float = 0.0
-
-    def has(self, mode: str) -> bool:
-        """Whether it has this mode, and is root's."""
-        return (self.mode, self.owner) == (mode, "0")
+def _kept(lines: Lines) -> Mapping[str, Mapping[str, str]]:
+    return {which: below(lines, f"kept.{which}") for which in below(lines, "release")}
 
 
-@dataclass(frozen=True, slots=True)
-class Folder:
-    """A folder on a node: `owner` a number, `mode` in octal, without setgid and the like."""
-
-    owner: str
-    mode: str
-
-
-@dataclass(frozen=True, slots=True)
-class Holder:
-    """A process that is not the service's and has a listen address; `unit` is "" if unknown."""
-
-    pid: int
-    unit: str
-    executable: str
-    name: str
-
-    def __str__(self) -> str:
-        where = f", {self.unit}" if self.unit and self.unit != self.name else ""
-        return f"{self.name} (PID {self.pid}{where})" if self.pid else "a process that cannot be seen"
-
-
-@dataclass(frozen=True, slots=True)
-class Process:
-    """The service's main process. Times are in seconds since the epoch, of the node's clock.
-
-    `identity` tells it from every other process since the node was installed, as PID:TICKS tells each worker
-    in `worker_identities` from others since the boot. `owner` is the user's number. `beside` are processes of
-    the unit that accept connections and are neither it nor its workers, `stopped` those that a signal keeps
-    from running. `named` is whether its pid file names it, `detached` whether the service's own view of logs
-    has gone with the folder.
-    """
-
-    pid: int
-    executable: str
-    sha256: str
-    version: str
-    started: float
-    identity: str
-    workers: Mapping[int, float] = field(default_factory=dict)
-    worker_identities: frozenset[str] = frozenset()
-    owner: str = "0"
-    beside: tuple[int, ...] = ()
-    stopped: tuple[int, ...] = ()
-    named: bool = True
-    detached: bool = False
+def _listening(lines: Lines) -> Mapping[Endpoint, Holder | None]:
+    return {from_kernel(address): Holder.read(owner) for address, owner in below(lines, "listen").items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,40 +41,52 @@ class Facts:
     `free` is in bytes, `mounts` holds mount options. `installed` is nginx's version in the binary on
     disk, "" if there is none. `addresses` holds, of each name that the survey was asked for, what the
     node resolves it to: IP addresses, or () if it does not resolve there; `resolver` is whether the node
-    has the means to. `missing` are programs that scripts need and the node lacks. `clock` is by how many
+    has the means to. `missing` are programs that scripts need and the node lacks. `began` and `ended` are the
+    node's time before and after the survey, in seconds since the epoch; `clock` is by how many
     seconds the node's clock is ahead of this machine's (behind: less than 0), at the least: what the
     round trip of the survey can explain is taken off.
     """
 
-    arch: str = ""
-    uid: int = -1
-    user_id: str = ""
-    systemd: bool = False
-    libc: str = ""
-    free: int = 0
-    mounts: Mapping[str, str] = field(default_factory=dict)
-    directories: Mapping[str, Folder] = field(default_factory=dict)
-    instead: Mapping[str, str] = field(default_factory=dict)
-    unsafe: Mapping[str, str] = field(default_factory=dict)
-    journal: str = ""
-    files: Mapping[str, File] = field(default_factory=dict)
-    texts: Mapping[str, str] = field(default_factory=dict)
-    releases: Mapping[str, str] = field(default_factory=dict)
-    kept: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-    listens_in: Mapping[str, str] = field(default_factory=dict)
-    recorded: Mapping[str, str] = field(default_factory=dict)
-    leftovers: tuple[str, ...] = ()
-    unit: Mapping[str, str] = field(default_factory=dict)
-    outsider: int = 0
-    new_drop_ins: tuple[str, ...] = ()
-    process: Process | None = None
-    uptime: float = 0.0
-    installed: str = ""
-    addresses: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    resolver: bool = True
-    missing: tuple[str, ...] = ()
+    arch: str = text("arch")
+    uid: int = one("uid", int, -1)
+    user_id: str = text("user")
+    systemd: bool = flag("systemd")
+    libc: str = text("libc")
+    free: int = one("free", lambda kilobytes: int(kilobytes) * 1024, 0)
+    mounts: Mapping[str, str] = strings("mount")
+    directories: Mapping[str, Folder] = each("dir", Folder.read)
+    instead: Mapping[str, str] = strings("instead")
+    unsafe: Mapping[str, str] = strings("unsafe")
+    journal: str = text("journal")
+    files: Mapping[str, File] = each("file", File.read)
+    texts: Mapping[str, str] = each("text", content)
+    releases: Mapping[str, str] = strings("release")
+    kept: Mapping[str, Mapping[str, str]] = answer(_kept)
+    listens_in: Mapping[str, str] = strings("listens")
+    recorded: Mapping[str, str] = strings("recorded")
+    leftovers: tuple[str, ...] = names("leftover")
+    unit: Mapping[str, str] = strings("unit")
+    outsider: int = one("outsider", int, 0)
+    new_drop_ins: tuple[str, ...] = names("drop_in")
+    process: Process | None = answer(Process.read)
+    uptime: float = one("uptime", float, 0.0)
+    installed: str = one("installed", version, "")
+    addresses: Mapping[str, tuple[str, ...]] = each("address", addresses)
+    resolver: bool = one("resolver", "missing".__ne__, True)
+    missing: tuple[str, ...] = names("missing")
+    began: float | None = one("now", float, None)
+    ended: float | None = one("end", float, None)
     clock: float = 0.0
-    listening: Mapping[Endpoint, Holder | None] = field(default_factory=dict)
+    listening: Mapping[Endpoint, Holder | None] = answer(_listening)
+
+    def compared(self, asked: float, answered: float) -> Facts:
+        """The same with `clock`; these are this machine's times, in seconds, before and after the survey.
+
+        Of all differences with which the survey lay between the two times it is the smallest.
+        """
+        began = asked if self.began is None else self.began
+        ended = answered if self.ended is None else self.ended
+        return replace(self, clock=min(max(0.0, ended - answered), began - asked))
 
     @property
     def active(self) -> bool:

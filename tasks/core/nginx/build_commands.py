@@ -3,29 +3,16 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from shlex import quote, split
 
+from ..answer import text
 from ..config.settings import Build
-
-# Ends with status 73 if others than the user and root may change a folder, or one above it: as StrictModes of
-# sshd_config(5), but one above may be sticky, as /tmp is, and the user may have a group to himself.
-_ALONE = """\
-own=$(getent group "$(id -gn)" | cut -d: -f4)
-[ "$(id -gn):$own" = "$(id -un):" ] && own=$(id -g) || own=none
-alone() {
-  uid=$(stat -c %u "$1"); mode=$(stat -c %A "$1"); others=
-  [ "$uid" = 0 ] || [ "$uid" = "$(id -u)" ] || others="it belongs to uid $uid"
-  case $mode in
-    l* | d*[tT]) [ "$1" != "$PWD" ] && [ "$1" != "$work" ] || others="its mode is $mode" ;;
-    ????????w*) others="its mode is $mode" ;;
-    ?????w*) [ "$(stat -c %g "$1")" = "$own" ] || others="its mode is $mode" ;;
-  esac
-  [ -z "$others" ] || { echo "others may change $1: $others; what is built there runs as root:" \\
-    "name a folder of $(id -un) alone: build.work_dir" >&2; exit 73; }
-  [ "$1" = / ] || alone "$(dirname "$1")"
-}"""
+from ..scripts.script import A, Changed, Script, Status
+from ..shell.command import CommandResult, kill_on_disconnect
+from ..shell.output import BULK
 
 # glibc's own pieces; everything else would have to be on every node
 _LIBC = re.compile(r"(lib(c|dl|pthread|rt|m)\.so|ld-linux|libc\.musl)")
@@ -54,90 +41,107 @@ def exists(path: str) -> str:
     return f"[ -e {quote(path)} ]"
 
 
-def place(work: str, name: str) -> str:
-    """Sees that the work folder is there and the user's alone; prints the sha256 of the file `name` in it.
+class _BuildScript(Script[A]):
+    """A script that a build host runs, as the user that it is reached as."""
+
+    root = False
+    output_limit = BULK
+    seconds_allowed = 1800
+
+
+class WorkFolderStatus(Status):
+    """How templates/work_folder.sh ends."""
+
+    SHARED = 73
+
+
+@dataclass(frozen=True)
+class Kept:
+    """The sha256 of a file; "" if there is none."""
+
+    sha256: str = text("sum")
+
+
+@dataclass(frozen=True)
+class WorkFolder(_BuildScript[Kept]):
+    """Sees that the work folder is there and the user's alone, and looks at the file `name` in it.
 
     What is built there runs as root on the nodes, so nobody else may write to it, or to a folder above it.
     """
-    return (
-        f"work={quote(work)}\n"
-        "# shellcheck disable=SC2174 # it alone\n"
-        '[ -e "$work" ] || (umask 022 && mkdir -p -m 700 "$work")\n'
-        'cd -P "$work" && [ -w . ] ||\n'
-        '  { echo "name a folder that $(id -un) may write to: build.work_dir" >&2; exit 73; }\n'
-        f'{_ALONE}\nalone "$work"; alone "$PWD"\n'
-        f"[ ! -f {quote(name)} ] || sha256sum < {quote(name)}"
-    )
+
+    files = ("work_folder",)
+    statuses = (WorkFolderStatus,)
+    answer = Kept
+    seconds_allowed = 90
+    work: str
+    name: str
 
 
-def unpack(build: Build, work: str) -> str:
+@dataclass(frozen=True)
+class Unpack(_BuildScript[Changed]):
     """Unpacks the tarball beside its place and renames it there when it is whole."""
-    target, mark = quote(source(build, work)), build.sha256
-    return (
-        f"cd {quote(work)} || exit\n"
-        f'[ "$(cat {target}/.unpacked 2>/dev/null)" = {mark} ] && {{ echo kn.changed=0; exit 0; }}\n'
-        "fresh=$(mktemp -d ./.unpack.XXXXXX) || exit; trap 'rm -rf \"$fresh\"' EXIT; set -e\n"
-        "trap 'exit 129' HUP; trap 'exit 130' INT; trap 'exit 143' TERM\n"
-        f'tar -xzf nginx-{build.version}.tar.gz --no-same-owner -C "$fresh"\n'
-        f'echo {mark} > "$fresh/nginx-{build.version}/.unpacked"\n'
-        f'rm -rf {target}; mv "$fresh/nginx-{build.version}" {target}; echo kn.changed=1'
-    )
+
+    files = ("unpack",)
+    answer = Changed
+    seconds_allowed = 90
+    build: Build
+    work: str
+
+    def derived(self) -> Mapping[str, object]:
+        given = {"version": self.build.version, "sha256": self.build.sha256}
+        return {"source": source(self.build, self.work), **given}
 
 
-def tools(build: Build) -> str:
+class ToolsStatus(Status):
+    """How templates/compiler.sh ends."""
+
+    MISSING = 69
+
+
+@dataclass(frozen=True)
+class Tools(_BuildScript[Changed]):
     """Sees that a C program can be compiled and linked, and make is there; installs what is missing."""
-    static = "-static" if build.static else ""
-    more = {"rpm": " glibc-static", "zypper": " glibc-devel-static"} if static else {}
-    rpm, suse = f"gcc make{more.get('rpm', '')}", f"gcc make glibc-devel{more.get('zypper', '')}"
-    return (
-        "works() {\n"
-        '  try=$(mktemp) && echo "int main(void) { return 0; }" |\n'
-        f'    cc -x c {static} -o "$try" - 2>/dev/null; status=$?; rm -f "$try"\n'
-        '  [ "$status" = 0 ] && command -v make >/dev/null\n}\n'
-        "works && { echo kn.changed=0; exit 0; }\n"
-        'has() { command -v "$1" >/dev/null; }\n'
-        "if has apt-get; then\n"
-        '  how="apt-get update -qq && '
-        'DEBIAN_FRONTEND=noninteractive apt-get install -y -qq gcc make libc6-dev"\n'
-        f'elif has dnf; then how="dnf install -y {rpm}"\n'
-        f'elif has yum; then how="yum install -y {rpm}"\n'
-        f'elif has zypper; then how="zypper --non-interactive install {suse}"\n'
-        'elif has apk; then how="apk add gcc make musl-dev linux-headers"\n'
-        'else echo "no C compiler, and no package manager that is known here" >&2; exit 69; fi\n'
-        'if [ "$(id -u)" = 0 ]; then sh -c "$how" >&2 </dev/null || exit\n'
-        'elif sudo -n true 2>/dev/null; then sudo -n sh -c "$how" >&2 </dev/null || exit\n'
-        'else echo "a C compiler or make is missing; as root: $how" >&2; exit 69; fi\n'
-        'works || { echo "installed, but a C program still cannot be linked" >&2; exit 69; }\n'
-        "echo kn.changed=1"
-    )
+
+    files = ("compiler",)
+    statuses = (ToolsStatus,)
+    answer = Changed
+    static: bool
 
 
-def configure(build: Build, work: str) -> str:
+@dataclass(frozen=True)
+class Configure(_BuildScript[None]):
     """The runbook's ./configure."""
-    first, second, *rest = flags(build)
-    line = " ".join([first, second, '"--prefix=$(pwd)/nginx-prefix"', *rest])
-    return f"cd {quote(source(build, work))} && mkdir -p nginx-prefix && ./configure {line}"
+
+    tail = 20
+    build: Build
+    work: str
+
+    def text(self) -> str:
+        first, second, *rest = flags(self.build)
+        line = " ".join([first, second, '"--prefix=$(pwd)/nginx-prefix"', *rest])
+        return f"cd {quote(source(self.build, self.work))} && mkdir -p nginx-prefix && ./configure {line}"
 
 
-def make_install(build: Build, work: str, arch: str) -> str:
-    """make, make install, and a stripped copy under the name by which it is kept."""
-    place = f"{work}/binaries/{key(build, arch)}"
-    return (
-        f"cd {quote(source(build, work))} && "
-        'make -j"$(getconf _NPROCESSORS_ONLN)" && make install && '
-        f"mkdir -p {quote(place)} && strip -o {quote(place)}/.new nginx-prefix/sbin/nginx && "
-        f"mv -f {quote(place)}/.new {quote(place)}/kube-nginx"
-    )
+@dataclass(frozen=True)
+class MakeInstall(_BuildScript[None]):
+    """make, make install, and a stripped copy under the name by which it is kept.
 
+    `connected`: over SSH, and for no longer than the connection is there.
+    """
 
-def inspect(binary: str) -> str:
-    """Runs the binary and reads its ELF header."""
-    path = quote(binary)
-    return (
-        f'{path} -V >/dev/null || exit; {path} -V 2>&1 | sed "s/^/kn./"\n'
-        f'echo "kn.sum=$(sha256sum < {path} | cut -c1-64)"; echo "kn.arch=$(uname -m)"\n'
-        f"readelf -dV {path} || exit"
-    )
+    files = ("make_install",)
+    tail = 20
+    build: Build
+    work: str
+    arch: str
+    connected: bool = False
+
+    def variables(self) -> dict[str, object]:
+        place = f"{self.work}/binaries/{key(self.build, self.arch)}"
+        return {"source": source(self.build, self.work), "place": place}
+
+    def text(self) -> str:
+        return kill_on_disconnect(super().text()) if self.connected else super().text()
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,17 +156,25 @@ class Inspected:
     sha256: str
 
 
-def parse_inspected(text: str) -> Inspected:
-    """Reads what `inspect` printed."""
-    symbols = {tuple(map(int, v.split("."))) for v in re.findall(r"GLIBC_(\d+(?:\.\d+)+)", text)}
-    return Inspected(
-        version=_first(r"nginx version: nginx/(\S+)", text),
-        arguments=tuple(_words(_first(r"configure arguments: (.*)", text))),
-        libraries=tuple(re.findall(r"\(NEEDED\).*\[(.+?)\]", text)),
-        glibc=".".join(map(str, max(symbols))) if symbols else "",
-        arch=_first(r"(?m)^kn\.arch=(\w+)$", text),
-        sha256=_first(r"kn\.sum=(\S+)", text),
-    )
+@dataclass(frozen=True)
+class Inspect(_BuildScript[Inspected]):
+    """Runs the binary and reads its ELF header."""
+
+    files = ("inspect",)
+    seconds_allowed = 90
+    binary: str
+
+    def parse(self, result: CommandResult) -> Inspected:
+        told, values = result.stdout, result.values
+        symbols = {tuple(map(int, v.split("."))) for v in re.findall(r"GLIBC_(\d+(?:\.\d+)+)", told)}
+        return Inspected(
+            version=_first(r"nginx version: nginx/(\S+)", told),
+            arguments=tuple(_words(_first(r"configure arguments: (.*)", told))),
+            libraries=tuple(re.findall(r"\(NEEDED\).*\[(.+?)\]", told)),
+            glibc=".".join(map(str, max(symbols))) if symbols else "",
+            arch=_first(r"^(\w+)$", values.get("arch", "")),
+            sha256=values.get("sum", ""),
+        )
 
 
 def _words(text: str) -> list[str]:

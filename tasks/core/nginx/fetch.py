@@ -10,7 +10,6 @@ import tarfile
 import urllib.error
 import urllib.request
 import zlib
-from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path, PurePosixPath
 from time import monotonic
@@ -19,11 +18,9 @@ from ..config.settings import Build
 from ..errors import StepError, reason
 from . import apt
 
-PATIENCE = 20.0  # seconds in which a mirror must send something
+TIMEOUT = 20.0  # seconds in which a mirror must send something
 _CHUNK = 64 * 1024
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)  # told of this machine, not of the mirror
-
-Progress = Callable[[int, int | None], None]
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)  # of this machine, not of the mirror
 
 
 def tarball_path(build: Build, folder: Path) -> Path:
@@ -31,50 +28,40 @@ def tarball_path(build: Build, folder: Path) -> Path:
     return folder / f"nginx-{build.version}.tar.gz"
 
 
-def fetch(build: Build, folder: Path, progress: Progress, patience: float = PATIENCE) -> bool:
+def fetch(build: Build, folder: Path, timeout: float = TIMEOUT) -> bool:
     """Sees that the right tarball is in `folder`; true if it had to be transferred.
 
-    Raises StepError: no mirror has it (each one's reason is told), its sha256 is not the pinned one, or
+    Raises StepError: no mirror has it (each one's reason is given), its sha256 is not the pinned one, or
     an entry would leave its folder. A wrong or partial file is removed.
     """
-    try:
-        return _fetch(build, folder, progress, patience)
-    except OSError as error:
-        raise StepError(
-            f"cannot keep nginx-{build.version}.tar.gz in {folder}: {error.strerror}",
-            hint="set build.work_dir to a folder that you may write to",
-        ) from None
-
-
-def _fetch(build: Build, folder: Path, progress: Progress, patience: float) -> bool:
     final = tarball_path(build, folder)
-    if final.exists() and file_sha256(final) == build.sha256:
-        return False
-    final.unlink(missing_ok=True)
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     fresh = folder / f".{final.name}.{secrets.token_hex(4)}.part"
     try:
-        mirror = _first_mirror(build, fresh, progress, patience)
-        _check(build, fresh, mirror)
-        os.replace(fresh, final)
-    finally:
-        fresh.unlink(missing_ok=True)
+        if final.exists() and sum_of(final.read_bytes()) == build.sha256:
+            return False
+        final.unlink(missing_ok=True)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        try:
+            mirror = _first_mirror(build, fresh, timeout)
+            _check(build, fresh, mirror)
+            os.replace(fresh, final)
+        finally:
+            fresh.unlink(missing_ok=True)
+    except OSError as error:
+        raise StepError(
+            f"cannot keep {final.name} in {folder}: {error.strerror}",
+            hint="set build.work_dir to a folder that you may write to",
+        ) from None
     return True
 
 
 def read(build: Build, folder: Path) -> bytes:
     """The tarball. Raises StepError: it is not the pinned one any more."""
-    content = tarball_path(build, folder).read_bytes()
+    path = tarball_path(build, folder)
+    content = path.read_bytes()
     if sum_of(content) != build.sha256:
-        raise StepError(
-            f"{tarball_path(build, folder)} is not the pinned file", hint="run fab download again"
-        )
+        raise StepError(f"{path} is not the pinned file", hint="run fab download again")
     return content
-
-
-def file_sha256(path: Path) -> str:
-    """The sum of a file, in hexadecimal."""
-    return sum_of(path.read_bytes())
 
 
 def sum_of(content: bytes) -> str:
@@ -82,14 +69,15 @@ def sum_of(content: bytes) -> str:
     return sha256(content).hexdigest()
 
 
-def _first_mirror(build: Build, fresh: Path, progress: Progress, patience: float) -> str:
+def _first_mirror(build: Build, fresh: Path, timeout: float) -> str:
+    """The mirror that sent the tarball."""
     refusals = []
     for mirror in build.mirrors:
         try:
             if mirror.startswith("apt:"):
-                apt.download(mirror[4:], build.version, fresh, progress)
+                apt.download(mirror.removeprefix("apt:"), build.version, fresh)
             else:
-                _download(f"{mirror.rstrip('/')}/nginx-{build.version}.tar.gz", fresh, progress, patience)
+                _download(f"{mirror.rstrip('/')}/nginx-{build.version}.tar.gz", fresh, timeout)
             return mirror
         except StepError as error:
             refusals.append(f"{mirror}: {error.message}")
@@ -104,17 +92,18 @@ def _first_mirror(build: Build, fresh: Path, progress: Progress, patience: float
     )
 
 
-def _download(url: str, target: Path, progress: Progress, patience: float) -> None:
-    with urllib.request.urlopen(url, timeout=patience) as answer, target.open("wb") as file:
-        length = answer.headers.get("Content-Length")
-        total = int(length) if length and length.isdigit() else None
+def _download(url: str, target: Path, timeout: float) -> None:
+    with urllib.request.urlopen(url, timeout=timeout) as answer, target.open("wb") as file:
         done, began = 0, monotonic()
         while chunk := answer.read(_CHUNK):
             file.write(chunk)
             done += len(chunk)
-            apt.refuse_more(done, began)
-            progress(done, total)
-    if total is not None and done != total:
+            if done > apt.MOST:
+                raise StepError(f"sends more than {apt.MOST >> 20} MB, and nginx's source has 1.2 MB")
+            if monotonic() - began > apt.LONGEST:
+                raise StepError(f"has sent {done} bytes in {apt.LONGEST:g} s, and is not at its end")
+    total = answer.headers.get("Content-Length") or str(done)
+    if total.isdigit() and done != int(total):
         raise StepError(f"hung up after {done} of {total} bytes")
 
 
@@ -128,20 +117,20 @@ def _reason(error: Exception) -> str:
 
 
 def _check(build: Build, file: Path, mirror: str) -> None:
-    seen = file_sha256(file)
-    if seen != build.sha256:
+    received, top = sum_of(file.read_bytes()), f"nginx-{build.version}"
+    if received != build.sha256:
         raise StepError(
-            f"nginx-{build.version}.tar.gz from {mirror} is not the pinned file; it was removed",
-            tail=f"sha256 expected {build.sha256}\nsha256 received {seen}",
+            f"{top}.tar.gz from {mirror} is not the pinned file; it was removed",
+            tail=f"sha256 expected {build.sha256}\nsha256 received {received}",
             hint="do not use that mirror, or correct build.sha256 if the pin is wrong",
         )
     try:
         with tarfile.open(file, "r:gz") as archive:
-            strangers = [m.name for m in archive if not _stays_inside(m, f"nginx-{build.version}")]
+            outside = [member.name for member in archive if not _stays_inside(member, top)]
     except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
-        raise StepError(f"nginx-{build.version}.tar.gz is not a tarball: {error}") from None
-    if strangers:
-        raise StepError(f"nginx-{build.version}.tar.gz holds entries outside its folder: {strangers[0]}")
+        raise StepError(f"{top}.tar.gz is not a tarball: {error}") from None
+    if outside:
+        raise StepError(f"{top}.tar.gz holds entries outside its folder: {outside[0]}")
 
 
 def _stays_inside(member: tarfile.TarInfo, top: str) -> bool:

@@ -29,7 +29,7 @@ def _why(path: Path, folder: Path, links: int) -> str:
             seen = part.lstat()
             target = part.parent / os.readlink(part) if stat.S_ISLNK(seen.st_mode) else None
         except OSError:
-            return ""  # nothing is there, or whoever uses it is told so
+            return ""  # nothing is there, or whoever uses it meets the error
         if seen.st_uid not in (0, os.geteuid()):
             return f"{part} belongs to {_name(seen.st_uid)}"
         if not (target or stat.S_ISDIR(seen.st_mode)):

@@ -6,8 +6,6 @@ What `verified.json` says is believed because of where it is: in a folder that i
 from __future__ import annotations
 
 import json
-import os
-import secrets
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from hashlib import sha256
@@ -16,6 +14,7 @@ from pathlib import Path
 from ..config.model import expanded
 from ..config.settings import Settings
 from ..errors import KubeNginxError, UsageError
+from ..localfiles import write_atomic
 from . import build_commands
 from .private import why_shared
 
@@ -108,14 +107,3 @@ def keep(settings: Settings, content: bytes, seen: build_commands.Inspected) -> 
         write_atomic(path, content, 0o755)
     write_atomic(place / "verified.json", json.dumps(asdict(binary), indent=2).encode(), 0o644)
     return binary
-
-
-def write_atomic(path: Path, content: bytes, mode: int) -> None:
-    """Writes a file under a temporary name and renames it."""
-    fresh = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    try:
-        fresh.write_bytes(content)
-        fresh.chmod(mode)
-        os.replace(fresh, path)
-    finally:
-        fresh.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
 """Can A reach B, and what answers: one prober for verify, status, check and drill.
 
-It knows SSH; it knows no task, and judges nothing of a rollout.
+It knows SSH, and no rollout. One more reason goes into `Reason`, one more finding into `classify`.
 """

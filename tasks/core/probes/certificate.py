@@ -12,7 +12,8 @@ from pathlib import Path
 from cryptography import x509
 
 from ..errors import UsageError, reason
-from ..localfiles import content
+from ..localfiles import read_bounded
+from ..results import output
 
 _DATES = (9, 10)  # X509_V_ERR_CERT_NOT_YET_VALID and _HAS_EXPIRED, of any certificate up to the CA's
 _NO_CHECK_TIME = 0x200000  # X509_V_FLAG_NO_CHECK_TIME, for which Python has no name
@@ -22,13 +23,13 @@ _RECORD = 1 << 14  # bytes that one record of TLS may have
 
 @dataclass(frozen=True, slots=True)
 class Certificate:
-    """`subject` and `issuer` as in RFC 4514; `names` are the DNS names and IP addresses it holds for."""
+    """What a certificate says of itself."""
 
-    subject: str
-    issuer: str
-    begins: datetime
-    expires: datetime
-    names: tuple[str, ...] = ()
+    subject: str = output("as in RFC 4514")
+    issuer: str = output("as in RFC 4514")
+    begins: datetime = output("from when on it is valid")
+    expires: datetime = output("until when it is valid")
+    names: tuple[str, ...] = output("the DNS names and IP addresses that it holds for", ())
 
     def valid(self, now: datetime) -> bool:
         """Whether it has begun, and not expired."""
@@ -44,17 +45,17 @@ def parse(der: bytes) -> Certificate | None:
     with suppress(ValueError, x509.InvalidVersion, x509.UnsupportedGeneralNameType):
         found = x509.load_der_x509_certificate(der)
         return Certificate(
-            subject=_printable(found.subject.rfc4514_string()),
-            issuer=_printable(found.issuer.rfc4514_string()),
+            subject=printable(found.subject.rfc4514_string()),
+            issuer=printable(found.issuer.rfc4514_string()),
             begins=_date(found, "not_valid_before"),
             expires=_date(found, "not_valid_after"),
-            names=tuple(map(_printable, _names(found))),
+            names=tuple(map(printable, _names(found))),
         )
     return None
 
 
-def _printable(text: str) -> str:
-    # whoever listens there chooses it, and may not write to a terminal with it
+def printable(text: str) -> str:
+    """What whoever listens there chose, and may not write to a terminal with."""
     return "".join(c if c.isprintable() else "?" for c in text)
 
 
@@ -69,8 +70,7 @@ def _names(found: x509.Certificate) -> tuple[str, ...]:
         names = found.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except (x509.ExtensionNotFound, x509.DuplicateExtension):
         return ()
-    addresses = names.get_values_for_type(x509.IPAddress)
-    return (*names.get_values_for_type(x509.DNSName), *map(str, addresses))
+    return (*names.get_values_for_type(x509.DNSName), *map(str, names.get_values_for_type(x509.IPAddress)))
 
 
 class Trust:
@@ -110,16 +110,14 @@ def trusting(ca: Path) -> Trust:
     """
     where = f'[check] ca = "{ca}"'
     try:
-        text = content(ca, 1 << 20).decode(errors="replace")
-    except OSError as error:
-        raise UsageError(f"{where}: cannot be read: {reason(error)}") from None
-    try:
-        return Trust(text.encode("ascii", "replace").decode())
+        return Trust(read_bounded(ca, 1 << 20).decode("ascii", "ignore"))
     except (ssl.SSLError, ValueError):
         raise UsageError(
             f"{where}: holds no certificate in PEM; it is the file that kube-apiserver's clients trust, "
             "often /etc/kubernetes/pki/ca.crt"
         ) from None
+    except OSError as error:
+        raise UsageError(f"{where}: cannot be read: {reason(error)}") from None
 
 
 def _context(pem: str) -> ssl.SSLContext:

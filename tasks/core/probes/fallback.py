@@ -3,74 +3,69 @@
 from __future__ import annotations
 
 import re
-from base64 import b64decode
 from collections.abc import Sequence
 from email import message_from_string
+from email.utils import parsedate_to_datetime
+from math import ceil
 
-from ..config.address import REACHED_AT, Endpoint
-from ..scripts.commands import script
-from ..shell.command import parse_output
+from ..config.address import Endpoint
+from ..scripts.reach import Check, Met
 from ..ssh.node import Node
-from .forward import FORBIDDEN, meaning
-from .probe import Seen, ahead
+from .result import ProbeResult, Reason
 
 _TIMED_OUT = 124  # coreutils' timeout
 _CURL = {  # where it says no more than by its exit status
-    6: ("no address", "does not resolve"),
-    7: ("no way", "could not be connected to"),
-    28: ("no answer", "did not answer in time"),
-    35: ("TLS failed", "did not finish the TLS handshake"),
-    52: ("closed", "closed the connection instead of answering"),
-    60: ("TLS failed", "did not finish the TLS handshake"),
+    6: Reason.NO_ADDRESS,
+    7: Reason.NOT_CONNECTED,
+    28: Reason.TIMED_OUT,
+    35: Reason.HANDSHAKE_UNFINISHED,
+    52: Reason.CLOSED_UNANSWERED,
+    60: Reason.HANDSHAKE_UNFINISHED,
 }
 _CERTAIN = (6, 28, 52)  # of those: what stands beside them is of tries before
 _OPENSSL = re.compile(r"^([0-9A-F]+:error:|(read|write):errno=).*\n?", re.M)  # what it thinks of a plain end
-_NOTHING = (
-    f"{FORBIDDEN} (AllowTcpForwarding, PermitOpen), and the node has no curl, openssl or bash to try with"
-)
+_FORBIDDEN = Reason.FORBIDDEN.sentence
 
 
-def ask(node: Node, endpoints: Sequence[Endpoint], timeout: int) -> dict[Endpoint, Seen]:
+def ask(node: Node, endpoints: Sequence[Endpoint], timeout: float) -> dict[Endpoint, ProbeResult]:
     """What a program on the node meets at each endpoint, `timeout` seconds for each. Raises StepError."""
-    ended = node.sh(command(endpoints, timeout), root=False, timeout=timeout + 30)
-    return parse(ended.stdout, endpoints)
+    endpoints = list(dict.fromkeys(endpoints))
+    met = node.do(Check(tuple(endpoints), ceil(timeout)))
+    return {endpoint: result_of(met.get(endpoint)) for endpoint in endpoints}
 
 
-def command(endpoints: Sequence[Endpoint], timeout: int) -> str:
-    """The script that asks."""
-    targets = " ".join(f"{n},{REACHED_AT.get(e.host, e.host)},{e.port}" for n, e in enumerate(endpoints))
-    return script("check", targets=targets, seconds=timeout)
-
-
-def parse(text: str, endpoints: Sequence[Endpoint]) -> dict[Endpoint, Seen]:
-    """Reads the script's `kn.KEY=VALUE` lines."""
-    values = dict(parse_output(text))
-    tool = values.get("tool", "")
-    return {e: _seen(tool, values.get(f"cell.{n}", "").split()) for n, e in enumerate(endpoints)}
-
-
-def _seen(tool: str, fields: Sequence[str]) -> Seen:
-    if not tool or len(fields) < 2:
-        return Seen(None, "forbidden", _NOTHING)
-    status, now = int(fields[0]), float(fields[1])
-    text = b64decode("".join(fields[2:])).decode(errors="replace")
+def result_of(met: Met | None) -> ProbeResult:
+    """What it says of an endpoint that a program on the node met this there; None: nothing was."""
+    if met is None:
+        return ProbeResult(Reason.NO_PROGRAM, Reason.NO_PROGRAM.sentence)
+    tool, status, text = met.tool, met.status, met.text
     if answer := re.search(r"^HTTP/\S+ (\d{3}).*\n((?:.*\n)*)", text.replace("\r\n", "\n") + "\n", re.M):
-        told = message_from_string(answer[2])
-        note = f"{FORBIDDEN}: {tool} on the node asked, and the certificate was not looked at"
-        body, date = _OPENSSL.sub("", str(told.get_payload())), str(told.get("Date", ""))
-        return Seen(True, text=note, status=int(answer[1]), body=body, clock=ahead(date, now), by=tool)
+        parsed = message_from_string(answer[2])
+        note = f"{_FORBIDDEN}: {tool} on the node asked, and the certificate was not looked at"
+        body = _OPENSSL.sub("", str(parsed.get_payload()))
+        clock = ahead(str(parsed.get("Date", "")), met.now)
+        return ProbeResult(text=note, status=int(answer[1]), body=body, clock=clock, program=tool)
     if tool == "bash" and status == 0:
-        text = f"{FORBIDDEN}: bash on the node could connect, and what answers is not known"
-        return Seen(None, "open", text, by=tool)
-    word, why = _missed(tool, status, text)
-    return Seen(False, word, f"{why}; {FORBIDDEN}, so this is what {tool} on the node met", by=tool)
+        return ProbeResult(Reason.OPEN, Reason.OPEN.sentence, program=tool)
+    reason = _reason(tool, status, text)
+    details = (tool, status) if reason is Reason.PROGRAM_FAILED else ()
+    note = f"{reason.text(*details)}; {_FORBIDDEN}, so this is what {tool} on the node met"
+    return ProbeResult(reason, note, program=tool)
 
 
-def _missed(tool: str, status: int, text: str) -> tuple[str, str]:
-    """Why there was no answer: a word for the table, and more words."""
+def _reason(tool: str, status: int, text: str) -> Reason:
     if status == _TIMED_OUT:
-        return _CURL[28]
+        return Reason.TIMED_OUT
     plain = _CURL.get(status) if tool == "curl" else None
     if plain and status in _CERTAIN:
         return plain
-    return meaning(text) or plain or ("no way", f"{tool} ended with status {status}")
+    return Reason.of(text) or plain or Reason.PROGRAM_FAILED
+
+
+def ahead(date: str, now: float) -> float | None:
+    """By how many seconds the clock that wrote `date`, cut to whole seconds, is ahead of `now`."""
+    try:
+        there = parsedate_to_datetime(date).timestamp()
+    except (ValueError, TypeError, OverflowError):
+        return None
+    return there + 0.5 - now

@@ -6,26 +6,22 @@ import _ssl
 import io
 import ssl
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from email.message import Message
 from http.client import BadStatusLine, HTTPException, HTTPResponse, IncompleteRead
 from time import monotonic
-from types import TracebackType
 from typing import Any, Self, TypeVar
 
 import paramiko
 
 from ..config.address import Endpoint
-from ..shell.pool import together
-from .forward import FORBIDDEN, Unreached, forwarded
+from .forward import forwarded
+from .result import Reason, Unreached
 
 R = TypeVar("R")
 
-__all__ = ["FORBIDDEN", "Answer", "Tunnel", "Unreached", "each"]
-
-_CLOSED = "accepted the connection and closed it before TLS"
 _MOST = 1 << 20  # bytes of a body that are read: who answers may be anybody
 _TLS_RECORDS = (b"\x15\x03", b"\x16\x03")  # how an alert and a handshake message begin
 
@@ -50,22 +46,16 @@ class Tunnel:
     chain: tuple[bytes, ...]
     seconds: float
 
-    def __init__(
-        self,
-        transport: paramiko.Transport,
-        endpoint: Endpoint,
-        timeout: float,
-    ) -> None:
+    def __init__(self, transport: paramiko.Transport, endpoint: Endpoint, timeout: float) -> None:
         """Opens it and shakes hands, within `timeout` seconds in all.
 
         Raises Unreached for whatever the network does, a broken SSH connection included.
         """
         began = monotonic()
         self._transport = transport
-        self._host = endpoint.host
         self._authority = str(endpoint)
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        with self._worded(began + timeout, timeout, _CLOSED):
+        with self._explained(began + timeout, timeout, Reason.CLOSED):
             self._channel = forwarded(transport, endpoint, timeout)
             try:
                 # of an address Python makes no SNI
@@ -88,9 +78,10 @@ class Tunnel:
         began = monotonic()
         deadline = (began if since is None else since) + timeout
         request = f"GET {path} HTTP/1.1\r\nHost: {self._authority}\r\nUser-Agent: kube-nginx\r\n\r\n"
-        with self._worded(deadline, timeout, "closed the connection instead of answering"):
+        with self._explained(deadline, timeout, Reason.CLOSED_UNANSWERED):
             self._pump(lambda: self._tls.write(request.encode()), deadline)
-            response = HTTPResponse(_Reader(lambda most: self._read(most, deadline)))  # type: ignore[arg-type]
+            reader = _Reader(lambda most: self._pump(lambda: self._tls.read(most), deadline))
+            response = HTTPResponse(reader)  # type: ignore[arg-type]
             with closing(response):
                 response.begin()
                 body = response.read(_MOST)
@@ -106,32 +97,30 @@ class Tunnel:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     @contextmanager
-    def _worded(self, deadline: float, timeout: float, closed: str) -> Iterator[None]:
+    def _explained(self, deadline: float, timeout: float, closed: Reason) -> Iterator[None]:
         """Turns whatever the network does into Unreached."""
-        silent = f"did not answer within {timeout:g} s"
         try:
-            try:
-                yield
-            except ssl.SSLError as error:
-                raise Unreached(False, f"broke off TLS: {_reason(error)}", "TLS failed") from None
-            except TimeoutError:
-                raise Unreached(False, silent, "no answer") from None
-            except (paramiko.SSHException, OSError, EOFError):
-                # without a code it was opened, and closed before paramiko came to look at it
-                late = monotonic() >= deadline
-                raise Unreached(False, *((silent, "no answer") if late else (closed, "closed"))) from None
-            except HTTPException as error:
-                raise Unreached(False, _not_http(error), "not HTTP") from None
+            yield
+            return
         except Unreached as error:
-            if error.ok is False and not self._transport.is_active():
-                raise Unreached(False, "could not be tried: the SSH connection broke", "no SSH") from None
-            raise
+            unreached = error
+        except ssl.SSLError as error:
+            unreached = Unreached(Reason.TLS_BROKEN, _reason(error))
+        except TimeoutError:
+            unreached = Unreached(Reason.SILENT, timeout)
+        except (paramiko.SSHException, OSError, EOFError):
+            # without a code it was opened, and closed before paramiko came to look at it
+            late = monotonic() >= deadline
+            unreached = Unreached(Reason.SILENT, timeout) if late else Unreached(closed)
+        except HTTPException as error:
+            unreached = _not_http(error)
+        if unreached.reason.is_known and not self._transport.is_active():
+            unreached = Unreached(Reason.NO_SSH)
+        raise unreached from None
 
     def _shake_hands(self, deadline: float) -> None:
         heard = bytearray()
@@ -140,8 +129,7 @@ class Tunnel:
         except ssl.SSLError as error:
             raise _not_tls(bytes(heard), error) from None
         except EOFError:
-            text = "closed the connection during the TLS handshake" if heard else _CLOSED
-            raise Unreached(False, text, "closed") from None
+            raise Unreached(Reason.CLOSED_IN_HANDSHAKE if heard else Reason.CLOSED) from None
 
     def _pump(self, work: Callable[[], R], deadline: float, heard: bytearray | None = None) -> R:
         """Does `work`, a call of TLS, with what it needs from the network. Raises EOFError at its end."""
@@ -160,17 +148,6 @@ class Tunnel:
             if heard is not None:
                 heard += data
             self._incoming.write(data)
-
-    def _read(self, most: int, deadline: float) -> bytes:
-        try:
-            return self._pump(lambda: self._tls.read(most), deadline)
-        except (ssl.SSLZeroReturnError, EOFError):
-            return b""
-
-
-def each(endpoints: Sequence[Endpoint], ask: Callable[[Endpoint], R]) -> dict[Endpoint, R]:
-    """What `ask` says of each, of all at once."""
-    return dict(zip(endpoints, together(endpoints, ask), strict=True))
 
 
 def _unchecked() -> ssl.SSLContext:
@@ -194,7 +171,9 @@ class _Reader(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int:
-        data = self._take(len(buffer))
+        data = b""
+        with suppress(ssl.SSLZeroReturnError, EOFError):
+            data = self._take(len(buffer))
         buffer[: len(data)] = data
         return len(data)
 
@@ -210,18 +189,16 @@ def _chain(tls: Any) -> tuple[bytes, ...]:
 
 def _not_tls(heard: bytes, error: ssl.SSLError) -> Unreached:
     if heard.startswith(_TLS_RECORDS):
-        text = f"answered in TLS, but the handshake failed: {_reason(error)}"
-        return Unreached(False, text, "TLS failed")
+        return Unreached(Reason.HANDSHAKE_FAILED, _reason(error))
     line = heard.partition(b"\n")[0].strip().decode(errors="replace")
-    return Unreached(False, f"answered, but not in TLS: {line[:60]!r}", "not TLS")
+    return Unreached(Reason.NOT_TLS, f": {line[:60]!r}")
 
 
-def _not_http(error: HTTPException) -> str:
+def _not_http(error: HTTPException) -> Unreached:
     if isinstance(error, IncompleteRead):
-        return "closed the connection in the middle of its answer"
+        return Unreached(Reason.CUT_OFF)
     line = str(error).strip().strip("'")
-    said = f": {line[:60]!r}" if isinstance(error, BadStatusLine) and line else ""
-    return f"answered in TLS, but not in HTTP{said}"
+    return Unreached(Reason.NOT_HTTP, f": {line[:60]!r}" if isinstance(error, BadStatusLine) and line else "")
 
 
 def _reason(error: ssl.SSLError) -> str:

@@ -1,17 +1,13 @@
 """Settings -> the text of kube-nginx.conf and kube-nginx.service; no host is touched."""
 
-from importlib.resources import files
 from types import MappingProxyType
 
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 
 from ..config import rules
 from ..config.model import Settings
+from ..templates import template
 from . import servers
-
-_CONTAINER = __package__.split(".")[:-3]
-TEMPLATES = ".".join([*_CONTAINER, "templates"])
-"""The sibling of the package that holds this one: `templates`, or `kube_nginx.templates`."""
 
 
 def conf(settings: Settings, addresses: servers.Addresses = MappingProxyType({})) -> str:
@@ -40,12 +36,8 @@ def _render(template: str, settings: Settings, **more: object) -> str:
     )
 
 
-def _source(template: str) -> str:
-    return files(TEMPLATES).joinpath(template).read_text(encoding="utf-8")
-
-
 _environment = Environment(
-    loader=FunctionLoader(_source),
+    loader=FunctionLoader(template),
     undefined=StrictUndefined,
     autoescape=False,  # noqa: S701 - neither file is HTML; `rules` lets nothing through
     trim_blocks=True,

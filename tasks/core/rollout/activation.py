@@ -10,16 +10,14 @@ from ..errors import StepError
 from ..facts.facts import PREVIOUS, Facts
 from ..facts.paths import UNIT_PATH, conf_path
 from ..facts.sockets import as_kernel
-from ..probes import proving
-from ..probes.reach import Proof
+from ..probes.proof import Proof, answers, prove
 from ..release import servers
 from ..release.release import serving
 from ..release.servers import servers_of
 from ..results import Result, State, StepResult
-from ..run.lock import LOCK
 from ..run.run import Run
-from ..scripts import commands
-from ..shell.command import CommandResult, detached
+from ..scripts.activate import Activate, Activated, ActivateStatus, Outcome
+from ..scripts.service import LastLines
 from ..ssh.node import Node
 from .plan import Action
 
@@ -80,11 +78,11 @@ class Activation:
     def apply(self, order: Order) -> StepResult[None]:
         """Does what `order` says, and proves that an apiserver is reached through it, or goes back."""
         facts = self.node.survey(self.settings.proxy)
-        served = proving.answered(self.node, _own(facts), ())
-        answered = served or proving.answered(self.node, (), self._known(facts))
+        served = answers(self.node, _own(facts), ())
+        answered = served or answers(self.node, (), self._known(facts))
         self.run.interrupt.check()
         ended = self._script(order, facts)
-        if ended.value("result") != "done":
+        if ended.outcome != Outcome.DONE:
             return _went_back(order, ended, self.settings)
         proof = self._prove(order, answered)
         if proof.state == "failed":
@@ -104,7 +102,7 @@ class Activation:
 
     def _prove(self, order: Order, answered: bool) -> Proof:
         def look() -> Proof:
-            proof = proving.prove(self.node, listen, self._behind, answered)
+            proof = prove(self.node, listen, self._behind, answered)
             text = servers.as_written(proof.text, self.settings.apiservers, self.addresses)
             return replace(proof, text=text)
 
@@ -126,102 +124,77 @@ class Activation:
             message = f"{order.result}, and then the node went away: {error.message}"
             raise StepError(message, hint=_UNKNOWN, unreachable=error.unreachable) from None
 
-    def _script(self, order: Order, facts: Facts) -> CommandResult:
+    def _script(self, order: Order, facts: Facts) -> Activated:
         """Runs the script that does it; the node goes on with it when we are gone."""
-        proxy, seconds = self.settings.proxy, self.run.rollout.timeout
-        script = commands.on_node(
+        proxy = self.settings.proxy
+        script = Activate(
             proxy,
-            "flock",
-            "prepare",
-            "files",
-            "service",
-            "activate",
-            lock=LOCK,
-            holder=self.run.locks.holder,
-            release=order.release,
-            previous=order.previous,
-            action=order.action,
-            listen=_kernel(proxy.listen if order.listen is None else order.listen),
-            listened=_kernel(_own(facts)),
-            unmanaged=" ".join(map(str, order.unmanaged)),
+            self.run.rollout,
+            self.run.locks.holder,
+            order.action,
+            order.release,
+            order.previous,
+            order.repair,
+            order.boot,
+            listen=proxy.listen if order.listen is None else order.listen,
+            listened=_own(facts),
+            unmanaged=order.unmanaged,
             served=serving(facts, proxy),
             began_by=facts.loaded(UNIT_PATH, "unit"),
-            repair="1" if order.repair else "",
-            boot=order.boot,
-            was_active=order.was.get("was_active", ""),
-            was_enabled=order.was.get("was_enabled", ""),
-            timeout=seconds * 100,
-            settle=self.run.rollout.settle * 100,
-            keep=self.run.rollout.keep,
+            **order.was,
         )
         try:
-            ended = self.node.sh(detached(script), timeout=6 * seconds + 60, check=False, tail=8)
+            return self.node.do(script)
         except StepError as error:
+            if error.status == ActivateStatus.NOT_STARTED:
+                raise
             raise StepError(f"{order.action}: {error.message}", tail=error.tail, hint=_UNKNOWN) from None
-        finally:
-            self.node.invalidate_facts()
-        if ended.status == 75:
-            said = f"nothing was begun: {ended.stderr.strip()}"
-            raise StepError(said, hint="again: fab deploy --limit {nodes}")
-        if not ended.value("result"):
-            said = f"{order.action}: ended with status {ended.status}"
-            raise StepError(said, tail=ended.stderr, hint=_UNKNOWN)
-        return ended
 
     def _go_back(
-        self, order: Order, facts: Facts, ended: CommandResult, why: str, served: bool
+        self, order: Order, facts: Facts, ended: Activated, why: str, served: bool
     ) -> StepResult[None]:
         """Puts back what was there before, after a proof that failed; what `served` then must serve again."""
-        was = {key: ended.value(key) for key in ("was_active", "was_enabled")}
-        ran, release = was["was_active"] == "1", ended.value("before")
+        was = {"was_active": ended.was_active, "was_enabled": ended.was_enabled}
+        ran, release = ended.was_active == "1", ended.before
         if ran and (loaded := serving(facts, self.settings.proxy)) in facts.releases.values():
             release = loaded
-        if not order.release and release == ended.value("before"):
+        if not order.release and release == ended.before:
             return _failed(why)
         back = replace(
             order,
             action=_BACK_BY.get(order.action, order.action) if ran else Action.STOP,
             release=release,
             previous=facts.releases.get(PREVIOUS, ""),
-            boot=was["was_enabled"],
+            boot=ended.was_enabled,
             was=was,
             listen=_own(facts),
             repair=True,
         )
-        log = self.node.sh(commands.journal(8, follow=False), check=False).stdout
+        log = self.node.do(LastLines(8))
         again = self._script(back, facts)
-        if again.value("result") not in ("done", "back"):
-            return _failed(f"{why}{_LOST}{again.value('why')}", Result.FAILED, log)
+        if again.outcome not in (Outcome.DONE, Outcome.BACK):
+            return _failed(f"{why}{_LOST}{again.why}", Result.FAILED, log)
         if served and (proof := self._prove(back, answered=False)).state == "failed":
             return _failed(f"{why}{_LOST}{proof.text}", Result.FAILED, log)
-        return _failed(f"{order.undone}: {why}{_BEFORE[was['was_active']]}", order.undone, log)
+        return _failed(f"{order.undone}: {why}{_BEFORE[ended.was_active]}", order.undone, log)
 
 
 def _own(facts: Facts) -> tuple[Endpoint, ...]:
     return tuple(address for address in facts.listening if facts.listens(address))
 
 
-def _kernel(addresses: Sequence[Endpoint]) -> str:
-    return " ".join(map(as_kernel, addresses))
-
-
-def _went_back(order: Order, ended: CommandResult, settings: Settings) -> StepResult[None]:
+def _went_back(order: Order, ended: Activated, settings: Settings) -> StepResult[None]:
     """What is told when the script on the node found that it does not work."""
-    why = _readable(ended.value("why"), settings.proxy.listen)
-    tails = {
-        "back": (order.undone, f"{order.undone}: {why}"),
-        "0": (order.undone, f"{order.undone}: {why}{_BEFORE['0']}"),
-        "trying": (order.undone, f"{order.undone}: {why}{_BEFORE['trying']}"),
-        "lost": (Result.FAILED, f"{why}{_LOST}{ended.value('still')}"),
-        "failed": (Result.FAILED, f"{why}: it is down" if order.action == Action.RESTART else why),
-        "refused": (
-            Result.FAILED,
-            f"{why}; nothing was {'put in place or stopped' if order.repair else 'changed'}",
-        ),
-    }
-    result, message = tails[ended.value("result")]
-    hint = _REFUSED if ended.value("result") == "refused" else ""
-    return _failed(message, result, ended.stderr, hint)
+    why = _readable(ended.why, settings.proxy.listen)
+    match ended.outcome:
+        case Outcome.LOST:
+            return _failed(f"{why}{_LOST}{ended.still}", tail=ended.stderr)
+        case Outcome.FAILED:
+            return _failed(f"{why}: it is down" if order.action == Action.RESTART else why, tail=ended.stderr)
+        case Outcome.REFUSED:
+            kept = f"nothing was {'put in place or stopped' if order.repair else 'changed'}"
+            return _failed(f"{why}; {kept}", tail=ended.stderr, hint=_REFUSED)
+    return _failed(f"{order.undone}: {why}{_BEFORE[ended.was_active]}", order.undone, ended.stderr)
 
 
 def _failed(message: str, result: Result = Result.FAILED, tail: str = "", hint: str = "") -> StepResult[None]:

@@ -11,14 +11,14 @@ from ..errors import KubeNginxError, StepError
 from ..facts import layout
 from ..facts.facts import Facts
 from ..nginx import store
-from ..probes import proving
-from ..probes.reach import handshake
+from ..probes.prober import Depth, Prober
+from ..probes.proof import prove
 from ..release import render as rendering
 from ..release import servers
 from ..release.release import Release, found, name_of, release
 from ..results import State, StepResult
 from ..run.run import Run
-from ..scripts import commands
+from ..scripts.files import Tidy
 from ..ssh.node import Node
 from . import preflight
 from .activation import Activation, Order
@@ -135,7 +135,7 @@ class Deployment:
     def _tidied(self, node: Node, made: Plan, facts: Facts) -> StepResult[None]:
         """For a node that has all files: what a run that was cut off has left there goes."""
         if facts.leftovers:
-            node.sh(commands.tidy(self._settings.proxy))
+            node.do(Tidy(self._settings.proxy))
         detail = "nothing to bring" + (", leftovers removed" if facts.leftovers else "")
         if made.action != Action.NOTHING:
             return StepResult(State.OK, detail)
@@ -168,13 +168,13 @@ class Deployment:
         """Why a service that would go on as it is does not serve; "" if it does, or is not to blame."""
         proxy = self._settings.proxy
         self._unproven[node.label] = ()
-        if all(handshake(node.transport, listener, _SOON).ok for listener in proxy.listen):
+        if all(met.ok for met in Prober(node, _SOON, Depth.HANDSHAKE).by_ssh(proxy.listen)):
             return ""
         behind = servers.resolved(self._settings.apiservers, facts.addresses)
         # after an outage of all of them, nginx refuses clients for as long as this
         deadline = monotonic() + min(_FORGIVES, rules.seconds(proxy.fail_timeout) + 1)
         while True:
-            proof = proving.prove(node, proxy.listen, behind)
+            proof = prove(node, proxy.listen, behind)
             if not node.is_connected:
                 raise StepError("the connection broke while apiservers were looked for")
             if proof.state != "failed" or monotonic() >= deadline:

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ..check.ways import answering
 from ..config.settings import Settings
 from ..errors import StepError, last_lines
 from ..facts import layout
 from ..facts.facts import CURRENT, Facts
 from ..facts.remedy import brings_up
+from ..probes.proof import listener_state
 from ..release.release import found, name_of
 from ..results import State, StepResult, output
-from ..scripts import commands
+from ..scripts.service import LastLines
 from ..ssh.node import Node
 
 COLUMNS = ("NODE", "STATE", "SINCE", "RESTARTS", "VERSION", "RELEASE", "LISTENER")
@@ -53,7 +53,7 @@ class NodeStatus:
 def status_of(settings: Settings, node: Node) -> StepResult[NodeStatus]:
     """The state of the service on `node`; failed unless it is active, and an apiserver answers through it."""
     facts = node.survey(settings.proxy)
-    met = {str(a): answering(node, settings, a) for a in settings.proxy.listen}
+    met = {str(a): listener_state(node, settings, a) for a in settings.proxy.listen}
     found = NodeStatus(
         facts.unit.get("ActiveState", ""),
         facts.unit.get("SubState", ""),
@@ -71,7 +71,7 @@ def status_of(settings: Settings, node: Node) -> StepResult[NodeStatus]:
     why, then = _missing(facts, settings, met)
     if not why:
         return StepResult(State.OK, f"{facts.state}, nginx {facts.version}", value=found)
-    log = node.sh(commands.journal(5, follow=False), check=False).stdout
+    log = node.do(LastLines(5))
     hint = "see why: fab logs --limit {nodes}" + (f"; then {then}" if then else "")
     error = StepError(why, tail=last_lines(log), hint=hint)
     return StepResult(State.FAILED, why, value=found, error=error)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 from typing import Any, ParamSpec, TypedDict, TypeVar, cast, get_type_hints
@@ -51,8 +51,13 @@ _NUMBER = re.compile(r"-?[0-9]{1,18}")
 
 def fleet_task(
     help: Mapping[str, str] = MappingProxyType({}),  # noqa: A002 - as Invoke's own
+    optional: Sequence[str] = (),
 ) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """Makes a task of a function `f(c, own=..., **flags: Unpack[FleetFlags])`; `help` is of its own flags."""
+    """Makes a task of a function `f(c, own=..., **flags: Unpack[FleetFlags])`.
+
+    `help` is of its own flags, and of shared ones that mean something else there; those that are `optional`
+    may be given without a value.
+    """
 
     def decorate(body: Callable[P, R]) -> Callable[P, R]:
         shared = get_type_hints(body)["flags"].__args__[0].__annotations__
@@ -62,8 +67,8 @@ def fleet_task(
             for name in shared
         ]
         cast(Any, body).__signature__ = inspect.Signature([*own, *flags])
-        texts = FLEET_HELP | (ROLLOUT_HELP if "canary" in shared else {})
-        return cast("Callable[P, R]", invoke.task(help=texts | dict(help))(body))
+        texts = FLEET_HELP | (ROLLOUT_HELP if "canary" in shared else {}) | dict(help)
+        return cast("Callable[P, R]", invoke.task(help=texts, optional=optional)(body))
 
     return decorate
 

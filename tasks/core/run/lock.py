@@ -9,18 +9,12 @@ from collections.abc import Callable, Mapping
 from threading import Event, Thread
 
 from ..errors import NotStarted, StepError
-from ..facts.tools import lacking
-from ..scripts import commands
+from ..scripts.lock import Lock
 from ..shell.remote import Piped
 from ..ssh.node import Node
 
-LOCK = "/run/kube-nginx"
-"""The folder of the locks, which is root's alone."""
 _BEAT = 15.0  # seconds; the node lets go after 120 without one
-_HELD = 75
 PATIENCE, HURRY = 2.0, 0.3  # seconds until a lock that is let go of is left to itself, and after Ctrl-C
-_NO_FLOCK = (126, 127)  # as a shell ends that cannot run it
-_LASTS = 120  # seconds that an activation may go on after its connection broke
 
 
 def holder(task: str) -> str:
@@ -33,34 +27,20 @@ def acquire(node: Node, me: str, wait: int, given_up: Callable[[], bool] = lambd
 
     Raises StepError that says who has it, from where and since when, and NotStarted once it is `given_up`.
     """
-    script = commands.script("flock", "lock", lock=LOCK, wait=wait, patience=_LASTS, holder=me)
-    held = node.piped(script, timeout=wait + _LASTS + 30)
+    script = Lock(me, wait)
+    held = node.piped(script.text(), timeout=script.time_limit)
     try:
-        held.until("kn.locked=1", given_up)
+        held.until(script.HAS, given_up)
         if given_up():
             raise NotStarted
     except NotStarted:
         held.release(HURRY)
         raise
     except StepError as error:
-        raise _refused(error, held, wait) from None
+        if error.status is None:
+            raise
+        raise (script.error(held.ended()) or error) from None
     return held
-
-
-def _refused(error: StepError, held: Piped, wait: int) -> StepError:
-    if error.status in _NO_FLOCK:
-        return lacking(["flock"])
-    if error.status != _HELD:
-        return error
-    if pid := held.rest_of("kn.stranger="):
-        return StepError(
-            held.rest_of("kn.held="), hint=f"see what it is, and end it; on the node: ps -fp {pid}"
-        )
-    return StepError(
-        f"locked by {held.rest_of('kn.held=')}",
-        hint="wait until they have finished, or give "
-        + (f"more than --wait {wait}" if wait else "--wait SECONDS"),
-    )
 
 
 class Heartbeat:

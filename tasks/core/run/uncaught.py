@@ -15,7 +15,7 @@ from ..config.address import parse_node
 from ..config.model import expanded
 from ..console import terminal
 from ..errors import reason
-from ..localfiles import content
+from ..localfiles import read_bounded
 from ..ssh import sshconfig
 from ..ssh.options import flag
 from . import process
@@ -53,7 +53,7 @@ def _problems() -> Iterator[str]:
     named = flag("ssh-config")
     for file in [expanded(named)] if named else [sshconfig.OWN, sshconfig.SYSTEM]:
         with suppress(OSError):
-            yield from sshconfig.problems(file, content(file).decode(errors="replace"), sshconfig.FABRIC)
+            yield from sshconfig.problems(file, read_bounded(file).decode(errors="replace"), sshconfig.FABRIC)
 
 
 def _text(error: Exception) -> str:

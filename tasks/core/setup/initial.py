@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import tomllib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
@@ -16,8 +15,6 @@ from ..config.address import Endpoint, NodeSpec
 from ..config.model import Proxy, Settings
 from ..config.settings import parse
 from ..errors import KubeNginxError
-
-_STAND_INS: Mapping[str, object] = {"nodes": ["node"], "apiservers": ["apiserver"]}
 
 _HEAD = """\
 # Which nodes get kube-nginx, and which kube-apiservers it passes connections on to. Written by
@@ -65,14 +62,14 @@ class InitialConfig:
         """The hosts.toml."""
         text = f"{_HEAD}nodes = {_lines(map(_node, self.nodes))}{_APISERVERS}"
         text += _ASSUMED if self.assumed else ""
-        text += f"apiservers = {_lines(map(_endpoint, self.apiservers), self.labels)}{_LOGIN}"
+        text += f"apiservers = {_lines(map(quoted, self.apiservers), self.labels)}{_LOGIN}"
         text += "".join(
             f"\n{fill(note, 100, initial_indent='# ', subsequent_indent='# ')}\n" for note in self.notes
         )
         default = Proxy()
         proxy = "" if self.prefix == default.prefix else f"prefix = {quoted(self.prefix)}\n"
         if self.listen != default.listen:
-            proxy += f"listen = [{', '.join(map(_endpoint, self.listen))}]\n"
+            proxy += f"listen = [{', '.join(map(quoted, self.listen))}]\n"
         return f"{text}{_PROXY}{proxy}" if proxy else text
 
     def all_are_apiservers(self) -> bool:
@@ -81,35 +78,21 @@ class InitialConfig:
         return all(node.host.lower() in servers for node in self.nodes)
 
 
-def words(text: str) -> list[str]:
-    """What was written in one line, with blanks or commas in between."""
-    return [word for word in re.split(r"[\s,]+", text) if word]
+def checked(source: str, **given: object) -> Settings:
+    """Settings of the keys that are given, and stand-ins for nodes and apiservers.
 
-
-def checked(
-    source: str,
-    nodes: Sequence[object] | None = None,
-    apiservers: Sequence[str] | None = None,
-    listen: Endpoint | None = None,
-    prefix: str | None = None,
-) -> Settings:
-    """Settings of what is given, and stand-ins for the rest; `source` is named if something is wrong.
-
-    Raises SettingsError.
+    Raises SettingsError, in which `source` stands for the file.
     """
-    proxy = ({"listen": [str(listen)]} if listen else {}) | ({"prefix": prefix} if prefix else {})
-    given = {"nodes": nodes, "apiservers": apiservers, "proxy": proxy or None}
-    data = {**_STAND_INS, **{key: value for key, value in given.items() if value is not None}}
-    return parse(data, Path(source))
+    return parse({"nodes": ["node"], "apiservers": ["apiserver"], **given}, Path(source))
 
 
-def create(draft: InitialConfig, path: Path) -> Settings:
+def create(config: InitialConfig, path: Path) -> Settings:
     """Writes the file, if it is valid and none is there; the settings in it.
 
     Raises SettingsError, and KubeNginxError: something is there, or it cannot be written.
     """
     refuse_taken(path)
-    content = draft.text().encode()
+    content = config.text().encode()
     settings = parse(tomllib.loads(content.decode()), path)
     try:
         with path.open("xb") as file:
@@ -159,10 +142,6 @@ def _node(node: NodeSpec) -> str:
     return f"{{ host = {address}{name}{groups} }}"
 
 
-def _endpoint(endpoint: Endpoint) -> str:
-    return quoted(str(endpoint))
-
-
-def quoted(text: str) -> str:
-    """`text` as a TOML string: JSON's escapes are TOML's, too, and DEL needs one besides."""
-    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
+def quoted(value: object) -> str:
+    """The text of a value as a TOML string: JSON's escapes are TOML's, too, and DEL needs one besides."""
+    return json.dumps(str(value), ensure_ascii=False).replace("\x7f", "\\u007f")

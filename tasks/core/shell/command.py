@@ -1,4 +1,4 @@
-"""One command for a host out of shell text, and what it gives back."""
+"""One command for a host: out of shell text and templates/*.sh; and what it gives back."""
 
 from __future__ import annotations
 
@@ -6,9 +6,39 @@ from dataclasses import dataclass
 from shlex import quote
 
 from ..errors import StepError, last_lines
+from ..templates import shell_script
 from . import frame
 
 _PREAMBLE = "set -u; umask 022; LC_ALL=C; PATH=$PATH:/usr/sbin:/sbin; export LC_ALL PATH\n"
+
+
+@dataclass(frozen=True, slots=True)
+class CommandResult:
+    """A command that has ended: its exit status and what it wrote."""
+
+    status: int
+    stdout: str = ""
+    stderr: str = ""
+
+    @property
+    def values(self) -> dict[str, str]:
+        """Its lines `kn.KEY=VALUE`; of several with one key the last."""
+        return dict(parse_output(self.stdout))
+
+
+def failure(script: str, ended: CommandResult, tail: int) -> StepError:
+    """A command that ended with another status than 0, and its last `tail` lines: of stderr, else stdout."""
+    return StepError(
+        f"ended with status {ended.status}",
+        command=script,
+        status=ended.status,
+        tail=last_words(ended, tail),
+    )
+
+
+def last_words(ended: CommandResult, count: int) -> str:
+    """The last lines of stderr, or of stdout if there are none."""
+    return last_lines(ended.stderr, count) or last_lines(ended.stdout, count)
 
 
 def parse_output(text: str) -> list[tuple[str, str]]:
@@ -34,41 +64,5 @@ def detached(script: str) -> str:
 
 
 def kill_on_disconnect(script: str) -> str:
-    """`script` in a process group that ends when our side of the connection does.
-
-    sshd leaves a command running when its channel closes; all that the command can notice is the
-    end of its standard input.
-    """
-    return (
-        f"exec 3<&0; setsid sh -c {quote(script)} </dev/null 3<&- & job=$!\n"
-        '( cat <&3 >/dev/null; kill -TERM "-$job" ) >/dev/null 2>&1 & watch=$!\n'
-        'wait "$job"; status=$?; kill "$watch" 2>/dev/null; exit "$status"'
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class CommandResult:
-    """A command that has ended: its exit status and what it wrote."""
-
-    status: int
-    stdout: str
-    stderr: str
-
-    @property
-    def changed(self) -> bool:
-        """What scripts that know whether they changed anything say of it."""
-        return "kn.changed=1" in self.stdout.split()
-
-    def value(self, key: str) -> str:
-        """The value of its first line `kn.KEY=VALUE`; "" if there is none."""
-        return next((value for name, value in parse_output(self.stdout) if name == key), "")
-
-    def last_lines(self, count: int) -> str:
-        """The last lines of stderr, else of stdout."""
-        return last_lines(self.stderr, count) or last_lines(self.stdout, count)
-
-
-def failure(script: str, ended: CommandResult, tail: int) -> StepError:
-    """A command that ended with another status than 0, and its last `tail` lines."""
-    message = f"ended with status {ended.status}"
-    return StepError(message, command=script, status=ended.status, tail=ended.last_lines(tail))
+    """`script` in a process group that ends when our side of the connection does."""
+    return shell_script(["on_disconnect"], {"script": script})

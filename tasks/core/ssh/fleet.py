@@ -18,7 +18,7 @@ from fabric.exceptions import GroupException
 from fabric.group import GroupResult
 
 from ..config.check import nearest
-from ..config.settings import NodeSpec, Settings, find, load, parse_node
+from ..config.settings import NodeSpec, Settings, configured, find, load, parse_node
 from ..errors import UsageError
 from ..shell.pool import fan_out
 from .node import Node
@@ -79,9 +79,7 @@ class Connections:
     def session(self, c: invoke.Context) -> Session:
         """What is shared by the connections of the hosts.toml that `c` means. Raises UsageError."""
         options = options_of(c.config)
-        project = getattr(c.config, "_project_prefix", None)
-        configured = c.config.get("kube_nginx", {}).get("hosts_file")
-        path = find(configured, Path(project) if project else None).resolve()
+        path = find(*configured(c.config)).resolve()
         settings = load(path)
         with self._lock:
             known = self._sessions.get(path)

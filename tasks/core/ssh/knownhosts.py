@@ -14,7 +14,7 @@ from pathlib import Path
 import paramiko
 
 from ..errors import StepError
-from ..localfiles import content
+from ..localfiles import read_bounded
 
 REVOKED, AUTHORITY = "@revoked", "@cert-authority"
 # a blank ends a marker; a tab does so only where the line has no blank at all
@@ -134,7 +134,7 @@ def parse_key(text: str) -> Key | None:
 
 def _read(path: Path, missing: bytes | None = None) -> bytes:
     try:
-        return content(path)
+        return read_bounded(path)
     except OSError as error:
         if missing is not None and isinstance(error, FileNotFoundError):
             return missing

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from base64 import b64decode
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from functools import partial
 from hashlib import sha256
 from shlex import quote
@@ -13,8 +14,10 @@ from typing import Any, TypeVar
 from ..config.settings import Proxy
 from ..errors import StepError
 from ..facts.facts import Facts
-from ..scripts import commands, survey
-from ..shell.command import CommandResult, failure
+from ..scripts.files import Receive, ReceiveAsUser
+from ..scripts.script import A, Script
+from ..scripts.survey import Survey
+from ..shell.command import CommandResult
 from ..shell.output import BULK, MOST
 from ..shell.remote import Piped, RemoteCommand
 from .connection import Link
@@ -71,6 +74,25 @@ class Node(Link):
         )
         return command.result(check=False).status == 0
 
+    def do(self, script: Script[A], each_line: Callable[[str], None] | None = None) -> A:
+        """Runs a script; its answer. Raises StepError as `sh` does, or with what its exit status means."""
+        try:
+            if (content := script.standard_input) is not None:
+                piped = self.piped(script.text(), root=script.root, timeout=script.time_limit)
+                with closing(piped):
+                    piped.send(content)
+                    ended = piped.ended()
+            else:
+                limits: Any = {"timeout": script.time_limit, "most": script.output_limit}
+                if script.endless:
+                    limits = dict.fromkeys(limits)
+                more: Any = {"root": script.root, "each_line": each_line, "tail": script.tail}
+                ended = self.sh(script.text(), check=False, **limits, **more)
+        finally:
+            if script.changes:
+                self.invalidate_facts()
+        return script.read(ended)
+
     def survey(self, proxy: Proxy, names: Sequence[str] = ()) -> Facts:
         """The node's facts, read in one round trip and kept until `invalidate_facts`.
 
@@ -81,8 +103,7 @@ class Node(Link):
         if seen is None or not seen.addresses.keys() >= set(names):
             self.open()
             asked = time()
-            told = self.sh(commands.survey(proxy, names), timeout=30).stdout
-            seen = survey.parse(told, asked, time())
+            seen = self.do(Survey(proxy, tuple(names))).compared(asked, time())
             self.refuse_others_than_root(seen)
             object.__setattr__(self, "_facts", seen)
         return seen
@@ -125,28 +146,7 @@ class Node(Link):
 
         Raises StepError: the folder is missing, not writable or full, or other bytes arrived.
         """
-        digest = sha256(content).hexdigest()
-        script = commands.receive(path, len(content), digest, mode, "0:0" if root else "")
-        try:
-            self.feed(script, content, root=root)
-        except StepError as error:
-            if error.status == commands.NO_FOLDER:
-                error.hint = "make it first: fab mkdir --limit {nodes}"
-            raise
-
-    def feed(
-        self, script: str, content: bytes, *, root: bool = True, timeout: float = 30, tail: int = 5
-    ) -> CommandResult:
-        """Runs `script` with `content` as its standard input. Raises StepError as `sh` does."""
-        piped = self.piped(script, root=root, timeout=timeout)
-        try:
-            piped.send(content)
-            ended = piped.ended()
-        finally:
-            piped.close()
-        if ended.status:
-            raise failure(script, ended, tail)
-        return ended
+        self.do(Receive(path, content, mode) if root else ReceiveAsUser(path, content, mode, owner=""))
 
     def fetch(self, path: str) -> bytes:
         """A file's content. Raises StepError."""

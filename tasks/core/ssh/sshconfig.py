@@ -12,7 +12,7 @@ import paramiko
 from ..config.address import parse_port
 from ..config.model import expanded
 from ..errors import UsageError, reason
-from ..localfiles import content
+from ..localfiles import read_bounded
 
 OWN = expanded("~/.ssh/config")
 SYSTEM = Path("/etc/ssh/ssh_config")
@@ -56,7 +56,7 @@ class SshConfig(paramiko.SSHConfig):  # type: ignore[misc]
                 yield line
 
         try:
-            text = content(file).decode(errors="replace")
+            text = read_bounded(file).decode(errors="replace")
         except OSError as error:
             raise UsageError(f"{file}: {error.strerror}") from None
         if wrong := "\n".join(problems(file, text, _OPENSSH)):

@@ -1,8 +1,8 @@
-"""Sessions as people read them: bars in a terminal, plain columns in a pipe."""
+"""Sessions as people read them: tables, and a bar for each apiserver in a terminal."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 
 from rich.console import Console
 from rich.text import Text
@@ -10,74 +10,41 @@ from rich.text import Text
 from ..console.report import table
 from .sessions import Sessions
 
-_NOT_OURS = "not in hosts.toml"
-_BARS = " ▏▎▍▌▋▊▉█"
-_SHORTEST = 10  # columns of a bar, below which names give way
+_LONGEST = 20  # columns of a bar
 
 
 def show(console: Console, seen: Mapping[str, Sessions], total: Sessions) -> None:
     """The sessions by apiserver, how even they are, and by node and apiserver."""
-    rows = [(str(peer), count, "cyan") for peer, count in total.counts.items()]
-    rows += [(f"{peer} {_NOT_OURS}", count, "yellow") for peer, count in total.others.items()]
-    if console.is_terminal:
-        for line in _bars(rows, console.width, ascii_only=not console.encoding.startswith("utf")):
-            console.print(line, no_wrap=True, overflow="crop")
+    peers = [(str(peer), count, "cyan") for peer, count in total.counts.items()]
+    peers += [(f"{peer} not in hosts.toml", count, "yellow") for peer, count in total.others.items()]
+    rows = [[name, str(count), _share(count, total.total)] for name, count, _ in peers]
+    columns = ["APISERVER", "SESSIONS", "SHARE"]
+    if console.is_terminal and console.encoding.startswith("utf"):
+        most = max(count for _, count, _ in peers) or 1
+        bars = [Text("█" * -(-count * _LONGEST // most), style) for _, count, style in peers]
+        table(console, [*columns, ""], [[*row, bar] for row, bar in zip(rows, bars, strict=True)])
     else:
-        plain = [(name, str(count), _share(count, total.total)) for name, count, _ in rows]
-        table(console, ("APISERVER", "SESSIONS", "SHARE"), plain)
+        table(console, columns, rows)
     console.print(evenness(total), highlight=False, markup=False)
-    columns, cells = _matrix(seen, total)
-    table(console, columns, cells)
+    one_port = len({apiserver.port for apiserver in total.counts}) == 1
+    heads = [apiserver.host if one_port else str(apiserver) for apiserver in total.counts]
+    others = ["OTHERS"] if total.others else []
+    table(console, ["NODE", *heads, *others], [[node, *_cells(one, total)] for node, one in seen.items()])
 
 
 def evenness(total: Sessions) -> str:
     """The imbalance in words."""
     if total.imbalance is None:
         return "no sessions: nothing to compare"
-    return (
-        f"imbalance {total.imbalance:.2f} (the most / the mean of {len(total.counts)} apiservers; 1 is even)"
-    )
+    mean = f"the mean of {len(total.counts)} apiservers"
+    return f"imbalance {total.imbalance:.2f} (the most / {mean}; 1 is even)"
 
 
-def _bars(rows: Sequence[tuple[str, int, str]], width: int, ascii_only: bool) -> Iterator[Text]:
-    total, most = sum(count for _, count, _ in rows), max(count for _, count, _ in rows)
-    digits = len(str(most))
-    room = width - digits - 8
-    names = min(max(len(name) for name, _, _ in rows), room - _SHORTEST)
-    for name, count, style in rows:
-        line = Text(_cut(name, names).ljust(names + 1))
-        line.append(_bar(count, most, room - names, ascii_only), style)
-        line.append(f" {count:>{digits}} {_share(count, total):>4}")
-        yield line
-
-
-def _bar(count: int, most: int, width: int, ascii_only: bool) -> str:
-    """A bar of `width` columns; who has any session has a mark."""
-    eighths = max(round(count * width * 8 / most), 1) if count else 0
-    if ascii_only:
-        return ("#" * -(-eighths // 8)).ljust(width)
-    full, rest = divmod(eighths, 8)
-    return ("█" * full + (_BARS[rest] if rest else "")).ljust(width)
-
-
-def _cut(name: str, width: int) -> str:
-    return name if len(name) <= width else f"{name[: width - 1]}…"
+def _cells(one: Sessions, total: Sessions) -> list[str]:
+    """Of one node, how many sessions are on each apiserver; what is not in hosts.toml together."""
+    others = [str(sum(one.others.values()))] if total.others else []
+    return [*(str(one.counts[apiserver]) for apiserver in total.counts), *others]
 
 
 def _share(count: int, total: int) -> str:
     return f"{100 * count / total:.0f}%" if total else "-"
-
-
-def _matrix(seen: Mapping[str, Sessions], total: Sessions) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
-    """Node by apiserver; what is not in hosts.toml in one column."""
-    one_port = len({apiserver.port for apiserver in total.counts}) == 1
-    heads = [apiserver.host if one_port else str(apiserver) for apiserver in total.counts]
-    rows = [
-        (
-            node,
-            *(str(sessions.counts[apiserver]) for apiserver in total.counts),
-            *([str(sum(sessions.others.values()))] if total.others else []),
-        )
-        for node, sessions in seen.items()
-    ]
-    return ("NODE", *heads, *(["OTHERS"] if total.others else [])), rows

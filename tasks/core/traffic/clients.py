@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from threading import Event, Lock, Thread
 from time import monotonic
-from types import TracebackType
 from typing import Self
 
 import paramiko
 
 from ..config.settings import Endpoint
-from ..probes.tunnel import Tunnel, Unreached
+from ..probes.prober import PATH
+from ..probes.result import Reason, Unreached
+from ..probes.tunnel import Tunnel
 
 EVERY = 0.1  # seconds from one request to the next
-PATIENCE = 5.0  # seconds that a request on a new connection may take
+_TIMEOUT = 5.0  # seconds that a request on a new connection may take
 _LONG = 3600.0  # a session waits as long as the drill lasts
-_PATH = "/readyz"
 
 
 @dataclass(slots=True)
@@ -68,16 +69,17 @@ class Clients:
         for tunnel in given_up:
             tunnel.close()
         for number in range(self._sessions):
-            self._open_session(number)
+            with suppress(Unreached):
+                tunnel = Tunnel(self._transport, self._listener, _TIMEOUT)
+                self._tunnels.append(tunnel)
+                _start(self._stay, tunnel, number)
 
     def __enter__(self) -> Self:
         self.reopen()
         _start(self._come_and_go)
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self._over.set()
         for tunnel in self._tunnels:
             tunnel.close()
@@ -93,49 +95,38 @@ class Clients:
         request = Request(monotonic())
         with self._lock:
             self._requests.append(request)
-        self._ask(request, self._fresh)
-
-    def _fresh(self) -> None:
-        deadline = monotonic() + PATIENCE
-        with Tunnel(self._transport, self._listener, PATIENCE) as tunnel:
-            _get(tunnel, max(round(deadline - monotonic(), 1), 0.1))
-
-    def _open_session(self, number: int) -> None:
-        try:
-            tunnel = Tunnel(self._transport, self._listener, PATIENCE)
-        except Unreached:
-            return
-        self._tunnels.append(tunnel)
-        _start(lambda: self._stay(tunnel, number))
+        with self._noted(request), Tunnel(self._transport, self._listener, _TIMEOUT) as tunnel:
+            _get(tunnel, max(round(request.began + _TIMEOUT - monotonic(), 1), 0.1))
 
     def _stay(self, tunnel: Tunnel, number: int) -> None:
-        while not self._over.is_set():
+        request = Request(monotonic(), number)
+        while not self._over.is_set() and not request.error:
             request = Request(monotonic(), number)
             with self._lock:
                 if tunnel not in self._tunnels:
                     return
                 self._requests.append(request)
-            if not self._ask(request, lambda: _get(tunnel, _LONG)):
-                return
+            with self._noted(request):
+                _get(tunnel, _LONG)
             self._over.wait(max(0.0, request.began + EVERY - monotonic()))
 
-    def _ask(self, request: Request, work: Callable[[], object]) -> bool:
+    @contextmanager
+    def _noted(self, request: Request) -> Iterator[None]:
+        """Notes in `request` how what is done meanwhile has ended."""
         error = ""
         try:
-            work()
+            yield
         except Unreached as unreached:
             error = unreached.text
-        if self._over.is_set():  # what we broke off ourselves says nothing
-            return False
-        request.error, request.ended = error, monotonic()
-        return not error
+        if not self._over.is_set():  # what we broke off ourselves says nothing
+            request.error, request.ended = error, monotonic()
 
 
 def _get(tunnel: Tunnel, timeout: float) -> None:
-    status = tunnel.get(_PATH, timeout).status
+    status = tunnel.get(PATH, timeout).status
     if status >= 500:
-        raise Unreached(False, f"was answered with {status}", "not ready")
+        raise Unreached(Reason.NOT_READY, status)
 
 
-def _start(work: Callable[[], None]) -> None:
-    Thread(target=work, daemon=True).start()
+def _start(work: Callable[..., None], *given: object) -> None:
+    Thread(target=work, args=given, daemon=True).start()

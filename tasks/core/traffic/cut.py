@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timedelta
-from ipaddress import ip_address, ip_network
-from socket import socket
 from time import monotonic
 
 from ..config.settings import Endpoint
 from ..errors import StepError
-from ..run.lock import LOCK
-from ..scripts import commands
-from ..shell.command import CommandResult
+from ..scripts.drill import Drill, DrillAction, Drilled, DrillStatus
 from ..ssh.node import Node
 
 _LATER = 5  # seconds after its end that a cut is undone by the node's own timer
 _TRIES = 3
 _UNIT = "kube-nginx-drill.timer"
-_TEST_NETWORKS = tuple(map(ip_network, ("198.18.0.0/15", "2001:2::/48")))
-_NO_TOOL = "the node has no firewall tool that works: neither nft, nor iptables (for IPv6: ip6tables)"
 
 
 class Cut:
@@ -27,7 +21,7 @@ class Cut:
 
     def __init__(self, node: Node, servers: Sequence[Endpoint]) -> None:
         self._node = node
-        self._flows = "\n".join(f"{ip_address(a.host).version} {a.host} {a.port}" for a in servers)
+        self._servers = tuple(servers)
         self._tools = ""
         self._undo = ""
         self._timer = ""
@@ -44,15 +38,15 @@ class Cut:
 
         Raises StepError: there is no tool for it.
         """
-        ended = self._run("look")
-        self._tools, self._undo = ended.value("tools"), ended.value("undo")
-        if ended.status == 70:
-            hint = "install nftables there, or iptables"
-            raise StepError(_NO_TOOL, status=70, tail=ended.stderr, hint=hint)
-        if ended.status:
+        result = self._run(DrillAction.LOOK)
+        self._tools, self._undo = result.tools, result.undo
+        if result.status == DrillStatus.NO_TOOL:
+            why = DrillStatus.NO_TOOL
+            raise StepError(why.message, status=why, tail=result.stderr, hint=why.hint)
+        if result.status:
             what = "what an earlier drill left cannot be removed"
-            raise StepError(what, status=ended.status, tail=ended.stderr, hint=self._by_hand())
-        return bool(ended.value("healed"))
+            raise StepError(what, status=result.status, tail=result.stderr, hint=self._by_hand())
+        return result.healed
 
     def begin(self, seconds: float) -> float:
         """Cuts, for `seconds` unless `end` is called before; gives the time (`monotonic`) at which it did.
@@ -62,15 +56,16 @@ class Cut:
         at: list[float] = []
         whole = round(seconds + _LATER)
         self._over = monotonic() + whole
-        self._timer = f"the node's own timer removes them at {_clock(whole)}; if not: "
+        by = datetime.now() + timedelta(seconds=whole)
+        self._timer = f"the node's own timer removes them at {by:%H:%M:%S}; if not: "
         nothing = "and nothing is left of it"  # or `end`, which follows, says so
         try:
-            ended = self._run("cut", whole, _at("cut", at))
+            result = self._run(DrillAction.CUT, whole, at)
         except StepError as error:
             raise StepError(f"the cut was not seen to be made, {nothing}: {error.message}") from None
-        if ended.status:
-            what = f"the cut could not be made, {nothing}"
-            raise StepError(what, status=ended.status, tail=ended.stderr)
+        if result.status:
+            message = f"the cut could not be made, {nothing}"
+            raise StepError(message, status=result.status, tail=result.stderr)
         return at[0] if at else monotonic()
 
     def end(self) -> float | None:
@@ -98,66 +93,30 @@ class Cut:
 
     def _end(self) -> float | None:
         try:
-            ended = self._run("heal", each_line=_at("healed", self._healed))
+            result = self._run(DrillAction.HEAL, at=self._healed)
         except StepError as error:
             raise self._left_behind(f"could not be looked at again: {error.message}") from None
-        if ended.status:
-            raise self._left_behind("are still there, or were not looked at", ended)
+        if result.status:
+            raise self._left_behind("are still there, or were not looked at", result)
         return self._healed[0] if self._healed else None
 
-    def _left_behind(self, what: str, ended: CommandResult | None = None) -> StepError:
+    def _left_behind(self, what: str, result: Drilled | None = None) -> StepError:
         return StepError(
             f"the firewall rules of the drill {what}",
-            status=ended.status if ended else None,
-            tail=ended.stderr if ended else "",
+            status=result.status if result else None,
+            tail=result.stderr if result else "",
             hint=self._by_hand(),
         )
 
     def _by_hand(self) -> str:
         return f"{self._timer}by hand, as root there: {self._undo}" if self._undo else ""
 
-    def _run(
-        self, action: str, seconds: int = 0, each_line: Callable[[str], None] | None = None
-    ) -> CommandResult:
-        script = commands.drill(action, self._flows, LOCK, self._tools, seconds)
-        return self._node.sh(script, timeout=30, check=False, each_line=each_line)
+    def _run(self, action: DrillAction, seconds: int = 0, at: list[float] | None = None) -> Drilled:
+        """Notes in `at` when it was done."""
+        script = Drill(action, self._servers, self._tools, seconds)
 
+        def hear(line: str) -> None:
+            if at is not None and script.has_done(line):
+                at.append(monotonic())
 
-def in_test_network(node: Node, servers: Sequence[Endpoint]) -> bool:
-    """Whether the SSH connection goes straight to a network that only tests use, and `servers` are in one.
-
-    These are 198.18.0.0/15 (RFC 2544) and 2001:2::/48 (RFC 5180). Behind a gateway nobody knows. Some
-    proxies answer names here with such addresses: so the node is asked, too, at which one it was reached.
-    Raises StepError.
-    """
-    sock = node.transport.sock
-    here = str(sock.getpeername()[0]) if isinstance(sock, socket) else ""
-    if not all(map(is_for_tests, [here, *(server.host for server in servers)])):
-        return False
-    told = node.sh('echo "kn.ssh=${SSH_CONNECTION-}"', root=False, timeout=30).value("ssh").split()
-    return len(told) == 4 and is_for_tests(told[2])
-
-
-def is_for_tests(address: str) -> bool:
-    """Whether an IP address is of a network that only tests use."""
-    try:
-        found = ip_address(address.partition("%")[0])
-    except ValueError:
-        return False
-    found = getattr(found, "ipv4_mapped", None) or found
-    return any(found in network for network in _TEST_NETWORKS)
-
-
-def _at(key: str, times: list[float]) -> Callable[[str], None]:
-    """What notes the time at which a line `kn.KEY=` comes."""
-
-    def hear(line: str) -> None:
-        if line.startswith(f"kn.{key}="):
-            times.append(monotonic())
-
-    return hear
-
-
-def _clock(seconds: float) -> str:
-    """The time of day, `seconds` from now."""
-    return (datetime.now() + timedelta(seconds=seconds)).strftime("%H:%M:%S")
+        return self._node.do(script, hear)

@@ -8,34 +8,31 @@ from dataclasses import dataclass
 
 from ..config.settings import Endpoint, Settings
 from ..errors import StepError
-from ..facts import sockets
 from ..facts.facts import Facts
 from ..release import servers
-from ..scripts import commands, survey
-from ..shell.command import parse_output
+from ..results import State, StepResult, output
+from ..scripts.survey import Peers, SurveyAndPeers
 from ..ssh.node import Node
 
 
 @dataclass(frozen=True, slots=True)
 class Sessions:
-    """How many sessions there are: `counts` by each of the apiservers, `others` by any other peer."""
+    """How many sessions there are, and on whom."""
 
-    counts: Mapping[Endpoint, int]
-    others: Mapping[Endpoint, int]
+    counts: Mapping[Endpoint, int] = output("how many are on each apiserver of hosts.toml", key="sessions")
+    others: Mapping[Endpoint, int] = output("how many are on any other peer")
+    total: int = output("all of them")
+    imbalance: float | None = output(
+        "the most that one apiserver has over what each has on average: 1 is even; null: no sessions",
+        digits=3,
+    )
 
-    @property
-    def total(self) -> int:
-        """All of them."""
-        return sum(self.counts.values()) + sum(self.others.values())
-
-    @property
-    def imbalance(self) -> float | None:
-        """Of the apiservers, the most that one has over what each has on average; None without sessions.
-
-        1 is even; with all sessions on one of three it is 3.
-        """
-        sessions = sum(self.counts.values())
-        return max(self.counts.values()) * len(self.counts) / sessions if sessions else None
+    @staticmethod
+    def of(counts: Mapping[Endpoint, int], others: Mapping[Endpoint, int]) -> Sessions:
+        """By each of the apiservers, and by any other peer."""
+        ours = sum(counts.values())
+        imbalance = max(counts.values()) * len(counts) / ours if ours else None
+        return Sessions(counts, others, ours + sum(others.values()), imbalance)
 
 
 def look(node: Node, settings: Settings) -> tuple[Facts, Sessions]:
@@ -44,27 +41,22 @@ def look(node: Node, settings: Settings) -> tuple[Facts, Sessions]:
     Raises StepError: the service does not run there, or as `Node.survey` does.
     """
     names = servers.names(settings.apiservers)
-    told = node.sh(commands.sessions(settings.proxy, names), timeout=30).stdout
-    seen = survey.parse(told)
-    node.refuse_others_than_root(seen)
-    if not seen.active:
-        raise StepError(seen.state, hint="see why: fab status --limit {nodes}")
-    return seen, assigned(peers(told), settings.apiservers, seen.addresses)
+    facts, peers = node.do(SurveyAndPeers(settings.proxy, tuple(names)))
+    node.refuse_others_than_root(facts)
+    if not facts.active:
+        raise StepError(facts.state, hint="see why: fab status --limit {nodes}")
+    return facts, assigned(peers, settings.apiservers, facts.addresses)
+
+
+def counted(node: Node, settings: Settings) -> StepResult[Sessions]:
+    """The step that looks at a node. Raises StepError, as `look` does."""
+    _, sessions = look(node, settings)
+    return StepResult(State.OK, f"{sessions.total} sessions", value=sessions)
 
 
 def count(node: Node, settings: Settings, addresses: servers.Addresses) -> Sessions:
     """The sessions alone, where the `addresses` of the apiservers' names are known. Raises StepError."""
-    told = node.sh(commands.peers(settings.proxy), timeout=30).stdout
-    return assigned(peers(told), settings.apiservers, addresses)
-
-
-def peers(text: str) -> dict[Endpoint, int]:
-    """The lines `kn.peer.ADDRESS=COUNT` of the look at a node."""
-    found: Counter[Endpoint] = Counter()
-    for key, count in parse_output(text):
-        if key.startswith("peer."):
-            found[sockets.from_kernel(key.removeprefix("peer."))] += int(count)
-    return dict(found)
+    return assigned(node.do(Peers(settings.proxy)), settings.apiservers, addresses)
 
 
 def assigned(
@@ -75,14 +67,14 @@ def assigned(
     for apiserver in apiservers:
         for there in at(apiserver, addresses):
             owner.setdefault(there, apiserver)
-    counts = dict.fromkeys(apiservers, 0)
+    sessions = dict.fromkeys(apiservers, 0)
     others: dict[Endpoint, int] = {}
     for peer, count in found.items():
         if peer in owner:
-            counts[owner[peer]] += count
+            sessions[owner[peer]] += count
         else:
             others[peer] = count
-    return Sessions(counts, others)
+    return Sessions.of(sessions, others)
 
 
 def at(apiserver: Endpoint, addresses: servers.Addresses) -> tuple[Endpoint, ...]:
@@ -94,9 +86,9 @@ def at(apiserver: Endpoint, addresses: servers.Addresses) -> tuple[Endpoint, ...
 
 def together(seen: Iterable[Sessions], apiservers: Sequence[Endpoint]) -> Sessions:
     """The sums over nodes."""
-    counts: Counter[Endpoint] = Counter(dict.fromkeys(apiservers, 0))
+    sessions: Counter[Endpoint] = Counter(dict.fromkeys(apiservers, 0))
     others: Counter[Endpoint] = Counter()
-    for sessions in seen:
-        counts.update(sessions.counts)
-        others.update(sessions.others)
-    return Sessions(dict(counts), dict(others))
+    for one in seen:
+        sessions.update(one.counts)
+        others.update(one.others)
+    return Sessions.of(dict(sessions), dict(others))

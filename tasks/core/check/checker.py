@@ -1,0 +1,135 @@
+"""Checks one node: its ways to the apiservers, each directly, and those through its own proxy."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from ..config.address import REACHED_AT
+from ..config.settings import Endpoint, Settings
+from ..facts.remedy import brings_up
+from ..probes.certificate import Trust
+from ..probes.classify import EndpointCheck, classify, worst
+from ..probes.prober import Prober
+from ..probes.result import ProbeResult, Reason
+from ..release import servers
+from ..results import State
+from ..ssh.node import Node
+from .drift import drift
+from .node_check import ListenerCheck, NodeCheck, node_check, values_of
+
+Direct = Mapping[Endpoint, EndpointCheck]
+
+
+class NodeChecker:
+    """Surveys a node, which may take long, and then looks from there. Raises StepError if the node fails."""
+
+    def __init__(self, node: Node, settings: Settings, trust: Trust | None) -> None:
+        self._settings = settings
+        self._facts = node.survey(settings.proxy, servers.names(settings.apiservers))
+        self._prober = Prober(node, settings.check.timeout, trust=trust, clock=self._facts.clock)
+        self._usual = 0.0
+
+    def check(self) -> NodeCheck:
+        """Everything, once."""
+        settings, facts = self._settings, self._facts
+        met = dict(zip(settings.apiservers, self._prober.ask(settings.apiservers), strict=True))
+        self._usual = min((r.connected for r in met.values() if r.connected), default=0.0)
+        names = list(dict.fromkeys(map(_reached_at, settings.proxy.listen)))
+        direct = {
+            apiserver: classify(self._with_addresses(apiserver, result), names, usual=self._usual)
+            for apiserver, result in met.items()
+        }
+        through = {listener: self._through(listener, direct) for listener in settings.proxy.listen}
+        remedy = brings_up(facts, settings.proxy)
+        return node_check(facts, direct, through, drift(settings, facts), remedy)
+
+    def _with_addresses(self, apiserver: Endpoint, result: ProbeResult) -> ProbeResult:
+        """Tells the addresses that were tried, where they are those of a name."""
+        found = self._facts.addresses.get(apiserver.host)
+        unconnected = result.reason and result.reason.word in ("refused", "no route")
+        if not found or not unconnected or result.program:
+            return result
+        return replace(result, text=f"{result.text} ({', '.join(found)})")
+
+    def _through(self, listener: Endpoint, direct: Direct) -> ListenerCheck:
+        """What the proxy leads to, tried until it has led to all that answer directly, or often enough."""
+        if holder := self._facts.holder(listener):
+            return self._foreign(listener, f"is held by {holder}, not by kube-nginx")
+        wanted = {check.result.peer for check in direct.values()} - {""}
+        met: list[EndpointCheck] = []
+        for tries in self._rounds(direct):
+            by_program = bool(met and met[-1].result.program)  # which ask once, and do not see who answers
+            met += self._tried(listener, 1 if by_program else tries, self._usual)
+            if all(check.result.reason is Reason.REFUSED for check in met):
+                break
+            leads = any(check.way is not False for check in met)
+            if leads and (met[-1].result.program or wanted <= {check.result.peer for check in met}):
+                break
+        return self._summed(met, direct)
+
+    def _rounds(self, direct: Direct) -> Sequence[int]:
+        """How many tries are made at once, and then again.
+
+        Of three, a given one is missed by all 13 of them once in 200 times. A hung apiserver accepts,
+        which is all that the proxy looks at, so it may swallow any of them.
+        """
+        if all(check.way is False for check in direct.values()):
+            return (1,)
+        behind = len(servers.resolved(self._settings.apiservers, self._facts.addresses))
+        return (1, behind, behind, 2 * behind)
+
+    def _tried(self, listener: Endpoint, tries: int, usual: float) -> list[EndpointCheck]:
+        name = (_reached_at(listener),)
+        return [classify(result, name, True, usual) for result in self._prober.ask([listener] * tries)]
+
+    def _summed(self, met: Sequence[EndpointCheck], direct: Direct) -> ListenerCheck:
+        """All tries as one: the worst of those that led to an apiserver, if any did."""
+        good = [check for check in met if check.way is not False]
+        bad = [check for check in met if check.way is False]
+        peers = {check.result.peer for check in met} - {""}
+        led = tuple(apiserver for apiserver, check in direct.items() if check.result.peer in peers)
+        check = ListenerCheck(**values_of(worst(good or bad)), led_to=led)
+        if not good:
+            return self._without_service(replace(check, detail=_details(bad, direct)))
+        details = [_details(good, direct)]
+        missed = [str(a) for a, there in direct.items() if there.result.peer and a not in led]
+        if bad:
+            share = f"{len(good)} of {len(met)} tries"
+            details.append(f"an apiserver answers at {share} only; else: {_details(bad, direct)}")
+            check = replace(check, state=State.WARNING, word=share)
+        elif missed and peers:
+            some = " and ".join(map(str, led)) or "others"
+            details.append(f"{len(met)} tries led to {some}, not to {' and '.join(missed)}")
+        return replace(check, detail="; ".join(filter(None, details)))
+
+    def _foreign(self, listener: Endpoint, why: str) -> ListenerCheck:
+        (check,) = self._tried(listener, 1, 0.0)
+        word = check.word if check.word == "untrusted" else "not ours"
+        detail = "; ".join(filter(None, (why, check.detail)))
+        check = replace(check, state=State.FAILED, way=False, word=word, detail=detail)
+        return ListenerCheck(**values_of(check), led_to=())
+
+    def _without_service(self, check: ListenerCheck) -> ListenerCheck:
+        facts = self._facts
+        if facts.state == "not installed":
+            return replace(check, word="not there", detail="kube-nginx is not installed there")
+        if facts.active:
+            return check
+        word = facts.unit.get("ActiveState", "not active")
+        return replace(check, word=word, detail=f"the service is {facts.state}")
+
+
+def _reached_at(listener: Endpoint) -> str:
+    return REACHED_AT.get(listener.host, listener.host)
+
+
+def _details(met: Sequence[EndpointCheck], direct: Direct) -> str:
+    """What is told of the tries, each thing once, and of which apiserver."""
+
+    def text(check: EndpointCheck) -> str:
+        peer = check.result.peer
+        who = [str(a) for a, there in direct.items() if peer and there.result.peer == peer]
+        return f"{' or '.join(who)}: {check.detail}" if who else check.detail
+
+    return "; ".join(dict.fromkeys(text(check) for check in met if check.detail))

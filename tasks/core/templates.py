@@ -1,0 +1,31 @@
+"""The files of templates/: where they are, and shell scripts out of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from importlib.resources import files
+from shlex import quote
+
+_TEMPLATES = ".".join([*__package__.split(".")[:-2], "templates"])
+"""The sibling of the package that holds this one: `templates`, or `kube_nginx.templates`."""
+
+
+def template(name: str) -> str:
+    """The text of one of them."""
+    return files(_TEMPLATES).joinpath(name).read_text(encoding="utf-8")
+
+
+def shell_script(names: Iterable[str], given: Mapping[str, object], title: str = "") -> str:
+    """Those of these names, one after the other, behind what they are given as shell variables.
+
+    A tuple is given as words, a bool as 1 or nothing. `title` is the comment by which errors name the script.
+    """
+    lines = [f"{key}={quote(_given(value))}" for key, value in given.items()]
+    texts = [template(f"{name}.sh") for name in names]
+    return "\n".join([*([f"# {title}"] if title else []), *lines, *texts])
+
+
+def _given(value: object) -> str:
+    if isinstance(value, bool):
+        return "1" if value else ""
+    return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
