@@ -1,6 +1,8 @@
 PYTHON ?= python3
 RUN = .venv/bin
 HOSTS = not load and not kube
+# each worker has a lab of its own, and half of its time waits for systemd, or for what is to time out
+LABS = --numprocesses 3 --dist loadfile --no-loadscope-reorder --durations 10
 
 .PHONY: help demo lint unit lab test bench docs walk
 help: ## this list
@@ -19,12 +21,12 @@ unit: .venv/ready ## tests that need no root, no network and no host
 	$(RUN)/pytest -m "not lab and $(HOSTS)" --numprocesses auto
 
 lab: .venv/ready ## tests on real hosts, every fault among them (root)
-	$(RUN)/pytest -m "lab and $(HOSTS)" --numprocesses 3 --dist loadfile --no-loadscope-reorder
+	$(RUN)/pytest -m "lab and $(HOSTS)" $(LABS)
 
 test: lint ## all of it: lint, all tests, and real kube-apiservers (root)
-	$(RUN)/pytest -m "$(HOSTS)" --numprocesses 3 --dist loadfile --no-loadscope-reorder
+	$(RUN)/pytest -m "$(HOSTS)" $(LABS)
 	$(RUN)/fab lab.build
-	$(RUN)/pytest -m "load or kube"
+	$(RUN)/pytest -m "load or kube" --durations 5
 
 bench: .venv/ready ## measure what docs/behaviour.md says, and write it
 	$(RUN)/python -m benchmarks.behaviour

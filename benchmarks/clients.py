@@ -1,17 +1,26 @@
-"""A client with a new TLS connection for every request."""
+"""Clients of the proxy: a new TLS connection for every request, one HTTP/2 connection for all, a watch."""
 
 from __future__ import annotations
 
 import asyncio
 import ssl
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from h2.config import H2Configuration
+from h2.connection import H2Connection
+from h2.events import ResponseReceived
+from h2.exceptions import ProtocolError
+
 LIMIT = 10.0
 TICK = 0.02
+READY = 60.0
+# client-go's HTTP2_READ_IDLE_TIMEOUT_SECONDS and HTTP2_PING_TIMEOUT_SECONDS, as they are by default.
+IDLE, PING = 30.0, 15.0
+CONFIGMAPS = "/api/v1/namespaces/default/configmaps"
 Address = tuple[str, int]
 
 
@@ -38,36 +47,31 @@ def tls(authority: Path, certificate: Path, *protocols: str) -> ssl.SSLContext:
     return context
 
 
-def server_of(writer: asyncio.StreamWriter) -> str:
-    """The name in the certificate of whoever is at the other end."""
-    subject = writer.get_extra_info("ssl_object").getpeercert()["subject"]
-    return str(next(value for part in subject for key, value in part if key == "commonName"))
-
-
-async def get(address: Address, context: ssl.SSLContext, path: str = "/readyz") -> Request:
-    """GET over a new connection; whatever goes wrong is in the request's error."""
-    return await call(address, context, f"GET {path} HTTP/1.1")
-
-
-async def call(address: Address, context: ssl.SSLContext, line: str, body: str = "") -> Request:
-    """Any request over a new connection; answers of 2xx are good."""
-    began = time.monotonic()
-    error = ""
+async def timed(status: Awaitable[str]) -> Request:
+    """A request that waits for a status of HTTP; whatever goes wrong is its error."""
+    began, error = time.monotonic(), ""
     try:
         async with asyncio.timeout(LIMIT):
-            status = await _exchange(address, context, line, body)
-        error = "" if status.startswith(b"HTTP/1.1 2") else f"answered {status!r}"
+            answered = await status
+        error = "" if answered.startswith("2") else f"answered {answered!r}"
     except (OSError, TimeoutError) as failure:
         error = type(failure).__name__
     return Request(began, time.monotonic() - began, error)
 
 
-async def _exchange(address: Address, context: ssl.SSLContext, line: str, body: str) -> bytes:
+async def call(
+    address: Address, context: ssl.SSLContext, what: str = "GET /readyz", body: str = ""
+) -> Request:
+    """A request over a new connection."""
+    return await timed(_exchange(address, context, what, body))
+
+
+async def _exchange(address: Address, context: ssl.SSLContext, what: str, body: str) -> str:
     reader, writer = await asyncio.open_connection(*address, ssl=context)
     try:
         heads = f"Host: kubernetes\r\nContent-Type: application/json\r\nContent-Length: {len(body)}"
-        writer.write(f"{line}\r\n{heads}\r\nConnection: close\r\n\r\n{body}".encode())
-        return await reader.readline()
+        writer.write(f"{what} HTTP/1.1\r\n{heads}\r\nConnection: close\r\n\r\n{body}".encode())
+        return (await reader.readline()).decode(errors="replace").strip().removeprefix("HTTP/1.1 ")
     finally:
         writer.transport.abort()
 
@@ -79,10 +83,9 @@ class Stream:
     waits for the answers that are still to come.
     """
 
-    def __init__(self, send: Callable[[], asyncio.Future[Request]], tick: float = TICK) -> None:
+    def __init__(self, send: Callable[[], Awaitable[Request]], tick: float = TICK) -> None:
         self.seen: list[Request] = []
-        self._send = send
-        self._tick = tick
+        self._send, self._tick = send, tick
         self._open: set[asyncio.Future[Request]] = set()
 
     async def __aenter__(self) -> Stream:
@@ -99,11 +102,15 @@ class Stream:
         """The requests that began at `began` or later, and are over."""
         return [request for request in self.seen if request.began >= began]
 
+    def again(self, since: float) -> float | None:
+        """Seconds from `since` until the first good answer to a request that began after it."""
+        return min((one.ended - since for one in self.since(since) if not one.error), default=None)
+
     async def _run(self) -> None:
         due = time.monotonic()
         while True:
             if time.monotonic() - due < self._tick:
-                one = self._send()
+                one = asyncio.ensure_future(self._send())
                 self._open.add(one)
                 one.add_done_callback(self._close)
             due += self._tick
@@ -115,6 +122,112 @@ class Stream:
             self.seen.append(one.result())
 
 
-def fresh(address: Address, context: ssl.SSLContext, tick: float = TICK) -> Stream:
-    """A stream of GET /readyz, each over a connection of its own."""
-    return Stream(lambda: asyncio.ensure_future(get(address, context)), tick)
+class Kept:
+    """Sends all its requests over one HTTP/2 connection, and opens another when it has ended.
+
+    As client-go does, it sends a PING after `idle` seconds without a frame, and gives the connection up if
+    nothing comes for `ping` seconds more.
+    """
+
+    def __init__(
+        self, address: Address, context: ssl.SSLContext, idle: float = IDLE, ping: float = PING
+    ) -> None:
+        self._address, self._context, self._idle, self._ping = address, context, idle, ping
+        self._opening = asyncio.Lock()
+        self._answers: dict[int, asyncio.Future[str]] = {}
+        self._tasks: list[asyncio.Task[None]] = []
+        self.is_open = False
+
+    async def open(self) -> str:
+        """Connect, unless connected; the name in the server's certificate. Raises OSError."""
+        async with self._opening:
+            if not self.is_open:
+                self._reader, self._writer = await asyncio.open_connection(*self._address, ssl=self._context)
+                self._h2 = H2Connection(H2Configuration(client_side=True))
+                self._h2.initiate_connection()
+                self._writer.write(self._h2.data_to_send())
+                self._last = time.monotonic()
+                self._tasks = [asyncio.create_task(self._read()), asyncio.create_task(self._watch())]
+                self.is_open = True
+        subject = self._writer.get_extra_info("ssl_object").getpeercert()["subject"]
+        return str(next(value for part in subject for key, value in part if key == "commonName"))
+
+    async def get(self) -> Request:
+        """GET /readyz."""
+        return await timed(self._status())
+
+    def close(self) -> None:
+        """End its connection; requests under way fail."""
+        if self.is_open:
+            self.is_open = False
+            self._writer.transport.abort()
+            for task in self._tasks:
+                task.cancel()
+        for answer in self._answers.values():
+            if not answer.done():
+                answer.set_exception(ConnectionResetError())
+
+    async def _status(self) -> str:
+        await self.open()
+        number = self._h2.get_next_available_stream_id()
+        heads = [(":method", "GET"), (":path", "/readyz"), (":scheme", "https"), (":authority", "kubernetes")]
+        self._h2.send_headers(number, heads, end_stream=True)
+        self._writer.write(self._h2.data_to_send())
+        self._answers[number] = asyncio.get_running_loop().create_future()
+        try:
+            return await self._answers[number]
+        finally:
+            del self._answers[number]
+
+    async def _read(self) -> None:
+        with suppress(OSError, ProtocolError):
+            while data := await self._reader.read(65536):
+                self._last = time.monotonic()
+                for event in self._h2.receive_data(data):
+                    if isinstance(event, ResponseReceived) and event.stream_id in self._answers:
+                        heads = dict(event.headers or ())
+                        self._answers[event.stream_id].set_result(bytes(heads[b":status"]).decode())
+                self._writer.write(self._h2.data_to_send())
+        self.close()
+
+    async def _watch(self) -> None:
+        while True:
+            await asyncio.sleep(max(0.0, self._last + self._idle - time.monotonic()))
+            asked = time.monotonic()
+            if asked - self._last >= self._idle:
+                self._h2.ping(b"kube-ngx")
+                self._writer.write(self._h2.data_to_send())
+                await asyncio.sleep(self._ping)
+                if self._last < asked:
+                    self.close()
+
+
+class Watch:
+    """A watch over HTTP/1.1; `ended`: when, and the error, "" if it was closed."""
+
+    def __init__(self, address: Address, context: ssl.SSLContext) -> None:
+        self._address, self._context = address, context
+        self.ended: tuple[float, str] | None = None
+
+    async def __aenter__(self) -> Watch:
+        self._reader, self._writer = await asyncio.open_connection(*self._address, ssl=self._context)
+        self._writer.write(f"GET {CONFIGMAPS}?watch=1 HTTP/1.1\r\nHost: kubernetes\r\n\r\n".encode())
+        async with asyncio.timeout(READY):
+            while b'"first"' not in (line := await self._reader.readline()):
+                if not line:
+                    raise ConnectionResetError("a watch was closed before it began")
+        self._runs = asyncio.create_task(self._run())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._runs.cancel()
+        self._writer.transport.abort()
+
+    async def _run(self) -> None:
+        error = ""
+        try:
+            while await self._reader.read(65536):
+                pass
+        except OSError as failure:
+            error = type(failure).__name__
+        self.ended = time.monotonic(), error

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,7 @@ from tasks.core.release import render
 
 HOSTS = Path(__file__).parents[1] / "hosts.toml"
 OURS = "recommended"
-PEERS = ("runbook", "kubeasz", "kubespray")
-CONFIGURATIONS = (OURS, *PEERS)
+CONFIGURATIONS = (OURS, "runbook", "kubeasz", "kubespray")
 DEFAULTS = "defaults"
 # What the defaults were chosen among.
 CHOICES: Mapping[str, Sequence[Any]] = {
@@ -42,78 +41,40 @@ VARIANTS: Mapping[str, Mapping[str, Any]] = {DEFAULTS: {}} | {
 # Their own templates' events and stream blocks; addresses and port are the lab's.
 KUBEASZ = """\
 worker_processes 1;
-events {{
-    worker_connections 3000;
-}}
+events {{ worker_connections 3000; }}
 stream {{
     upstream backend {{
 {servers}
     }}
-    server {{
-        listen 127.0.0.1:8443;
-        proxy_connect_timeout 1s;
-        proxy_pass backend;
-    }}
+    server {{ listen 127.0.0.1:8443; proxy_connect_timeout 1s; proxy_pass backend; }}
 }}
 """
 KUBESPRAY = """\
 worker_processes 1;
 worker_shutdown_timeout 10s;
-events {{
-    multi_accept on;
-    use epoll;
-    worker_connections 16384;
-}}
+events {{ multi_accept on; use epoll; worker_connections 16384; }}
 stream {{
     upstream kube_apiserver {{
         least_conn;
 {servers}
     }}
-    server {{
-        listen 127.0.0.1:8443;
-        proxy_pass kube_apiserver;
-        proxy_timeout 10m;
-        proxy_connect_timeout 1s;
-    }}
+    proxy_timeout 10m;
+    server {{ listen 127.0.0.1:8443; proxy_connect_timeout 1s; proxy_pass kube_apiserver; }}
 }}
 """
+PEERS = {"kubeasz": (KUBEASZ, " max_fails=2 fail_timeout=3s"), "kubespray": (KUBESPRAY, "")}
 
 
-@dataclass(frozen=True, slots=True)
-class Configuration:
-    """A kube-nginx.conf; fail_timeout in seconds."""
-
-    text: str
-    fail_timeout: float
-
-    def without(self, server: str) -> Configuration:
-        """The same without an apiserver."""
-        lines = self.text.splitlines(keepends=True)
-        return replace(self, text="".join(line for line in lines if f"server {server}:" not in line))
-
-    def on_port(self, port: int) -> Configuration:
-        """The same, but to another port of the apiservers."""
-        return replace(self, text=self.text.replace(f":{APISERVER_PORT}", f":{port}"))
-
-    def with_connections(self, number: int) -> Configuration:
-        """The same with other worker_connections."""
-        return replace(
-            self, text=re.sub(r"worker_connections \d+", f"worker_connections {number}", self.text)
-        )
-
-
-def configuration(name: str, servers: Sequence[str], folder: Path) -> Configuration:
-    """The configuration of this name, or variant of ours, for servers (addresses) in a prefix folder."""
-    if name == "kubeasz":
-        return Configuration(KUBEASZ.format(servers=_lines(servers, " max_fails=2 fail_timeout=3s")), 3)
-    if name == "kubespray":
-        return Configuration(KUBESPRAY.format(servers=_lines(servers, "")), 10)
+def configuration(name: str, servers: Sequence[str], folder: Path) -> str:
+    """The kube-nginx.conf of this name, or variant of ours, for servers (addresses) in a prefix folder."""
+    if name in PEERS:
+        text, options = PEERS[name]
+        return text.format(servers="\n".join(f"server {one}:{APISERVER_PORT}{options};" for one in servers))
     settings = settings_of("runbook" if name == "runbook" else OURS)
-    changes = VARIANTS.get(name, {})
-    settings = replace(settings, proxy=replace(settings.proxy, prefix=str(folder), **changes))
-    names = dict(zip((server.host for server in settings.apiservers), servers, strict=True))
-    text = render.conf(settings, {name: (address,) for name, address in names.items()})
-    return Configuration(text, float(settings.proxy.fail_timeout.removesuffix("s")))
+    proxy = replace(settings.proxy, prefix=str(folder), **VARIANTS.get(name, {}))
+    settings = replace(settings, proxy=proxy, apiservers=settings.apiservers[: len(servers)])
+    hosts = (server.host for server in settings.apiservers)
+    return render.conf(settings, {host: (one,) for host, one in zip(hosts, servers, strict=True)})
 
 
 def settings_of(profile: str) -> Settings:
@@ -121,5 +82,7 @@ def settings_of(profile: str) -> Settings:
     return parse({**tomllib.loads(HOSTS.read_text()), "profile": profile}, HOSTS)
 
 
-def _lines(servers: Sequence[str], options: str) -> str:
-    return "\n".join(f"        server {server}:{APISERVER_PORT}{options};" for server in servers)
+def fail_timeout(text: str) -> float:
+    """That of a configuration's servers, in seconds; nginx's own is 10."""
+    found = re.search(r"fail_timeout=(\d+)s", text)
+    return float(found[1]) if found else 10.0

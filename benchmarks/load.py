@@ -7,6 +7,7 @@ it is the proxy that is measured. The clients are not asyncio's, which would be 
 from __future__ import annotations
 
 import http.client
+import re
 import socket
 import subprocess
 import sys
@@ -14,13 +15,13 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from statistics import median, quantiles
 from typing import Any
 
-from benchmarks import plain, stats
-from benchmarks.bench import PROXY, Bench
+from benchmarks import plain
+from benchmarks.bench import PROXY, Bench, connect
 from benchmarks.clients import Address
-from benchmarks.configurations import OURS, Configuration
-from benchmarks.proxies import Proxy
+from benchmarks.configurations import OURS
 from tasks.core.config.address import APISERVER_PORT
 
 PLAIN_PORT = 7000
@@ -29,50 +30,44 @@ COUNTS = (0, 100, 1000, 4000)
 ENOUGH = 16384
 ROOMS = (1024, 4096, 16384, 65536)
 TRIED = 2500
-SECONDS = 10.0
-FLOOD_SECONDS = 3.0
-ROUNDS = 3
-REQUESTS = 3000
-WAIT = 2.0
+SECONDS, FLOOD_SECONDS = 10.0, 3.0
+ROUNDS, REQUESTS = 3, 3000
 
 
 async def cost(bench: Bench, _: str) -> dict[str, Any]:
     """Memory and processor time at numbers of sessions, and how many the default allows."""
-    ours = bench.configuration(OURS).on_port(PLAIN_PORT)
+    ours = bench.configuration(OURS).replace(f":{APISERVER_PORT}", f":{PLAIN_PORT}")
+    rooms = {}
     with plain_servers(bench):
-        roomy = ours.with_connections(ENOUGH)
-        at = {str(number): _at(bench, roomy, number) for number in COUNTS}
-        rooms = {str(number): _empty(bench, ours.with_connections(number)) for number in ROOMS}
+        at = {str(number): _at(bench, with_connections(ours, ENOUGH), number) for number in COUNTS}
+        for room in ROOMS:
+            with bench.proxy(with_connections(ours, room)) as proxy:
+                with _sessions(1):  # once its worker works
+                    pass
+                rooms[str(room)] = proxy.memory()
         with bench.proxy(ours) as proxy, _sessions(TRIED) as sessions:
             _beat(sessions, 1)  # those that are there still work
             limit = {"tried": TRIED, "open": len(sessions), "bytes": proxy.memory()}
     return {"sessions": at, "worker_connections": rooms, "limit": limit, "enough": ENOUGH}
 
 
-def _at(bench: Bench, configuration: Configuration, number: int) -> dict[str, Any]:
+def with_connections(text: str, number: int) -> str:
+    """A configuration with other worker_connections."""
+    return re.sub(r"worker_connections \d+", f"worker_connections {number}", text)
+
+
+def _at(bench: Bench, text: str, number: int) -> dict[str, Any]:
     seconds = 2.0 if bench.quick else SECONDS
-    with bench.proxy(configuration) as proxy, _sessions(number) as sessions:
-        idle = proxy.cpu()
+    with bench.proxy(text) as proxy, _sessions(number) as sessions:
+        began = proxy.cpu()
         time.sleep(seconds)
-        idle = proxy.cpu() - idle
-        memory = proxy.memory()
-        busy = proxy.cpu()
+        idle, memory = proxy.cpu() - began, proxy.memory()
+        began = proxy.cpu()
         exchanged = _beat(sessions, seconds)
-        busy = proxy.cpu() - busy
+        busy = proxy.cpu() - began
         used = proxy.memory()
-    return {
-        "open": len(sessions),
-        "bytes": memory,
-        "bytes_used": used,
-        "idle": idle / seconds,
-        "busy": busy / seconds,
-        "rate": exchanged / seconds,
-    }
-
-
-def _empty(bench: Bench, configuration: Configuration) -> int:
-    with bench.proxy(configuration) as proxy:
-        return proxy.memory()
+    rates = {"idle": idle / seconds, "busy": busy / seconds, "rate": exchanged / seconds}
+    return {"open": len(sessions), "bytes": memory, "bytes_used": used, **rates}
 
 
 def _beat(sessions: Sequence[socket.socket], seconds: float) -> int:
@@ -85,9 +80,8 @@ def _beat(sessions: Sequence[socket.socket], seconds: float) -> int:
     return total
 
 
-def _exchange(session: socket.socket) -> float:
-    """Send a message and get it back; seconds."""
-    began = time.perf_counter()
+def _exchange(session: socket.socket) -> None:
+    """Send a message and get it back."""
     session.sendall(MESSAGE)
     left = len(MESSAGE)
     while left:
@@ -95,96 +89,73 @@ def _exchange(session: socket.socket) -> float:
         if not data:
             raise ConnectionResetError("the session has ended")
         left -= len(data)
-    return time.perf_counter() - began
 
 
 @contextmanager
 def _sessions(number: int) -> Iterator[list[socket.socket]]:
     """That many sessions through the proxy, or as many of them as it lets through."""
     found: list[socket.socket] = []
-    try:
+    with ExitStack() as stack:
         for _ in range(number):
-            session = _open(PROXY)
+            session = connect()
             try:
                 _exchange(session)
             except OSError:
                 session.close()
             else:
-                found.append(session)
+                found.append(stack.enter_context(session))
         yield found
-    finally:
-        for session in found:
-            session.close()
-
-
-def _open(address: Address) -> socket.socket:
-    session = socket.create_connection(address, timeout=WAIT)
-    session.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    return session
 
 
 async def speed(bench: Bench, _: str) -> dict[str, Any]:
     """Throughput and latency, in turns through the proxy and directly to the same server."""
-    only = bench.configuration(OURS)
-    first, *others = bench.servers
-    for server in others:
-        only = only.without(server)
-    with plain_servers(bench), bench.proxy(only.on_port(PLAIN_PORT)) as proxy:
-        floods = [_floods((first, PLAIN_PORT), proxy) for _ in range(1 if bench.quick else ROUNDS)]
-        echoes = _in_turns(_echoing((first, PLAIN_PORT)), _echoing(PROXY))
-    with bench.proxy(only):
-        answers = _in_turns(_answering(bench, (first, APISERVER_PORT)), _answering(bench, PROXY))
+    there, *others = bench.servers
+    text = bench.configuration(OURS, *others)
+    floods = []
+    with plain_servers(bench), bench.proxy(text.replace(f":{APISERVER_PORT}", f":{PLAIN_PORT}")) as proxy:
+        for _round in range(1 if bench.quick else ROUNDS):
+            direct, before = _flood((there, PLAIN_PORT)), proxy.cpu()
+            proxied = _flood(PROXY)
+            cpu = (proxy.cpu() - before) / FLOOD_SECONDS
+            floods.append({"direct": direct, "proxied": proxied, "cpu": cpu})
+        with connect((there, PLAIN_PORT)) as here, connect(PROXY) as through:
+            echoes = _in_turns(lambda: _exchange(here), lambda: _exchange(through))
+    with bench.proxy(text):
+        addresses = (there, APISERVER_PORT), PROXY
+        kept = [http.client.HTTPSConnection(*one, timeout=5, context=bench.context) for one in addresses]
+        answers = _in_turns(lambda: _version(kept[0]), lambda: _version(kept[1]))
     best = max(floods, key=lambda flood: flood["proxied"])
     return best | {"direct": max(flood["direct"] for flood in floods), "echo": echoes, "request": answers}
 
 
-def _floods(there: Address, proxy: Proxy) -> dict[str, float]:
-    """Bytes a second, directly and through the proxy, and what share of a core that takes the proxy."""
-    direct = _flood(there)
-    before = proxy.cpu()
-    proxied = _flood(PROXY)
-    return {"direct": direct, "proxied": proxied, "cpu": (proxy.cpu() - before) / FLOOD_SECONDS}
-
-
 def _flood(address: Address) -> float:
+    """Bytes a second."""
     buffer = bytearray(1 << 20)
     received = 0
-    with _open(address) as session:
-        session.sendall(plain.FLOOD)
+    with connect(address) as session:
+        session.sendall(b"F")
         began = time.perf_counter()
         while (seconds := time.perf_counter() - began) < FLOOD_SECONDS:
             received += session.recv_into(buffer)
     return received / seconds
 
 
-def _echoing(address: Address) -> Callable[[], float]:
-    session = _open(address)
-    return lambda: _exchange(session)
+def _version(connection: http.client.HTTPSConnection) -> None:
+    connection.request("GET", "/version")
+    connection.getresponse().read()
 
 
-def _answering(bench: Bench, address: Address) -> Callable[[], float]:
-    """GET /version on a kept-alive TLS connection."""
-    connection = http.client.HTTPSConnection(*address, timeout=WAIT, context=bench.context)
-
-    def answer() -> float:
-        began = time.perf_counter()
-        connection.request("GET", "/version")
-        connection.getresponse().read()
-        return time.perf_counter() - began
-
-    return answer
-
-
-def _in_turns(direct: Callable[[], float], proxied: Callable[[], float]) -> dict[str, float]:
+def _in_turns(direct: Callable[[], object], proxied: Callable[[], object]) -> dict[str, float]:
     """Median and 99th percentile of both, in seconds."""
-    for _ in range(REQUESTS // 10):
-        direct(), proxied()
-    pairs = [(direct(), proxied()) for _ in range(REQUESTS)]
-    kinds = dict(zip(("direct", "proxied"), zip(*pairs, strict=True), strict=True))
-    return {
-        f"{kind}_{name}": stats.percentile(seconds, share)
-        for kind, seconds in kinds.items()
-        for name, share in (("median", 0.5), ("p99", 0.99))
+    took: dict[str, list[float]] = {"direct": [], "proxied": []}
+    for turn in range(-REQUESTS // 10, REQUESTS):
+        for act, seconds in ((direct, took["direct"]), (proxied, took["proxied"])):
+            began = time.perf_counter()
+            act()
+            if turn >= 0:
+                seconds.append(time.perf_counter() - began)
+    return {f"{kind}_median": median(seconds) for kind, seconds in took.items()} | {
+        f"{kind}_p99": quantiles(seconds, n=100)[98] for kind, seconds in took.items()
     }
 
 
@@ -197,7 +168,6 @@ def plain_servers(bench: Bench) -> Iterator[None]:
             inside = ["setpriv", "--pdeathsig", "KILL", "--", "ip", "netns", "exec", server.netns, *command]
             process = stack.enter_context(subprocess.Popen(inside, stdout=subprocess.PIPE, text=True))
             stack.callback(process.kill)
-            assert process.stdout is not None
-            if process.stdout.readline() != "ready\n":
+            if not process.stdout or process.stdout.readline() != "ready\n":
                 raise RuntimeError(f"the plain server beside {server.name} did not start")
         yield

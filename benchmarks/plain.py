@@ -1,17 +1,13 @@
-"""A plain TCP server in an apiserver's place: it sends every byte back, or as many as it can.
+"""A plain TCP server in an apiserver's place: it sends every byte back, or, after an F, as many as it can.
 
 Run as a script inside the apiserver's network namespace; the standard library is all it needs.
 """
-
-from __future__ import annotations
 
 import asyncio
 import resource
 import sys
 from contextlib import suppress
 
-FLOOD = b"F"
-"""What a client says first to be sent bytes without end."""
 BLOCK = bytes(1 << 18)
 
 
@@ -19,7 +15,7 @@ async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
     """Serve one client until it closes."""
     with suppress(OSError):
         while data := await reader.read(65536):
-            while data == FLOOD:
+            while data == b"F":
                 writer.write(BLOCK)
                 await writer.drain()
             writer.write(data)

@@ -10,6 +10,7 @@ from . import checks, compile, install, rollout, service, setup
 from .checks import *  # noqa: F403 - what is a task is in each file's __all__
 from .compile import *  # noqa: F403
 from .core.run import uncaught
+from .core.run.opening import TaskFailed
 from .core.ssh.fleet import Connections
 from .install import *  # noqa: F403
 from .rollout import *  # noqa: F403
@@ -18,7 +19,7 @@ from .setup import *  # noqa: F403
 
 _FILES = (setup, compile, install, service, rollout, checks)  # in the order of the runbook
 
-__all__ = ["Connections", "ns", *(name for file in _FILES for name in file.__all__)]  # noqa: PLE0604 - all are names
+__all__ = ["Connections", "TaskFailed", "ns", *(name for file in _FILES for name in file.__all__)]  # noqa: PLE0604
 
 ns = Collection("kube-nginx", *(getattr(file, name) for file in _FILES for name in file.__all__))
 uncaught.watch()

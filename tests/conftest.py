@@ -10,9 +10,10 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ import pytest
 
 from tasks.core.run.process import own_signals
 from tests.faults import book
+from tests.forks import Server
 from tests.lab.lab import Lab
 from tests.lab.machine import prepare, why_not
 from tests.lab.progress import Progress
@@ -48,29 +50,33 @@ Fab = Callable[..., Ran]
 @contextmanager
 def alone() -> Iterator[None]:
     """Keeps other workers from what all of them share: the cache of binaries, and apt-get."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    cache.mkdir(parents=True, exist_ok=True)
-    with (cache / "kube-nginx-tests.lock").open("w") as file:
+    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "kube-nginx-tests.lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
 
-def run_fab(*arguments: str, hosts: Path | None = None, stdin: str = "", cwd: Path = ROOT) -> Ran:
-    """Runs `fab`; no output of it may ever hold a traceback."""
-    environment = {**os.environ, "KUBE_NGINX_HOSTS": str(hosts)} if hosts else dict(os.environ)
+def run_fab(
+    *arguments: str,
+    hosts: Path | None = None,
+    stdin: str = "",
+    cwd: Path = ROOT,
+    env: Mapping[str, str] | None = None,
+) -> Ran:
+    """Runs `fab`, without a terminal; no output of it may ever hold a traceback."""
+    environment = dict(os.environ if env is None else env)
+    if hosts:
+        environment["KUBE_NGINX_HOSTS"] = str(hosts)
     with alone() if "build" in arguments else nullcontext():
-        done = subprocess.run(
-            [sys.executable, "-m", "fabric", *arguments],
-            input=stdin,
-            capture_output=True,
-            text=True,
-            cwd=cwd,
-            env=environment,
-            timeout=600,
-            check=False,
-        )
-    assert "Traceback" not in done.stdout + done.stderr, done.stderr
-    return Ran(done.returncode, done.stdout, done.stderr)
+        ran = Ran(*_forks().run([*arguments], stdin, cwd, environment, timeout=600))
+    assert "Traceback" not in ran.out + ran.err, ran.err
+    return ran
+
+
+@cache
+def _forks() -> Server:
+    return Server(ROOT)
 
 
 @contextmanager
@@ -125,6 +131,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Gives all workers one folder for what the tests of faults see, and what they start usual signals."""
     own_signals()
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # or each fab that is started compiles the library anew
     if not WORKER:
         os.environ[book.FOLDER] = tempfile.mkdtemp(prefix="kube-nginx-faults.")
 

@@ -65,7 +65,6 @@ def follow(advice: str, node: Node, hosts: Path) -> None:
             node.enter(f"{step} 2>&1")
 
 
-@pytest.mark.parametrize("task", ["status", "check"])
 @pytest.mark.parametrize(
     ("harm", "changes"),
     [
@@ -82,18 +81,21 @@ def test_what_is_advised_works(
     lab: Lab,
     deployed: Path,
     hosts_toml: Toml,
-    task: str,
     harm: Callable[[Node], AbstractContextManager[None] | None],
     changes: tuple[tuple[str, str], ...],
 ) -> None:
     node, hosts = lab.nodes[0], hosts_toml(*changes)
     limit = ("--limit", node.name)
-    try:
-        with harm(node) or nullcontext():
-            told = run_fab(task, *limit, "--json", hosts=hosts)
-            assert told.status == 1
-            (seen,) = told.json["nodes"]
-            follow(seen["error"]["hint"], node, hosts)
-            assert run_fab("status", *limit, hosts=hosts).status == 0
-    finally:
-        assert run_fab("deploy", *limit, hosts=deployed).status == 0
+    followed: set[str] = set()
+    for task in ("status", "check"):
+        try:
+            with harm(node) or nullcontext():
+                told = run_fab(task, *limit, "--json", hosts=hosts)
+                assert told.status == 1
+                (seen,) = told.json["nodes"]
+                if (advice := seen["error"]["hint"]) not in followed:
+                    follow(advice, node, hosts)
+                    assert run_fab("status", *limit, hosts=hosts).status == 0
+                    followed.add(advice)
+        finally:
+            assert run_fab("deploy", *limit, hosts=deployed).status == 0

@@ -16,7 +16,7 @@ from tests.conftest import Ran, run_fab
 from tests.lab.lab import Lab
 from tests.lab.nodes import Node
 from tests.lab.servers import Apiserver
-from tests.test_check_lab import LISTENER, NAMES, Toml, faulty, forgiven, words
+from tests.test_check_lab import LISTENER, NAMES, Toml, begun, faulty, healthy, words  # noqa: F401 - fixtures
 from tests.tls import Identity, identity
 
 pytestmark = pytest.mark.lab
@@ -31,14 +31,6 @@ print("listens", flush=True)
 while True:
     listener.accept()[0].close()
 """
-
-
-@pytest.fixture(autouse=True)
-def healthy(deployed: Path) -> Iterator[None]:
-    """A fleet on which all is well, before and after."""
-    forgiven(deployed)
-    yield
-    forgiven(deployed)
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import ssl
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -15,9 +16,11 @@ from h2.config import H2Configuration
 from h2.connection import H2Connection
 from h2.events import RequestReceived
 
-from benchmarks import clients, kept, page, stats
+from benchmarks import clients, page
 from benchmarks.behaviour import ROWS
-from benchmarks.configurations import CONFIGURATIONS, OURS, VARIANTS, configuration
+from benchmarks.configurations import CONFIGURATIONS, OURS, VARIANTS, configuration, fail_timeout
+from benchmarks.load import with_connections
+from benchmarks.measure import most_within
 from tests.lab.keys import Authority
 
 SERVERS = ["10.0.0.1", "10.0.0.2", "10.0.0.3"]
@@ -28,41 +31,38 @@ Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
     ("counts", "spread"), [((300, 0, 0), 3.0), ((100, 100, 100), 1.0), ((125, 100, 75), 1.25)]
 )
 def test_spread(counts: tuple[int, ...], spread: float) -> None:
-    assert stats.spread(counts) == spread
+    assert page.spread(counts) == spread
 
 
 def test_spread_of_nothing() -> None:
     with pytest.raises(ValueError, match="nothing"):
-        stats.spread([0, 0])
+        page.spread([0, 0])
 
 
 def test_most_within() -> None:
-    assert stats.most_within([0.0, 1.0, 2.9, 3.0, 7.0], 3.0) == 3
-    assert stats.most_within([], 3.0) == 0
-
-
-def test_percentile() -> None:
-    assert stats.percentile([4.0, 1.0, 3.0, 2.0], 0.5) == 2.0
-    assert stats.percentile(list(range(1, 101)), 0.99) == 99
+    assert most_within([0.0, 1.0, 2.9, 3.0, 7.0], 3.0) == 3
+    assert most_within([], 3.0) == 0
 
 
 @pytest.mark.parametrize("name", [*CONFIGURATIONS, *VARIANTS])
 def test_configurations(name: str, tmp_path: Path) -> None:
     whole = configuration(name, SERVERS, tmp_path)
-    assert all(whole.text.count(f"server {server}:6443") == 1 for server in SERVERS)
-    assert "proxy_connect_timeout" in whole.text
-    fewer = whole.without(SERVERS[1])
-    assert SERVERS[1] not in fewer.text
-    assert len(fewer.text.splitlines()) == len(whole.text.splitlines()) - 1
-    assert whole.on_port(7000).text.count(":7000") == len(SERVERS)
-    assert "worker_connections 5;" in whole.with_connections(5).text
+    assert all(whole.count(f"server {server}:6443") == 1 for server in SERVERS)
+    assert "proxy_connect_timeout" in whole
+    fewer = configuration(name, [SERVERS[0], SERVERS[2]], tmp_path)
+    assert fewer == "".join(line for line in whole.splitlines(keepends=True) if SERVERS[1] not in line)
+    assert "worker_connections 5;" in with_connections(whole, 5)
 
 
 def test_variants_differ(tmp_path: Path) -> None:
-    texts = {name: configuration(name, SERVERS, tmp_path).text for name in VARIANTS}
+    texts = {name: configuration(name, SERVERS, tmp_path) for name in VARIANTS}
     assert len(set(texts.values())) == len(VARIANTS)
-    assert texts["defaults"] == configuration(OURS, SERVERS, tmp_path).text
-    assert configuration("fail_timeout 10s", SERVERS, tmp_path).fail_timeout == 10
+    assert texts["defaults"] == configuration(OURS, SERVERS, tmp_path)
+    assert fail_timeout(configuration("fail_timeout 10s", SERVERS, tmp_path)) == 10
+
+
+def test_the_page_is_what_was_measured() -> None:
+    assert page.PAGE.read_text() == page.text(json.loads(page.RESULTS.read_text()))
 
 
 @pytest.fixture
@@ -113,14 +113,14 @@ async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter
 def test_one_connection_for_many_requests(contexts: tuple[ssl.SSLContext, ssl.SSLContext]) -> None:
     async def ask() -> None:
         async with served(answer, contexts[0]) as address:
-            client = kept.Client(address, contexts[1], idle=0.05, ping=0.3)
-            first = await client.connection()
-            assert first.server == "api-1"
+            client = clients.Kept(address, contexts[1], idle=0.05, ping=0.3)
+            assert await client.open() == "api-1"
+            first = client._reader
             requests = await asyncio.gather(*(client.get() for _ in range(20)))
             assert {request.error for request in requests} == {""}
             await asyncio.sleep(0.5)  # several pings, all answered
             assert (await client.get()).error == ""
-            assert await client.connection() is first
+            assert client._reader is first
             client.close()
 
     asyncio.run(ask())
@@ -129,14 +129,11 @@ def test_one_connection_for_many_requests(contexts: tuple[ssl.SSLContext, ssl.SS
 def test_a_dead_connection_is_noticed(contexts: tuple[ssl.SSLContext, ssl.SSLContext]) -> None:
     async def ask() -> None:
         async with served(say_nothing, contexts[0]) as address:
-            client = kept.Client(address, contexts[1], idle=0.1, ping=0.2)
+            client = clients.Kept(address, contexts[1], idle=0.1, ping=0.2)
             request = await client.get()
             assert request.error == "ConnectionResetError"
             assert 0.3 <= request.seconds < 5
-            assert not first_is_open(client)
-
-    def first_is_open(client: kept.Client) -> bool:
-        return client._connection is not None and client._connection.is_open
+            assert not client.is_open
 
     asyncio.run(ask())
 
@@ -149,8 +146,8 @@ def test_a_request_says_what_went_wrong(contexts: tuple[ssl.SSLContext, ssl.SSLC
 
     async def ask() -> None:
         async with served(refuse, contexts[0]) as address:
-            assert "503" in (await clients.get(address, contexts[1])).error
-        assert (await clients.get(address, contexts[1])).error == "ConnectionRefusedError"
+            assert "503" in (await clients.call(address, contexts[1])).error
+        assert (await clients.call(address, contexts[1])).error == "ConnectionRefusedError"
 
     asyncio.run(ask())
 
@@ -164,7 +161,7 @@ def test_a_stream_does_not_wait_for_answers() -> None:
             await gate.wait()
             return clients.Request(began, time.monotonic() - began)
 
-        async with clients.Stream(lambda: asyncio.ensure_future(one()), 0.01) as stream:
+        async with clients.Stream(one, 0.01) as stream:
             while len(stream._open) < 5:
                 await asyncio.sleep(0.01)
             assert stream.seen == []

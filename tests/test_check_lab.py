@@ -75,10 +75,15 @@ def trusting(lab: Lab, deployed: Path, hosts_toml: Toml, tmp_path: Path) -> Path
     return hosts_toml(("[build]", f'[check]\nca = "{ca}"\n\n[build]'))
 
 
-@pytest.fixture(autouse=True)
-def healthy(deployed: Path) -> Iterator[None]:
-    """A fleet on which all is well, which it must be again for the next test, of other files, too."""
+@pytest.fixture(scope="module")
+def begun(deployed: Path) -> None:
+    """A fleet on which all is well."""
     forgiven(deployed)
+
+
+@pytest.fixture(autouse=True)
+def healthy(begun: None, deployed: Path) -> Iterator[None]:
+    """A fleet on which all is well must be one again for the next test, of other files, too."""
     yield
     forgiven(deployed)
 

@@ -13,7 +13,7 @@ import pytest
 
 from tasks.core.config.address import Endpoint, NodeSpec
 from tasks.core.config.settings import load
-from tests.conftest import ROOT, Ran
+from tests.conftest import ROOT, Ran, run_fab
 
 ENVIRONMENT = """\
 export NODE_IPS=(10.0.0.11 10.0.0.12)
@@ -38,18 +38,7 @@ def surroundings(**more: str) -> dict[str, str]:
 
 
 def fab(folder: Path, *arguments: str, **more: str) -> Ran:
-    done = subprocess.run(
-        [sys.executable, "-m", "fabric", *arguments],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        cwd=folder,
-        env=surroundings(**more),
-        timeout=60,
-        check=False,
-    )
-    assert "Traceback" not in done.stdout + done.stderr, done.stderr
-    return Ran(done.returncode, done.stdout, done.stderr)
+    return run_fab(*arguments, cwd=folder, env=surroundings(**more))
 
 
 def talk(folder: Path, arguments: list[str], *turns: tuple[str, bytes]) -> Ran:

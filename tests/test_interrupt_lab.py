@@ -42,25 +42,31 @@ def connected(node: Node, what: str) -> int:
     return len(node.enter(f"ss -Htn state established '{what}'").splitlines())
 
 
-@pytest.mark.parametrize("words", TASKS, ids=" ".join)
-def test_while_sshd_says_nothing(lab: Lab, deployed: Path, words: list[str]) -> None:
+def one_more(node: Node, what: str) -> Callable[[], bool]:
+    """Whether the node has more of them than now."""
+    before = connected(node, what)
+    return lambda: connected(node, what) > before
+
+
+def test_while_sshd_says_nothing(lab: Lab, deployed: Path) -> None:
     node = lab.nodes[0]
     with faults.hung_sshd(node):
-        before = connected(node, "sport = :22")
-        with under_way(deployed, *words) as process:
-            until(lambda: connected(node, "sport = :22") > before)
-            interrupted(process)
+        for words in TASKS:
+            login = one_more(node, "sport = :22")
+            with under_way(deployed, *words) as process:
+                until(login)
+                interrupted(process)
 
 
-@pytest.mark.parametrize("words", TASKS, ids=" ".join)
-def test_while_a_command_does_not_end(lab: Lab, deployed: Path, words: list[str]) -> None:
+def test_while_a_command_does_not_end(lab: Lab, deployed: Path) -> None:
     node = lab.nodes[0]
     with faults.start_up_file(node, "touch /run/begun; sleep 60 < /dev/null\n"):
-        with under_way(deployed, *words) as process:
-            until(lambda: node.enter("ls /run/begun 2>/dev/null || true"))
-            with faults.hung_sshd(node):
-                interrupted(process)
-        node.enter("rm -f /run/begun; pkill -x sleep || true")
+        for words in TASKS:
+            with under_way(deployed, *words) as process:
+                until(lambda: node.enter("ls /run/begun 2>/dev/null || true"))
+                with faults.hung_sshd(node):
+                    interrupted(process)
+            node.enter("rm -f /run/begun; pkill -x sleep || true")
 
 
 @pytest.mark.parametrize("words", [["check"], ["check", "--watch"], ["status"]], ids=" ".join)

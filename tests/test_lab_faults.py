@@ -59,22 +59,30 @@ def sftp(node: Node, command: str) -> int:
     return run(["sftp", "-F", config, "-b", "-", node.name], stdin=f"{command}\n", check=False).returncode
 
 
+@pytest.fixture(scope="module")
+def states() -> dict[str, str]:
+    """What is known of each node's state, once a test has left it as it was."""
+    return {}
+
+
 @pytest.fixture(params=[0, 1, 2], ids=["bullseye", "bookworm", "trixie"])
-def node(request: pytest.FixtureRequest, lab: Lab, deployed: Path) -> Iterator[Node]:
+def node(request: pytest.FixtureRequest, lab: Lab, deployed: Path, states: dict[str, str]) -> Iterator[Node]:
     """A node with a kube-nginx that answers; it must be the same after the test."""
     node = lab.nodes[request.param]
-    before = node.enter(STATE)
+    before = states.pop(node.name, "") or node.enter(STATE)
     yield node
     assert node.enter(STATE) == before
+    states[node.name] = before
     node.enter(f"cd {PREFIX} && head -c 100000 /dev/zero > probe && rm probe && sbin/kube-nginx -v")
     assert answers(node)
     assert greets(node)
 
 
 @pytest.fixture
-def restarted(request: pytest.FixtureRequest, lab: Lab, deployed: Path) -> Iterator[Node]:
+def restarted(lab: Lab, deployed: Path, states: dict[str, str]) -> Iterator[Node]:
     """A node whose kube-nginx has another process after the test, but answers again."""
     node = lab.nodes[1]
+    states.clear()
     yield node
     assert node.enter("systemctl show -p ActiveState kube-nginx") == "ActiveState=active\n"
     assert answers(node)
@@ -139,7 +147,8 @@ class TestPort:
         with pytest.raises(LabError, match="port 8443 is taken"), faults.foreign_listener(node, 8443):
             pass
 
-    def test_stray_worker(self, lab: Lab, deployed: Path) -> None:
+    def test_stray_worker(self, lab: Lab, deployed: Path, states: dict[str, str]) -> None:
+        states.clear()
         for node in lab.nodes:
             before = said(node, f"find {PREFIX} -printf '%p %u\\n' | sort")
             with faults.stray_worker(node, PREFIX):

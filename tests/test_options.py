@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -18,7 +16,7 @@ from invoke import Context
 from tasks.core.errors import UsageError
 from tasks.core.ssh.fleet import Connections, fleet_of
 from tasks.core.ssh.options import FLAGS, OBEYED, REFUSED, options_of
-from tests.conftest import ROOT, Ran
+from tests.conftest import ROOT, Ran, run_fab
 
 FABFILE = """\
 import json
@@ -260,19 +258,7 @@ def test_what_a_caller_gave_its_connection(folder: Path) -> None:
 
 def fab(folder: Path, *arguments: str, typed: str = "", **more: str) -> Ran:
     kept = {key: value for key, value in os.environ.items() if not key.startswith(("KUBE_NGINX", "FABRIC"))}
-    done = subprocess.run(
-        [sys.executable, "-m", "fabric", *arguments],
-        input=typed,
-        capture_output=True,
-        text=True,
-        cwd=folder,
-        env=kept | {"PYTHONPATH": str(ROOT)} | more,
-        timeout=60,
-        check=False,
-        start_new_session=True,  # without a terminal, passwords are read from standard input
-    )
-    assert "Traceback" not in done.stderr, done.stderr
-    return Ran(done.returncode, done.stdout, done.stderr)
+    return run_fab(*arguments, stdin=typed, cwd=folder, env=kept | {"PYTHONPATH": str(ROOT)} | more)
 
 
 def shown(ran: Ran) -> dict[str, Any]:

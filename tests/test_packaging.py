@@ -240,12 +240,13 @@ def test_rendering_under_another_name(project: Project) -> None:
     assert project.fab("lb.render") == (0, RENDERED, "")
 
 
-@pytest.mark.parametrize("name", sorted(path.stem for path in (ROOT / "templates").glob("*.sh")))
-def test_scripts_under_another_name(project: Project, name: str) -> None:
-    call = f"print(shell_script([{name!r}], {{'given': 'a b'}}, '{name}.sh'), end='')"
-    code = f"from kube_nginx.tasks.core.templates import shell_script; {call}"
-    text = (ROOT / "templates" / f"{name}.sh").read_text()
-    assert project.run("-c", code) == (0, f"# {name}.sh\ngiven='a b'\n{text}", "")
+def test_scripts_under_another_name(project: Project) -> None:
+    texts = {path.stem: path.read_text() for path in (ROOT / "templates").glob("*.sh")}
+    call = f"print(json.dumps([shell_script([name], {{'given': 'a b'}}, name) for name in {[*texts]}]))"
+    code = f"import json; from kube_nginx.tasks.core.templates import shell_script; {call}"
+    status, out, err = project.run("-c", code)
+    assert (status, err) == (0, "")
+    assert json.loads(out) == [f"# {name}\ngiven='a b'\n{text}" for name, text in texts.items()]
 
 
 def test_the_projects_own_tasks_are_its_own(project: Project) -> None:

@@ -48,13 +48,19 @@ def results(document: dict[str, Any]) -> list[str]:
     return [node["result"] for node in document["nodes"]]
 
 
-@pytest.fixture
-def quick(lab: Lab, deployed: Path, hosts_toml: Toml) -> Iterator[Path]:
-    """The fleet as hosts.toml has it, before and after the test."""
+@pytest.fixture(scope="module")
+def plain(deployed: Path, hosts_toml: Toml) -> Path:
+    """The fleet as hosts.toml has it; every test leaves it so to the next."""
     path = hosts_toml()
     assert run_fab("deploy", hosts=path).status == 0
-    yield path
-    assert run_fab("deploy", "--batch", "100%", hosts=path).status == 0
+    return path
+
+
+@pytest.fixture
+def quick(plain: Path) -> Iterator[Path]:
+    """The fleet as hosts.toml has it, before and after the test."""
+    yield plain
+    assert run_fab("deploy", "--batch", "100%", hosts=plain).status == 0
 
 
 def changed(hosts_toml: Toml, max_fails: int = 5) -> Path:
@@ -118,31 +124,32 @@ def test_the_unit_differs(lab: Lab, quick: Path, hosts_toml: Toml) -> None:
     assert "RestartSec=5" in lab.nodes[0].enter("cat /etc/systemd/system/kube-nginx.service")
 
 
-@pytest.mark.parametrize(
-    ("damage", "result", "why"),
-    [
-        ("systemctl stop kube-nginx", "restarted", "the service is inactive (dead)"),
-        ("systemctl disable -q kube-nginx", "enabled", "it does not start at boot"),
-        (f"rm {PREFIX}/sbin/kube-nginx", "upgraded", "the binary differs"),
-        (
-            f"cp {PREFIX}/sbin/kube-nginx /tmp/x; echo >> /tmp/x; mv /tmp/x {PREFIX}/sbin/kube-nginx",
-            "upgraded",
-            "the binary differs",
-        ),
-        (f"chmod 600 {CONF}", "corrected", "kube-nginx.conf has mode 600, not 644"),
-        (f"sed -i s/4096/4097/ {CONF}; systemctl reload kube-nginx", "reloaded", "the configuration differs"),
-        ("systemctl kill -s KILL --kill-who=main kube-nginx; sleep 0.1", "restarted", "the service is"),
-    ],
-)
-def test_a_node_that_is_not_as_it_should_be(
-    lab: Lab, quick: Path, damage: str, result: str, why: str
-) -> None:
-    node = lab.nodes[1]
-    node.enter(damage)
+DAMAGES = [
+    ("systemctl stop kube-nginx", "restarted", "the service is inactive (dead)"),
+    ("systemctl disable -q kube-nginx", "enabled", "it does not start at boot"),
+    (f"rm {PREFIX}/sbin/kube-nginx", "upgraded", "the binary differs"),
+    (f"chmod 600 {CONF}", "corrected", "kube-nginx.conf has mode 600, not 644"),
+    (f"sed -i s/4096/4097/ {CONF}; systemctl reload kube-nginx", "reloaded", "the configuration differs"),
+    ("systemctl kill -s KILL --kill-who=main kube-nginx; sleep 0.1", "restarted", "the service is"),
+    (
+        f"cp {PREFIX}/sbin/kube-nginx /tmp/x; echo >> /tmp/x; mv /tmp/x {PREFIX}/sbin/kube-nginx",
+        "upgraded",
+        "the binary differs",
+    ),
+]
+
+
+@pytest.mark.parametrize("first", range(0, len(DAMAGES), 3))
+def test_nodes_that_are_not_as_they_should_be(lab: Lab, quick: Path, first: int) -> None:
+    damages = dict(zip(lab.nodes, DAMAGES[first : first + 3], strict=False))
+    for node, (damage, _, _) in damages.items():
+        node.enter(damage)
     ran = run_fab("deploy", "--json", hosts=quick)
     assert ran.status == 0, ran.err
-    assert results(ran.json) == ["unchanged", result, "unchanged"]
-    assert ran.json["nodes"][1]["why"][0].startswith(why)
+    done = [result for _, result, _ in damages.values()]
+    assert results(ran.json) == done + ["unchanged"] * (3 - len(done))
+    for (_, _, why), node in zip(damages.values(), ran.json["nodes"], strict=False):
+        assert node["why"][0].startswith(why)
     assert results(run_fab("deploy", "--json", hosts=quick).json) == ["unchanged"] * 3
 
 

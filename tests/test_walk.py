@@ -17,7 +17,7 @@ from tests.walk.walk import Walk
 from tests.walk.world import World
 
 SEED = "26"
-SECONDS = 40.0  # on each of three nodes
+SECONDS = 20.0  # on each of three nodes
 SEEN = (
     {
         "edit-taken-and-undone": "those were met",

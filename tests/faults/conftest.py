@@ -98,17 +98,26 @@ def ended(process: subprocess.Popen[str], timeout: float = 200) -> Ran:
     return Ran(process.returncode, out, err)
 
 
-@pytest.fixture
-def trial(lab: Lab, hosts_toml: Toml, deployed: Path) -> Iterator[Trial]:
-    """The rule: whatever was done, every node answers afterwards, and a plain deploy mends the rest."""
-    plain = hosts_toml()
-    healthy = run_fab("deploy", hosts=plain)
-    assert healthy.status == 0, healthy.err
-    assert all(answers(node) for node in lab.nodes)
-    yield Trial(lab, hosts_toml, plain)
+@pytest.fixture(scope="module")
+def plain(lab: Lab, hosts_toml: Toml, deployed: Path) -> Path:
+    """The hosts.toml of a fleet that runs; every trial leaves it so to the next."""
+    path = hosts_toml()
+    mend(lab, path)
+    return path
+
+
+def mend(lab: Lab, plain: Path) -> None:
+    """A plain deploy; every node answers afterwards."""
     mended = run_fab("deploy", "--wait", "60", "--batch", "100%", hosts=plain)
     assert mended.status == 0, mended.out + mended.err
     assert all(answers(node) for node in lab.nodes)
+
+
+@pytest.fixture
+def trial(lab: Lab, hosts_toml: Toml, plain: Path) -> Iterator[Trial]:
+    """The rule: whatever was done, every node answers afterwards, and a plain deploy mends the rest."""
+    yield Trial(lab, hosts_toml, plain)
+    mend(lab, plain)
     assert [leftovers(node) for node in lab.nodes] == [""] * 3
 
 

@@ -188,18 +188,6 @@ class TestInterrupt:
         assert "not started: lab-node-1, lab-node-2, lab-node-3: interrupted" in ran.err
         assert [current(node) for node in trial.lab.nodes] == before
 
-    def test_in_activation_the_node_finishes(self, trial: Trial) -> None:
-        node = trial.lab.nodes[0]
-        pid = node.enter("systemctl show -p MainPID kube-nginx")
-        slower = trial.hosts_toml(("[build]", "[rollout]\nsettle = 4\n\n[build]"))
-        with trial.begun("--force", hosts=slower) as process:
-            until(lambda: node.enter("systemctl show -p MainPID kube-nginx") != pid)
-            process.send_signal(signal.SIGINT)
-            ran = ended(process)
-        assert ran.status == 130
-        assert "deploy: 1 restarted, 2 not started" in ran.out
-        assert "retry: fab deploy --limit lab-node-2,lab-node-3" in ran.err
-
     def test_a_second_one_leaves_at_once(self, trial: Trial) -> None:
         node = trial.lab.nodes[0]
         pid = node.enter("systemctl show -p MainPID kube-nginx")

@@ -169,110 +169,103 @@ def test_another_prefix_that_fails(trial: Trial, binaries: Binaries, monkeypatch
 # --- what is around the files ---
 
 
-@pytest.mark.parametrize(
-    ("damage", "why"),
-    [
-        (f"rm -rf {PREFIX}/logs", f"{PREFIX}/logs is missing"),
-        ("userdel -f kube-nginx", "the user kube-nginx is missing"),
-        (f"chmod 700 {PREFIX}/conf", f"{PREFIX}/conf has mode 700, not 755"),
-        (f"chmod 700 {PREFIX}/sbin", f"{PREFIX}/sbin has mode 700, not 755"),
-        (f"chmod 700 {PREFIX}", f"{PREFIX} has mode 700, not 755"),
-        (f"chmod 700 {PREFIX}/releases", f"{PREFIX}/releases has mode 700, not 755"),
-        (f"chmod 000 {PREFIX}/logs", f"{PREFIX}/logs has mode 000, not 755"),
-        (f"chown root {PREFIX}/logs", f"{PREFIX}/logs belongs to 0, not to "),
-        (f"chmod 777 {PREFIX}/sbin/kube-nginx", "kube-nginx has mode 777, not 755"),
-        (f"chmod 600 {CONF}", "kube-nginx.conf has mode 600, not 644"),
-        (f"rm {PREFIX}/releases/current", "its release is not kept there"),
-        (f"cd {RELEASES}; cp -rL current c; rm current; mv c current", "its release is not kept there"),
-        (f"rm -rf {PREFIX}/releases", f"{PREFIX}/releases is missing"),
-        (f"rm {PID}", "nginx.pid does not name its main process"),
-        (f"cp {UNIT} /tmp/u; rm {UNIT}; systemctl daemon-reload; mv /tmp/u {UNIT}",
-         "systemd has not read the unit as it is now"),
-    ],
-)  # fmt: skip
-def test_what_is_around_is_put_right(trial: Trial, damage: str, why: str) -> None:
+AROUND = [
+    (f"rm -rf {PREFIX}/logs", f"{PREFIX}/logs is missing"),
+    ("userdel -f kube-nginx", "the user kube-nginx is missing"),
+    (f"chmod 700 {PREFIX}/conf", f"{PREFIX}/conf has mode 700, not 755"),
+    (f"chmod 700 {PREFIX}/sbin", f"{PREFIX}/sbin has mode 700, not 755"),
+    (f"chmod 700 {PREFIX}", f"{PREFIX} has mode 700, not 755"),
+    (f"chmod 700 {PREFIX}/releases", f"{PREFIX}/releases has mode 700, not 755"),
+    (f"chmod 000 {PREFIX}/logs", f"{PREFIX}/logs has mode 000, not 755"),
+    (f"chown root {PREFIX}/logs", f"{PREFIX}/logs belongs to 0, not to "),
+    (f"chmod 777 {PREFIX}/sbin/kube-nginx", "kube-nginx has mode 777, not 755"),
+    (f"rm {PREFIX}/releases/current", "its release is not kept there"),
+    (f"cd {RELEASES}; cp -rL current c; rm current; mv c current", "its release is not kept there"),
+    (f"rm -rf {PREFIX}/releases", f"{PREFIX}/releases is missing"),
+    (f"rm {PID}", "nginx.pid does not name its main process"),
+    (f"chmod 600 {CONF}", "kube-nginx.conf has mode 600, not 644"),
+    (f"cp {UNIT} /tmp/u; rm {UNIT}; systemctl daemon-reload; mv /tmp/u {UNIT}",
+     "systemd has not read the unit as it is now"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("first", range(0, len(AROUND), 3))
+def test_what_is_around_is_put_right(trial: Trial, first: int) -> None:
     """The service goes on meanwhile, and comes up after its next restart."""
-    node = trial.lab.nodes[2]
-    if CONF in damage or UNIT in damage:  # what was loaded is known for certain of what we have started
-        assert run_fab("restart", "--limit", node.name, hosts=trial.plain).status == 0
-    before = main(node)
-    node.enter(damage)
-    assert answers(node)
-    ran = trial.deploy("--json", "--limit", node.name, hosts=trial.plain)
-    assert ran.status == 0, ran.err
-    (seen,) = ran.json["nodes"]
-    assert (seen["result"], seen["why"][0][: len(why)]) == ("corrected", why)
-    assert main(node) == before
-    assert answers(node)
-    assert run_fab("diff", "--exit-code", "--limit", node.name, hosts=trial.plain).status == 0
-    assert restarts_well(node)
-
-
-@pytest.mark.parametrize(
-    "damage", [f"rm -rf {PREFIX}/logs", "userdel -f kube-nginx", f"chmod 700 {PREFIX}/conf {PREFIX}/sbin"]
-)
-def test_a_forced_restart_puts_right_what_is_around(trial: Trial, damage: str) -> None:
-    node = trial.lab.nodes[0]
-    node.enter(damage)
-    ran = trial.deploy("--force", "--limit", node.name, hosts=trial.plain)
-    assert (ran.status, "deploy: 1 restarted" in ran.out) == (0, True), ran.out + ran.err
-    assert restarts_well(node)
-    assert run_fab("diff", "--exit-code", "--limit", node.name, hosts=trial.plain).status == 0
-
-
-def test_the_row_of_what_is_put_right(trial: Trial) -> None:
-    for node, damage in zip(
-        trial.lab.nodes,
-        (f"rm -rf {PREFIX}/logs", "userdel -f kube-nginx", f"chmod 700 {PREFIX}/conf {PREFIX}"),
-        strict=True,
-    ):
+    damages = dict(zip(trial.lab.nodes, AROUND[first : first + 3], strict=True))
+    if any(
+        CONF in damage for damage, _ in damages.values()
+    ):  # what was loaded is known for certain of what we have started
+        assert run_fab("restart", "--canary", "0", "--batch", "100%", hosts=trial.plain).status == 0
+    before = [main(node) for node in damages]
+    for node, (damage, _) in damages.items():
         node.enter(damage)
-    ran = trial.deploy(hosts=trial.plain)
-    fault = "folders removed or closed to the service's user, or its user deleted"
-    trial.saw(34, fault, "put right; the service goes on", ran, "deploy: 3 corrected", status=0)
+        assert answers(node)
+    ran = trial.deploy("--json", hosts=trial.plain)
+    assert [
+        (node["result"], node["why"][0][: len(why)])
+        for node, (_, why) in zip(ran.json["nodes"], damages.values(), strict=True)
+    ] == [("corrected", why) for _, why in damages.values()]
+    if not first:
+        fault = "folders removed or closed to the service's user, or its user deleted"
+        trial.saw(34, fault, "put right; the service goes on", ran, "deploy: 3 corrected", status=0)
+    assert ran.status == 0, ran.err
+    assert [main(node) for node in damages] == before
+    assert all(answers(node) for node in damages)
+    assert run_fab("diff", "--exit-code", hosts=trial.plain).status == 0
+    assert all(restarts_well(node) for node in damages)
+
+
+def test_a_forced_restart_puts_right_what_is_around(trial: Trial) -> None:
+    damages = f"rm -rf {PREFIX}/logs", "userdel -f kube-nginx", f"chmod 700 {PREFIX}/conf {PREFIX}/sbin"
+    for node, damage in zip(trial.lab.nodes, damages, strict=True):
+        node.enter(damage)
+    ran = trial.deploy("--force", "--canary", "0", "--batch", "100%", hosts=trial.plain)
+    assert (ran.status, "deploy: 3 restarted" in ran.out) == (0, True), ran.out + ran.err
     assert all(restarts_well(node) for node in trial.lab.nodes)
+    assert run_fab("diff", "--exit-code", hosts=trial.plain).status == 0
 
 
 # --- what is tested before anything is stopped ---
 
 
-@pytest.mark.parametrize("task", ["restart", "reload"])
-def test_an_invalid_edit(trial: Trial, task: str) -> None:
+def test_an_invalid_edit(trial: Trial) -> None:
     node = trial.lab.nodes[0]
     before = main(node)
     node.enter(f"echo 'nonsense;' >> {CONF}")
-    ran = run_fab(task, "--limit", node.name, hosts=trial.plain)
-    line = f"lab-node-1: {task}: nginx refuses the files that are there; nothing was changed"
-    if task == "restart":
-        trial.saw(35, "an invalid edit, and fab restart", "as it was: it was not stopped", ran, line)
-    assert line in ran.err
-    assert 'unknown directive "nonsense"' in ran.err
-    assert main(node) == before
-    assert answers(node)
-
-
-@pytest.mark.parametrize(
-    "damage",
-    [
-        f"chmod 700 {PREFIX}/conf",
-        f"rm -rf {PREFIX}/logs",
-        f"rm {PREFIX}/sbin/kube-nginx",
-        f"mkdir -p {UNIT}.d; printf '[Service]\\nExecStartPre=/bin/false\\n' > {UNIT}.d/x.conf"
-        "; systemctl daemon-reload",
-    ],
-)
-def test_a_restart_that_could_not_work_is_not_begun(trial: Trial, damage: str) -> None:
-    node = trial.lab.nodes[1]
-    before = main(node)
-    node.enter(damage)
-    try:
-        ran = run_fab("restart", "--limit", node.name, hosts=trial.plain)
-        assert ran.status == 1
-        assert "; nothing was changed" in ran.err
+    for task in ("restart", "reload"):
+        ran = run_fab(task, "--limit", node.name, hosts=trial.plain)
+        line = f"lab-node-1: {task}: nginx refuses the files that are there; nothing was changed"
+        if task == "restart":
+            trial.saw(35, "an invalid edit, and fab restart", "as it was: it was not stopped", ran, line)
+        assert line in ran.err
+        assert 'unknown directive "nonsense"' in ran.err
         assert main(node) == before
         assert answers(node)
-    finally:
-        node.enter(f"rm -rf {UNIT}.d; systemctl daemon-reload")
+
+
+def test_a_restart_that_could_not_work_is_not_begun(trial: Trial) -> None:
+    first, second, third = trial.lab.nodes
+    drop_in = f"mkdir -p {UNIT}.d; printf '[Service]\\nExecStartPre=/bin/false\\n' > {UNIT}.d/x.conf"
+    again = "systemctl daemon-reload"
+    for node, damage, undo in (
+        (first, f"{drop_in}; {again}", f"rm -r {UNIT}.d; {again}"),
+        (first, f"chmod 700 {PREFIX}/conf", ":"),
+        (second, f"rm -rf {PREFIX}/logs", ":"),
+        (third, f"rm {PREFIX}/sbin/kube-nginx", ":"),
+    ):
+        before = main(node)
+        node.enter(damage)
+        try:
+            ran = run_fab("restart", "--limit", node.name, hosts=trial.plain)
+            assert ran.status == 1
+            assert "; nothing was changed" in ran.err
+            assert main(node) == before
+            assert answers(node)
+        finally:
+            node.enter(undo)
+    assert trial.deploy(hosts=trial.plain).status == 0
+    assert all(restarts_well(node) for node in trial.lab.nodes)
 
 
 # --- processes ---
@@ -309,20 +302,21 @@ def test_an_upgrade_by_hand_of_a_unit_without_a_pid_file(trial: Trial) -> None:
     assert run_fab("diff", "--exit-code", "--limit", node.name, hosts=hosts).status == 0
 
 
-@pytest.mark.parametrize(
-    "command",
-    ["/bin/sh -c 'mkdir -p /run/mine; test -d /run/mine'", "-/bin/false", "+/bin/mkdir -p /run/roots"],
-)
-def test_what_else_runs_before_the_start_is_read_as_systemd_does(trial: Trial, command: str) -> None:
-    node = trial.lab.nodes[1]
-    node.enter("install -d -o kube-nginx /run/mine")
-    drop_in = f'mkdir -p {UNIT}.d; printf "[Service]\\nExecStartPre={command}\\n" > {UNIT}.d/x.conf'
-    node.enter(f"{drop_in}; systemctl daemon-reload")
+def test_what_else_runs_before_the_start_is_read_as_systemd_does(trial: Trial) -> None:
+    commands = (
+        "/bin/sh -c 'mkdir -p /run/mine; test -d /run/mine'",
+        "-/bin/false",
+        "+/bin/mkdir -p /run/roots",
+    )
+    for node, command in zip(trial.lab.nodes, commands, strict=True):
+        drop_in = f'mkdir -p {UNIT}.d; printf "[Service]\\nExecStartPre={command}\\n" > {UNIT}.d/x.conf'
+        node.enter(f"install -d -o kube-nginx /run/mine; {drop_in}; systemctl daemon-reload")
     try:
-        ran = run_fab("restart", "--limit", node.name, hosts=trial.plain)
-        assert ran.status == 0, ran.out + ran.err
+        ran = run_fab("restart", "--canary", "0", "--batch", "100%", hosts=trial.plain)
+        assert (ran.status, "restart: 3 restarted" in ran.out) == (0, True), ran.out + ran.err
     finally:
-        node.enter(f"rm -r {UNIT}.d; systemctl daemon-reload")
+        for node in trial.lab.nodes:
+            node.enter(f"rm -r {UNIT}.d; systemctl daemon-reload")
 
 
 def test_a_user_that_a_drop_in_says(trial: Trial) -> None:
@@ -369,18 +363,18 @@ def test_an_upgrade_that_was_cut_off(trial: Trial) -> None:
     assert answers(node)
 
 
-@pytest.mark.parametrize("content", ["", "worker", "nonsense"])
-def test_a_pid_file_that_does_not_name_the_master(trial: Trial, content: str) -> None:
-    node = trial.lab.nodes[0]
-    before = main(node)
-    worker = f"pgrep -P {before}"
-    node.enter({"": f"rm {PID}", "worker": f"{worker} > {PID}", "nonsense": f"echo x > {PID}"}[content])
-    ran = trial.deploy("--limit", node.name)
-    if not content:
-        fault = "nginx.pid is removed; other servers"
-        trial.saw(37, fault, "reloaded; the file is there again", ran, "deploy: 1 reloaded", status=0)
-    assert ran.status == 0, ran.err
-    assert main(node) == before == node.enter(f"cat {PID}").strip()
+def test_a_pid_file_that_does_not_name_the_master(trial: Trial) -> None:
+    first, *others = trial.lab.nodes
+    before = [main(node) for node in trial.lab.nodes]
+    for node, spoil in zip(trial.lab.nodes, ("rm", f"pgrep -P {before[1]} >", "echo x >"), strict=True):
+        node.enter(f"{spoil} {PID}")
+    ran = trial.deploy("--limit", first.name)
+    fault = "nginx.pid is removed; other servers"
+    trial.saw(37, fault, "reloaded; the file is there again", ran, "deploy: 1 reloaded", status=0)
+    ran = trial.deploy("--limit", ",".join(node.name for node in others))
+    assert (ran.status, "deploy: 2 reloaded" in ran.out) == (0, True), ran.out + ran.err
+    assert [main(node) for node in trial.lab.nodes] == before
+    assert [node.enter(f"cat {PID}").strip() for node in trial.lab.nodes] == before
 
 
 def test_a_conf_that_was_loaded_and_put_back(trial: Trial) -> None:
@@ -432,62 +426,65 @@ def test_from_a_wildcard_to_one_of_its_addresses(trial: Trial, before: str, afte
 # --- what is in the way ---
 
 
-@pytest.mark.parametrize("path", [CONF, f"{PREFIX}/sbin/kube-nginx", UNIT])
-def test_an_empty_folder_in_place_of_a_file(trial: Trial, path: str) -> None:
-    node = trial.lab.nodes[1]
-    node.enter(f"rm {path}; mkdir {path}")
-    ran = trial.deploy("--limit", node.name, hosts=trial.plain)
+def test_an_empty_folder_in_place_of_a_file(trial: Trial) -> None:
+    paths = CONF, f"{PREFIX}/sbin/kube-nginx", UNIT
+    for node, path in zip(trial.lab.nodes, paths, strict=True):
+        node.enter(f"rm {path}; mkdir {path}")
+    ran = trial.deploy(hosts=trial.plain)
     assert ran.status == 0, ran.err
-    assert node.enter(f"test -f {path} && echo file") == "file\n"
-    assert restarts_well(node)
-    assert run_fab("diff", "--exit-code", "--limit", node.name, hosts=trial.plain).status == 0
+    for node, path in zip(trial.lab.nodes, paths, strict=True):
+        assert node.enter(f"test -f {path} && echo file") == "file\n"
+        assert restarts_well(node)
+    assert run_fab("diff", "--exit-code", hosts=trial.plain).status == 0
+
+
+def test_something_else_is_in_the_way(trial: Trial) -> None:
+    first, second, _ = trial.lab.nodes
+    first.enter(f"rm {CONF}; mkdir {CONF}; touch {CONF}/x")
+    second.enter(f"mv {RELEASES} /tmp/r; touch {RELEASES}")
+    try:
+        ran = trial.deploy(hosts=trial.plain)
+        assert ran.status == 1
+        assert f"lab-node-1: survey: {CONF} is a folder that is not empty" in ran.err
+        assert f"lab-node-2: survey: {RELEASES} is no folder" in ran.err
+        assert answers(first)
+        assert answers(second)
+    finally:
+        first.enter(f"rm -r {CONF}")
+        second.enter(f"rm {RELEASES}; mv /tmp/r {RELEASES}")
 
 
 @pytest.mark.parametrize(
-    ("damage", "undo", "line"),
-    [
-        (f"rm {CONF}; mkdir {CONF}; touch {CONF}/x", f"rm -r {CONF}",
-         f"{CONF} is a folder that is not empty"),
-        (f"mv {RELEASES} /tmp/r; touch {RELEASES}", f"rm {RELEASES}; mv /tmp/r {RELEASES}",
-         f"{RELEASES} is no folder"),
-    ],
-)  # fmt: skip
-def test_something_else_is_in_the_way(trial: Trial, damage: str, undo: str, line: str) -> None:
-    node = trial.lab.nodes[0]
-    node.enter(damage)
-    try:
-        ran = trial.deploy("--limit", node.name, hosts=trial.plain)
-        assert ran.status == 1
-        assert f"lab-node-1: survey: {line}" in ran.err
-        assert answers(node)
-    finally:
-        node.enter(undo)
-
-
-@pytest.mark.parametrize("path", ["/opt/k8s", PREFIX, f"{PREFIX}/conf", f"{PREFIX}/sbin", f"{PREFIX}/logs"])
-def test_a_symlink_in_the_way_to_a_file(trial: Trial, path: str) -> None:
+    "paths", [("/opt/k8s", f"{PREFIX}/conf", PREFIX), (f"{PREFIX}/sbin", f"{PREFIX}/logs")]
+)
+def test_a_symlink_in_the_way_to_a_file(trial: Trial, paths: tuple[str, ...]) -> None:
     """It is the same file, however its name is written."""
-    node = trial.lab.nodes[2]
-    assert run_fab("uninstall", "--yes", "--limit", node.name, hosts=trial.plain).status == 0
-    folder = Path(path)
-    node.enter(f"rm -rf {path}; mkdir -p /data{path} {folder.parent}; ln -s /data{path} {path}")
+    links = dict(zip(trial.lab.nodes, paths, strict=False))
+    limit = ("--limit", ",".join(node.name for node in links))
+    assert run_fab("uninstall", "--yes", *limit, hosts=trial.plain).status == 0
+    for node, path in links.items():
+        node.enter(f"rm -rf {path}; mkdir -p /data{path} {Path(path).parent}; ln -s /data{path} {path}")
     try:
-        assert trial.deploy("--limit", node.name, hosts=trial.plain).status == 0
-        before = main(node)
-        ran = trial.deploy("--limit", node.name, "--json", hosts=trial.plain)
-        assert ran.json["nodes"][0]["why"] == []
-        changed = trial.deploy("--limit", node.name)
-        if path == "/opt/k8s":
-            fault = "/opt/k8s is a symlink to another disk; another configuration"
-            trial.saw(41, fault, "reloaded", changed, "deploy: 1 reloaded", status=0)
-        assert changed.status == 0
-        assert main(node) == before
-        gone = run_fab("uninstall", "--yes", "--limit", node.name, hosts=trial.plain)
+        assert trial.deploy(*limit, hosts=trial.plain).status == 0
+        before = [main(node) for node in links]
+        ran = trial.deploy(*limit, "--json", hosts=trial.plain)
+        assert [node["why"] for node in ran.json["nodes"]] == [[] for _ in links]
+        for node, path in links.items():
+            changed = trial.deploy("--limit", node.name)
+            if path == "/opt/k8s":
+                fault = "/opt/k8s is a symlink to another disk; another configuration"
+                trial.saw(41, fault, "reloaded", changed, "deploy: 1 reloaded", status=0)
+            assert changed.status == 0
+        assert [main(node) for node in links] == before
+        gone = run_fab("uninstall", "--yes", *limit, hosts=trial.plain)
         assert (gone.status, "removed" in gone.out) == (0, True)
+        assert all(f"uninstall {node.name} changed " in gone.out for node in links)
         assert "stays" not in gone.out
-        assert node.enter(f"find /data{path}* /opt/k8s/ -name '*nginx*' 2>/dev/null || true") == ""
+        for node, path in links.items():
+            assert node.enter(f"find /data{path}* /opt/k8s/ -name '*nginx*' 2>/dev/null || true") == ""
     finally:
-        node.enter(f"[ ! -L {path} ] || rm {path}; rm -rf /data; mkdir -p /opt/k8s")
+        for node, path in links.items():
+            node.enter(f"[ ! -L {path} ] || rm {path}; rm -rf /data; mkdir -p /opt/k8s")
 
 
 def test_a_unit_that_is_a_link(trial: Trial) -> None:

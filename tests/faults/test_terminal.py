@@ -60,8 +60,8 @@ def test_text_that_a_terminal_would_obey(trial: Trial) -> None:
     trial.saw(57, fault, "rolled back: what served before serves", ran, f"| {SHOWN}")
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_ends_a_deploy_as_ctrl_c_does(trial: Trial, number: signal.Signals) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_a_deploy_in_activation(trial: Trial, number: signal.Signals) -> None:
     node = trial.lab.nodes[0]
     pid = node.enter("systemctl show -p MainPID kube-nginx")
     slower = trial.hosts_toml(("[build]", "[rollout]\nsettle = 4\n\n[build]"))
@@ -70,6 +70,7 @@ def test_a_signal_ends_a_deploy_as_ctrl_c_does(trial: Trial, number: signal.Sign
         process.send_signal(number)
         ran = ended(process)
     assert "deploy: 1 restarted, 2 not started" in ran.out
+    assert "retry: fab deploy --limit lab-node-2,lab-node-3" in ran.err
     end = "the node whose turn it was finishes; no other begins"
     line = "not started: lab-node-2, lab-node-3: interrupted"
     if number == signal.SIGTERM:

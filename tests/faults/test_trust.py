@@ -100,39 +100,45 @@ OPEN = {
 BACK = "[ ! -L /opt/k8s ] || { k8s=$(readlink -f /opt/k8s); rm /opt/k8s; mv $k8s /opt/k8s; rm -r /data; }"
 
 
-@pytest.mark.parametrize("which", OPEN)
-def test_a_folder_on_the_way_that_others_may_write_to(trial: Trial, which: str) -> None:
-    node = trial.lab.nodes[0]
-    damage, seen = OPEN[which]
-    assert (
-        which != "owner" or trial.deploy("--limit", node.name).status == 0
-    )  # there is a release to go back to
-    before = main(node), current(node)
-    node.enter(damage)
+@pytest.mark.parametrize("which", [("owner",), ("group", "sticky", "link"), ("unit", "links")], ids="+".join)
+def test_a_folder_on_the_way_that_others_may_write_to(trial: Trial, which: tuple[str, ...]) -> None:
+    nodes = trial.lab.nodes[: len(which)]
+    alone = which == ("owner",)
+    assert not alone or trial.deploy("--limit", nodes[0].name).status == 0  # there is a release to go back to
+    before = [(main(node), current(node)) for node in nodes]
+    advice: dict[Node, str] = {}
     try:
-        looked = run_fab("preflight", "--limit", node.name, hosts=trial.plain)
+        for node, name in zip(nodes, which, strict=True):
+            node.enter(OPEN[name][0])
+        looked = run_fab("preflight", hosts=trial.plain)
         assert looked.status == 1
-        assert f"lab-node-1: preflight: {seen}: who may write there can have root run anything" in looked.err
         ran = trial.deploy()
-        line = f"lab-node-1: survey: {seen}: who may write there can have root run anything"
-        path = seen.split()[0]
-        advice = f"chown root: {path}; chmod go-w {path}"
-        other = "" if which == "unit" else "; or choose another proxy.prefix"
-        hint = f"hint: on the node: {advice}{other}"
-        if which == "owner":
-            fault = "a folder above the prefix belongs to somebody other than root"
-            trial.saw(52, fault, BEFORE, ran, line, hint)
-        assert (ran.status, line in ran.err, hint in ran.err) == (1, True, True), ran.err
-        assert "1 failed, 2 reloaded" in ran.out or "2 reloaded, 1 failed" in ran.out
-        assert (main(node), current(node)) == before
-        for task in ("scp", "conf", "unit", "mkdir", "rollback") if which == "owner" else ():
-            assert run_fab(task, "--limit", node.name, hosts=trial.plain).status == 1
-        assert (main(node), current(node)) == before
-        node.enter(advice)  # and that is all that it takes
-        assert trial.deploy("--limit", node.name).status == 0
+        assert ran.status == 1
+        for node, name in zip(nodes, which, strict=True):
+            seen = OPEN[name][1]
+            path = seen.split()[0]
+            advice[node] = f"chown root: {path}; chmod go-w {path}"
+            why = f"{seen}: who may write there can have root run anything"
+            other = "" if name == "unit" else "; or choose another proxy.prefix"
+            line, hint = f"{node.name}: survey: {why}", f"hint: on the node: {advice[node]}{other}"
+            if alone:
+                fault = "a folder above the prefix belongs to somebody other than root"
+                trial.saw(52, fault, BEFORE, ran, line, hint)
+            assert f"{node.name}: preflight: {why}" in looked.err
+            assert (line in ran.err, hint in ran.err) == (True, True), ran.err
+        rest = f"{len(nodes)} failed", f"{3 - len(nodes)} reloaded"
+        assert len(nodes) == 3 or ", ".join(rest) in ran.out or ", ".join(rest[::-1]) in ran.out
+        assert [(main(node), current(node)) for node in nodes] == before
+        for task in ("scp", "conf", "unit", "mkdir", "rollback") if alone else ():
+            assert run_fab(task, "--limit", nodes[0].name, hosts=trial.plain).status == 1
+        assert [(main(node), current(node)) for node in nodes] == before
+        for node in nodes:
+            node.enter(advice[node])  # and that is all that it takes
+        assert trial.deploy().status == 0
     finally:
-        node.enter(BACK)
-        node.enter("chown root: /opt/k8s; chmod 755 /opt /opt/k8s /etc/systemd/system")
+        for node in nodes:
+            node.enter(BACK)
+            node.enter("chown root: /opt/k8s; chmod 755 /opt /opt/k8s /etc/systemd/system")
 
 
 def test_folders_of_our_own_are_put_right(trial: Trial) -> None:
@@ -203,33 +209,40 @@ def workers(node: Node) -> str:
     return node.enter(f"pgrep -P {main(node)}")
 
 
-@pytest.mark.parametrize("by_itself", [False, True], ids=["started by us", "started by systemd"])
-@pytest.mark.parametrize(
-    ("damage", "path"),
-    [
-        *(("chmod 777", path) for path in (BINARY, CONF, UNIT)),
-        ("chmod 4755", BINARY),
-        ("chown ops", CONF),
-    ],
+SPOILT = (
+    (("chmod 777", BINARY), ("chmod 777", CONF), ("chmod 777", UNIT)),
+    (("chmod 4755", BINARY), ("chown ops", CONF)),
 )
-def test_permissions_alone(trial: Trial, damage: str, path: str, by_itself: bool) -> None:
+
+
+@pytest.mark.parametrize("by_itself", [False, True], ids=["started by us", "started by systemd"])
+def test_permissions_alone(trial: Trial, by_itself: bool) -> None:
     """They are put back, and nothing else is done: not to the file's content, nor to any process."""
-    node = trial.lab.nodes[0]
-    if by_itself:
+    for node in trial.lab.nodes if by_itself else ():
         comes_back(node)
-    at, mode = ("--limit", node.name), 755 if path == BINARY else 644
-    before = main(node), workers(node), node.enter(f"stat -c '%i %Y' {path}")
-    node.enter(f"{damage} {path}")
-    drift = run_fab("check", *at, hosts=trial.plain)
-    assert "modes" in drift.out
-    looked = run_fab("diff", *at, hosts=trial.plain)
-    ran = run_fab("deploy", *at, "--json", hosts=trial.plain)
-    (seen,) = ran.json["nodes"]
-    assert (seen["action"], seen["result"]) == ("mode", "corrected"), seen
-    assert "to be corrected" in looked.out or "mode: " in looked.out
-    assert node.enter(f"stat -c %U:%a {path}").strip() == f"root:{mode}"
-    assert (main(node), workers(node), node.enter(f"stat -c '%i %Y' {path}")) == before
-    assert run_fab("diff", "--exit-code", *at, hosts=trial.plain).status == 0
+    for spoilt in SPOILT:
+        nodes = dict(zip(trial.lab.nodes, spoilt, strict=False))
+        at = ("--limit", ",".join(node.name for node in nodes))
+        before = [as_it_is(node, path) for node, (_, path) in nodes.items()]
+        for node, (damage, path) in nodes.items():
+            node.enter(f"{damage} {path}")
+        drift = run_fab("check", *at, "--json", hosts=trial.plain)
+        assert all("modes" in [found["what"] for found in node["drift"]] for node in drift.json["nodes"])
+        looked = run_fab("diff", *at, hosts=trial.plain)
+        assert looked.out.count("to be corrected") == 1 or looked.out.count("mode: ") == len(nodes)
+        ran = run_fab("deploy", *at, "--json", hosts=trial.plain)
+        seen = [(node["action"], node["result"]) for node in ran.json["nodes"]]
+        assert seen == [("mode", "corrected")] * len(nodes), ran.out
+        for node, (_, path) in nodes.items():
+            mode = 755 if path == BINARY else 644
+            assert node.enter(f"stat -c %U:%a {path}").strip() == f"root:{mode}"
+        assert [as_it_is(node, path) for node, (_, path) in nodes.items()] == before
+        assert run_fab("diff", "--exit-code", *at, hosts=trial.plain).status == 0
+
+
+def as_it_is(node: Node, path: str) -> tuple[str, str, str]:
+    """The node's processes, and which file it is with which content."""
+    return main(node), workers(node), node.enter(f"stat -c '%i %Y' {path}")
 
 
 def test_the_row_of_permissions(trial: Trial) -> None:
@@ -248,15 +261,14 @@ def test_the_row_of_permissions(trial: Trial) -> None:
     assert [(main(node), workers(node)) for node in trial.lab.nodes] == before
 
 
-@pytest.mark.parametrize(("task", "path"), [("scp", BINARY), ("conf", CONF), ("unit", UNIT)])
-def test_single_tasks_put_permissions_back(trial: Trial, task: str, path: str) -> None:
-    node = trial.lab.nodes[1]
-    assert run_fab("restart", "--limit", node.name, hosts=trial.plain).status == 0
-    inode = node.enter(f"stat -c '%i %Y' {path}")
-    node.enter(f"chmod 777 {path}; chown ops {path}")
-    ran = run_fab(task, "--limit", node.name, hosts=trial.plain)
-    assert (ran.status, f"{task} lab-node-2 changed " in ran.out) == (0, True), ran.out + ran.err
-    assert node.enter(f"stat -c '%i %Y' {path}") == inode
-    mode = "755" if task == "scp" else "644"
-    assert node.enter(f"stat -c %U:%a {path}").strip() == f"root:{mode}"
-    assert run_fab("diff", "--exit-code", "--limit", node.name, hosts=trial.plain).status == 0
+def test_single_tasks_put_permissions_back(trial: Trial) -> None:
+    assert run_fab("restart", "--canary", "0", "--batch", "100%", hosts=trial.plain).status == 0
+    tasks = ("scp", BINARY, 755), ("conf", CONF, 644), ("unit", UNIT, 644)
+    for node, (task, path, mode) in zip(trial.lab.nodes, tasks, strict=True):
+        inode = node.enter(f"stat -c '%i %Y' {path}")
+        node.enter(f"chmod 777 {path}; chown ops {path}")
+        ran = run_fab(task, "--limit", node.name, hosts=trial.plain)
+        assert (ran.status, f"{task} {node.name} changed " in ran.out) == (0, True), ran.out + ran.err
+        assert node.enter(f"stat -c '%i %Y' {path}") == inode
+        assert node.enter(f"stat -c %U:%a {path}").strip() == f"root:{mode}"
+    assert run_fab("diff", "--exit-code", hosts=trial.plain).status == 0

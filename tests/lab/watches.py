@@ -15,7 +15,7 @@ from typing import Self
 from tests.lab import kubernetes
 from tests.lab.nodes import Node
 
-AGAIN = 'while :; do "$@"; done'
+AGAIN = 'while :; do "$@"; sleep 0.8; done'  # a reflector of client-go waits before it lists again
 READY = 30.0
 AT_ONCE = 8  # that begin: more would keep each other from it on two cores
 

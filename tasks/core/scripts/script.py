@@ -11,7 +11,7 @@ from ..answer import flag, read_answer
 from ..config.settings import Proxy
 from ..errors import StepError
 from ..facts.paths import UNIT, UNIT_PATH
-from ..shell.command import CommandResult, failure, last_words
+from ..shell.command import CommandResult, failure
 from ..shell.output import MOST
 from ..templates import shell_script
 
@@ -97,7 +97,7 @@ class Script(Generic[A]):
             return None
         known = [member for kind in self.statuses for member in kind if member == result.status]
         if known and known[0].message:
-            tail = last_words(result, self.tail)
+            tail = result.last_lines(self.tail)
             return StepError(known[0].message, status=result.status, tail=tail, hint=known[0].hint)
         error = failure(self.text(), result, self.tail)
         error.hint = known[0].hint if known else ""

@@ -20,6 +20,10 @@ class CommandResult:
     stdout: str = ""
     stderr: str = ""
 
+    def last_lines(self, count: int) -> str:
+        """The last lines of stderr, else of stdout."""
+        return last_lines(self.stderr, count) or last_lines(self.stdout, count)
+
     @property
     def values(self) -> dict[str, str]:
         """Its lines `kn.KEY=VALUE`; of several with one key the last."""
@@ -27,18 +31,9 @@ class CommandResult:
 
 
 def failure(script: str, ended: CommandResult, tail: int) -> StepError:
-    """A command that ended with another status than 0, and its last `tail` lines: of stderr, else stdout."""
-    return StepError(
-        f"ended with status {ended.status}",
-        command=script,
-        status=ended.status,
-        tail=last_words(ended, tail),
-    )
-
-
-def last_words(ended: CommandResult, count: int) -> str:
-    """The last lines of stderr, or of stdout if there are none."""
-    return last_lines(ended.stderr, count) or last_lines(ended.stdout, count)
+    """A command that ended with another status than 0, and its last `tail` lines."""
+    message = f"ended with status {ended.status}"
+    return StepError(message, command=script, status=ended.status, tail=ended.last_lines(tail))
 
 
 def parse_output(text: str) -> list[tuple[str, str]]:

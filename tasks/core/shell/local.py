@@ -11,7 +11,7 @@ from subprocess import PIPE, Popen, TimeoutExpired
 from time import monotonic
 
 from ..errors import StepError, last_lines
-from .command import CommandResult, failure, framed, kill_on_disconnect, last_words
+from .command import CommandResult, failure, framed, kill_on_disconnect
 from .delays import Delays
 from .output import CHUNK, FOREVER, MOST, Output, TooMuch
 
@@ -50,7 +50,7 @@ class Local:
             except TooMuch as error:
                 raise StepError(str(error), command=script, tail=last_lines(error.last, tail)) from None
             except TimeoutError:
-                words = last_words(CommandResult(-1, out.own, err.own), tail)
+                words = CommandResult(-1, out.own, err.own).last_lines(tail)
                 message = f"did not end within {timeout:g} s"
                 raise StepError(message, command=script, tail=words) from None
         ended = CommandResult(process.returncode, out.own, err.own)

@@ -12,7 +12,7 @@ import paramiko
 
 from ..errors import NotStarted, StepError, last_lines, reason
 from . import frame
-from .command import CommandResult, failure, framed, last_words
+from .command import CommandResult, failure, framed
 from .delays import Delays
 from .output import CHUNK, FOREVER, MOST, Output, TooMuch
 
@@ -190,7 +190,7 @@ class RemoteCommand:
             raise StepError(broke.format(reason(error)), command=self._script) from None
 
     def _last_lines(self) -> str:
-        return last_words(CommandResult(-1, self._out.own, self._err.own), self._tail)
+        return CommandResult(-1, self._out.own, self._err.own).last_lines(self._tail)
 
 
 class Piped(RemoteCommand):

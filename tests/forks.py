@@ -1,0 +1,100 @@
+"""`fab` in a process of its own for each call, as a user has it; only what it imports is read once.
+
+Run as a script with the number of an open socket, it imports the library, then forks for each call.
+Tests of that start, of terminals and of signals run `python -m fabric` instead.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import pkgutil
+import signal
+import socket
+import subprocess
+import sys
+from importlib import import_module
+from pathlib import Path
+from tempfile import TemporaryFile
+
+PACKAGES = "tasks", "tests.lab"
+MOST = 1 << 17  # bytes of a call: its arguments and its environment
+
+
+class Server:
+    """A process without a terminal that forks for calls of `fab`, in turn; it ends with this one."""
+
+    def __init__(self, root: Path) -> None:
+        self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            number = theirs.fileno()
+            command = [sys.executable, "-m", "tests.forks", str(number)]
+            self._process = subprocess.Popen(command, cwd=root, pass_fds=[number], start_new_session=True)
+
+    def run(
+        self, arguments: list[str], stdin: str, cwd: Path, environment: dict[str, str], timeout: float
+    ) -> tuple[int, str, str]:
+        """Exit status, standard output and error of `fab ARGUMENTS`.
+
+        timeout is in seconds. Raises subprocess.TimeoutExpired, and kills it, if it has not ended by then.
+        """
+        with TemporaryFile("w+") as given, TemporaryFile("w+") as out, TemporaryFile("w+") as err:
+            given.write(stdin)
+            given.seek(0)
+            call = json.dumps([arguments, str(cwd), environment]).encode()
+            socket.send_fds(self._socket, [call], [file.fileno() for file in (given, out, err)])
+            pid = int(self._socket.recv(MOST))
+            self._socket.settimeout(timeout)
+            try:
+                status = int(self._socket.recv(MOST))
+            except BaseException as error:
+                os.kill(pid, signal.SIGKILL)
+                self._socket.settimeout(None)
+                self._socket.recv(MOST)
+                if isinstance(error, TimeoutError):
+                    raise subprocess.TimeoutExpired(["fab", *arguments], timeout) from None
+                raise
+            for file in (out, err):
+                file.seek(0)
+            return status, out.read(), err.read()
+
+
+def serve(calls: socket.socket) -> None:
+    """Fork for each call until nobody calls any more; returns in the process that is to be `fab`."""
+    for name in PACKAGES:
+        for module in pkgutil.walk_packages(import_module(name).__path__, f"{name}."):
+            import_module(module.name)
+    gc.freeze()
+    while True:
+        call, files, _, _ = socket.recv_fds(calls, MOST, 3)
+        if not call:
+            sys.exit()
+        if not (pid := os.fork()):
+            calls.close()
+            become(files, *json.loads(call))
+            return
+        for file in files:
+            os.close(file)
+        calls.send(b"%d" % pid)
+        _, status = os.waitpid(pid, 0)
+        calls.send(b"%d" % os.waitstatus_to_exitcode(status))
+
+
+def become(files: list[int], arguments: list[str], cwd: str, environment: dict[str, str]) -> None:
+    """Be as if this process had been started so."""
+    for number, file in enumerate(files):
+        os.dup2(file, number)
+        os.close(file)
+    os.chdir(cwd)
+    os.environ.clear()
+    os.environ.update(environment)
+    sys.argv = ["fab", *arguments]
+    sys.path[:1] = [cwd, *filter(None, environment.get("PYTHONPATH", "").split(os.pathsep))]
+
+
+if __name__ == "__main__":
+    from fabric.main import program
+
+    serve(socket.socket(fileno=int(sys.argv[1])))
+    program.run()
