@@ -32,11 +32,16 @@ WORKER = os.environ.get("PYTEST_XDIST_WORKER", "")
 
 @dataclass(frozen=True)
 class Ran:
-    """One call of `fab`, ended."""
+    """One call of `fab`, ended; a negative status is the signal that ended it."""
 
     status: int
     out: str
     err: str
+
+    @property
+    def text(self) -> str:
+        """All that it printed."""
+        return self.out + self.err
 
     @property
     def json(self) -> Any:

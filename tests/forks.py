@@ -65,6 +65,7 @@ def serve(calls: socket.socket) -> None:
     for name in PACKAGES:
         for module in pkgutil.walk_packages(import_module(name).__path__, f"{name}."):
             import_module(module.name)
+    del sys.modules["tasks"]  # what it does where it is imported by `fab` is for each call
     gc.freeze()
     while True:
         call, files, _, _ = socket.recv_fds(calls, MOST, 3)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -10,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT
+from tests.conftest import ROOT, run_fab
 from tests.faults.conftest import until
 
 FAB = f"{sys.executable} -m fabric -r {ROOT}"
@@ -284,6 +286,10 @@ def place(tmp_path: Path) -> Path:
 def test_no_traceback_and_no_hang(place: Path, name: str) -> None:
     script, status, words = ROWS[name]
     environment = {**os.environ, "KUBE_NGINX_HOSTS": str(place / "hosts.toml"), "FAB": FAB}
+    if re.fullmatch(r"\$FAB [^<>|&;$(){}\\]*", script):  # nothing but arguments
+        ran = run_fab("-r", str(ROOT), *shlex.split(script)[1:], cwd=place, env=environment)
+        assert (ran.status, words in ran.out + ran.err) == (status, True), ran.err
+        return
     done = subprocess.run(
         ["bash", "-c", script],
         cwd=place,

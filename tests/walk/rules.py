@@ -6,8 +6,10 @@ import re
 import time
 from collections.abc import Iterator
 
+from tests.conftest import Ran
+
 from .truth import NAMES, Eyes, Truth, changes
-from .world import SERVERS, UNIT, Ran, World
+from .world import SERVERS, UNIT, World
 
 GOES_ON = 10.0
 BY_ITSELF = 15.0  # systemd starts a service again 5 s after its end

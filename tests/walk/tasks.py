@@ -7,9 +7,10 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from tests.conftest import Ran
+
 from .rules import BY_ITSELF, FORGIVEN, BrokenError, Rules, describe, listeners_of, servers_of
 from .truth import Truth
-from .world import Ran
 
 LOOKS = "diff", "diff --exit-code", "preflight", "status --json", "check --json", "connections", "logs"
 WAIT = 150

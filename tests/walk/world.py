@@ -8,10 +8,10 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.conftest import ROOT, Ran
 from tests.lab.lab import Lab
 from tests.lab.nodes import Node
 
-ROOT = Path(__file__).parents[2]
 UNIT = "kube-nginx.service"
 PREFIXES = "/opt/k8s/kube-nginx", "/opt/proxies/kube-nginx"
 USERS = "kube-nginx", "other", ""
@@ -54,20 +54,6 @@ class Spec:
     def good(self) -> bool:
         """Whether a node can be what it says, as far as its listeners go."""
         return self.listen not in BAD
-
-
-@dataclass(frozen=True)
-class Ran:
-    """One call of `fab`, ended; a negative status is the signal that ended it."""
-
-    status: int
-    out: str
-    err: str
-
-    @property
-    def text(self) -> str:
-        """All that it printed."""
-        return self.out + self.err
 
 
 @dataclass
