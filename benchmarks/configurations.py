@@ -11,7 +11,8 @@ from typing import Any
 
 from tasks.core.config import model
 from tasks.core.config.address import APISERVER_PORT
-from tasks.core.config.settings import Settings, parse
+from tasks.core.config.model import Settings
+from tasks.core.config.settings import parse
 from tasks.core.release import render
 
 HOSTS = Path(__file__).parents[1] / "hosts.toml"

@@ -10,7 +10,7 @@ from typing import Any
 
 from invoke import Context
 
-from .core.config.settings import LOCAL, Settings
+from .core.config.model import LOCAL, Settings
 from .core.errors import StepError
 from .core.nginx import build_commands, fetch, store
 from .core.nginx.build_commands import Configure, Inspect, MakeInstall, Tools, Unpack, WorkFolder

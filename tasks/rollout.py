@@ -7,7 +7,7 @@ from typing import Unpack
 
 from invoke import Context, Exit
 
-from .core.config.settings import Settings
+from .core.config.model import Settings
 from .core.console.confirm import ask
 from .core.errors import StepError
 from .core.facts.facts import CURRENT, PREVIOUS

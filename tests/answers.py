@@ -14,7 +14,8 @@ from typing import Any, TypeVar
 from invoke import Context
 
 from tasks import deploy
-from tasks.core.config.settings import LOCAL, Endpoint, Rollout, Settings
+from tasks.core.config.address import Endpoint
+from tasks.core.config.model import LOCAL, Rollout, Settings
 from tasks.core.errors import StepError
 from tasks.core.nginx import build_commands, fetch, store
 from tasks.core.release import servers

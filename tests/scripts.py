@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from tasks.core.config.settings import Build, Endpoint, Proxy, Rollout
+from tasks.core.config.address import Endpoint
+from tasks.core.config.model import Build, Proxy, Rollout
 from tasks.core.facts.facts import Facts
 from tasks.core.facts.paths import UNIT, UNIT_PATH
 from tasks.core.nginx.build_commands import (

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from tasks.core.answer import read_answer, text
-from tasks.core.config.settings import Build, Endpoint, Proxy
+from tasks.core.config.address import Endpoint
+from tasks.core.config.model import Build, Proxy
 from tasks.core.errors import StepError
 from tasks.core.facts import layout
 from tasks.core.facts.facts import Facts

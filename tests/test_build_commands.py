@@ -17,7 +17,7 @@ from time import monotonic
 
 import pytest
 
-from tasks.core.config.settings import Build
+from tasks.core.config.model import Build
 from tasks.core.nginx import build_commands
 from tasks.core.nginx.build_commands import (
     Configure,

@@ -18,7 +18,7 @@ from tasks.core.check import table
 from tasks.core.check.drift import Drift
 from tasks.core.check.node_check import UNSEEN, ListenerCheck, NodeCheck, node_check, values_of
 from tasks.core.check.watch import Draw, Poller, seconds_of, watch
-from tasks.core.config.settings import Endpoint
+from tasks.core.config.address import Endpoint
 from tasks.core.console import report
 from tasks.core.errors import StepError, UsageError
 from tasks.core.facts.facts import Facts

@@ -14,7 +14,8 @@ import pytest
 
 from tasks.core.check.checker import NodeChecker
 from tasks.core.check.node_check import NodeCheck
-from tasks.core.config.settings import Check, Endpoint, NodeSpec, Proxy, Settings
+from tasks.core.config.address import Endpoint, NodeSpec
+from tasks.core.config.model import Check, Proxy, Settings
 from tasks.core.facts.facts import Facts, Holder
 from tasks.core.probes.proof import listener_state
 from tests.sshd import Sshd, listening, over

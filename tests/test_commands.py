@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.core.config.settings import Proxy
+from tasks.core.config.model import Proxy
 from tasks.core.facts.paths import UNIT_PATH, binary_path, conf_path
 from tasks.core.scripts.files import Mkdir, Receive, Tidy
 from tasks.core.scripts.lock import Lock

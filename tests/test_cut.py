@@ -11,7 +11,8 @@ from time import monotonic
 
 import pytest
 
-from tasks.core.config.settings import Endpoint, NodeSpec, Settings
+from tasks.core.config.address import Endpoint, NodeSpec
+from tasks.core.config.model import Settings
 from tasks.core.errors import UsageError
 from tasks.core.scripts.drill import Drill, DrillAction
 from tasks.core.traffic.target import is_for_tests, named

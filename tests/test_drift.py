@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from tasks.core.check.drift import Drift, drift
-from tasks.core.config.settings import Settings, parse
+from tasks.core.config.model import Settings
+from tasks.core.config.settings import parse
 from tasks.core.facts.facts import Facts, File, Folder, Process
 from tasks.core.facts.layout import folders
 from tasks.core.facts.paths import UNIT_PATH, conf_path

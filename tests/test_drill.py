@@ -9,7 +9,8 @@ from pathlib import Path
 import paramiko
 import pytest
 
-from tasks.core.config.settings import Endpoint, NodeSpec, Proxy, Settings
+from tasks.core.config.address import Endpoint, NodeSpec
+from tasks.core.config.model import Proxy, Settings
 from tasks.core.errors import StepError
 from tasks.core.traffic.clients import Clients
 from tasks.core.traffic.target import require_another_way

@@ -6,7 +6,8 @@ import json
 
 import pytest
 
-from tasks.core.config.settings import Endpoint, Proxy
+from tasks.core.config.address import Endpoint
+from tasks.core.config.model import Proxy
 from tasks.core.results import as_json
 from tasks.core.traffic import report
 from tasks.core.traffic.clients import Request

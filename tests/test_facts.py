@@ -22,7 +22,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.core.config.settings import Endpoint, Proxy
+from tasks.core.config.address import Endpoint
+from tasks.core.config.model import Proxy
 from tasks.core.facts import sockets
 from tasks.core.facts.facts import Facts, File, Folder, Holder, Process
 from tasks.core.facts.paths import binary_path, conf_path

@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from tasks.core.config.settings import Build
+from tasks.core.config.model import Build
 from tasks.core.errors import StepError
 from tasks.core.nginx import apt, fetch
 

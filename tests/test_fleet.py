@@ -11,7 +11,7 @@ import pytest
 from fabric.exceptions import GroupException
 from invoke import Config, Context
 
-from tasks.core.config.settings import NodeSpec
+from tasks.core.config.address import NodeSpec
 from tasks.core.errors import UsageError
 from tasks.core.shell.pool import fan_out
 from tasks.core.ssh.fleet import Connections, Fleet, fleet_of, select

@@ -9,7 +9,8 @@ import fabric
 import paramiko
 import pytest
 
-from tasks.core.config.settings import NodeSpec, Settings, Ssh
+from tasks.core.config.address import NodeSpec
+from tasks.core.config.model import Settings, Ssh
 from tasks.core.errors import StepError, UsageError
 from tasks.core.shell.pool import fan_out
 from tasks.core.ssh import knownhosts

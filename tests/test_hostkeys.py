@@ -12,7 +12,8 @@ from pathlib import Path
 import fabric
 import pytest
 
-from tasks.core.config.settings import NodeSpec, Settings, Ssh
+from tasks.core.config.address import NodeSpec
+from tasks.core.config.model import Settings, Ssh
 from tasks.core.errors import StepError
 from tasks.core.ssh.connection import Link
 from tasks.core.ssh.knownhosts import KnownHostsFile

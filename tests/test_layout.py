@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from tasks.core.config.settings import Proxy
+from tasks.core.config.model import Proxy
 from tasks.core.facts.facts import Facts, File, Process
 from tasks.core.facts.layout import BINARY, paths, processes, runs_ours, unit_state, user
 from tasks.core.facts.paths import UNIT_PATH

@@ -10,7 +10,8 @@ from typing import Any, Literal
 
 import pytest
 
-from tasks.core.config.settings import Endpoint, Proxy, Settings
+from tasks.core.config.address import Endpoint
+from tasks.core.config.model import Proxy, Settings
 from tasks.core.facts.facts import Facts, Holder
 from tasks.core.facts.layout import notes
 from tasks.core.release.release import BINARY, CONF, NAMES, UNIT, Release, release

@@ -10,7 +10,7 @@ from typing import ClassVar
 
 import pytest
 
-from tasks.core.config.settings import Proxy
+from tasks.core.config.model import Proxy
 from tasks.core.facts.facts import Facts, File, Process
 from tasks.core.facts.layout import folders
 from tasks.core.release import release as releases

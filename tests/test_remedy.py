@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tasks.core.config.settings import Proxy
+from tasks.core.config.model import Proxy
 from tasks.core.facts.facts import Facts, File, Holder
 from tasks.core.facts.paths import UNIT_PATH, binary_path, conf_path
 from tasks.core.facts.remedy import UNMASK, brings_up

@@ -19,7 +19,7 @@ import paramiko
 import pytest
 
 from tasks.core.errors import NotStarted, StepError
-from tasks.core.run import lock
+from tasks.core.run import locks
 from tasks.core.scripts.lock import LOCK, Lock
 from tasks.core.shell.remote import Piped
 from tasks.core.ssh.node import Node
@@ -433,7 +433,7 @@ class TestSudo:
 
 
 class TestLock:
-    """`lock.acquire`, and templates/lock.sh on the other side."""
+    """`locks.acquire`, and templates/lock.sh on the other side."""
 
     @pytest.fixture
     def place(self, tmp_path: Path) -> dict[str, str]:
@@ -451,45 +451,45 @@ class TestLock:
         return cast(Node, Fake())
 
     def test_the_second_one_is_told_who_has_it(self, node: Node) -> None:
-        held = lock.acquire(node, "me@here (fab deploy, PID 7)", 0)
-        error = refusal(lambda: lock.acquire(node, "you", 0))
+        held = locks.acquire(node, "me@here (fab deploy, PID 7)", 0)
+        error = refusal(lambda: locks.acquire(node, "you", 0))
         assert error.message.startswith("locked by me@here (fab deploy, PID 7) since 2")
         assert error.hint == "wait until they have finished, or give --wait SECONDS"
         held.close()
-        lock.acquire(node, "you", 20).close()
+        locks.acquire(node, "you", 20).close()
 
     def test_one_that_had_waited_is_told_to_wait_longer(self, node: Node) -> None:
-        held = lock.acquire(node, "me", 0)
-        error = refusal(lambda: lock.acquire(node, "you", 1))
+        held = locks.acquire(node, "me", 0)
+        error = refusal(lambda: locks.acquire(node, "you", 1))
         assert error.hint == "wait until they have finished, or give more than --wait 1"
         held.close()
 
     def test_waiting_ends_when_it_is_given_up(self, node: Node) -> None:
-        held = lock.acquire(node, "me", 0)
+        held = locks.acquire(node, "me", 0)
         given_up = threading.Event()
         threading.Timer(0.5, given_up.set).start()
         with pytest.raises(NotStarted):
-            lock.acquire(node, "you", 60, given_up.is_set)
+            locks.acquire(node, "you", 60, given_up.is_set)
         held.close()
 
     def test_what_is_had_too_late_is_let_go(self, node: Node) -> None:
         with pytest.raises(NotStarted):
-            lock.acquire(node, "me", 0, lambda: True)
-        lock.acquire(node, "you", 0).close()
+            locks.acquire(node, "me", 0, lambda: True)
+        locks.acquire(node, "you", 0).close()
 
     def test_without_flock_it_is_not_said_to_be_held(
         self, node: Node, tmp_path: Path, place: dict[str, str]
     ) -> None:
-        lock.acquire(node, "me", 0).release(2)  # whose name stays in the file
+        locks.acquire(node, "me", 0).release(2)  # whose name stays in the file
         for tool in ("id", "stat", "mkdir", "chmod", "chown"):
             (tmp_path / tool).symlink_to(f"/usr/bin/{tool}")
         place["# lock.sh"] = f"PATH={tmp_path}"
-        error = refusal(lambda: lock.acquire(node, "you", 0))
+        error = refusal(lambda: locks.acquire(node, "you", 0))
         assert (error.message, error.hint) == ("the node lacks flock", "install there: util-linux")
 
     def test_it_is_free_as_soon_as_it_was_released(self, node: Node) -> None:
         for _ in range(3):
-            lock.acquire(node, "me", 0).release(2)
+            locks.acquire(node, "me", 0).release(2)
 
     def test_how_long_an_activation_is_waited_for(self) -> None:
         told: list[tuple[str, float]] = []
@@ -499,7 +499,7 @@ class TestLock:
                 told.append((script, timeout))
                 raise StepError("enough")
 
-        refusal(lambda: lock.acquire(cast(Node, Noted()), "me", 60))
+        refusal(lambda: locks.acquire(cast(Node, Noted()), "me", 60))
         ((script, timeout),) = told
         assert "\npatience=120\n" in script
         assert timeout > 60 + 120
@@ -507,7 +507,7 @@ class TestLock:
     def test_it_is_free_when_the_connection_broke(
         self, node: Node, shells: Shells, place: dict[str, str]
     ) -> None:
-        lock.acquire(node, "me", 0)
+        locks.acquire(node, "me", 0)
         shells.transport.close()
         with connected(shells) as again:
             command = piped(again, Lock("you", 20, patience=0, lock=place[LOCK]).text())
@@ -516,9 +516,9 @@ class TestLock:
 
     def test_another_failure_is_told_as_it_is(self, node: Node, place: dict[str, str]) -> None:
         place[LOCK] = "/proc/nowhere/lock"
-        error = refusal(lambda: lock.acquire(node, "me", 0))
+        error = refusal(lambda: locks.acquire(node, "me", 0))
         assert error.message.startswith("ended with status ")
         assert "/proc/nowhere" in error.tail
 
     def test_who_we_are(self) -> None:
-        assert lock.holder("deploy").endswith(f"@{socket.gethostname()} (fab deploy, PID {os.getpid()})")
+        assert locks.holder("deploy").endswith(f"@{socket.gethostname()} (fab deploy, PID {os.getpid()})")

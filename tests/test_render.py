@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tasks.core.config import settings
-from tasks.core.config.settings import Settings
+from tasks.core.config.model import Settings
 from tasks.core.release import render
 
 GOLDEN = Path(__file__).parent / "golden"

@@ -12,7 +12,7 @@ import pytest
 
 from tasks import rollout as rollouts
 from tasks.core.config.check import shown
-from tasks.core.config.settings import Proxy, Rollout
+from tasks.core.config.model import Proxy, Rollout
 from tasks.core.console import report
 from tasks.core.errors import StepError, UsageError
 from tasks.core.facts.facts import Facts, Holder
@@ -21,7 +21,7 @@ from tasks.core.rollout import rolling
 from tasks.core.rollout.activation import Activation, Order
 from tasks.core.rollout.plan import Action
 from tasks.core.run import flags as flags_module
-from tasks.core.run import lock
+from tasks.core.run import locks
 from tasks.core.run.flags import seconds
 from tasks.core.run.opening import run
 from tasks.core.shell.remote import Piped
@@ -59,7 +59,7 @@ def held(monkeypatch: pytest.MonkeyPatch) -> dict[str, Held]:
         had[node.label] = Held(wait)
         return cast(Piped, had[node.label])
 
-    monkeypatch.setattr(lock, "acquire", acquire)
+    monkeypatch.setattr(locks, "acquire", acquire)
     return had
 
 
@@ -239,7 +239,7 @@ def test_a_node_that_somebody_else_has_fails_in_its_turn(monkeypatch: pytest.Mon
             raise StepError("locked by x@y")
         return cast(Piped, Held())
 
-    monkeypatch.setattr(lock, "acquire", acquire)
+    monkeypatch.setattr(locks, "acquire", acquire)
     done: list[str] = []
     r, _ = rolled("abc", doing(lambda node: done.append(node.label)), canary=1, batch=1)
     assert (done, r.summary.failed, r.summary.not_started) == (["a"], ["b"], ["c"])

@@ -15,12 +15,12 @@ from typing import Any, cast
 import invoke
 import pytest
 
-from tasks.core.config.settings import Rollout, Settings
+from tasks.core.config.model import Rollout, Settings
 from tasks.core.console import report, terminal
 from tasks.core.console.summary import Summary
 from tasks.core.errors import KubeNginxError, StepError, UsageError
 from tasks.core.results import State, StepResult
-from tasks.core.run import lock, opening
+from tasks.core.run import locks, opening
 from tasks.core.run import run as run_module
 from tasks.core.run.interrupt import Interrupt, Left
 from tasks.core.run.locks import Locks
@@ -594,7 +594,7 @@ class TestLocks:
             given[node.label] = Held()
             return cast(Piped, given[node.label])
 
-        monkeypatch.setattr(lock, "acquire", acquire)
+        monkeypatch.setattr(locks, "acquire", acquire)
         return given
 
     def test_once_a_node_until_it_is_unlocked(self, held: dict[str, Held]) -> None:
@@ -611,7 +611,7 @@ class TestLocks:
         assert (held["a"].closed, held["b"].closed) == (1, 1)
 
     def test_they_beat_until_the_end(self, held: dict[str, Held], monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(lock, "_BEAT", 0.001)
+        monkeypatch.setattr(locks, "_BEAT", 0.001)
         before = threading.enumerate()
         r = begun("a", "b")
         for host in r.fleet:
@@ -638,15 +638,15 @@ class TestLocks:
     def test_many_at_once_have_one_heart(
         self, held: dict[str, Held], monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        hearts: list[lock.Heartbeat] = []
+        hearts: list[locks.Heartbeat] = []
 
-        class Heartbeat(lock.Heartbeat):
+        class Heartbeat(locks.Heartbeat):
             def __init__(self, locks: Any) -> None:
                 hearts.append(self)
                 sleep(0.05)  # time for the others to make one too, if they can
                 super().__init__(locks)
 
-        monkeypatch.setattr(lock, "Heartbeat", Heartbeat)
+        monkeypatch.setattr(locks, "Heartbeat", Heartbeat)
         r = begun(*"abcdefgh")
         r.step("lock", doing(r.lock))
         r.locks.close()

@@ -20,7 +20,8 @@ from typing import Any, cast
 
 import pytest
 
-from tasks.core.config.settings import Endpoint, Proxy, Settings
+from tasks.core.config.address import Endpoint
+from tasks.core.config.model import Proxy, Settings
 from tasks.core.errors import StepError
 from tasks.core.facts.facts import Facts, File
 from tasks.core.facts.sockets import as_kernel

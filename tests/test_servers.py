@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from tasks.core.config import settings
-from tasks.core.config.settings import Endpoint, Settings, parse_endpoint
+from tasks.core.config.address import Endpoint, parse_endpoint
+from tasks.core.config.model import Settings
 from tasks.core.errors import StepError
 from tasks.core.facts.facts import Facts
 from tasks.core.nginx import store

@@ -11,7 +11,8 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
-from tasks.core.config.settings import Endpoint, Proxy
+from tasks.core.config.address import Endpoint
+from tasks.core.config.model import Proxy
 from tasks.core.facts.paths import UNIT
 from tasks.core.facts.sockets import as_kernel
 from tasks.core.scripts.survey import Peers

@@ -6,8 +6,9 @@ import pytest
 
 from tasks.core.config import model
 from tasks.core.config.address import NodeSpec
+from tasks.core.config.model import Build, Proxy, Rollout, Ssh
 from tasks.core.config.rules import PINS
-from tasks.core.config.settings import Build, Proxy, Rollout, SettingsError, Ssh, parse
+from tasks.core.config.settings import SettingsError, parse
 from tasks.core.errors import UsageError
 
 from .hosts_data import FILE, SUM, problems, with_keys

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.core.config.settings import Build, Settings
+from tasks.core.config.model import Build, Settings
 from tasks.core.errors import KubeNginxError, UsageError
 from tasks.core.nginx import build_commands, store
 from tasks.core.nginx.build_commands import Inspected

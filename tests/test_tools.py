@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.core.config.settings import Proxy
+from tasks.core.config.model import Proxy
 from tasks.core.errors import StepError
 from tasks.core.facts.facts import Facts
 from tasks.core.facts.tools import TOOLS, lacking, needed, vital

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from ..config.address import REACHED_AT
-from ..config.settings import Endpoint, Settings
+from ..config.address import REACHED_AT, Endpoint
+from ..config.model import Settings
 from ..facts.remedy import brings_up
 from ..probes.certificate import Trust
 from ..probes.classify import EndpointCheck, classify, worst

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ..config.settings import Settings
+from ..config.model import Settings
 from ..facts.facts import Facts
 from ..facts.layout import around, notes, processes, user
 from ..facts.paths import UNIT, UNIT_PATH, conf_path

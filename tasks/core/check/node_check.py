@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-from ..config.settings import Endpoint
+from ..config.address import Endpoint
 from ..errors import StepError
 from ..facts.facts import Facts
 from ..probes.classify import EndpointCheck, worst

@@ -6,8 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from rich.text import Text
 
-from ..config.address import APISERVER_PORT
-from ..config.settings import Endpoint
+from ..config.address import APISERVER_PORT, Endpoint
 from ..console.command_line import named
 from ..errors import StepError
 from ..results import State

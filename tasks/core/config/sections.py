@@ -8,8 +8,9 @@ from typing import Any
 from . import address, conflicts, rules
 from .address import NodeSpec, parse_node, parse_user
 from .check import Problems, choice, kind, parsed, shown
-from .model import KEYS, PORT, PROFILES, SECTIONS, Settings, keys_of
+from .model import KEYS, PORT, PROFILES, SECTIONS, Build, Settings, keys_of
 
+_NEEDED = {"nodes": '"root@10.0.0.11", "worker-2"', "apiservers": '"10.0.0.1:6443", "api-2"'}
 _NODE_KEYS = ("host", "name", "user", "port", "groups")
 
 
@@ -17,18 +18,11 @@ def read(data: Mapping[str, object], path: Path, problems: Problems) -> Settings
     """The settings in `data`; defaults stand in for what is wrong, which is added to `problems`."""
     profile = problems.value("profile", choice(*PROFILES), data.get("profile"), "recommended")
     bases = {name: cls() for name, cls in SECTIONS.items()} | PROFILES[profile]
-    work_dir, bases["build"] = bases["build"].work_dir, replace(bases["build"], sha256="")
     tables = {
         name: problems.table(f"{name}.", data.get(name, {}), keys_of(cls), KEYS)
         for name, cls in SECTIONS.items()
     }
     sections = {name: _section(name, tables[name], bases[name], path.parent, problems) for name in SECTIONS}
-    build = sections["build"]
-    sections["build"] = replace(
-        build,
-        sha256=build.sha256 or rules.PINS.get(build.version, ""),
-        work_dir=build.work_dir or work_dir,
-    )
     settings = Settings(
         path=path,
         profile=profile,
@@ -37,10 +31,7 @@ def read(data: Mapping[str, object], path: Path, problems: Problems) -> Settings
         given=frozenset(f"{name}.{key}" for name, table in tables.items() for key in table),
         **sections,
     )
-    for key, example in (
-        ("nodes", '"root@10.0.0.11", "worker-2"'),
-        ("apiservers", '"10.0.0.1:6443", "api-2"'),
-    ):
+    for key, example in _NEEDED.items():
         if key not in data:
             problems.add(key, f"missing; name them: {key} = [{example}]")
     problems.table("", data, [key for key in KEYS if "." not in key], KEYS)
@@ -56,6 +47,9 @@ def _section(name: str, table: Mapping[str, object], base: Any, folder: Path, pr
         read = problems.values if isinstance(default, tuple) else problems.value
         value = read(f"{name}.{key}", check, table.get(key), default)
         values[key] = folder / value if isinstance(value, Path) else value
+    if isinstance(base, Build):
+        values["sha256"] = values["sha256"] if table.get("sha256") else rules.PINS.get(values["version"], "")
+        values["work_dir"] = values["work_dir"] or base.work_dir
     return replace(base, **values)
 
 

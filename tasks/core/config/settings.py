@@ -9,30 +9,8 @@ from typing import Any
 from ..errors import UsageError
 from ..localfiles import read_bounded
 from . import sections
-from .address import Endpoint, NodeSpec, parse_endpoint, parse_node
 from .check import Problems
-from .model import LOCAL, Build, Check, Proxy, Rollout, Settings, Ssh, expanded
-
-__all__ = [
-    "ENVIRONMENT",
-    "FILE_NAME",
-    "LOCAL",
-    "Build",
-    "Check",
-    "Endpoint",
-    "NodeSpec",
-    "Proxy",
-    "Rollout",
-    "Settings",
-    "SettingsError",
-    "Ssh",
-    "configured",
-    "find",
-    "load",
-    "parse",
-    "parse_endpoint",
-    "parse_node",
-]
+from .model import Settings, expanded
 
 ENVIRONMENT = "KUBE_NGINX_HOSTS"
 FILE_NAME = "hosts.toml"

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from itertools import product
 
 from ..answer import Lines, answer, below, each, flag, names, one, strings, text
-from ..config.settings import Endpoint
+from ..config.address import Endpoint
 from .parts import File, Folder, Holder, Process, addresses, content, version
 from .sockets import excludes, from_kernel, overlap
 

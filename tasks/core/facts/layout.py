@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 
-from ..config.settings import Proxy
+from ..config.model import Proxy
 from ..facts.paths import UNIT, UNIT_PATH, binary_path, conf_path
 from .facts import Facts
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..config.settings import Proxy
+from ..config.model import Proxy
 
 UNIT = "kube-nginx.service"
 UNIT_PATH = f"/etc/systemd/system/{UNIT}"

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from shlex import quote
 
-from ..config.settings import Endpoint, Proxy
+from ..config.address import Endpoint
+from ..config.model import Proxy
 from ..facts.paths import UNIT_PATH, binary_path, conf_path
 from .facts import Facts, Holder
 

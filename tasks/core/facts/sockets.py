@@ -5,7 +5,7 @@ from __future__ import annotations
 from ipaddress import ip_address
 from sys import byteorder
 
-from ..config.settings import Endpoint
+from ..config.address import Endpoint
 
 _ANY = ("0.0.0.0", "::")  # noqa: S104 - a socket on :: takes the port for IPv4 too
 

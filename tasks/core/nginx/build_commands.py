@@ -9,7 +9,7 @@ from hashlib import sha256
 from shlex import quote, split
 
 from ..answer import text
-from ..config.settings import Build
+from ..config.model import Build
 from ..scripts.script import A, Changed, Script, Status
 from ..shell.command import CommandResult, kill_on_disconnect
 from ..shell.output import BULK

@@ -14,7 +14,7 @@ from hashlib import sha256
 from pathlib import Path, PurePosixPath
 from time import monotonic
 
-from ..config.settings import Build
+from ..config.model import Build
 from ..errors import StepError, reason
 from . import apt
 

@@ -11,8 +11,7 @@ from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
 
-from ..config.model import expanded
-from ..config.settings import Settings
+from ..config.model import Settings, expanded
 from ..errors import KubeNginxError, UsageError
 from ..localfiles import write_atomic
 from . import build_commands

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ..config.address import Endpoint
-from ..config.settings import Settings
+from ..config.model import Settings
 from ..errors import StepError
 from ..results import State
 from ..ssh.node import Node

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 
-from ..config.settings import Proxy
+from ..config.model import Proxy
 from ..facts.facts import Facts
 from ..facts.layout import BINARY, CONF, MODES, NAMES, paths
 from ..facts.paths import UNIT

@@ -6,7 +6,7 @@ from dataclasses import replace
 from time import monotonic, sleep
 
 from ..config import rules
-from ..config.settings import Settings
+from ..config.model import Settings
 from ..errors import KubeNginxError, StepError
 from ..facts import layout
 from ..facts.facts import Facts

@@ -8,7 +8,7 @@ from difflib import unified_diff
 
 from rich.console import Console
 
-from ..config.settings import Proxy
+from ..config.model import Proxy
 from ..facts.facts import Facts
 from ..release.release import paths
 from ..results import output

@@ -7,7 +7,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 
-from ..config.settings import Endpoint, Proxy, parse_endpoint
+from ..config.address import Endpoint, parse_endpoint
+from ..config.model import Proxy
 from ..facts import layout
 from ..facts.facts import CURRENT, PREVIOUS, Facts
 from ..facts.paths import UNIT_PATH

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice, product
 from shlex import quote
 
-from ..config.address import loops
-from ..config.settings import Endpoint, Proxy, Settings
+from ..config.address import Endpoint, loops
+from ..config.model import Proxy, Settings
 from ..errors import StepError
 from ..facts.facts import Facts
 from ..facts.paths import UNIT_PATH

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from time import sleep
 from typing import TypeVar
 
-from ..config.settings import Rollout
+from ..config.model import Rollout
 from ..results import StepResult
 from ..run.run import Run
 from ..ssh.node import Node

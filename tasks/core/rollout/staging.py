@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..config.settings import Settings
+from ..config.model import Settings
 from ..facts.facts import Facts
 from ..release.release import Release, found
 from ..scripts.files import Stage

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ..config.settings import Settings
+from ..config.model import Settings
 from ..errors import StepError, last_lines
 from ..facts import layout
 from ..facts.facts import CURRENT, Facts

@@ -1,14 +1,66 @@
-"""The locks that one run holds, each on a node, and the beat that keeps them."""
+"""A lock on each node that a command works on, which ends with the command, however that ends."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from threading import Lock
+import getpass
+import os
+import socket
+from collections.abc import Callable, Mapping
+from threading import Event, Thread
+from threading import Lock as Mutex
 
+from ..errors import NotStarted, StepError
+from ..scripts.lock import Lock
 from ..shell.pool import together
 from ..shell.remote import Piped
 from ..ssh.node import Node
-from . import lock
+
+_BEAT = 15.0  # seconds; the node lets go after 120 without one
+_GRACE, _HURRY = 2.0, 0.3  # seconds until a lock that is let go of is left to itself, and after Ctrl-C
+
+
+def holder(task: str) -> str:
+    """Who we are, for whoever finds the lock held."""
+    return f"{getpass.getuser()}@{socket.gethostname()} (fab {task}, PID {os.getpid()})"
+
+
+def acquire(node: Node, me: str, wait: int, given_up: Callable[[], bool] = lambda: False) -> Piped:
+    """Locks `node` for `me` until the result is closed or the connection breaks; waits up to `wait` seconds.
+
+    Raises StepError that says who has it, from where and since when, and NotStarted once it is `given_up`.
+    """
+    script = Lock(me, wait)
+    held = node.piped(script.text(), timeout=script.time_limit)
+    try:
+        held.until(script.HAS, given_up)
+        if given_up():
+            raise NotStarted
+    except NotStarted:
+        held.release(_HURRY)
+        raise
+    except StepError as error:
+        if error.status is None:
+            raise
+        raise (script.error(held.ended()) or error) from None
+    return held
+
+
+class Heartbeat:
+    """Tells the holders of locks every now and then that we are still there."""
+
+    def __init__(self, locks: Mapping[str, Piped]) -> None:
+        self._locks = locks
+        self._over = Event()
+        Thread(target=self._beat, daemon=True).start()
+
+    def _beat(self) -> None:
+        while not self._over.wait(_BEAT):
+            for lock in list(self._locks.values()):
+                lock.beat()
+
+    def stop(self) -> None:
+        """No more beats."""
+        self._over.set()
 
 
 class Locks:
@@ -18,8 +70,8 @@ class Locks:
         self.holder = holder
         self._interrupted = interrupted
         self._held: dict[str, Piped] = {}
-        self._heartbeat: lock.Heartbeat | None = None
-        self._mutex = Lock()
+        self._heartbeat: Heartbeat | None = None
+        self._mutex = Mutex()
 
     def acquire(self, node: Node, wait: int = 0) -> None:
         """Keeps other commands from working on `node` until `release` or `close`; held already, it stays.
@@ -28,19 +80,19 @@ class Locks:
         """
         if node.label in self._held:
             return
-        self._held[node.label] = lock.acquire(node, self.holder, wait, self._interrupted)
+        self._held[node.label] = acquire(node, self.holder, wait, self._interrupted)
         with self._mutex:
-            self._heartbeat = self._heartbeat or lock.Heartbeat(self._held)
+            self._heartbeat = self._heartbeat or Heartbeat(self._held)
 
     def release(self, node: Node) -> None:
         """Lets others work on `node`."""
         if held := self._held.pop(node.label, None):
-            held.release(lock.PATIENCE)
+            held.release(_GRACE)
 
     def close(self) -> None:
         """Lets go of all of them."""
         if self._heartbeat:
             self._heartbeat.stop()
-        seconds = lock.HURRY if self._interrupted() else lock.PATIENCE
+        seconds = _HURRY if self._interrupted() else _GRACE
         together(list(self._held.values()), lambda held: held.release(seconds))
         self._held.clear()

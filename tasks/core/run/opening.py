@@ -16,7 +16,7 @@ from ..console.summary import Record, Summary
 from ..errors import KubeNginxError, UsageError
 from ..ssh.fleet import Fleet, fleet_of, session_of
 from ..ssh.node import Node
-from . import lock, process
+from . import locks, process
 from .flags import given, rollout_of, seconds
 from .interrupt import Interrupt, Left
 from .locks import Locks
@@ -105,7 +105,7 @@ def _opened(
         report.reporter_for(console),
         Summary(task, [host.label for host in fleet], again + "".join(_as_typed(flags)), hint),
         interrupt,
-        Locks(lock.holder(command_line.name_of(task)), lambda: interrupt.came),
+        Locks(locks.holder(command_line.name_of(task)), lambda: interrupt.came),
         rollout_of(settings.rollout, flags),
         seconds("--wait", flags.get("wait", "0")),
         json,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import Any, TypeVar
 
-from ..config.settings import Rollout, Settings
+from ..config.model import Rollout, Settings
 from ..console.report import Reporter
 from ..console.summary import Record, Summary
 from ..console.terminal import Output

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from ..answer import one, text
-from ..config.settings import Endpoint, Rollout
+from ..config.address import Endpoint
+from ..config.model import Rollout
 from ..errors import StepError
 from ..facts.sockets import as_kernel
 from ..shell.command import CommandResult, detached

@@ -8,7 +8,7 @@ from enum import StrEnum
 from ipaddress import ip_address
 
 from ..answer import flag, one, text
-from ..config.settings import Endpoint
+from ..config.address import Endpoint
 from ..shell.command import CommandResult
 from .lock import LOCK
 from .script import Script, Status

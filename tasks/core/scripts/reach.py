@@ -6,8 +6,7 @@ from base64 import b64decode
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ..config.address import REACHED_AT
-from ..config.settings import Endpoint
+from ..config.address import REACHED_AT, Endpoint
 from ..shell.command import CommandResult
 from .script import Script
 

@@ -8,7 +8,7 @@ from enum import IntEnum
 from typing import Any, ClassVar, Generic, TypeVar, cast
 
 from ..answer import flag, read_answer
-from ..config.settings import Proxy
+from ..config.model import Proxy
 from ..errors import StepError
 from ..facts.paths import UNIT, UNIT_PATH
 from ..shell.command import CommandResult, failure
@@ -53,14 +53,9 @@ class Script(Generic[A]):
     seconds_allowed: ClassVar[float] = 90
 
     @property
-    def time_limit(self) -> float:
-        """Seconds that it may take."""
+    def time_limit(self) -> float | None:
+        """Seconds that it may take; None: it goes on, and writes, for as long as somebody listens."""
         return self.seconds_allowed
-
-    @property
-    def endless(self) -> bool:
-        """Whether it goes on, and writes, for as long as somebody listens."""
-        return False
 
     @property
     def standard_input(self) -> bytes | None:

@@ -46,8 +46,8 @@ class Journal(Script[str]):
     follow: bool = False
 
     @property
-    def endless(self) -> bool:
-        return self.follow
+    def time_limit(self) -> float | None:
+        return None if self.follow else self.seconds_allowed
 
     def text(self) -> str:
         command = f"journalctl -q -u {UNIT} -n {self.lines} --no-pager -o short-iso"

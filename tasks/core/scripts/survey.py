@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ..answer import below
-from ..config.settings import Endpoint
+from ..config.address import Endpoint
 from ..facts.facts import Facts
 from ..facts.sockets import from_kernel
 from ..facts.tools import lacking, needed, vital

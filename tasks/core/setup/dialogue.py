@@ -41,9 +41,8 @@ def initial_config(given: Environment | None, nodes: str | None, apiservers: str
         config = replace(config, listen=(listen,))
     if apiservers is not None:
         return replace(config, apiservers=_answer("apiservers", apiservers, listen).apiservers)
-    assumed = given.assumed()
-    labels = () if assumed else given.labels()
-    return replace(config, apiservers=given.apiservers(), assumed=assumed, labels=labels)
+    servers, assumed = given.apiservers(), given.assumed()
+    return replace(config, apiservers=servers, assumed=assumed, labels=() if assumed else given.labels())
 
 
 def confirm_apiservers(config: InitialConfig, given: Environment) -> None:

@@ -13,8 +13,8 @@ from typing import Any
 
 from ..config.address import Endpoint, NodeSpec
 from ..config.check import shown
-from ..config.model import Proxy
-from ..config.settings import Settings, SettingsError
+from ..config.model import Proxy, Settings
+from ..config.settings import SettingsError
 from ..errors import UsageError
 from ..localfiles import read_bounded
 from .assignments import Assignment, assignments

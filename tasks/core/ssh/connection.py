@@ -13,8 +13,8 @@ from typing import Any
 import fabric
 import paramiko
 
+from ..config.address import NodeSpec, parse_node
 from ..config.model import expanded
-from ..config.settings import NodeSpec, parse_node
 from ..errors import StepError, UsageError, reason
 from ..shell.delays import CAUSES, Delays
 from .hostkeys import HostKey

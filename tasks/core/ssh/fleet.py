@@ -17,8 +17,10 @@ import invoke
 from fabric.exceptions import GroupException
 from fabric.group import GroupResult
 
+from ..config.address import NodeSpec, parse_node
 from ..config.check import nearest
-from ..config.settings import NodeSpec, Settings, configured, find, load, parse_node
+from ..config.model import Settings
+from ..config.settings import configured, find, load
 from ..errors import UsageError
 from ..shell.pool import fan_out
 from .node import Node

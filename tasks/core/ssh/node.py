@@ -11,7 +11,7 @@ from shlex import quote
 from time import time
 from typing import Any, TypeVar
 
-from ..config.settings import Proxy
+from ..config.model import Proxy
 from ..errors import StepError
 from ..facts.facts import Facts
 from ..scripts.files import Receive, ReceiveAsUser
@@ -78,14 +78,13 @@ class Node(Link):
         """Runs a script; its answer. Raises StepError as `sh` does, or with what its exit status means."""
         try:
             if (content := script.standard_input) is not None:
-                piped = self.piped(script.text(), root=script.root, timeout=script.time_limit)
+                piped = self.piped(script.text(), root=script.root, timeout=script.seconds_allowed)
                 with closing(piped):
                     piped.send(content)
                     ended = piped.ended()
             else:
-                limits: Any = {"timeout": script.time_limit, "most": script.output_limit}
-                if script.endless:
-                    limits = dict.fromkeys(limits)
+                limit = script.time_limit
+                limits: Any = {"timeout": limit, "most": script.output_limit if limit else None}
                 more: Any = {"root": script.root, "each_line": each_line, "tail": script.tail}
                 ended = self.sh(script.text(), check=False, **limits, **more)
         finally:

@@ -12,8 +12,7 @@ from typing import Any
 import fabric
 import invoke
 
-from ..config.model import expanded
-from ..config.settings import Settings
+from ..config.model import Settings, expanded
 from ..errors import StepError
 from ..shell.remote import PasswordRefusedError
 from .hostkeys import KnownHosts

@@ -11,7 +11,7 @@ from typing import Self
 
 import paramiko
 
-from ..config.settings import Endpoint
+from ..config.address import Endpoint
 from ..probes.prober import PATH
 from ..probes.result import Reason, Unreached
 from ..probes.tunnel import Tunnel

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from time import monotonic
 
-from ..config.settings import Endpoint
+from ..config.address import Endpoint
 from ..errors import StepError
 from ..scripts.drill import Drill, DrillAction, Drilled, DrillStatus
 from ..ssh.node import Node

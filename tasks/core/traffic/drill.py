@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from ..config.settings import Endpoint
+from ..config.address import Endpoint
 from ..console.confirm import ask
 from ..console.report import table
 from ..errors import StepError, UsageError

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from ..config.settings import Endpoint, Proxy
+from ..config.address import Endpoint
+from ..config.model import Proxy
 from ..results import output
 from .clients import Request
 from .target import Target

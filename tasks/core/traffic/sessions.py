@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from ..config.settings import Endpoint, Settings
+from ..config.address import Endpoint
+from ..config.model import Settings
 from ..errors import StepError
 from ..facts.facts import Facts
 from ..release import servers

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from ipaddress import ip_address, ip_network
 from socket import socket
 
-from ..config.settings import Endpoint, Settings
+from ..config.address import Endpoint
+from ..config.model import Settings
 from ..errors import StepError, UsageError
 from ..facts.paths import conf_path
 from ..probes.classify import classify
