@@ -129,7 +129,11 @@ class Link(fabric.Connection):  # type: ignore[misc]
     def _connect(self) -> None:
         self.client.set_missing_host_key_policy(self.host_key)
         began = monotonic()
-        super().open()
+        try:
+            super().open()
+        except BaseException:
+            self.client.close()  # or paramiko reads the end of a ProxyCommand again and again
+            raise
         self.delays.add("login", monotonic() - began)
         transport = self.client.get_transport()
         transport.set_keepalive(KEEPALIVE)
