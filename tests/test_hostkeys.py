@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import subprocess
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -125,6 +127,17 @@ def test_we_say_what_openssh_says(
     assert mine.ours() == (unknown if expected == "unknown" else expected)
     if not case.ours and "HashKnownHosts" not in case.more:
         assert mine.recorded.strip() == theirs.recorded.strip()
+
+
+def test_a_host_that_is_refused_leaves_no_thread(servers: dict[tuple[str, ...], int], tmp_path: Path) -> None:
+    case = next(case for case in CASES.values() if case.says == "unknown")
+    ours = functools.partial(filter, lambda thread: not getattr(thread, "server_mode", True))
+    before = {*threading.enumerate()}
+    with pytest.raises(StepError):
+        Place.made(tmp_path / "ours", case, "yes", servers[case.offers]).link().open()
+    for thread in ours({*threading.enumerate()} - before):
+        thread.join(20)
+        assert not thread.is_alive()
 
 
 def test_a_known_hosts_that_is_a_fifo_holds_nobody_up(tmp_path: Path) -> None:
