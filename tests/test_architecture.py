@@ -5,8 +5,12 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
+import invoke
 import pytest
+
+from tasks import checks, compile, install, rollout, service, setup
 
 ROOT = Path(__file__).parent.parent
 CORE = ROOT / "tasks" / "core"
@@ -19,11 +23,11 @@ MAY_KNOW = {
     "config": "errors localfiles",
     "shell": "errors templates",
     "console": "errors results",
-    "nginx": "answer config errors localfiles results scripts shell",
     "setup": "config console errors localfiles",
     "facts": "answer config errors results",
     "release": "config errors facts templates",
     "scripts": "answer config errors facts localfiles release shell templates",
+    "nginx": "answer config errors localfiles scripts shell",
     "ssh": "config errors facts localfiles scripts shell",
     "run": "config console errors localfiles results scripts shell ssh",
     "probes": "config errors facts localfiles release results scripts shell ssh",
@@ -63,7 +67,7 @@ def test_it_imports_what_it_may(file: Path) -> None:
 def test_the_arrows_run_one_way() -> None:
     order = list(MAY_KNOW)
     for package, known in MAY_KNOW.items():
-        assert all(order.index(other) < order.index(package) or other == "scripts" for other in known.split())
+        assert all(order.index(other) < order.index(package) for other in known.split())
 
 
 @pytest.mark.parametrize("folder", sorted({file.parent for file in FILES}), ids=lambda folder: folder.name)
@@ -75,3 +79,11 @@ def test_a_package_is_small_and_says_what_it_is_for(folder: Path) -> None:
     if folder.parent == CORE:
         first, blank, second = doc.splitlines()
         assert (first[-1], blank, second.startswith("It ")) == (".", "", True)
+
+
+@pytest.mark.parametrize(
+    "file", [setup, compile, install, service, rollout, checks], ids=lambda file: file.__name__
+)
+def test_every_task_is_exported(file: ModuleType) -> None:
+    tasks = {name for name, value in vars(file).items() if isinstance(value, invoke.Task)}
+    assert tasks - {*file.__all__} == set()

@@ -114,7 +114,7 @@ class Summary:
         for host, mine in by_host.items():
             found: dict[str, Any] = {}
             for record in mine:
-                found |= as_json(record.outcome.value) or {}
+                found |= _found(record.outcome.value)
             ok = host not in bad
             changed = any(r.outcome.state == State.CHANGED for r in mine)
             error = next((record for record in mine if record.error), None)
@@ -130,6 +130,12 @@ class Summary:
                 }
             )
         return _dumped({"task": self.task, "ok": not bad, **(as_json(self.total) or {}), "nodes": nodes})
+
+
+def _found(value: object) -> dict[str, Any]:
+    """What a step found as keys of its node; what is no dataclass and no mapping is the key `value`."""
+    told = as_json(value)
+    return told if isinstance(told, dict) else {} if told is None else {"value": told}
 
 
 def explain(error: StepError, step: str, hosts: Sequence[str]) -> str:

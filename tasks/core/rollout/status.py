@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ..config.model import Settings
@@ -15,8 +15,6 @@ from ..release.release import found, name_of
 from ..results import State, StepResult, output
 from ..scripts.service import LastLines
 from ..ssh.node import Node
-
-COLUMNS = ("NODE", "STATE", "SINCE", "RESTARTS", "VERSION", "RELEASE", "LISTENER")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,18 +34,18 @@ class NodeStatus:
     replaced: bool = output("whether another binary runs than the one on disk")
     listeners: Mapping[str, str] = output("of each address: `answers`, `accepts`, `listens`, `refuses`, ...")
 
-    def row(self, node: str) -> tuple[str, ...]:
-        """Of COLUMNS."""
-        disabled = [] if self.enabled else ["disabled"]
-        return (
-            node,
-            ", ".join([f"{self.state} ({self.substate})", *disabled, *self.unit]),
-            _age(self.since_seconds),
-            "-" if self.restarts is None else str(self.restarts),
-            (self.version or "-") + (", replaced" if self.replaced else ""),
-            (self.release or "-") + (", edited" if self.edited else ""),
-            _listeners(self.listeners),
-        )
+
+_COLUMNS: Mapping[str, Callable[[NodeStatus], str]] = {
+    "STATE": lambda seen: ", ".join(
+        [f"{seen.state} ({seen.substate})", *([] if seen.enabled else ["disabled"]), *seen.unit]
+    ),
+    "SINCE": lambda seen: _age(seen.since_seconds),
+    "RESTARTS": lambda seen: "-" if seen.restarts is None else str(seen.restarts),
+    "VERSION": lambda seen: (seen.version or "-") + (", replaced" if seen.replaced else ""),
+    "RELEASE": lambda seen: (seen.release or "-") + (", edited" if seen.edited else ""),
+    "LISTENER": lambda seen: _listeners(seen.listeners),
+}
+COLUMNS = ("NODE", *_COLUMNS)
 
 
 def status_of(settings: Settings, node: Node) -> StepResult[NodeStatus]:
@@ -55,18 +53,18 @@ def status_of(settings: Settings, node: Node) -> StepResult[NodeStatus]:
     facts = node.survey(settings.proxy)
     met = {str(a): listener_state(node, settings, a) for a in settings.proxy.listen}
     found = NodeStatus(
-        facts.unit.get("ActiveState", ""),
-        facts.unit.get("SubState", ""),
-        facts.unit.get("ActiveEnterTimestamp") if facts.active else None,
-        facts.active_seconds,
-        facts.restarts,
-        facts.enabled,
-        tuple(layout.unit_state(facts)),
-        facts.version,
-        facts.releases.get(CURRENT, ""),
-        _edited(facts, settings),
-        facts.replaced,
-        {address: state for address, (state, _) in met.items()},
+        state=facts.unit.get("ActiveState", ""),
+        substate=facts.unit.get("SubState", ""),
+        since=facts.unit.get("ActiveEnterTimestamp") if facts.active else None,
+        since_seconds=facts.active_seconds,
+        restarts=facts.restarts,
+        enabled=facts.enabled,
+        unit=tuple(layout.unit_state(facts)),
+        version=facts.version,
+        release=facts.releases.get(CURRENT, ""),
+        edited=_edited(facts, settings),
+        replaced=facts.replaced,
+        listeners={address: state for address, (state, _) in met.items()},
     )
     why, then = _missing(facts, settings, met)
     if not why:
@@ -95,8 +93,9 @@ def _missing(facts: Facts, settings: Settings, met: Mapping[str, tuple[str, str]
 
 def rows(nodes: Sequence[str], found: Mapping[str, NodeStatus | None]) -> list[tuple[str, ...]]:
     """Of COLUMNS, in the order of `nodes`; those that are not in `found` are left out."""
+    unseen = ("not seen", *["-"] * (len(_COLUMNS) - 1))
     return [
-        seen.row(node) if (seen := found[node]) else (node, "not seen", *["-"] * 5)
+        (node, *(column(seen) for column in _COLUMNS.values())) if (seen := found[node]) else (node, *unseen)
         for node in nodes
         if node in found
     ]

@@ -13,7 +13,7 @@ from ..errors import StepError
 from ..facts.sockets import as_kernel
 from ..shell.command import CommandResult, detached
 from .lock import LOCK
-from .script import NodeStatus, OnNode, Status
+from .script import CommonStatus, OnNode, Status
 
 
 class ActivateStatus(Status):
@@ -58,7 +58,7 @@ class Activate(OnNode[Activated]):
     """
 
     files = ("common", "flock", "prepare", "files", "service", "activate")
-    statuses = (NodeStatus, ActivateStatus)
+    statuses = (CommonStatus, ActivateStatus)
     answer = Activated
     changes = True
     tail = 8

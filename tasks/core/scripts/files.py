@@ -11,7 +11,7 @@ from ..answer import flag, names
 from ..errors import StepError
 from ..release.release import MODES, Release
 from ..shell.command import CommandResult
-from .script import NodeStatus, OnNode, Script, Status
+from .script import CommonStatus, OnNode, Script, Status
 
 # nginx's lines without time and PID are the same on every node, and told once
 _STAMP = re.compile(r"\d{4}/\d\d/\d\d \d\d:\d\d:\d\d (?=\[)|(?<=\] )\d+#\d+: ")
@@ -53,7 +53,7 @@ class Stage(OnNode[None]):
     """Brings a release, and tests it there; only the files in `missing` are sent, the others are there."""
 
     files = ("common", "prepare", "tidy", "stage")
-    statuses = (NodeStatus, StageStatus)
+    statuses = (CommonStatus, StageStatus)
     changes = True
     seconds_allowed = 30  # between two signs of life
     to_stage: Release

@@ -115,7 +115,7 @@ class Changed:
     changed: bool = flag("changed")
 
 
-class NodeStatus(Status):
+class CommonStatus(Status):
     """How templates/common.sh ends."""
 
     SYSTEMD_HANGS = 69
@@ -125,7 +125,7 @@ class NodeStatus(Status):
 class OnNode(Script[A]):
     """A script that begins with what those for nodes have in common (templates/common.sh)."""
 
-    statuses: ClassVar[tuple[type[Status], ...]] = (NodeStatus,)
+    statuses: ClassVar[tuple[type[Status], ...]] = (CommonStatus,)
     proxy: Proxy
     unit_path: str = field(default=UNIT_PATH, kw_only=True)
 
