@@ -8,7 +8,7 @@ from typing import Unpack
 
 from invoke import Context
 
-from .core.config.check import whole
+from .core.config.validation import whole
 from .core.console.report import table
 from .core.errors import StepError
 from .core.facts.facts import Facts

@@ -11,8 +11,8 @@ import invoke
 import pytest
 
 from tasks import rollout as rollouts
-from tasks.core.config.check import shown
 from tasks.core.config.model import Proxy, Rollout
+from tasks.core.config.validation import shown
 from tasks.core.console import report
 from tasks.core.errors import StepError, UsageError
 from tasks.core.facts.facts import Facts, Holder

@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from ..config.check import shown
+from ..config.validation import shown
 from ..console.terminal import Output
 from ..errors import StepError, UsageError
 from ..ssh.node import Node

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
-from .check import matching
+from .validation import matching
 
 APISERVER_PORT = 6443
 """Port of an apiserver that is written without one (kube-apiserver's --secure-port default)."""

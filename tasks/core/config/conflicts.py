@@ -10,8 +10,8 @@ from pathlib import PurePosixPath
 
 from . import rules
 from .address import REACHED_AT, NodeSpec, loops
-from .check import Problems, shown
 from .model import REMOTE_WORK_DIR, Settings
+from .validation import Problems, shown
 
 Conflicts = Iterator[tuple[str, str]]
 

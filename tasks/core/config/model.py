@@ -12,7 +12,7 @@ from typing import Any, Literal, NamedTuple, TypeVar, cast
 
 from . import address, places, rules
 from .address import Endpoint, NodeSpec, parse_node, parse_user
-from .check import boolean, choice, integer, optional, parsed, string
+from .validation import boolean, choice, integer, optional, parsed, string
 
 LOCAL = "local"
 REMOTE_WORK_DIR = "/opt/k8s/work"

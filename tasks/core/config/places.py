@@ -2,7 +2,7 @@
 
 import re
 
-from .check import matching
+from .validation import matching
 
 _path = matching(
     r"(?=.{1,200}\Z)(?:/(?!\.{1,2}(?:/|$))[A-Za-z0-9_.][A-Za-z0-9_.+-]{0,99}){1,20}",

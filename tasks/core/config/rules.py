@@ -6,7 +6,7 @@ Whatever reaches a template has passed an allow-list here.
 import re
 from urllib.parse import urlsplit
 
-from .check import integer, matching, nearest, parsed
+from .validation import integer, matching, nearest, parsed
 
 Version = tuple[int, int, int]
 

@@ -9,8 +9,8 @@ from typing import Any
 from ..errors import UsageError
 from ..localfiles import read_bounded
 from . import sections
-from .check import Problems
 from .model import Settings, expanded
+from .validation import Problems
 
 ENVIRONMENT = "KUBE_NGINX_HOSTS"
 FILE_NAME = "hosts.toml"

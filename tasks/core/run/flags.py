@@ -11,8 +11,8 @@ from typing import Any, ParamSpec, TypedDict, TypeVar, cast, get_type_hints
 
 import invoke
 
-from ..config.check import shown, whole
 from ..config.model import Rollout, keys_of
+from ..config.validation import shown, whole
 from ..errors import UsageError
 
 P = ParamSpec("P")

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from ..config.address import Endpoint, NodeSpec
-from ..config.check import shown
 from ..config.model import Proxy, Settings
 from ..config.settings import SettingsError
+from ..config.validation import shown
 from ..errors import UsageError
 from ..localfiles import read_bounded
 from .assignments import Assignment, assignments

@@ -18,9 +18,9 @@ from fabric.exceptions import GroupException
 from fabric.group import GroupResult
 
 from ..config.address import NodeSpec, parse_node
-from ..config.check import nearest
 from ..config.model import Settings
 from ..config.settings import configured, find, load
+from ..config.validation import nearest
 from ..errors import UsageError
 from ..shell.pool import fan_out
 from .node import Node

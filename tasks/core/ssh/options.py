@@ -18,8 +18,8 @@ import invoke
 import paramiko
 
 from ..config.address import parse_user
-from ..config.check import Check, integer, parsed, shown, string
 from ..config.model import expanded
+from ..config.validation import Check, integer, parsed, shown, string
 from ..errors import UsageError
 
 
