@@ -159,6 +159,18 @@ class TestSudo:
             assert error.hint == "give the right one: fab --prompt-for-sudo-password TASK"
         assert len(shells.commands) == 1
 
+    def test_one_is_refused_whatever_sudo_says(self, reach: Reach, shells: Shells) -> None:
+        """With badpass_message or insults, say."""
+        (shells.folder / "password").write_text("right\n")
+        (shells.folder / "silent").touch()
+        error = refusal(lambda: reach("sudo = true", sudo={"password": "wrong"}).sh("echo x"))
+        assert error.message == "sudo refused the password (tried once, on hosts)"
+
+    def test_it_is_not_sent_to_what_does_not_ask(self, reach: Reach, shells: Shells) -> None:
+        program(shells, "sudo", "timeout 0.3 cat >&2; echo over >&2; exit 1")
+        error = refusal(lambda: reach("sudo = true", sudo={"password": "s3cret"}).sh("echo x"))
+        assert error.tail == "over"
+
     def test_without_one(self, reach: Reach, shells: Shells) -> None:
         program(shells, "sudo", "echo 'sudo: a password is required' >&2; exit 1")
         error = refusal(lambda: reach("sudo = true").sh("echo x"))

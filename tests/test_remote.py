@@ -21,7 +21,7 @@ import pytest
 from tasks.core.errors import NotStarted, StepError
 from tasks.core.run import locks
 from tasks.core.scripts.lock import LOCK, Lock
-from tasks.core.shell.remote import Piped
+from tasks.core.shell.piped import Piped
 from tasks.core.ssh.node import Node
 
 from .sshd import listening
@@ -388,12 +388,12 @@ SUDO = r"""#!/bin/sh
 echo "$LC_ALL $*" > "${0%/*}/asked"
 case $1 in
   -n) shift ;;
-  -S) shift 3
+  -S) prompt=$3
+    shift 3
     if [ -e "${0%/*}/password" ]; then
-      read -r given
-      while [ "$given" != "$(cat "${0%/*}/password")" ]; do
-        echo 'Sorry, try again.' >&2
-        read -r given || exit 1
+      until printf %s "$prompt" >&2; read -r given && [ "$given" = "$(cat "${0%/*}/password")" ]; do
+        [ -n "$given" ] || exit 1
+        [ -e "${0%/*}/silent" ] || printf '\nSorry, try again.\n' >&2
       done
     fi ;;
   *) exit 9 ;;
@@ -422,7 +422,7 @@ class TestSudo:
         ended = command.ended()
         assert (ended.status, ended.stderr) == (0, "line\nrest")
         asked = (shells.folder / "asked").read_text()
-        assert asked.startswith("C -S -p  sh -c" if password else "C -n sh -c")
+        assert asked.startswith("C -S -p kn.asks  sh -c" if password else "C -n sh -c")
         assert "ecret" not in "".join(shells.commands)
 
     def test_it_is_refused(self, transport: paramiko.Transport, shells: Shells) -> None:

@@ -24,7 +24,7 @@ from tasks.core.run import flags as flags_module
 from tasks.core.run import locks
 from tasks.core.run.flags import seconds
 from tasks.core.run.opening import run
-from tasks.core.shell.remote import Piped
+from tasks.core.shell.piped import Piped
 from tasks.core.ssh.fleet import Fleet
 
 from .test_run import OK, Held, Host, begun, context, doing, ended, failing, over

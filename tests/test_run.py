@@ -27,7 +27,7 @@ from tasks.core.run.locks import Locks
 from tasks.core.run.opening import run
 from tasks.core.run.run import Run
 from tasks.core.shell.delays import Delays
-from tasks.core.shell.remote import Piped
+from tasks.core.shell.piped import Piped
 from tasks.core.ssh.fleet import Fleet
 
 OK: StepResult[object] = StepResult(State.OK)
@@ -304,6 +304,22 @@ def over(*names: str) -> Callable[[], Sequence[Any]]:
 
 class TestSignal:
     """The same, with the signal itself."""
+
+    @pytest.mark.parametrize("before", [0, 1])
+    def test_while_locks_are_let_go_of(
+        self, context: invoke.Context, monkeypatch: pytest.MonkeyPatch, before: int
+    ) -> None:
+        monkeypatch.setattr(Locks, "close", lambda self: signal.raise_signal(signal.SIGTERM))
+
+        def work(host: Host) -> StepResult[object]:
+            for _ in range(before):
+                os.kill(os.getpid(), signal.SIGINT)
+                eventually(lambda: r.interrupt.came)
+            return OK
+
+        with pytest.raises(invoke.Exit) as caught, run(context, "stop", hosts=over("a")) as r:
+            r.step("stop", work, finish=True)
+        assert caught.value.code == 143
 
     def test_a_step_that_finishes(self, context: invoke.Context, capfd: pytest.CaptureFixture[str]) -> None:
         before = signal.getsignal(signal.SIGINT)

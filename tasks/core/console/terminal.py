@@ -153,11 +153,8 @@ def working() -> Iterator[None]:
     """
     guard()
     stream = cast(Stream, sys.stdout)
-    strict, stream.strict = stream.strict, False
-    try:
-        yield
-        stream.flush()
-        if stream.full:
-            raise invoke.Exit(code=1)
-    finally:
-        stream.strict = strict
+    stream.strict = False
+    yield
+    stream.flush()
+    if stream.full:
+        raise invoke.Exit(code=1)

@@ -21,7 +21,7 @@ class Interrupt:
     """Whether one came, and when. While a step is `finishing`, its hosts end what they have begun."""
 
     def __init__(self) -> None:
-        self.finishing = False
+        self.finishing = self.twice = False
         self._came: float | None = None
         self._signal = signal.SIGINT
 
@@ -50,10 +50,11 @@ class Interrupt:
 
     def handle(self, number: int, frame: FrameType | None = None) -> None:
         """The handler of the signals. Raises KeyboardInterrupt, and Left the second time."""
-        if self.came:
+        self.twice, self._signal = self.came, signal.Signals(number)
+        if self.twice:
             terminal.tell(command_line.named(_LEFT))
             raise Left
-        self._came, self._signal = monotonic(), signal.Signals(number)
+        self._came = monotonic()
         if not self.finishing:
             raise KeyboardInterrupt
         terminal.tell("\nfinishing what has begun; Ctrl-C again leaves at once")

@@ -11,8 +11,8 @@ from threading import Lock as Mutex
 
 from ..errors import NotStarted, StepError
 from ..scripts.lock import Lock
+from ..shell.piped import Piped
 from ..shell.pool import together
-from ..shell.remote import Piped
 from ..ssh.node import Node
 
 _BEAT = 15.0  # seconds; the node lets go after 120 without one

@@ -61,16 +61,18 @@ def run(
             this.reporter = report.Silent()
         with process.listening(this.interrupt.handle):
             token = _current.set(this)
-            try:
-                yield this
+            try:  # Ctrl-C may come while the locks are let go of
+                try:
+                    yield this
+                finally:
+                    _current.reset(token)
+                    if not this.interrupt.twice:  # the end of the connections frees them
+                        this.locks.close()
             except KeyboardInterrupt:
                 if not this.interrupt.came:
                     raise
             except Left:
                 raise invoke.Exit(code=this.interrupt.status) from None
-            finally:
-                _current.reset(token)
-                this.locks.close()
         finish(this, quiet)
 
 

@@ -73,8 +73,8 @@ class Run:
         try:  # Ctrl-C may come while the bar is being drawn
             self.reporter.step_begins(name, [host.label for host in crew], title)
             for host, result in crew.each(timed, self.interrupt.overdue if left_behind else given_up):
-                seconds = monotonic() - started.pop(host.label, monotonic())
                 if not isinstance(result, NotStarted):
+                    seconds = monotonic() - started.pop(host.label)
                     found[host.label] = self._note(name, host, result, seconds)
             for host in crew:
                 if left_behind and host.label in started:

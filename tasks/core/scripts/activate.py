@@ -95,5 +95,5 @@ class Activate(OnNode[Activated]):
             return None
         if result.status == ActivateStatus.NOT_STARTED:
             why = ActivateStatus.NOT_STARTED
-            return StepError(f"{why.message}: {result.stderr.strip()}", status=why, hint=why.hint)
+            return StepError(f"{why.message}: {result.stderr.strip()}", hint=why.hint)
         return StepError(f"ended with status {result.status}", status=result.status, tail=result.stderr)

@@ -72,8 +72,8 @@ class Stage(OnNode[None]):
 
     def error(self, result: CommandResult) -> StepError | None:
         error = super().error(result)
-        if error:
-            error.tail = _STAMP.sub("", error.tail)
+        if error:  # its command would be a whole file of them
+            error.command, error.tail = "", _STAMP.sub("", error.tail)
         return error
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 from time import monotonic
 from typing import Any
 
@@ -16,12 +15,12 @@ from .command import CommandResult, failure, framed
 from .delays import Delays
 from .output import CHUNK, FOREVER, MOST, Output, TooMuch
 
-_BROKE = "the connection broke while the command ran"
-_GONE = (paramiko.SSHException, OSError, EOFError)
+BROKE = "the connection broke while the command ran"
+GONE = (paramiko.SSHException, OSError, EOFError)
 _LOOK = 0.2  # seconds between two looks at stderr, and whether somebody still waits
-_GO = "kn.go"
-# A password that sudo did not ask for is still there; what is sent begins after this word.
-_AWAIT = f'while IFS= read -r word && [ "$word" != {_GO} ]; do :; done\n'
+_SOON = 0.02  # the same, while sudo may ask
+_ASKS = "kn.asks"  # sudo's question: a password is only sent when it comes, and once
+_AGAIN = "fab --prompt-for-sudo-password TASK"
 _NO_SHELL = "is it nologin or false? set ssh.user in hosts.toml to a user whose shell runs commands"
 
 
@@ -61,40 +60,45 @@ class RemoteCommand:
         self._seen: dict[str, float] = {}
         self._began = monotonic()
         self._sudo, self._password = sudo, password if sudo else None
-        command = framed(script if self._password is None else _AWAIT + script, errors=not self._combined)
-        if sudo:
-            asks = "-n" if password is None else "-S -p ''"
-            command = f"{frame.SUDO} {asks} {command}"
+        command, asks = framed(script, not self._combined), "-n" if password is None else f"-S -p '{_ASKS} '"
+        command = f"{frame.SUDO} {asks} {command}" if sudo else command
         with self._explained(self._not_opened):
             self._channel = open_session()
+        begun = False
         try:
             with self._explained(self._not_opened):
                 self._channel.set_combine_stderr(self._combined)
                 self._channel.exec_command(command)
+            begun = True
             self._begin(user)
         except BaseException:
             self.close()  # sshd allows a connection only ten sessions
             raise
         finally:
-            if delays:
+            if delays and begun:
                 delays.add_start(self._seen, monotonic() - self._began)
 
     def _begin(self, user: str) -> None:
-        if self._password is not None:
-            self.send(f"{self._password}\n".encode())
-        deadline = self._began + self._timeout
+        deadline, asked = self._began + self._timeout, 0
         while frame.BEGINS not in self._seen:
-            more = self._read(deadline)
+            more = self._read(deadline, look=_SOON if self._password else _LOOK)
             frame.note(self._seen, self._out.end, monotonic() - self._began)
-            if frame.BEGINS in self._seen:
-                break
-            if "\nSorry, try again.\n" in self._out.end + self._err.end:
-                hint = "fab --prompt-for-sudo-password TASK"
-                raise PasswordRefusedError("sudo refused the password", hint=hint)
-            if not more:
-                raise self._not_begun(user, self._wait(deadline).status)
-        if self._password is not None:
-            self.send(f"{_GO}\n".encode())
+            if frame.BEGINS not in self._seen:
+                asked = self._answer(asked)
+                if not more:
+                    raise self._not_begun(user, self._wait(deadline).status)
+
+    def _answer(self, asked: int) -> int:
+        """Gives sudo the password if it has asked for the first time; how often it has. Raises StepError."""
+        asks = frame.CALLS in self._seen and self._password is not None
+        questions = (self._out if self._combined else self._err).text.count(_ASKS) if asks else 0
+        if questions > 1 or "\nSorry, try again.\n" in self._out.end + self._err.end:
+            raise PasswordRefusedError(
+                "sudo refused the password", hint="fab --prompt-for-sudo-password TASK"
+            )
+        if questions > asked:
+            self.send(f"{self._password}\n".encode())
+        return questions
 
     def _not_begun(self, user: str, status: int) -> StepError:
         """Why it ended before it began."""
@@ -129,7 +133,7 @@ class RemoteCommand:
     def _wait(self, deadline: float) -> CommandResult:
         while self._read(deadline):
             pass
-        with self._explained(_BROKE):
+        with self._explained(BROKE):
             if not self._channel.status_event.wait(max(deadline - monotonic(), 0)):
                 raise TimeoutError
             if self._channel.exit_status < 0:
@@ -138,7 +142,7 @@ class RemoteCommand:
 
     def send(self, content: bytes) -> None:
         """Hands `content` over; a command that has ended already does not mind."""
-        with self._explained(_BROKE):
+        with self._explained(BROKE):
             try:
                 for at in range(0, len(content), CHUNK):
                     self._send(content[at : at + CHUNK])
@@ -154,13 +158,14 @@ class RemoteCommand:
 
     def close(self) -> None:
         """Lets go of the command."""
-        self._channel.close()
+        with suppress(*GONE):
+            self._channel.close()
 
-    def _read(self, deadline: float, given_up: Callable[[], bool] | None = None) -> bool:
+    def _read(self, deadline: float, given_up: Callable[[], bool] | None = None, look: float = _LOOK) -> bool:
         """Waits until something has come; false at the end of all output."""
-        with self._explained(_BROKE):
+        with self._explained(BROKE):
             while True:
-                self._channel.settimeout(max(min(_LOOK, deadline - monotonic()), 0))
+                self._channel.settimeout(max(min(look, deadline - monotonic()), 0))
                 out = None  # nothing yet
                 with suppress(TimeoutError):
                     out = self._channel.recv(CHUNK)
@@ -186,61 +191,8 @@ class RemoteCommand:
         except TimeoutError:
             message = f"{self._late} within {self._timeout:g} s"
             raise StepError(message, command=self._script, tail=self._last_lines()) from None
-        except _GONE as error:
+        except GONE as error:
             raise StepError(broke.format(reason(error)), command=self._script) from None
 
     def _last_lines(self) -> str:
         return CommandResult(-1, self._out.own, self._err.own).last_lines(self._tail)
-
-
-class Piped(RemoteCommand):
-    """One whose standard input is ours, byte for byte; what it writes to either stream is in one.
-
-    `timeout` is for each wait: no pause may be longer.
-    """
-
-    _combined = True
-    _late, _not_opened = "no answer", _BROKE
-
-    def until(self, word: str, given_up: Callable[[], bool] | None = None) -> None:
-        """Waits for a line that begins with `word`.
-
-        Raises StepError if none comes, NotStarted when `given_up` says that nobody waits any more.
-        """
-        deadline = monotonic() + self._timeout
-        while not any(line.startswith(word) and line.endswith("\n") for line in self._lines()):
-            if not self._read(deadline, given_up):
-                ended = self.ended()
-                message = f"ended with status {ended.status}"
-                raise StepError(message, command=self._script, status=ended.status, tail=ended.stderr)
-
-    def rest_of(self, word: str) -> str:
-        """The rest of the first line so far that begins with `word`; "" if there is none."""
-        return next((line.removeprefix(word).strip() for line in self._lines() if line.startswith(word)), "")
-
-    def _lines(self) -> list[str]:
-        return self._out.own.splitlines(keepends=True)
-
-    def _last_lines(self) -> str:
-        return ""
-
-    def beat(self) -> None:
-        """One byte, to say that we are still there; a broken connection is for others to notice."""
-        with suppress(*_GONE):
-            self._channel.settimeout(1)
-            self._channel.send(b".")
-
-    def ended(self) -> CommandResult:
-        """Ends its standard input and waits for it; what it wrote to either stream is in both."""
-        with self._explained(_BROKE):
-            self._channel.shutdown_write()
-        ended = self._wait(monotonic() + self._timeout)
-        own = (line for line in self._lines() if not line.startswith("kn."))
-        return replace(ended, stderr="".join(own))
-
-    def release(self, grace_period: float) -> None:
-        """Ends its standard input, and waits for so many seconds, at the most, until it has ended."""
-        with suppress(*_GONE):
-            self._channel.shutdown_write()
-            self._channel.status_event.wait(grace_period)
-        self.close()

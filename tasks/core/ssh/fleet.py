@@ -135,9 +135,10 @@ def ssh_host(c: invoke.Context, text: str) -> Node:
 def _node(session: Session, spec: NodeSpec, **own: Any) -> Node:
     """The one connection to a host; `own` is what the caller's Connection sets for it."""
     key = (spec, repr(sorted(own.items())))
-    if key not in session.nodes:
-        session.nodes[key] = Node(spec, session, **own)
-    node: Node = session.nodes[key]
+    with session.gateways_lock:
+        if key not in session.nodes:
+            session.nodes[key] = Node(spec, session, **own)
+        node: Node = session.nodes[key]
     return node
 
 

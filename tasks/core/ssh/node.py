@@ -19,7 +19,8 @@ from ..scripts.script import A, Script
 from ..scripts.survey import Survey
 from ..shell.command import CommandResult
 from ..shell.output import BULK, MOST
-from ..shell.remote import Piped, RemoteCommand
+from ..shell.piped import Piped
+from ..shell.remote import RemoteCommand
 from .connection import Link
 
 C = TypeVar("C", bound=RemoteCommand)

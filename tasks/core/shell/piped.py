@@ -1,0 +1,65 @@
+"""A command on a host whose standard input is ours, byte for byte."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+from time import monotonic
+
+from ..errors import StepError
+from .command import CommandResult
+from .remote import BROKE, GONE, RemoteCommand
+
+
+class Piped(RemoteCommand):
+    """One whose standard input is ours, byte for byte; what it writes to either stream is in one.
+
+    `timeout` is for each wait: no pause may be longer.
+    """
+
+    _combined = True
+    _late, _not_opened = "no answer", BROKE
+
+    def until(self, word: str, given_up: Callable[[], bool] | None = None) -> None:
+        """Waits for a line that begins with `word`.
+
+        Raises StepError if none comes, NotStarted when `given_up` says that nobody waits any more.
+        """
+        deadline = monotonic() + self._timeout
+        while not any(line.startswith(word) and line.endswith("\n") for line in self._lines()):
+            if not self._read(deadline, given_up):
+                ended = self.ended()
+                message = f"ended with status {ended.status}"
+                raise StepError(message, command=self._script, status=ended.status, tail=ended.stderr)
+
+    def rest_of(self, word: str) -> str:
+        """The rest of the first line so far that begins with `word`; "" if there is none."""
+        return next((line.removeprefix(word).strip() for line in self._lines() if line.startswith(word)), "")
+
+    def _lines(self) -> list[str]:
+        return self._out.own.splitlines(keepends=True)
+
+    def _last_lines(self) -> str:
+        return ""
+
+    def beat(self) -> None:
+        """One byte, to say that we are still there; a broken connection is for others to notice."""
+        with suppress(*GONE):
+            self._channel.settimeout(1)
+            self._channel.send(b".")
+
+    def ended(self) -> CommandResult:
+        """Ends its standard input and waits for it; what it wrote to either stream is in both."""
+        with self._explained(BROKE):
+            self._channel.shutdown_write()
+        ended = self._wait(monotonic() + self._timeout)
+        own = (line for line in self._lines() if not line.startswith("kn."))
+        return replace(ended, stderr="".join(own))
+
+    def release(self, grace_period: float) -> None:
+        """Ends its standard input, and waits for so many seconds, at the most, until it has ended."""
+        with suppress(*GONE):
+            self._channel.shutdown_write()
+            self._channel.status_event.wait(grace_period)
+        self.close()
