@@ -120,7 +120,10 @@ def drilling(node: Node, settings: Path, seconds: int, *more: str) -> Iterator[s
     """A drill that has cut the node off."""
     words = ["drill", "--apiserver", "lab-api-2", "--limit", node.name, "--seconds", str(seconds), *more]
     with under_way(settings, *words) as process:
-        eventually(lambda: is_cut(node))
+        # the script looks at its rules once more before it ends, and lets go of its lock
+        eventually(
+            lambda: is_cut(node) and not node.exec(["flock", "-n", f"{LOCK}/drill", "true"]).returncode
+        )
         yield process
 
 

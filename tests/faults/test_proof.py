@@ -101,7 +101,7 @@ def test_a_rollback_to_dead_apiservers(trial: Trial) -> None:
     served = current(node)
     ran = run_fab("rollback", "--limit", node.name, hosts=trial.plain)
     assert ran.status == 1
-    assert "rollback: 1 rolled back" in ran.out
+    assert "rollback: 1 restored" in ran.out
     assert current(node) == served
     assert answers(node)
 
