@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from tasks.core.scripts.lock import LOCK
 from tests.conftest import Ran, run_fab, run_fab_on_terminal, under_way
 from tests.lab.lab import Lab
 from tests.lab.nodes import Node
