@@ -25,7 +25,7 @@ Reach = Callable[..., Node]
 @pytest.fixture
 def shells(tmp_path: Path) -> Shells:
     (tmp_path / "bin").mkdir()
-    return Shells(tmp_path / "bin", apart=True)
+    return Shells(tmp_path / "bin")
 
 
 @pytest.fixture
@@ -195,7 +195,7 @@ def test_two_fleets_in_two_threads(shells: Shells, tmp_path: Path, monkeypatch: 
             both.wait()
         return seen, node.is_connected
 
-    others = Shells(shells.folder, apart=True)
+    others = Shells(shells.folder)
     with listening(shells.serve) as one, listening(others.serve) as two, ThreadPoolExecutor() as pool:
         found = [*pool.map(work, ("a", "b"), (one, two))]
     assert found == [("a\n", False), ("b\n", False)]

@@ -21,6 +21,7 @@ import pytest
 from tasks.core.errors import NotStarted, StepError
 from tasks.core.run import locks
 from tasks.core.scripts.lock import LOCK, Lock
+from tasks.core.shell.command import CommandResult
 from tasks.core.shell.piped import Piped
 from tasks.core.ssh.node import Node
 
@@ -31,14 +32,10 @@ BROKE = "the connection broke while the command ran"
 
 
 class Shells(paramiko.ServerInterface):  # type: ignore[misc]
-    """A server that accepts everybody and gives each command to this machine's sh, as sshd does.
+    """A server that accepts everybody and gives each command to this machine's sh, as sshd does."""
 
-    Both streams are one, so that their order is kept, unless they are `apart`.
-    """
-
-    def __init__(self, folder: Path, apart: bool = False) -> None:
+    def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.apart = apart
         self.commands: list[str] = []
         self._key = paramiko.ECDSAKey.generate()
 
@@ -66,8 +63,7 @@ class Shells(paramiko.ServerInterface):  # type: ignore[misc]
     def _run(self, channel: paramiko.Channel, command: bytes) -> None:
         environment = {**os.environ, "PATH": f"{self.folder}:{os.environ['PATH']}"}
         pipe = subprocess.PIPE
-        errors = pipe if self.apart else subprocess.STDOUT
-        arguments = {"stdin": pipe, "stdout": pipe, "stderr": errors, "bufsize": 0}
+        arguments = {"stdin": pipe, "stdout": pipe, "stderr": pipe, "bufsize": 0}
         with subprocess.Popen(["sh", "-c", command], env=environment, **cast(Any, arguments)) as process:
             threading.Thread(target=_feed, args=(channel, process), daemon=True).start()
             relay = threading.Thread(target=_relay, args=(process.stderr, channel.sendall_stderr))
@@ -170,8 +166,7 @@ def test_a_conversation(transport: paramiko.Transport) -> None:
     command.send(b"to stderr\n")
     ended = command.ended()
     assert ended.status == 3
-    assert ended.stderr == "hello\nto stderr\nend\n"
-    assert "kn.two=second\n" in ended.stdout
+    assert ended == CommandResult(3, "hello\nkn.one=1\nkn.two=second\nend\n", "to stderr\n")
 
 
 def test_a_word_counts_when_its_line_is_whole(transport: paramiko.Transport, tmp_path: Path) -> None:
@@ -209,10 +204,10 @@ class TestEndsEarly:
         assert (ended.status, ended.stderr) == (66, "why\n")
 
     def test_while_a_word_is_waited_for(self, transport: paramiko.Transport) -> None:
-        command = piped(transport, "echo kn.held=somebody; echo why; exit 75")
+        command = piped(transport, "echo kn.held=somebody; echo why >&2; exit 75")
         error = refusal(lambda: command.until("kn.locked=1"))
-        assert (error.message, error.status, error.tail) == ("ended with status 75", 75, "why\n")
-        assert error.command == "echo kn.held=somebody; echo why; exit 75"
+        assert (error.message, error.status, error.tail) == ("ended with status 75", 75, "why")
+        assert error.command == "echo kn.held=somebody; echo why >&2; exit 75"
         assert command.rest_of("kn.held=") == "somebody"
 
     def test_before_it_began(self, transport: paramiko.Transport, shells: Shells) -> None:
@@ -420,7 +415,7 @@ class TestSudo:
         command = piped(transport, "cat", sudo=True, password=password)
         command.send(b"line\nrest")
         ended = command.ended()
-        assert (ended.status, ended.stderr) == (0, "line\nrest")
+        assert (ended.status, ended.stdout) == (0, "line\nrest")
         asked = (shells.folder / "asked").read_text()
         assert asked.startswith("C -S -p kn.asks  sh -c" if password else "C -n sh -c")
         assert "ecret" not in "".join(shells.commands)

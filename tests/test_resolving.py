@@ -13,9 +13,9 @@ from tests.conftest import run_fab
 from tests.lab.lab import Lab
 from tests.lab.nodes import Node
 
-from .test_rollout import CONF, PREFIX, changed, everything, main_pid, quick, results
+from .test_rollout import CONF, PREFIX, changed, everything, main_pid, plain, quick, results
 
-__all__ = ["quick"]
+__all__ = ["plain", "quick"]
 
 pytestmark = pytest.mark.lab
 Toml = Callable[..., Path]

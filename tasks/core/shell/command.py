@@ -48,9 +48,9 @@ def as_command(script: str) -> str:
     return frame.shell(_PREAMBLE + script)
 
 
-def framed(script: str, errors: bool = True) -> str:
+def framed(script: str) -> str:
     """The same, with marks around what it writes: see `frame`."""
-    return frame.shell(frame.framed(_PREAMBLE + script, errors))
+    return frame.shell(frame.framed(_PREAMBLE + script))
 
 
 def detached(script: str) -> str:

@@ -26,12 +26,10 @@ def _word(text: str) -> str:
     return f"'{outside}'"
 
 
-def framed(script: str, errors: bool = True) -> str:
-    """`script` with a mark before its output and one after it; with `errors` also on stderr."""
+def framed(script: str) -> str:
+    """`script` with a mark before what it writes to each stream, and one after it."""
     begin, end = f"printf '\\n%s\\n' {BEGINS}", f"echo {ENDS}"
-    if errors:
-        begin, end = f"{begin}; {begin} >&2", f"{end}; {end} >&2"
-    return f"{begin}; trap '{end}' EXIT\n{script}"
+    return f"{begin}; {begin} >&2; trap '{end}; {end} >&2' EXIT\n{script}"
 
 
 def own(text: str) -> str:

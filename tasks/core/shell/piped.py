@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import replace
 from time import monotonic
 
 from ..errors import StepError
@@ -13,12 +12,8 @@ from .remote import BROKE, GONE, RemoteCommand
 
 
 class Piped(RemoteCommand):
-    """One whose standard input is ours, byte for byte; what it writes to either stream is in one.
+    """One whose standard input is ours, byte for byte. `timeout` is for each wait: no pause may be longer."""
 
-    `timeout` is for each wait: no pause may be longer.
-    """
-
-    _combined = True
     _late, _not_opened = "no answer", BROKE
 
     def until(self, word: str, given_up: Callable[[], bool] | None = None) -> None:
@@ -31,7 +26,9 @@ class Piped(RemoteCommand):
             if not self._read(deadline, given_up):
                 ended = self.ended()
                 message = f"ended with status {ended.status}"
-                raise StepError(message, command=self._script, status=ended.status, tail=ended.stderr)
+                raise StepError(
+                    message, command=self._script, status=ended.status, tail=ended.last_lines(self._tail)
+                )
 
     def rest_of(self, word: str) -> str:
         """The rest of the first line so far that begins with `word`; "" if there is none."""
@@ -50,12 +47,10 @@ class Piped(RemoteCommand):
             self._channel.send(b".")
 
     def ended(self) -> CommandResult:
-        """Ends its standard input and waits for it; what it wrote to either stream is in both."""
+        """Ends its standard input and waits for it. Raises StepError."""
         with self._explained(BROKE):
             self._channel.shutdown_write()
-        ended = self._wait(monotonic() + self._timeout)
-        own = (line for line in self._lines() if not line.startswith("kn."))
-        return replace(ended, stderr="".join(own))
+        return self._wait(monotonic() + self._timeout)
 
     def release(self, grace_period: float) -> None:
         """Ends its standard input, and waits for so many seconds, at the most, until it has ended."""

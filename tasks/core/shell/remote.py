@@ -36,7 +36,6 @@ class RemoteCommand:
     Raises StepError: it took longer, wrote too much, did not begin, the connection broke, or sudo refused.
     """
 
-    _combined = False  # whether both streams are one
     _late, _not_opened = "did not end", "the connection broke: {}"
 
     def __init__(
@@ -60,14 +59,13 @@ class RemoteCommand:
         self._seen: dict[str, float] = {}
         self._began = monotonic()
         self._sudo, self._password = sudo, password if sudo else None
-        command, asks = framed(script, not self._combined), "-n" if password is None else f"-S -p '{_ASKS} '"
+        command, asks = framed(script), "-n" if password is None else f"-S -p '{_ASKS} '"
         command = f"{frame.SUDO} {asks} {command}" if sudo else command
         with self._explained(self._not_opened):
             self._channel = open_session()
         begun = False
         try:
             with self._explained(self._not_opened):
-                self._channel.set_combine_stderr(self._combined)
                 self._channel.exec_command(command)
             begun = True
             self._begin(user)
@@ -91,7 +89,7 @@ class RemoteCommand:
     def _answer(self, asked: int) -> int:
         """Gives sudo the password if it has asked for the first time; how often it has. Raises StepError."""
         asks = frame.CALLS in self._seen and self._password is not None
-        questions = (self._out if self._combined else self._err).text.count(_ASKS) if asks else 0
+        questions = self._err.text.count(_ASKS) if asks else 0
         if questions > 1 or "\nSorry, try again.\n" in self._out.end + self._err.end:
             raise PasswordRefusedError(
                 "sudo refused the password", hint="fab --prompt-for-sudo-password TASK"
