@@ -70,6 +70,11 @@ def is_cut(node: Node) -> bool:
     return node.enter(f"{{ {CUT}; }} >/dev/null 2>&1 && echo yes || echo no") == "yes\n"
 
 
+def is_over(node: Node) -> bool:
+    """Whether no script of a drill is at work there."""
+    return node.enter(f"flock -n {LOCK}/drill true && echo yes || echo no") == "yes\n"
+
+
 def eventually(true: Callable[[], bool], seconds: float = 30) -> None:
     deadline = time.monotonic() + seconds
     while not true():
@@ -122,9 +127,7 @@ def drilling(node: Node, settings: Path, seconds: int, *more: str) -> Iterator[s
     words = ["drill", "--apiserver", "lab-api-2", "--limit", node.name, "--seconds", str(seconds), *more]
     with under_way(settings, *words) as process:
         # the script looks at its rules once more before it ends, and lets go of its lock
-        eventually(
-            lambda: is_cut(node) and not node.exec(["flock", "-n", f"{LOCK}/drill", "true"]).returncode
-        )
+        eventually(lambda: is_cut(node) and is_over(node))
         yield process
 
 
