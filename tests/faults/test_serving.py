@@ -144,7 +144,7 @@ def test_no_unit_then_deploy_then_rollback(trial: Trial) -> None:
     trial.saw(
         32,
         "the unit is removed; deploy, then rollback",
-        "went back, to a release that is whole",
+        "rolled back, to a release that is whole",
         note,
         "rollback: 1 rolled back",
         status=0,
