@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -38,7 +39,18 @@ READ = {
     "in a document": "cat >/dev/null <<EOF\ndon't\nA=1\nEOF\nA=2",
     "in an indented document": "cat >/dev/null <<-'EOF'\n\tA=1\n\tEOF\nA=2",
     "a shift, not a document": "B=$((1 << C))\nA=2",
+    "a shift by a number": "echo $((1<<2)) >/dev/null; A=(\n1\n2\n)",
+    "a shift by a name": "B=$((1<<n)); A=(\nn\n)\nn=1",
     "a here-string": "cat >/dev/null <<<EOF\nA=2",
+    "a here-string below": "read x <<<abc\nA=2\nabc=1",
+    "two documents": "cat >/dev/null <<B - <<'C D'\nA=1\nC D\nB\nA=1\nC D\nA=2",
+    "behind a document's mark": "cat >/dev/null <<EOF; A=2\nA=1\nEOF",
+    "in a function": "f() { A=(1 2); }; f",
+    "in a function of bash": "function f { A=(1 2); }; f",
+    "in a case": "case x in\n  x) A=(1 2) ;;\nesac",
+    "behind a !": "if ! A=2; then :; fi",
+    "behind a bare name": "export B A=2",
+    "no comment": "B=#x; A=2",
     "others that need a shell": 'B=$(echo "a ) b")\nC=${#A[@]}\nD=`echo x`\nA=(1)',
     "no line break at the end": "A=(1)",
     "another's value": "B=1\nA=$B",
@@ -63,7 +75,7 @@ def test_read_as_bash_reads_it(text: str, tmp_path: Path) -> None:
     (tmp_path / "settings.sh").write_text(text)
     show = '. ./settings.sh; set -f; printf "%s " ${A[@]}'
     seen = subprocess.run([bash, "-c", show], cwd=tmp_path, capture_output=True, text=True, check=True)
-    found = of("A", text)
+    found = [this for this in of("A", text) if this.sure]
     assert not any(this.shell for this in found)
     assert len(found) == (2 if text == READ["twice"] else 1)
     assert list(found[-1].words) == seen.stdout.split()
@@ -136,3 +148,29 @@ def test_variables_that_are_not(value: str) -> None:
     above = "A=1\nL=(1 2 3)\nTWO=1\nTWO=2\nMORE=1\nMORE+=2\nK[0]=1\nODD='$(x)'\n"
     (found,) = of("X", f"{above}X={value}\nLATER=1\n")
     assert found.shell
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("case $1 in\n  a) A=(1) ;;\n  b)\n    A=(2)\n    ;;\nesac", "f() { A=1; }; A=2"),
+        *("(A=1)\nA=2", "( A=1; )\nA=2", "if ! A=1; then A=2; fi", "! A=1\nA=2", "f()\n{\n\tA=1\n}\nA=2"),
+        *("x=$(y)#; A=1\nA=2", "echo $((1<<2)); A=1\n2\nA=2", "read x <<<abc; A=1\nabc\nA=2"),
+        *("env A=1 x\nA=2", "x A+=1; A=2", "echo --A=1\nA=2", "[ x ] A=1\nA=2", ": ${A=1}\nA=2"),
+    ],
+)
+def test_none_is_overlooked(text: str) -> None:
+    assert len({this.words for this in of("A", text)}) == 2
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        *("a;", "a ", "a;\n", "A=1;", "A=1\n", "A=$(b);", "A=(;", "a[", "a[ ", "a=", "x A=$(b) ", "<<A\n"),
+        *("<<A;", "(", ")", "#", "{ ", "\\\n", "declare -A a ", "export a=1 ", "'", '"', "`", "A=(1 "),
+    ],
+)
+def test_a_large_file_takes_no_time(part: str) -> None:
+    began = time.process_time()
+    assignments((part * (1 << 18))[: 1 << 18])
+    assert time.process_time() - began < 1

@@ -61,6 +61,7 @@ def test_names_and_listener_may_be_missing(tmp_path: Path) -> None:
         ("https://127.0.0.1:9443/", Endpoint("127.0.0.1", 9443)),
         ("127.0.0.2:9443", Endpoint("127.0.0.2", 9443)),
         ("https://[::1]:8443", Endpoint("::1", 8443)),
+        ("https://[0:0:0:0:0:0:0:1]:8443", Endpoint("::1", 8443)),
     ],
 )
 def test_listeners(tmp_path: Path, given: str, listen: Endpoint) -> None:
@@ -76,6 +77,13 @@ def test_listeners(tmp_path: Path, given: str, listen: Endpoint) -> None:
         ("http://127.0.0.1:8080", "without https:// and path"),
         ("'https://127.0.0.1:8443 # x'", "a port is a number"),
         ("https://127.0.0.1:443", "only root may listen below port 1024"),
+        ("https:/127.0.0.1:9443", "It is taken as the address where the proxy listens"),
+        ("https//127.0.0.1:9443", "a host is a name of letters"),
+        ("HTTPS://127.0.0.1:9443", "without https:// and path"),
+        ("https://10.0.0.300:8443", "not an IPv4 address"),
+        ("https://10.0.0.1:84430", "a port is a number"),
+        ("https://10.0.0.1:8443/x", "without https:// and path"),
+        ("ftp://x", "without https:// and path"),
         ("https://127.0.0.1:${PORT}", "only a shell knows its value"),
     ],
 )
@@ -90,6 +98,7 @@ def test_no_listeners(tmp_path: Path, given: str, words: str) -> None:
     "given",
     [
         *("https://10.0.0.100:8443", "https://0.0.0.0:8443", "https://api.example.com:8443", "10.0.0.100"),
+        *("https://localhost.localdomain:8443", "https://127.0.0.1.nip.io:8443"),
         *("http://10.0.0.100:8080", '"https://${MASTER_VIP}:8443"', "https://$VIP", "https://$(vip):8443"),
     ],
 )
@@ -233,6 +242,11 @@ def test_an_array_with_keys_of_somebody_else(tmp_path: Path) -> None:
             "line 1: NODE_IPS: only a shell knows its value (or a quote or",
         ),
         ("NODE_IPS=(10.0.0.1)\nNODE_IPS=(10.0.0.2)", "line 2: NODE_IPS is not what it is on line 1"),
+        ("(NODE_IPS=(9.9.9.9))\nNODE_IPS=(1.1.1.1)", "line 2: NODE_IPS is not what it is on line 1"),
+        ("p() { NODE_IPS=(10.0.0.1); }\nNODE_IPS=(1.1.1.1)", "line 2: NODE_IPS is not what it is on line 1"),
+        ("env NODE_IPS=10.0.0.2 x\nNODE_IPS=(1.1.1.1)", "line 2: NODE_IPS is not what it is on line 1"),
+        ("env NODE_IPS=10.0.0.2 x", "line 1: NODE_IPS: only a shell knows its value"),
+        ("declare -A X=([a]=1) NODE_IPS\nNODE_IPS=(a 10.0.0.1)", "line 2: NODE_IPS: only a shell knows"),
         ("NODE_IPS=(10.0.0.1 10.0.0.2)\nNODE_NAMES=(a)", "NODE_IPS has 2 entries and NODE_NAMES has 1"),
         ("NODE_IPS=(10.0.0.1)\nNODE_NAMES=(`hostname`)", "line 2: NODE_NAMES: only a shell"),
         ("NODE_IPS=(10.0.0.1 10.0.0.256)", "NODE_IPS[1]: '10.0.0.256' not an IPv4 address"),

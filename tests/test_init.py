@@ -147,6 +147,30 @@ def test_flags_count_more_than_environment_sh(folder: Path) -> None:
     assert "NODE_IPS" not in (folder / "hosts.toml").read_text()
 
 
+CASE = """case $1 in
+  prod) NODE_IPS=(10.0.0.1 10.0.0.2) ;;
+  test)
+    NODE_IPS=(192.168.0.9)
+    ;;
+esac
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (CASE, "line 4: NODE_IPS is not what it is on line 2"),
+        ("NODE_IPS=(10.0.0.1)\nKUBE_APISERVER=https:/127.0.0.1:9443", "It is taken as the address where"),
+    ],
+)
+def test_what_cannot_be_known_is_refused(folder: Path, text: str, words: str) -> None:
+    (folder / "environment.sh").write_text(text)
+    ran = fab(folder, "init", "--from", "environment.sh", "--yes")
+    assert (ran.status, ran.out) == (2, "")
+    assert words in ran.err
+    assert not (folder / "hosts.toml").exists()
+
+
 def test_nothing_is_overwritten(folder: Path) -> None:
     (folder / "hosts.toml").write_text("mine")
     ran = fab(folder, "init", *FLAGS)

@@ -8,10 +8,11 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
-from ..config.address import Endpoint, NodeSpec
+from ..config.address import APISERVER_PORT, Endpoint, NodeSpec, parse_endpoint
 from ..config.model import Proxy, Settings
 from ..config.settings import SettingsError
 from ..config.validation import shown
@@ -88,8 +89,7 @@ class Environment:
         """KUBE_APISERVER, the proxy's own address; None if it is not set, or another's."""
         if self.note() or not self._words("KUBE_APISERVER"):
             return None
-        given = " ".join(self._words("KUBE_APISERVER"))
-        address = re.sub(r"^https://([^/]*)/?$", r"\1", given)
+        address = _address("https", " ".join(self._words("KUBE_APISERVER")))
         renamed = {
             r"\bproxy\.listen(\[0\])?": self._place("KUBE_APISERVER"),
             r"\Z": "\nIt is taken as the address where the proxy listens on each node, such as "
@@ -100,7 +100,10 @@ class Environment:
     def note(self) -> str:
         """What to say of a KUBE_APISERVER that is no address of each node, such as a virtual IP."""
         given = " ".join(self._words("KUBE_APISERVER", for_a_shell=True))
-        if not given or re.match(r"(https?://)?(127\.|\[::1\]|localhost\b)", given):
+        if re.match(r"(https?://)?(127\.|\[::1\]|localhost\b)", given):
+            self._words("KUBE_APISERVER")  # the proxy's own: its port must be known, too
+        shell = any(this.shell for this in self.assignments if this.name == "KUBE_APISERVER")
+        if not given or (not shell and not _elsewhere(given)):
             return ""
         return (
             f"KUBE_APISERVER is {shown(given)}, not an address that every node has for itself "
@@ -147,7 +150,7 @@ class Environment:
         found = [assignment for assignment in self.assignments if assignment.name == name]
         for this in found:
             where = f"{self.path}: line {this.line}: {name}"
-            if this.shell and not for_a_shell:
+            if (this.shell and not for_a_shell) or not any(one.sure for one in found):
                 raise UsageError(
                     f"{where}: only a shell knows its value (or a quote or bracket is not closed), and this "
                     f"file is read, not run; write {_PLAIN[name]}"
@@ -171,3 +174,19 @@ def read(path: Path) -> Environment:
     except OSError as error:
         raise UsageError(f"--from {path}: cannot be read: {error.strerror}") from None
     return Environment(path, tuple(assignments(text)))
+
+
+def _address(scheme: str, given: str) -> str:
+    return re.sub(rf"^(?:{scheme}://)?([^/]*)/?\Z", r"\1", given)
+
+
+def _elsewhere(given: str) -> bool:
+    """Whether it is an address, but not one that every node has for itself."""
+    try:
+        host = parse_endpoint(_address("https?", given), APISERVER_PORT).host
+    except ValueError:
+        return False
+    try:
+        return not ip_address(host).is_loopback
+    except ValueError:
+        return host != "localhost"
