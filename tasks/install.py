@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Unpack
+from typing import Unpack
 
 from invoke import Context
 
@@ -104,21 +104,21 @@ def _ship_text(r: Run, node: Node, facts: Facts, path: str, text: str) -> StepRe
 
 
 @task(help={"to": "Write kube-nginx.conf and kube-nginx.service into this folder."})
-def render(c: Context, to: str = "") -> None:
+def render(c: Context, to: str = "") -> dict[str, str]:
     """Show the configuration and the unit, or write them to a folder; no connection."""
     with reporting("render"):
         settings = settings_of(c)
-        files: dict[str, Any] = {
-            "kube-nginx.conf": rendering.conf(settings),
-            "kube-nginx.service": rendering.unit(settings),
-        }
+        files = {"kube-nginx.conf": rendering.conf(settings), "kube-nginx.service": rendering.unit(settings)}
         for name, text in files.items():
-            if not to:
-                terminal.write(f"# {name}\n{text}")
-                continue
-            try:
-                Path(to).mkdir(parents=True, exist_ok=True)
-                write_atomic(Path(to) / name, text.encode(), 0o644)
-            except OSError as error:
-                raise KubeNginxError(f"cannot write {to}/{name}: {error.strerror}") from None
-            terminal.write(f"{to}/{name}")
+            if to:
+                _write(Path(to) / name, text)
+            terminal.write(f"{to}/{name}" if to else f"# {name}\n{text}")
+    return files
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(path, text.encode(), 0o644)
+    except OSError as error:
+        raise KubeNginxError(f"cannot write {path}: {error.strerror}") from None
