@@ -82,7 +82,7 @@ class Run:
         finally:
             self.interrupt.finishing = False
             self.reporter.step_ends()
-        return found
+        return {host.label: found[host.label] for host in crew if host.label in found}
 
     def lock(self, node: Node) -> None:
         """Keeps other commands from working on `node` until the end. Raises as `Locks.acquire` does."""
