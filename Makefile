@@ -18,7 +18,7 @@ lint: .venv/ready ## ruff and mypy --strict
 	$(RUN)/mypy
 
 unit: .venv/ready ## tests that need no root, no network and no host
-	$(RUN)/pytest -m "not lab and $(HOSTS)" --numprocesses auto
+	$(RUN)/pytest -m "not lab and $(HOSTS)" --numprocesses 4
 
 lab: .venv/ready ## tests on real hosts, every fault among them (root)
 	$(RUN)/pytest -m "lab and $(HOSTS)" $(LABS)

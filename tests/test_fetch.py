@@ -117,7 +117,7 @@ def drop_by_drop(request: BaseHTTPRequestHandler) -> None:
     request.end_headers()
     with suppress(OSError):
         while not select([request.rfile], [], [], 0.02)[0]:
-            request.wfile.write(bytes(100))
+            request.wfile.write(bytes(1))
 
 
 class Mirror:

@@ -95,7 +95,7 @@ def _first_mirror(build: Build, fresh: Path, timeout: float) -> str:
 def _download(url: str, target: Path, timeout: float) -> None:
     with urllib.request.urlopen(url, timeout=timeout) as answer, target.open("wb") as file:
         done, began = 0, monotonic()
-        while chunk := answer.read(_CHUNK):
+        while chunk := answer.read1(_CHUNK):  # `read` would wait until so much has come
             file.write(chunk)
             done += len(chunk)
             if done > apt.MOST:
