@@ -17,11 +17,11 @@ lint: .venv/ready ## ruff and mypy --strict
 	$(RUN)/ruff format --check .
 	$(RUN)/mypy
 
-unit: .venv/ready ## tests that need no root, no network and no host
-	$(RUN)/pytest -m "not lab and $(HOSTS)" --numprocesses 4
+unit: .venv/ready ## tests of modules: no root, no network, no host
+	$(RUN)/pytest -m "not lab and not start and $(HOSTS)" --numprocesses 4
 
-lab: .venv/ready ## tests on real hosts, every fault among them (root)
-	$(RUN)/pytest -m "lab and $(HOSTS)" $(LABS)
+lab: .venv/ready ## tests on real hosts, every fault among them, and of how fab starts (root)
+	$(RUN)/pytest -m "(lab or start) and $(HOSTS)" $(LABS)
 
 test: lint ## all of it: lint, all tests, and real kube-apiservers (root)
 	$(RUN)/pytest -m "$(HOSTS)" $(LABS)

@@ -15,6 +15,7 @@ import pytest
 from tests.conftest import ROOT, run_fab
 from tests.faults.conftest import until
 
+pytestmark = pytest.mark.start
 FAB = f"{sys.executable} -m fabric -r {ROOT}"
 MANY = "7" * 5000
 NOBODY = (

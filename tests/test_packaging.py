@@ -15,6 +15,8 @@ from textwrap import dedent
 
 import pytest
 
+pytestmark = pytest.mark.start
+
 ROOT = Path(__file__).parent.parent
 GOLDEN = ROOT / "tests" / "golden"
 SOURCES = ("pyproject.toml", "README.md", "LICENSE", "MANIFEST.in", "tasks", "templates", "tests")
