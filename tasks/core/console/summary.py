@@ -68,8 +68,8 @@ class Summary:
     def interrupted(self) -> None:
         """Notes that hosts which are not done are not started, or not wholly, since Ctrl-C came."""
         if not self.not_started:
-            over = {r.host for r in self.records if r.outcome.result or r.step == self.task}
-            self.stop([host for host in self.hosts if host not in {*over, *self.failed}], "interrupted")
+            over = {r.host for r in self.records if r.outcome.result or r.step == self.task} | {*self.failed}
+            self.stop([host for host in self.hosts if host not in over], "interrupted")
 
     def results(self) -> dict[str, str]:
         """What became of each host, for tasks that say so; a failure outweighs what was said before it."""
@@ -100,7 +100,8 @@ class Summary:
         yield f"retry: {self.retry.format(task=command_line.name_of(self.task), names=names)}"
 
     def _changed(self) -> Iterator[str]:
-        done = {h: r for h, r in self.results().items() if r in _CHANGED and h not in self.failed}
+        failed = {*self.failed}
+        done = {h: r for h, r in self.results().items() if r in _CHANGED and h not in failed}
         for result in dict.fromkeys(done.values()):
             yield f"{result}: {', '.join(host for host, what in done.items() if what == result)}"
 

@@ -84,8 +84,8 @@ class Deployment:
     @property
     def staging(self) -> list[Node]:
         """Those, and the nodes on which a run that was cut off has left files behind."""
-        proxy = self._settings.proxy
-        return [n for n in self._run.alive if n in self.changing or n.survey(proxy).leftovers]
+        proxy, changing = self._settings.proxy, set(self.changing)
+        return [n for n in self._run.alive if n in changing or n.survey(proxy).leftovers]
 
     def survey(self, node: Node) -> StepResult[NodePlan]:
         """Looks at a node; what cannot work is found before anything is written there."""
