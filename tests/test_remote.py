@@ -149,8 +149,13 @@ def test_bytes_arrive_exactly(transport: paramiko.Transport, tmp_path: Path, con
     command = piped(transport, f"cat > {arrived}; echo kn.sum=$(sha256sum < {arrived} | cut -c1-64)")
     command.send(content)
     assert command.ended().status == 0
-    assert command.rest_of("kn.sum=") == sha256(content).hexdigest()
+    assert rest_of(command, "kn.sum=") == sha256(content).hexdigest()
     assert arrived.read_bytes() == content
+
+
+def rest_of(command: Piped, word: str) -> str:
+    """The rest of the first line so far that begins with `word`; "" if there is none."""
+    return next((line.removeprefix(word).strip() for line in command._lines() if line.startswith(word)), "")
 
 
 def test_a_conversation(transport: paramiko.Transport) -> None:
@@ -158,11 +163,11 @@ def test_a_conversation(transport: paramiko.Transport) -> None:
         transport, "echo hello; echo kn.one=1; read -r word; echo kn.two=$word; cat >&2; echo end; exit 3"
     )
     command.until("kn.one")
-    assert (command.rest_of("kn.one="), command.rest_of("kn.two=")) == ("1", "")
+    assert (rest_of(command, "kn.one="), rest_of(command, "kn.two=")) == ("1", "")
     command.send(b"second\n")
     command.until("kn.two=")
     command.until("kn.one=")  # it came long ago
-    assert command.rest_of("kn.two=") == "second"
+    assert rest_of(command, "kn.two=") == "second"
     command.send(b"to stderr\n")
     ended = command.ended()
     assert ended.status == 3
@@ -176,11 +181,11 @@ def test_a_word_counts_when_its_line_is_whole(transport: paramiko.Transport, tmp
     command = piped(transport, f"printf kn.half=whole; read -r more < {go}; echo -$more")
     waiting = threading.Thread(target=command.until, args=("kn.half=",), daemon=True)
     waiting.start()
-    eventually(lambda: command.rest_of("kn.half=") == "whole")
+    eventually(lambda: rest_of(command, "kn.half=") == "whole")
     assert waiting.is_alive()
     go.write_text("more\n")
     waiting.join(20)
-    assert command.rest_of("kn.half=") == "whole-more"
+    assert rest_of(command, "kn.half=") == "whole-more"
 
 
 def test_what_the_login_shell_says_is_not_ours(transport: paramiko.Transport, shells: Shells) -> None:
@@ -190,7 +195,7 @@ def test_what_the_login_shell_says_is_not_ours(transport: paramiko.Transport, sh
     command.send(b"content")
     ended = command.ended()
     assert ended.stdout == "kn.x=1\ncontent"
-    assert command.rest_of("kn.x=") == "1"
+    assert rest_of(command, "kn.x=") == "1"
 
 
 class TestEndsEarly:
@@ -208,7 +213,7 @@ class TestEndsEarly:
         error = refusal(lambda: command.until("kn.locked=1"))
         assert (error.message, error.status, error.tail) == ("ended with status 75", 75, "why")
         assert error.command == "echo kn.held=somebody; echo why >&2; exit 75"
-        assert command.rest_of("kn.held=") == "somebody"
+        assert rest_of(command, "kn.held=") == "somebody"
 
     def test_before_it_began(self, transport: paramiko.Transport, shells: Shells) -> None:
         (shells.folder / "sudo").write_text("#!/bin/sh\necho 'sudo: a password is required' >&2; exit 1\n")

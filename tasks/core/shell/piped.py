@@ -30,10 +30,6 @@ class Piped(RemoteCommand):
                     message, command=self._script, status=ended.status, tail=ended.last_lines(self._tail)
                 )
 
-    def rest_of(self, word: str) -> str:
-        """The rest of the first line so far that begins with `word`; "" if there is none."""
-        return next((line.removeprefix(word).strip() for line in self._lines() if line.startswith(word)), "")
-
     def _lines(self) -> list[str]:
         return self._out.own.splitlines(keepends=True)
 

@@ -91,9 +91,7 @@ class RemoteCommand:
         asks = frame.CALLS in self._seen and self._password is not None
         questions = self._err.text.count(_ASKS) if asks else 0
         if questions > 1 or "\nSorry, try again.\n" in self._out.end + self._err.end:
-            raise PasswordRefusedError(
-                "sudo refused the password", hint="fab --prompt-for-sudo-password TASK"
-            )
+            raise PasswordRefusedError("sudo refused the password", hint=_AGAIN)
         if questions > asked:
             self.send(f"{self._password}\n".encode())
         return questions
