@@ -38,7 +38,7 @@ _BACK_BY = {Action.UPGRADE: Action.RESTART}
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What a node is hint: `action` of the plan, `result` as the recap words it.
+    """What a node is to do: `action` of the plan, `result` as the recap words it.
 
     `release` is put in place first ("": the files stay as they are). `previous` is what `fab rollback`
     goes to afterwards: "-" is what is there now, "" nothing. `boot` is "1" or "0" if it is to start at

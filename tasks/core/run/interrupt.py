@@ -18,7 +18,7 @@ class Left(BaseException):
 
 
 class Interrupt:
-    """Whether one came, and when. While a step is `finishing`, its hosts end what they have begun."""
+    """Whether one came, or two (`twice`). While a step is `finishing`, its hosts end what they have begun."""
 
     def __init__(self) -> None:
         self.finishing = self.twice = False
