@@ -7,7 +7,7 @@ import re
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cached_property
 from getpass import getuser
 from hashlib import sha1
 from pathlib import Path
@@ -56,7 +56,7 @@ class HostConfig:
 
     @cached_property
     def identity_files(self) -> tuple[Path, ...]:
-        """IdentityFile, each once, in order, whether it is there or not. Raises UsageError, as `fill` does."""
+        """IdentityFile, each once, in order, there or not. Raises UsageError, as `fill` does."""
         return self._each("IdentityFile")
 
     @cached_property
@@ -86,21 +86,23 @@ class HostConfig:
             token, variable = match.groups()
             found = os.environ.get(variable) if variable else self._tokens.get(token)
             if found is None:
-                raise UsageError(f"ssh_config: {keyword} {text}: {match[0]} stands for nothing; write the path")
+                raise UsageError(f"ssh_config: {keyword} {text}: {match[0]} stands for nothing; write it out")
             return found
 
         return re.sub(r"%(.?)|\$\{(\w*)\}", value, text)
 
     @cached_property
     def _tokens(self) -> Mapping[str, str]:
-        mine, alias = _of_this_machine(), self.get("HostKeyAlias")
-        hashed = f"{mine['l']}{self.hostname}{self.port}{self.user}{self.get('ProxyJump')}"
+        name, alias = socket.gethostname(), self.get("HostKeyAlias")
+        mine = {"%": "%", "d": str(expanded("~")), "i": str(os.getuid()), "l": name, "u": getuser()}
+        hashed = f"{name}{self.hostname}{self.port}{self.user}{self.get('ProxyJump')}"
         return {
             **mine,
             "C": sha1(hashed.encode(), usedforsecurity=False).hexdigest(),
             "h": self.hostname,
             "j": self.get("ProxyJump").replace("none", ""),
             "k": alias or self.name,
+            "L": name.partition(".")[0],
             "n": self.name,
             "p": str(self.port),
             "r": self.user,
@@ -115,16 +117,3 @@ class HostConfig:
         names = re.split(r"\s+(?=[/~$%\"]|none\b)", self.get(keyword, default))
         filled = (self.fill(keyword, name.strip('"')) if fill else name.strip('"') for name in names)
         return [expanded(name) for name in filled if name != "none"]
-
-
-@cache
-def _of_this_machine() -> Mapping[str, str]:
-    name = socket.gethostname()
-    return {
-        "%": "%",
-        "d": str(expanded("~")),
-        "i": str(os.getuid()),
-        "l": name,
-        "L": name.partition(".")[0],
-        "u": getuser(),
-    }
