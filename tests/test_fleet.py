@@ -242,15 +242,14 @@ def test_an_identity_file_that_is_not_there_is_passed_over(hosts_file: Path) -> 
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("NoSuchThing\n", "ssh_config:1: Unparsable line NoSuchThing"),
-        ("Host *\n  port = 65536\n", "ssh_config:2: port 65536: a port is a number from 1 to 65535"),
-        ("# x\n\nHost other\n\tPort\tssh\n", "ssh_config:4: Port ssh: a port is a number"),
+        ("NoSuchThing\n", "ssh_config:1: NoSuchThing: "),
+        ("Host *\n  port = 65536\n", "ssh_config:2: port = 65536: Bad port"),
+        ("# x\n\nHost other\n\tPort\tssh\n", r"ssh_config:4: Port\tssh: Bad port"),
         (f"Port {'7' * 5000}\n", "ssh_config:1: Port 7777"),
-        ("ConnectTimeout soon\n", "ssh_config:1: ConnectTimeout soon: must be a number of seconds"),
-        ("CanonicalizeMaxDots x\n", "ssh_config:1: CanonicalizeMaxDots x: must be a number"),
-        ("CanonicalizeHostname yes\n", "ssh_config for worker-1: KeyError"),
-        ("Host *\n  ProxyCommand ssh 'x\n", "the ProxyCommand of worker-1: ssh 'x: No closing quotation"),
-        ("Host *\n  ProxyJump root@a:b:c\n", "the gateway of worker-1: "),
+        ("ConnectTimeout soon\n", "ssh_config:1: ConnectTimeout soon: invalid time value"),
+        ("CanonicalizeMaxDots x\n", "ssh_config:1: CanonicalizeMaxDots x: "),
+        ("Host *\n  ProxyCommand ssh 'x\n", "ssh_config:2: ProxyCommand ssh 'x: invalid quotes"),
+        ("Host *\n  ProxyJump root@a:b:c\n", "ssh_config:2: ProxyJump root@a:b:c: Invalid ProxyJump"),
     ],
 )
 def test_an_ssh_config_that_cannot_be_read(hosts_file: Path, line: str, message: str) -> None:

@@ -12,6 +12,7 @@ import pytest
 from tasks.core.config.address import NodeSpec
 from tasks.core.config.model import Settings, Ssh
 from tasks.core.errors import StepError, UsageError
+from tasks.core.openssh.host import HostConfig
 from tasks.core.shell.pool import fan_out
 from tasks.core.ssh import knownhosts
 from tasks.core.ssh.connection import Link
@@ -26,7 +27,12 @@ LOGIN = {"password": "any", "allow_agent": False, "look_for_keys": False}
 
 def host_key(tmp_path: Path, accept_new: bool = False, port: int = 22, **ssh_config: str) -> HostKey:
     files = {"userknownhostsfile": f"{tmp_path}/known_hosts", "globalknownhostsfile": "/nonexistent"}
-    return HostKey(KnownHosts(accept_new), "n1", "n1.example", port, "ops", files | ssh_config)
+    config = host_config("n1", "n1.example", "ops", port, **files | ssh_config)
+    return HostKey(KnownHosts(), config, accept_new)
+
+
+def host_config(name: str, hostname: str, user: str = "root", port: int = 22, /, **values: str) -> HostConfig:
+    return HostConfig(name, hostname, user, port, {keyword: (value,) for keyword, value in values.items()})
 
 
 def refusal(verdict: HostKey, key: paramiko.PKey) -> StepError:
@@ -58,7 +64,7 @@ def test_the_names_of_files(
 
 def test_the_files_that_ssh_reads_by_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
-    found = HostKey(KnownHosts(False), "n", "n", 22, "ops", {}).files
+    found = HostKey(KnownHosts(), host_config("n", "n"), accept_new=False).files
     assert [str(file).replace(str(tmp_path), "~") for file in found] == [
         "~/.ssh/known_hosts",
         "~/.ssh/known_hosts2",
@@ -74,7 +80,7 @@ def test_a_name_of_a_file_without_meaning(tmp_path: Path, text: str, sign: str) 
     with pytest.raises(UsageError) as caught:
         host_key(tmp_path, userknownhostsfile=text)
     assert str(caught.value) == (
-        f"ssh_config: UserKnownHostsFile {text}: {sign} stands for nothing; write the path"
+        f"ssh_config: UserKnownHostsFile {text}: {sign} stands for nothing; write it out"
     )
 
 
@@ -123,12 +129,19 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     assert error.message == f"cannot read {tmp_path}/known_hosts: Is a directory"
 
 
-@pytest.mark.parametrize(
-    ("file", "why"), [("none", "UserKnownHostsFile is none"), ("/proc/new/x", "No such file or directory")]
-)
-def test_what_cannot_be_recorded_is_refused(tmp_path: Path, file: str, why: str) -> None:
-    error = refusal(host_key(tmp_path, accept_new=True, userknownhostsfile=file), HOST["ed"])
+def test_what_cannot_be_recorded_is_refused(tmp_path: Path) -> None:
+    error = refusal(host_key(tmp_path, accept_new=True, userknownhostsfile="/proc/new/x"), HOST["ed"])
+    why = "No such file or directory"
     assert error.message == f"cannot record the host key of n1.example in known_hosts: {why}"
+
+
+@pytest.mark.parametrize("file", ["none", "/dev/null"])
+def test_where_nothing_is_to_be_recorded_no_file_appears(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    host_key(tmp_path, accept_new=True, userknownhostsfile=file).missing_host_key(None, "", HOST["ed"])
+    assert [*tmp_path.iterdir()] == []
 
 
 def test_revoked_host_keys(tmp_path: Path) -> None:
@@ -150,17 +163,11 @@ def test_revoked_host_keys_that_cannot_be_read(tmp_path: Path, content: bytes | 
     assert says in refusal(verdict, HOST["ed"]).message
 
 
-def test_nothing_is_recorded_where_a_command_may_know_the_host(tmp_path: Path) -> None:
-    verdict = host_key(tmp_path, accept_new=True, knownhostscommand="/usr/bin/keys %H")
-    assert "is unknown" in refusal(verdict, HOST["ed"]).message
-    assert not (tmp_path / "known_hosts").exists()
-
-
 def test_what_is_recorded_is_a_whole_line_and_known_from_then_on(tmp_path: Path) -> None:
     file = tmp_path / "ssh" / "known_hosts"
-    known = KnownHosts(accept_new=True)
+    known = KnownHosts()
     files = {"userknownhostsfile": str(file), "globalknownhostsfile": "/nonexistent"}
-    hosts = [HostKey(known, name, name, 22, "root", files) for name in ("a", "b", "a")]
+    hosts = [HostKey(known, host_config(name, name, **files), accept_new=True) for name in ("a", "b", "a")]
     hosts[0].missing_host_key(None, "", HOST["ed"])
     file.write_text(file.read_text().rstrip("\n"))
     hosts[1].missing_host_key(None, "", HOST["ed"])
@@ -182,9 +189,9 @@ def test_dev_null_is_no_known_hosts(tmp_path: Path) -> None:
 
 
 def test_hosts_that_share_a_name_and_come_at_once(tmp_path: Path) -> None:
-    known = KnownHosts(accept_new=True)
+    known = KnownHosts()
     files = {"userknownhostsfile": f"{tmp_path}/known_hosts", "hostkeyalias": "fleet"}
-    hosts = [HostKey(known, f"n{n}", f"n{n}", 22, "root", files) for n in range(20)]
+    hosts = [HostKey(known, host_config(f"n{n}", f"n{n}", **files), accept_new=True) for n in range(20)]
     met = dict(fan_out(hosts, lambda host: host.missing_host_key(None, "", ed25519()), 20))
     assert [type(result) for result in met.values()].count(StepError) == 19
     assert (tmp_path / "known_hosts").read_text().count("fleet ") == 1

@@ -190,7 +190,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         ("connect_kwargs", {"banner_timeout": 99}, "connect_kwargs.banner_timeout", 99),
         ("connect_kwargs", {"timeout": 99}, "connect_timeout", 99),
         ("forward_agent", True, "forward_agent", True),
-        ("gateway", "nc %h %p", "gateway", "nc %h %p"),
+        ("gateway", "nc %h %p", "gateway", "nc worker-1 22"),
         ("load_ssh_configs", False, "port", 22),
         ("port", "2222", "port", 2222),
         ("ssh_config_path", "ssh_config", "port", 2200),
@@ -240,7 +240,7 @@ def test_settings_are_obeyed_beside_what_a_caller_gave(folder: Path) -> None:
     settings = {"user": "ops", "port": 2222, "authentication": {"identities": ["key"]}, "gateway": "nc %h %p"}
     config = fabric.Config(overrides=settings)
     (node,) = fleet_of(fabric.Connection("worker-1", config=config, connect_kwargs={"key_filename": "other"}))
-    assert (node.user, node.port, node.gateway) == ("ops", 2222, "nc %h %p")
+    assert (node.user, node.port, node.gateway) == ("ops", 2222, "nc worker-1 2222")
     assert node.connect_kwargs["key_filename"] == ["key", "other"]
     (node,) = fleet_of(fabric.Connection("worker-1", user="me", port=22, config=config, gateway=False))
     assert (node.user, node.port, node.gateway) == ("me", 22, False)

@@ -57,7 +57,7 @@ class HostConfig:
     @cached_property
     def identity_files(self) -> tuple[Path, ...]:
         """IdentityFile, each once, in order, there or not. Raises UsageError, as `fill` does."""
-        return self._each("IdentityFile")
+        return self._each("IdentityFile", KEYS)
 
     @cached_property
     def certificate_files(self) -> tuple[Path, ...]:
@@ -76,20 +76,20 @@ class HostConfig:
             return os.environ.get(value[1:], "")
         return str(expanded(self.fill("IdentityAgent", value)))
 
-    def fill(self, keyword: str, text: str) -> str:
-        """`text` with the tokens of ssh_config(5) and ${VARIABLES} filled in.
+    def fill(self, keyword: str, text: str, variables: bool = True) -> str:
+        """`text` with the tokens of ssh_config(5) filled in, and ${VARIABLES} unless a shell will do it.
 
         Raises UsageError: one that stands for nothing.
         """
 
         def value(match: re.Match[str]) -> str:
             token, variable = match.groups()
-            found = os.environ.get(variable) if variable else self._tokens.get(token)
+            found = os.environ.get(variable) if variable else self._tokens.get(token or "")
             if found is None:
                 raise UsageError(f"ssh_config: {keyword} {text}: {match[0]} stands for nothing; write it out")
             return found
 
-        return re.sub(r"%(.?)|\$\{(\w*)\}", value, text)
+        return re.sub(r"%(.?)|\$\{(\w*)\}" if variables else "%(.?)()", value, text)
 
     @cached_property
     def _tokens(self) -> Mapping[str, str]:
@@ -108,8 +108,8 @@ class HostConfig:
             "r": self.user,
         }
 
-    def _each(self, keyword: str) -> tuple[Path, ...]:
-        values = (value for value in self.values.get(keyword.lower(), ()) if value != "none")
+    def _each(self, keyword: str, default: tuple[str, ...] = ()) -> tuple[Path, ...]:
+        values = (value for value in self.values.get(keyword.lower(), default) if value != "none")
         return tuple(dict.fromkeys(expanded(self.fill(keyword, value)) for value in values))
 
     def _files(self, keyword: str, default: str, fill: bool = True) -> list[Path]:

@@ -94,8 +94,6 @@ def _opened(
     process.allow_files(len(nodes), sum(isinstance(node.gateway, str) for node in nodes))
     for node in nodes:
         node.invalidate_facts()
-    for warning in session.new_warnings():
-        terminal.tell(warning)
     again = "fab -H {names} {task}" if isinstance(c, fabric.Connection) else "fab {task} --limit {names}"
     again = "fab {task}" if hosts else again
     hint = str(c.config.get("kube_nginx", {}).get("unreachable_hint", ""))

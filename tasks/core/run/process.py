@@ -19,8 +19,6 @@ Handler = Callable[[int, FrameType | None], None]
 
 _MARGIN = 64
 """Files besides connections: our own, those of libraries, pipes to programs."""
-_SELECT = 1024
-"""paramiko waits for a ProxyCommand with select(), which knows no file of a higher number."""
 
 
 def begin() -> None:
@@ -82,17 +80,12 @@ def allow_files(hosts: int, commands: int) -> None:
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     agent = bool(os.environ.get("SSH_AUTH_SOCK"))
-    need = _MARGIN + hosts * (1 + agent) + commands * 2  # it has three pipes in place of a socket
+    need = _MARGIN + hosts * (1 + agent) + commands  # each has a file for what it says
     most = hard if hard != resource.RLIM_INFINITY else need
-    why = ""
     if need > most:
-        why = f"this process may have {hard}: raise its hard limit (ulimit -Hn {need}, as root)"
-    elif commands and need > _SELECT:
-        why = f"with a ProxyCommand only {_SELECT} can be: use ProxyJump"
-    if why:
         raise UsageError(
-            f"{hosts} nodes need {need} open files at once, and {why}, "
-            "or take fewer nodes at a time with --limit"
+            f"{hosts} nodes need {need} open files at once, and this process may have {hard}: "
+            f"raise its hard limit (ulimit -Hn {need}, as root), or take fewer nodes at a time with --limit"
         )
     if need > soft != resource.RLIM_INFINITY:
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))

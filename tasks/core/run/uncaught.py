@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
@@ -16,7 +17,7 @@ from ..config.model import expanded
 from ..console import terminal
 from ..errors import reason
 from ..localfiles import read_bounded
-from ..ssh import sshconfig
+from ..openssh.files import OWN, SYSTEM, lines_of
 from ..ssh.options import flag
 from . import process
 
@@ -24,6 +25,12 @@ _TRACED = {
     invoke.Task.__call__.__code__,  # whoever wrote the task has to know where
     invoke.Program.load_collection.__code__,  # likewise whoever wrote the fabfile
 }
+_READ_BY_FABRIC = {
+    "connecttimeout": ("[0-9]{1,9}", "a number of seconds, such as 10,"),
+    "forwardagent": ("yes|no", "yes or no"),
+    "port": ("[0-9]{1,5}", "a number from 1 to 65535"),
+}
+"""What Fabric itself reads of ssh_config before a task of ours begins, under -H."""
 
 
 def watch() -> None:
@@ -51,9 +58,12 @@ def _problems() -> Iterator[str]:
         except ValueError as error:
             yield f"-H {word}: {error}"
     named = flag("ssh-config")
-    for file in [expanded(named)] if named else [sshconfig.OWN, sshconfig.SYSTEM]:
+    for file in [expanded(named)] if named else [OWN, SYSTEM]:
         with suppress(OSError):
-            yield from sshconfig.problems(file, read_bounded(file).decode(errors="replace"), sshconfig.FABRIC)
+            for line in lines_of(file, read_bounded(file).decode(errors="replace")):
+                pattern, words = _READ_BY_FABRIC.get(line.keyword, ("", ""))
+                if pattern and not re.fullmatch(pattern, line.value.strip('"')):
+                    yield f"{line}: {line.keyword} {line.value}: must be {words} for fab -H"
 
 
 def _text(error: Exception) -> str:

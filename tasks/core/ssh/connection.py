@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Sequence
+from contextlib import nullcontext, suppress
 from random import uniform
-from shlex import split
 from time import monotonic, sleep
 from typing import Any
 
 import fabric
 import paramiko
 
-from ..config.address import NodeSpec, parse_node
+from ..config.address import NodeSpec
 from ..config.model import expanded
 from ..errors import StepError, UsageError, reason
+from ..openssh.host import HostConfig
 from ..shell.delays import CAUSES, Delays
+from .dial import Proxy, dial, jump_hosts, proxy_command
 from .hostkeys import HostKey
 from .options import key_files
 from .session import Session
@@ -33,12 +34,14 @@ class Link(fabric.Connection):  # type: ignore[misc]
 
     label: str
     session: Session
+    host_config: HostConfig
     host_key: HostKey
     delays: Delays
     # Fabric's connections are equal when user, host and port are; two nodes behind two gateways may be so
     __eq__ = object.__eq__
     __hash__ = object.__hash__
     _not_opened: tuple[float, StepError] | None = None
+    _proxy: Proxy | None = None
 
     def __init__(
         self,
@@ -48,35 +51,33 @@ class Link(fabric.Connection):  # type: ignore[misc]
         connect_kwargs: dict[str, Any] | None = None,
         connect_timeout: int | None = None,
         forward_agent: bool | None = None,
+        host_config: HostConfig | None = None,
     ) -> None:
-        ssh = session.ssh
-        own = session.ssh_config.lookup(spec.host)
-        exclusive = own.get("identitiesonly", "no") == "yes"
-        seconds = connect_timeout or session.connect_timeout(own)
+        config = session.host_config(spec) if host_config is None else host_config
+        exclusive = config.says("IdentitiesOnly")
+        seconds = connect_timeout or session.connect_timeout(config)
         given = session.options.connect_kwargs if connect_kwargs is None else connect_kwargs
-        if forward_agent is None:  # Fabric falls over a `true`, and over the name of a socket
-            setting = str(own.get("forwardagent", session.config.forward_agent))
-            forward_agent = setting.lower() in ("yes", "true")
+        forwards = config.get("ForwardAgent", "yes" if session.config.forward_agent else "no")
         super().__init__(
-            spec.host,
-            user=spec.user or ssh.user or None,
-            port=spec.port or ssh.port or None,
+            config.hostname,
+            user=config.user,
+            port=config.port,
             config=session.config,
-            gateway=_gateway_for(spec, session, own) if gateway is None else gateway,
-            forward_agent=forward_agent,
+            gateway=_gateway_for(config, session) if gateway is None else gateway,
+            forward_agent=forwards != "no" if forward_agent is None else forward_agent,
             connect_timeout=seconds,
             connect_kwargs={
                 **dict.fromkeys(("banner_timeout", "auth_timeout", "channel_timeout"), seconds),
                 **dict.fromkeys(("allow_agent", "look_for_keys"), not exclusive),
                 **given,
-                "key_filename": key_files(given.get("key_filename"), ssh.identity),
+                "key_filename": key_files(given.get("key_filename"), session.ssh.identity),
             },
         )
-        host_key = HostKey(session.known_hosts, spec.host, self.host, self.port, self.user, self.ssh_config)
-        self._set(label=spec.name, session=session, host_key=host_key, delays=Delays())
+        host_key = HostKey(session.known_hosts, config, session.accepts_new(config))
+        self._set(label=spec.name, session=session, host_config=config, host_key=host_key, delays=Delays())
         self.connect_kwargs["transport_factory"] = host_key.transport
         # as OpenSSH does: an IdentityFile that is not there is passed over
-        keys = self.connect_kwargs.get("key_filename", [])
+        keys = [*self.connect_kwargs.get("key_filename", []), *map(str, config.identity_files)]
         self.connect_kwargs["key_filename"] = [key for key in keys if expanded(key).is_file()]
 
     def open(self) -> None:
@@ -106,6 +107,23 @@ class Link(fabric.Connection):  # type: ignore[misc]
             sleep(min(uniform(0, pause), left))  # noqa: S311 - nothing secret
             pause = min(pause * 2, longest)
 
+    def open_gateway(self) -> Any:
+        """What the connection is made over: a ProxyCommand's socket, or a channel of the jump host."""
+        if not isinstance(self.gateway, str):
+            return super().open_gateway()
+        self._set(_proxy=Proxy(self.gateway))
+        return self._proxy.socket  # type: ignore[union-attr]
+
+    def close(self) -> None:
+        """Ends the connection, and its ProxyCommand."""
+        super().close()
+        self._end_proxy()
+
+    def _end_proxy(self) -> str:
+        """What a ProxyCommand said last; "" if nothing, or if there is none."""
+        proxy, _ = self._proxy, self._set(_proxy=None)
+        return proxy.close() if proxy else ""
+
     def hang_up(self) -> None:
         """Ends the connection below, or `close` would wait until paramiko's thread looks at it again."""
         sock = self.transport.sock if self.is_connected else None
@@ -130,14 +148,17 @@ class Link(fabric.Connection):  # type: ignore[misc]
         self.client.set_missing_host_key_policy(self.host_key)
         began = monotonic()
         try:
-            super().open()
+            with self.session.handshakes if self.gateway else nullcontext():
+                if not self.gateway:
+                    self.connect_kwargs["sock"] = dial(self.host_config, self.connect_timeout)
+                super().open()
         except BaseException:
-            self.client.close()  # or paramiko reads the end of a ProxyCommand again and again
+            self.client.close()
             raise
         self.delays.add("login", monotonic() - began)
         transport = self.client.get_transport()
-        transport.set_keepalive(KEEPALIVE)
-        if isinstance(transport.sock, socket.socket):
+        transport.set_keepalive(int(self.host_config.get("ServerAliveInterval", "0")) or KEEPALIVE)
+        if isinstance(transport.sock, socket.socket) and transport.sock.family != socket.AF_UNIX:
             transport.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux; elsewhere the timeouts of each step remain
                 transport.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, GONE_AFTER * 1000)
@@ -166,35 +187,27 @@ class Link(fabric.Connection):  # type: ignore[misc]
         return StepError(message, hint=hint, unreachable=True)
 
 
-def _gateway_for(spec: NodeSpec, session: Session, own: Mapping[str, Any]) -> Link | str | bool:
-    """The jump host (or ProxyCommand) for a node; one connection serves all nodes behind it.
+def _gateway_for(config: HostConfig, session: Session, seen: tuple[str, ...] = ()) -> Link | str | bool:
+    """The jump host (or ProxyCommand) of a host; one connection serves all that are behind it.
 
-    hosts.toml's ssh.gateway wins over ssh_config's ProxyJump and ProxyCommand, those over Fabric's setting.
+    `seen` are the hosts behind it, the farthest first. Raises UsageError.
     """
-    jump = session.ssh.gateway or str(own.get("proxyjump", "none"))
-    if jump != "none":
-        return _gateway(jump, spec.host, session) or False
-    setting = None if "proxyjump" in own else session.options.get("gateway")
-    command = str(own.get("proxycommand", setting) or "none")
-    try:
-        split(command)
-    except ValueError as error:
-        raise UsageError(f"the ProxyCommand of {spec.host}: {command}: {error}") from None
-    return command if command != "none" else False
+    if hops := jump_hosts(config, "" if seen else session.ssh.gateway):
+        return _jump_host(hops, session, (*seen, config.name))
+    return proxy_command(config, None if seen else session.options.get("gateway")) or False
 
 
-def _gateway(jump: str, behind: str, session: Session) -> Link | None:
-    """The last hop of `jump` (ssh_config(5), ProxyJump), itself reached through the earlier ones."""
-    earlier, _, last = jump.rpartition(",")
-    try:
-        spec = parse_node(last.strip().removeprefix("ssh://"))
-    except ValueError as error:
-        raise UsageError(f"the gateway of {behind}: {last}: {error}") from None
-    if spec.host == behind:
-        return None
+def _jump_host(hops: Sequence[NodeSpec], session: Session, seen: tuple[str, ...]) -> Link:
+    """The last of `hops`, reached through the earlier ones; the first as its own ssh_config says."""
+    *earlier, last = hops
+    if last.host in seen:
+        raise UsageError(f"the gateways of {seen[0]} form a circle: {' -> '.join((*seen, last.host))}")
+    key = tuple(hops)
     with session.gateways_lock:
-        if jump not in session.gateways:
-            via = _gateway(earlier, spec.host, session) if earlier else None
-            session.gateways[jump] = Link(spec, session, gateway=via or False)
-        gateway: Link = session.gateways[jump]
+        if key not in session.gateways:
+            config = session.host_config(last, jump_host=True)
+            behind = (*seen, last.host)
+            via = _jump_host(earlier, session, behind) if earlier else _gateway_for(config, session, seen)
+            session.gateways[key] = Link(last, session, gateway=via, host_config=config)
+        gateway: Link = session.gateways[key]
         return gateway

@@ -121,7 +121,9 @@ def fleet_of(c: invoke.Context, limit: str | None = None) -> Fleet:
             raise UsageError("--limit narrows the fleet of hosts.toml; -H names the host: give one of them")
         nodes = [_node(session, _spec_of(c, session.settings), **_own(c, session))]
     else:
-        nodes = [_node(session, spec) for spec in select(session.settings.nodes, limit)]
+        chosen = select(session.settings.nodes, limit)
+        session.prepare(chosen)
+        nodes = [_node(session, spec) for spec in chosen]
     fleet: Fleet = Fleet.from_connections(nodes)
     fleet.parallel = session.settings.rollout.parallel
     return fleet

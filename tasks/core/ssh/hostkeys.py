@@ -7,21 +7,16 @@ speaks, and no line with its own key, is refused.
 
 from __future__ import annotations
 
-import os
-import re
-import shlex
 import socket
-from collections.abc import Mapping
 from functools import cache
-from getpass import getuser
-from pathlib import Path
 from threading import Lock
 from typing import Any
 
 import paramiko
 
-from ..config.model import expanded
-from ..errors import StepError, UsageError
+from ..errors import StepError
+from ..openssh.algorithms import restrict
+from ..openssh.host import HostConfig
 from .knownhosts import AUTHORITY, REVOKED, RSA, Entry, Key, KnownHostsFile, revoked_keys
 
 
@@ -31,43 +26,32 @@ def lookup_name(host: str, port: int) -> str:
 
 
 class KnownHosts:
-    """All known_hosts files of a run, each read once. Whoever asks holds `lock`.
+    """All known_hosts files of a run, each read once. Whoever asks holds `lock`."""
 
-    `tokens` of ssh_config(5) are those that are the same for all hosts.
-    """
-
-    def __init__(self, accept_new: bool) -> None:
-        self.accept_new = accept_new
+    def __init__(self) -> None:
         self.lock = Lock()
         self.file = cache(KnownHostsFile)
         self.revoked = cache(revoked_keys)
-        name = socket.gethostname()
-        self.tokens = {"%": "%", "d": str(expanded("~")), "i": str(os.getuid()), "l": name, "u": getuser()}
-        self.tokens["L"] = name.partition(".")[0]
 
 
 class HostKey(paramiko.MissingHostKeyPolicy):  # type: ignore[misc]
     """The verdict on one host's key. paramiko, whose own store stays empty, asks it for every key.
 
-    `typed` is the host as the user names it, `host` what ssh_config makes of that. Raises UsageError: a
-    file name in ssh_config that has no meaning.
+    With `accept_new` one that is unknown is recorded. Raises UsageError: a file name in ssh_config that
+    has no meaning.
     """
 
-    def __init__(
-        self, known: KnownHosts, typed: str, host: str, port: int, user: str, ssh_config: Mapping[str, Any]
-    ) -> None:
-        alias = str(ssh_config.get("hostkeyalias", "")).lower()
-        self.known, self.host, self.port = known, _canonical(host), port
-        self.name = alias or lookup_name(self.host, port)
-        self.portless = "" if alias or port == 22 else self.host
-        tokens = {**known.tokens, "h": self.host, "k": alias or typed, "n": typed, "p": str(port), "r": user}
-        own, machine = "~/.ssh/known_hosts", "/etc/ssh/ssh_known_hosts"
-        self.user_files = _files(ssh_config, "UserKnownHostsFile", f"{own} {own}2", tokens)
-        self.files = self.user_files + _files(ssh_config, "GlobalKnownHostsFile", f"{machine} {machine}2", {})
-        self.revoked_files = _files(ssh_config, "RevokedHostKeys", "none", tokens)
-        self.hashed = ssh_config.get("hashknownhosts") == "yes"
-        # a command that is not run here may know the host otherwise
-        self.accept_new = known.accept_new and ssh_config.get("knownhostscommand", "none") == "none"
+    def __init__(self, known: KnownHosts, config: HostConfig, accept_new: bool) -> None:
+        alias = config.get("HostKeyAlias").lower()
+        self.known, self.config = known, config
+        self.host, self.port = _canonical(config.hostname), config.port
+        self.name = alias or lookup_name(self.host, self.port)
+        self.portless = "" if alias or self.port == 22 else self.host
+        self.user_files = config.known_hosts()
+        self.files = self.user_files + config.known_hosts_of_all()
+        self.revoked_files = config.revoked_keys()
+        self.hashed = config.says("HashKnownHosts")
+        self.accept_new = accept_new
 
     def transport(self, sock: Any, **options: Any) -> paramiko.Transport:
         """A transport that asks for a key of a kind that is known, as OpenSSH's order_hostkeyalgs does."""
@@ -76,8 +60,11 @@ class HostKey(paramiko.MissingHostKeyPolicy):  # type: ignore[misc]
         if "ssh-rsa" in kinds:
             kinds |= {*RSA}
         transport = paramiko.Transport(sock, **options)
+        transport.use_compression(self.config.says("Compression"))
+        restrict(transport, self.config)
         offered = transport.get_security_options()
-        if offered.key_types[0] not in kinds:
+        chosen = self.config.get("HostKeyAlgorithms")  # an order of the user's own stays
+        if not chosen and offered.key_types[0] not in kinds:
             offered.key_types = sorted(offered.key_types, key=lambda kind: kind not in kinds)
         return transport
 
@@ -114,7 +101,7 @@ class HostKey(paramiko.MissingHostKeyPolicy):  # type: ignore[misc]
             why = f"{authority} names a certificate authority for it, and certificates are not read here"
             raise self._refusal(f"is unknown: {seen}; {why}", self._how_to_know())
         if not self.accept_new:
-            other = "" if self.known.accept_new else '; or set ssh.host_keys = "accept-new"'
+            other = '; or set ssh.host_keys = "accept-new"'
             raise self._refusal(f"is unknown: {seen}", self._how_to_know() + other)
         return False
 
@@ -127,7 +114,7 @@ class HostKey(paramiko.MissingHostKeyPolicy):  # type: ignore[misc]
     def _record(self, key: paramiko.PKey) -> None:
         try:
             if not self.user_files:
-                raise OSError(0, "UserKnownHostsFile is none")
+                return  # "none": known for this run of ssh, and no longer
             self.known.file(self.user_files[0]).record(self.name, key, self.hashed)
         except OSError as error:
             raise StepError(
@@ -152,21 +139,3 @@ def _canonical(host: str) -> str:
         return socket.getnameinfo(address, socket.NI_NUMERICHOST | socket.NI_NUMERICSERV)[0]
     except (OSError, UnicodeError):
         return host.lower()
-
-
-def _files(ssh_config: Mapping[str, Any], key: str, default: str, tokens: Mapping[str, str]) -> list[Path]:
-    text = str(ssh_config.get(key.lower(), default))
-    try:
-        names = shlex.split(text)
-    except ValueError:
-        names = text.split()  # paramiko takes the outer quotes away
-
-    def value(match: re.Match[str]) -> str:
-        token, variable = match.groups()
-        found = os.environ.get(variable) if variable else tokens.get(token)
-        if found is None:
-            raise UsageError(f"ssh_config: {key} {text}: {match[0]} stands for nothing; write the path")
-        return found
-
-    filled = (re.sub(r"%(.?)|\$\{(\w*)\}", value, name) if tokens else name for name in names)
-    return [expanded(name) for name in filled if name != "none"]

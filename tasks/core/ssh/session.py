@@ -4,23 +4,30 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from threading import Lock, RLock
+from threading import BoundedSemaphore, Lock, RLock
 from typing import Any
 
 import fabric
 import invoke
+import paramiko
 
+from ..config.address import NodeSpec
 from ..config.model import Settings, expanded
 from ..errors import StepError
+from ..openssh.alike import Asked
+from ..openssh.config import SshConfig
+from ..openssh.files import OWN, SYSTEM
+from ..openssh.host import HostConfig
 from ..shell.remote import PasswordRefusedError
 from .hostkeys import KnownHosts
 from .options import Options
-from .sshconfig import OWN, SYSTEM, SshConfig
 
 # our own messages say what fails; without a handler, paramiko's log ends up on stderr as tracebacks
 logging.getLogger("paramiko").addHandler(logging.NullHandler())
+
+_THROUGH_A_GATEWAY = 10  # handshakes at a time: sshd begins to drop what is above (MaxStartups)
 
 
 class Session:
@@ -33,23 +40,25 @@ class Session:
         self.settings = settings
         self.ssh = settings.ssh
         self.options = options
-        self.known_hosts = KnownHosts(accept_new=self.ssh.host_keys == "accept-new")
+        self.known_hosts = KnownHosts()
         self.sudo_gate = SudoGate()
         self.ssh_files = self._ssh_files()
-        self.ssh_config = SshConfig(self.ssh_files)
+        self.user = self.ssh.user or options.get("user") or "root"
+        port = self.ssh.port or options.get("port") or 22
+        self._ssh_config = SshConfig(self.ssh_files, self.user, port)
         own = {
-            "user": self.ssh.user or options.get("user") or "root",
-            "port": options.get("port"),
+            "user": self.user,
             "forward_agent": options.get("forward_agent"),
             "sudo": {"password": config.sudo.password},
         }
         self.config = fabric.Config(
-            ssh_config=self.ssh_config,
+            ssh_config=paramiko.SSHConfig(),  # ours says all that Fabric would look for there
             overrides={key: value for key, value in own.items() if value is not None},
             lazy=True,  # what Fabric's files say is in `options`
         )
         self.nodes: dict[tuple[object, str], Any] = {}
-        self.gateways: dict[str, fabric.Connection] = {}
+        self.gateways: dict[tuple[NodeSpec, ...], fabric.Connection] = {}
+        self.handshakes = BoundedSemaphore(_THROUGH_A_GATEWAY)
         self.gateways_lock = RLock()
 
     def _ssh_files(self) -> list[Path]:
@@ -71,22 +80,39 @@ class Session:
                 return f"ssh.{key}: {file} {'is no file' if Path(file).exists() else 'does not exist'}"
         return ""
 
-    def connect_timeout(self, ssh_config: Mapping[str, Any]) -> int:
-        """How long connecting to a host may take, in seconds; `ssh_config` is what that says of it."""
+    def prepare(self, specs: Sequence[NodeSpec]) -> None:
+        """Finds out at once what ssh_config says of many nodes. Raises UsageError."""
+        self._ssh_config.prepare([self._asked(spec) for spec in specs])
+
+    def host_config(self, spec: NodeSpec, jump_host: bool = False) -> HostConfig:
+        """What OpenSSH would use for a host. Raises UsageError.
+
+        What hosts.toml sets for nodes counts less than ssh_config for a `jump_host`, which is none.
+        """
+        return self._ssh_config.host(
+            Asked(spec.host, spec.user, spec.port) if jump_host else self._asked(spec)
+        )
+
+    def _asked(self, spec: NodeSpec) -> Asked:
+        return Asked(spec.host, spec.user or self.ssh.user or None, spec.port or self.ssh.port or None)
+
+    def accepts_new(self, config: HostConfig) -> bool:
+        """Whether an unknown host key is recorded, and not refused: hosts.toml decides, else ssh_config."""
+        if self.settings.sets_ssh("host_keys"):
+            return self.ssh.host_keys == "accept-new"
+        return config.get("StrictHostKeyChecking").lower() in ("accept-new", "no", "off", "false")
+
+    def connect_timeout(self, config: HostConfig) -> int:
+        """How long connecting to a host may take, in seconds."""
         if self.options.timeout:
             return self.options.timeout
         if not self.settings.sets_ssh("connect_timeout"):
-            own = str(ssh_config.get("connecttimeout", ""))
+            own = config.get("ConnectTimeout")
             if re.fullmatch("[0-9]{1,9}", own) and int(own):
                 return int(own)
             if seconds := self.options.get("timeouts.connect"):
                 return int(seconds)
         return self.ssh.connect_timeout
-
-    def new_warnings(self) -> list[str]:
-        """What the user should know of the SSH files that were read; each only once."""
-        warnings, self.ssh_config.warnings = self.ssh_config.warnings, []
-        return warnings
 
     def close(self) -> None:
         """Closes all connections."""

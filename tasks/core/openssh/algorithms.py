@@ -1,0 +1,38 @@
+"""Ciphers, key exchange and the like: what ssh_config allows, and paramiko has."""
+
+from __future__ import annotations
+
+import paramiko
+
+from .host import HostConfig
+
+LISTS = {
+    "Ciphers": "ciphers",
+    "HostKeyAlgorithms": "key_types",
+    "KexAlgorithms": "kex",
+    "MACs": "digests",
+}
+"""The keywords, and what paramiko.transport.SecurityOptions calls each."""
+_SAME = {"curve25519-sha256": "curve25519-sha256@libssh.org"}
+_SPOKEN = paramiko.transport.SecurityOptions(paramiko.Transport)
+
+
+def spoken(keyword: str) -> list[str]:
+    """What paramiko has of a list."""
+    return [*getattr(_SPOKEN, LISTS[keyword])]
+
+
+def allowed(config: HostConfig, keyword: str) -> list[str] | None:
+    """What both have, in the order of ssh_config; None where that says nothing."""
+    if not (wanted := config.get(keyword)):
+        return None
+    names = (_SAME.get(name, name) for name in wanted.split(","))
+    return [name for name in dict.fromkeys(names) if name in spoken(keyword)]
+
+
+def restrict(transport: paramiko.Transport, config: HostConfig) -> None:
+    """Has a transport that has not begun offer what ssh_config allows."""
+    options = transport.get_security_options()
+    for keyword, name in LISTS.items():
+        if names := allowed(config, keyword):
+            setattr(options, name, names)

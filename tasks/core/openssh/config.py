@@ -1,0 +1,74 @@
+"""What the user's ssh_config files say of each host: asked of `ssh -G`, or read where there is no ssh."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from pathlib import Path
+from shutil import which
+
+from ..shell.pool import fan_out
+from .alike import Asked, Grouping
+from .files import blocks
+from .host import HostConfig
+from .program import SshProgram
+from .reader import Reader
+from .unsupported import refuse
+
+_PARALLEL = 8  # processes of ssh at a time
+_OLD_NAMES = {"pubkeyacceptedkeytypes": "pubkeyacceptedalgorithms"}
+_NEEDED = ("hostname", "user", "port")
+Values = Mapping[str, tuple[str, ...]]
+
+
+class SshConfig:
+    """`files` in their order; `user` and `port` hold where they say nothing.
+
+    Raises UsageError: a file that cannot be read, or a line that cannot be obeyed, as `FILE:LINE: ...`.
+    """
+
+    def __init__(self, files: Sequence[Path], user: str = "root", port: int = 22) -> None:
+        self._blocks = list(blocks(files))
+        self._lines = {
+            _OLD_NAMES.get(line.keyword, line.keyword): str(line)
+            for block in reversed(self._blocks)
+            for line in reversed(block.lines)
+        }
+        included = {line.value for block in self._blocks for line in block.lines if line.keyword == "include"}
+        self._complete = not any("%" in name for name in included)
+        self._grouping = Grouping(self._blocks)
+        self._answers: dict[Hashable, Values] = {}
+        program = which("ssh") if self._lines else None
+        self._source = SshProgram(program, files, user, port) if program else Reader(self._blocks, user, port)
+
+    def prepare(self, hosts: Sequence[Asked]) -> None:
+        """Asks for many hosts at once, each answer once. Raises UsageError."""
+        first = {self._grouping.of(asked).group: asked for asked in reversed(hosts)}
+        missing = [asked for group, asked in first.items() if group not in self._answers]
+        for _, answer in fan_out(missing, self.host, _PARALLEL):
+            if isinstance(answer, BaseException):
+                raise answer
+
+    def host(self, asked: Asked) -> HostConfig:
+        """What OpenSSH would use for a host. Raises UsageError, also for what cannot be done here."""
+        alike = self._grouping.of(asked)
+        if alike.group not in self._answers:
+            self._answers[alike.group] = self._meant(self._source.values(asked))
+        values = self._answers[alike.group]
+        config = HostConfig(
+            name=asked.name,
+            hostname=alike.hostname or values["hostname"][0],
+            user=asked.user or values["user"][0],
+            port=asked.port or alike.port or int(values["port"][0]),
+            values=values,
+        )
+        refuse(config, self._lines)
+        return config
+
+    def _meant(self, values: Values) -> Values:
+        """`values` by the names of today, without what no file sets: ssh tells its defaults, too."""
+        named = {_OLD_NAMES.get(keyword, keyword): value for keyword, value in values.items()}
+        return {
+            key: value
+            for key, value in named.items()
+            if key in _NEEDED or key in self._lines or not self._complete
+        }

@@ -1,0 +1,103 @@
+"""The user's ssh_config files, line by line: where each keyword stands, and for which hosts."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from glob import glob
+from pathlib import Path
+
+from ..config.model import expanded
+from ..errors import UsageError
+from ..localfiles import read_bounded
+
+OWN = expanded("~/.ssh/config")
+SYSTEM = Path("/etc/ssh/ssh_config")
+
+_LINE = re.compile(r'\s*"?(\w+)"?(?:\s*=\s*|\s+)(.*?)\s*')
+_DEEPEST = 16  # levels of Include, as in OpenSSH
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A keyword, in lower case, and what stands behind it."""
+
+    file: Path
+    number: int
+    keyword: str
+    value: str
+
+    def __str__(self) -> str:
+        """The line, as OpenSSH names it."""
+        return f"{self.file}:{self.number}"
+
+    def words(self) -> list[str]:
+        """The value's words; quotes hold blanks together, a # begins a comment."""
+        try:
+            return shlex.split(self.value, comments=True)
+        except ValueError:
+            return self.value.split()
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Lines that hold for the hosts for which each of `heads`, the Host and Match lines above, is true."""
+
+    heads: tuple[Line, ...]
+    lines: list[Line] = field(default_factory=list)
+
+
+def blocks(files: Sequence[Path]) -> Iterator[Block]:
+    """What stands in `files`, and in those that they include, in order. Raises UsageError: unreadable."""
+    for file in files:
+        yield from _blocks_of(file, (), in_system=file == SYSTEM)
+
+
+def text_of(file: Path) -> str:
+    """A file's text; "" if OWN or SYSTEM is not there. Raises UsageError: it cannot be read."""
+    try:
+        text = read_bounded(file).decode(errors="replace")
+        if file == OWN and ((held := file.stat()).st_mode & 0o022 or held.st_uid not in (0, os.getuid())):
+            raise UsageError(f"{file}: others may write to it, so that ssh refuses it: chmod 600 {file}")
+    except OSError as error:
+        if file in (OWN, SYSTEM) and not file.is_file():
+            return ""
+        raise UsageError(f"{file}: {error.strerror}") from None
+    return text
+
+
+def lines_of(file: Path, text: str) -> Iterator[Line]:
+    """The lines of a text that are no comment."""
+    for number, line in enumerate(text.split("\n"), 1):
+        if found := _LINE.fullmatch(line):
+            yield Line(file, number, found[1].lower(), found[2])
+
+
+def _blocks_of(file: Path, above: tuple[Line, ...], in_system: bool, depth: int = 0) -> Iterator[Block]:
+    block = Block(above)
+    for line in lines_of(file, text_of(file)):
+        if line.keyword in ("host", "match"):
+            yield block
+            block = Block((*above, line))
+        else:
+            block.lines.append(line)
+            if line.keyword == "include" and depth < _DEEPEST:
+                yield block
+                for included in _included(line, in_system):
+                    yield from _blocks_of(included, block.heads, in_system, depth + 1)
+                block = Block(block.heads)
+    yield block
+
+
+def _included(line: Line, in_system: bool) -> Iterator[Path]:
+    for word in line.words():
+        name = absolute_include(os.path.expandvars(word), in_system)
+        yield from (path for path in map(Path, sorted(glob(name))) if path.is_file())
+
+
+def absolute_include(name: str, in_system: bool) -> str:
+    """What an Include names, from where ssh looks: ~/.ssh, or /etc/ssh in the system's file."""
+    return os.path.join(SYSTEM.parent if in_system else OWN.parent, os.path.expanduser(name))

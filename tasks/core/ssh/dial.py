@@ -1,0 +1,122 @@
+"""How a host is reached, as ssh_config(5) says: ProxyJump, ProxyCommand, BindAddress, AddressFamily."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+from contextlib import suppress
+from errno import ECONNREFUSED, EHOSTUNREACH
+from shlex import split
+from tempfile import TemporaryFile
+
+import paramiko
+
+from ..config.address import NodeSpec, parse_node
+from ..errors import UsageError
+from ..openssh.host import HostConfig
+
+_FAMILIES = {"inet": socket.AF_INET, "inet6": socket.AF_INET6}
+
+
+def jump_hosts(config: HostConfig, gateway: str) -> list[NodeSpec]:
+    """The jump hosts in their order, the one beside the host last; none where it is reached otherwise.
+
+    `gateway` is that of hosts.toml, which counts more than ssh_config. Raises UsageError.
+    """
+    jump = gateway or config.fill("ProxyJump", config.get("ProxyJump", "none"))
+    if jump == "none":
+        return []
+    hops = []
+    for word in jump.split(","):
+        try:
+            hops.append(parse_node(word.strip().removeprefix("ssh://").rstrip("/")))
+        except ValueError as error:
+            raise UsageError(f"the gateway of {config.name}: {word}: {error}") from None
+    # a pattern that holds for the jump host, too, means the hosts behind it
+    return [] if any(hop.host == config.name for hop in hops) else hops
+
+
+def proxy_command(config: HostConfig, setting: str | None) -> str:
+    """The ProxyCommand of a host, its tokens filled in; "" where it has none.
+
+    `setting` is Fabric's, which counts less than ssh_config. Raises UsageError: it is no command.
+    """
+    default = setting if "proxyjump" not in config.values else None
+    command = config.get("ProxyCommand", default or "none")
+    if command == "none":
+        return ""
+    try:
+        split(command)
+    except ValueError as error:
+        raise UsageError(f"the ProxyCommand of {config.name}: {command}: {error}") from None
+    return config.fill("ProxyCommand", command, variables=False)
+
+
+class Proxy:
+    """A ProxyCommand that runs, as OpenSSH runs it: by the user's shell. `socket` is its input and output.
+
+    Raises OSError: it cannot be run.
+    """
+
+    def __init__(self, command: str) -> None:
+        self.socket, its = socket.socketpair()
+        self._said = TemporaryFile()  # noqa: SIM115 - as long as this
+        shell = os.environ.get("SHELL") or "/bin/sh"
+        with its:
+            # of its own group: Ctrl-C is for fab, which still ends what it has begun
+            self._process = subprocess.Popen(
+                (shell, "-c", f"exec {command}"),
+                stdin=its.fileno(),
+                stdout=its.fileno(),
+                stderr=self._said,
+                process_group=0,
+            )
+
+    def close(self) -> str:
+        """Ends it; the last line that it wrote to standard error, "" if none."""
+        self.socket.close()
+        with suppress(ProcessLookupError):
+            self._process.terminate()
+        self._process.wait()
+        with self._said:
+            self._said.seek(max(0, self._said.seek(0, os.SEEK_END) - 1000))
+            lines = self._said.read().decode(errors="replace").splitlines()
+        return next((line.strip() for line in reversed(lines) if line.strip()), "")
+
+
+def dial(config: HostConfig, seconds: float) -> socket.socket | None:
+    """A connection as AddressFamily and BindAddress want it; None where they want nothing.
+
+    Raises OSError, or NoValidConnectionsError: what each address said.
+    """
+    family = _FAMILIES.get(config.get("AddressFamily"), socket.AF_UNSPEC)
+    bound = config.get("BindAddress", "none")
+    if family == socket.AF_UNSPEC and bound == "none":
+        return None
+    errors: dict[tuple[str, int], OSError] = {}
+    for kind, _, _, _, address in socket.getaddrinfo(
+        config.hostname, config.port, family, socket.SOCK_STREAM
+    ):
+        try:
+            return _connected(kind, address, "" if bound == "none" else bound, seconds)
+        except OSError as error:
+            if error.errno not in (ECONNREFUSED, EHOSTUNREACH):
+                raise
+            errors[(str(address[0]), int(address[1]))] = error
+    raise paramiko.ssh_exception.NoValidConnectionsError(errors)
+
+
+def _connected(
+    kind: socket.AddressFamily, address: tuple[object, ...], bound: str, seconds: float
+) -> socket.socket:
+    sock = socket.socket(kind, socket.SOCK_STREAM)
+    try:
+        sock.settimeout(seconds)
+        if bound:
+            sock.bind(socket.getaddrinfo(bound, 0, kind, socket.SOCK_STREAM)[0][4])
+        sock.connect(address)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
