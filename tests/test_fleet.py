@@ -244,7 +244,7 @@ def test_an_identity_file_that_is_not_there_is_passed_over(hosts_file: Path) -> 
     [
         ("NoSuchThing\n", "ssh_config:1: NoSuchThing: "),
         ("Host *\n  port = 65536\n", "ssh_config:2: port = 65536: Bad port"),
-        ("# x\n\nHost other\n\tPort\tssh\n", r"ssh_config:4: Port\tssh: Bad port"),
+        ("# x\n\nHost other\n\tPort\tsshx\n", r"ssh_config:4: Port\tsshx: Bad port"),
         (f"Port {'7' * 5000}\n", "ssh_config:1: Port 7777"),
         ("ConnectTimeout soon\n", "ssh_config:1: ConnectTimeout soon: invalid time value"),
         ("CanonicalizeMaxDots x\n", "ssh_config:1: CanonicalizeMaxDots x: "),

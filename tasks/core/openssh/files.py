@@ -17,7 +17,7 @@ from ..localfiles import read_bounded
 OWN = expanded("~/.ssh/config")
 SYSTEM = Path("/etc/ssh/ssh_config")
 
-_LINE = re.compile(r'\s*"?(\w+)"?(?:\s*=\s*|\s+)(.*?)\s*')
+_LINE = re.compile(r'\s*"?(\w+)"?(?:\s*=\s*|\s+|$)(.*?)\s*')
 _DEEPEST = 16  # levels of Include, as in OpenSSH
 
 
