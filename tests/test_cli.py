@@ -48,7 +48,7 @@ def test_a_file_of_known_hosts_without_meaning_is_refused(good: Path, tmp_path: 
     (tmp_path / "ssh_config").write_text("Host worker-*\n  UserKnownHostsFile ~/.ssh/%z\n")
     ran = run_fab("status", hosts=good)
     assert (ran.status, ran.out) == (2, "")
-    assert "ssh_config: UserKnownHostsFile ~/.ssh/%z: %z stands for nothing; write the path" in ran.err
+    assert "ssh_config:2: UserKnownHostsFile ~/.ssh/%z: %z stands for nothing; write it out" in ran.err
 
 
 @pytest.mark.parametrize("task", ["deploy", "diff", "preflight", "scp", "build", "verify"])

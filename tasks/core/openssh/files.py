@@ -23,12 +23,13 @@ _DEEPEST = 16  # levels of Include, as in OpenSSH
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A keyword, in lower case, and what stands behind it."""
+    """A keyword, in lower case, and what stands behind it; `word` is the keyword as it was written."""
 
     file: Path
     number: int
-    keyword: str
+    word: str
     value: str
+    keyword: str
 
     def __str__(self) -> str:
         """The line, as OpenSSH names it."""
@@ -73,7 +74,7 @@ def lines_of(file: Path, text: str) -> Iterator[Line]:
     """The lines of a text that are no comment."""
     for number, line in enumerate(text.split("\n"), 1):
         if found := _LINE.fullmatch(line):
-            yield Line(file, number, found[1].lower(), found[2])
+            yield Line(file, number, found[1], found[2], found[1].lower())
 
 
 def _blocks_of(file: Path, above: tuple[Line, ...], in_system: bool, depth: int = 0) -> Iterator[Block]:

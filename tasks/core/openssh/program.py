@@ -16,6 +16,7 @@ from .files import SYSTEM, absolute_include, lines_of, text_of
 SECONDS = 60  # a Match exec that takes longer would hold up ssh as well
 _SHOWN = 60  # characters of a line that ssh does not take
 _NOISE = re.compile("Pseudo-terminal|.*: terminating,")
+_STANDS_FOR_NOTHING = re.compile(r"(?:unknown key |env var )(%.|\$\{\w*\})")
 
 
 class SshProgram:
@@ -27,11 +28,17 @@ class SshProgram:
 
     def __init__(self, program: str, files: Sequence[Path], user: str, port: int) -> None:
         self._program = program
-        self._parts = [(file, _with_absolute_includes(file)) for file in files]
-        last = f"User {user}\nPort {port}\n"
+        parts = [(str(file), _with_absolute_includes(file)) for file in files]
+        parts.append(("ssh_config", f"User {user}\nPort {port}\n"))
+        self._lines: list[str] = []
+        self._places: list[str] = []
+        for file, text in parts:
+            lines = [*text.split("\n"), "Host *"]
+            self._lines += lines
+            self._places += (f"{file}:{number}" for number in range(1, len(lines) + 1))
         try:
             self._file = NamedTemporaryFile(prefix="kube-nginx-ssh-config-")  # noqa: SIM115 - as long as this
-            self._file.write("".join(f"{text}\nHost *\n" for _, text in (*self._parts, ("", last))).encode())
+            self._file.write("\n".join(self._lines).encode())
             self._file.flush()
         except OSError as error:
             raise UsageError(f"cannot write a temporary file for ssh -G: {error.strerror}") from None
@@ -59,21 +66,21 @@ class SshProgram:
         return {keyword: tuple(values) for keyword, values in found.items()}
 
     def _problem(self, asked: Asked, stderr: str) -> str:
-        said = [line.strip() for line in stderr.splitlines() if not _NOISE.match(line)]
+        said = [line.strip() for line in stderr.splitlines() if line.strip() and not _NOISE.match(line)]
         place = re.compile(rf"{re.escape(self._file.name)}:? line (\d+): ")
-        named = [place.sub(lambda at: self._place(int(at[1])), line) for line in said if line]
+        named = [place.sub(lambda at: self._place(int(at[1])), line) for line in said]
+        if named == said and (sign := _STANDS_FOR_NOTHING.search(stderr)):  # ssh does not say where
+            number = next((n for n, line in enumerate(self._lines, 1) if sign[1] in line), 0)
+            return f"{self._place(number)}{sign[1]} stands for nothing; write it out"
         return "\n".join(re.sub(r"^(\S+?):? line (\d+): ", r"\1:\2: ", line) for line in named) or (
             f"ssh -G {asked.name} failed and said nothing"
         )
 
     def _place(self, number: int) -> str:
-        """Which line of which file is a line of the temporary one, and what stands there."""
-        for file, text in self._parts:
-            lines = text.split("\n")
-            if number <= len(lines):
-                return f"{file}:{number}: {lines[number - 1].strip()[:_SHOWN]}: "
-            number -= len(lines) + 1
-        return "ssh_config: "
+        """Where a line of the temporary file comes from, and what stands there."""
+        if not 1 <= number <= len(self._lines):
+            return "ssh_config: "
+        return f"{self._places[number - 1]}: {self._lines[number - 1].strip()[:_SHOWN]}: "
 
 
 def _with_absolute_includes(file: Path) -> str:

@@ -64,7 +64,7 @@ def _not_understood(blocks: Sequence[Block]) -> Iterator[str]:
         elif line.keyword == "include" or (
             line.keyword == "canonicalizehostname" and line.value.lower() not in ("no", "false")
         ):
-            yield f"{line}: {line.keyword.capitalize()} {_INSTEAD}"
+            yield f"{line}: {line.word} {_INSTEAD}"
         elif line.keyword not in _TO_THE_END and re.search(r"\s#", line.value):
             yield f"{line}: {line.value}: a comment behind a value {_INSTEAD}"
         elif line.keyword not in _TO_THE_END | _NAMES and '"' in line.value[1:-1]:

@@ -63,7 +63,7 @@ def _problems() -> Iterator[str]:
             for line in lines_of(file, read_bounded(file).decode(errors="replace")):
                 pattern, words = _READ_BY_FABRIC.get(line.keyword, ("", ""))
                 if pattern and not re.fullmatch(pattern, line.value.strip('"')):
-                    yield f"{line}: {line.keyword} {line.value}: must be {words} for fab -H"
+                    yield f"{line}: {line.word} {line.value}: must be {words} for fab -H"
 
 
 def _text(error: Exception) -> str:
