@@ -67,6 +67,8 @@ class Grouping:
         own: dict[str, str] = {}
         for _, _, values in held:
             own = values | own  # the first counts
+        if any(keyword == "hostname" for _, (_, lines), _ in held for keyword, _ in lines):
+            return Alike(asked)
         hostname = own.get("hostname", name).replace("%h", name).lower()
         matches = [head for heads, _, _ in held for head in heads if head.keyword == "match"]
         true = tuple(
@@ -75,11 +77,11 @@ class Grouping:
             for pattern in re.split(r'[\s,!="]+', match.value.lower().replace("[", "[[]"))
             for word in (name.lower(), hostname)
         )
-        group = (tuple(same for _, same, _ in held), true, asked.user, asked.port)
+        group = (tuple(same for _, same, _ in held if any(same)), true, "port" in own, asked.user, asked.port)
         return Alike(group, hostname, asked.port or int(own.get("port", 0)) or None)
 
-    def _same_part(self, block: Block) -> Hashable:
-        heads = tuple(head.value if head.keyword == "match" else "" for head in block.heads)
+    def _same_part(self, block: Block) -> tuple[tuple[str, ...], tuple[tuple[str, str], ...]]:
+        heads = tuple(head.value for head in block.heads if head.keyword == "match")
         return heads, tuple((x.keyword, x.value) for x in block.lines if not self._is_free(x))
 
     def _own_part(self, block: Block) -> dict[str, str]:
@@ -87,7 +89,7 @@ class Grouping:
 
     def _is_free(self, line: Line) -> bool:
         pattern = "[0-9]{1,5}" if line.keyword == "port" else r"([\w.:-]|%h)+"
-        return line.keyword in self._free and bool(re.fullmatch(pattern, line.value))
+        return line.keyword in self._free and bool(re.fullmatch(pattern, " ".join(line.words())))
 
 
 def _is_of_one_host(line: Line) -> bool:

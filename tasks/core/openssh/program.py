@@ -23,13 +23,14 @@ class SshProgram:
     """`ssh`, with the files that it is to read; `user` and `port` hold where those say nothing.
 
     The files are put together in a temporary one: ssh has no other way to be told of defaults that come
-    last. Raises UsageError: a file that cannot be read, or no place for the temporary one.
+    last, in the `final` pass where it reads files twice. Raises UsageError: a file that cannot be read, or
+    no place for the temporary one.
     """
 
-    def __init__(self, program: str, files: Sequence[Path], user: str, port: int) -> None:
+    def __init__(self, program: str, files: Sequence[Path], user: str, port: int, final: bool) -> None:
         self._program = program
         parts = [(str(file), _with_absolute_includes(file)) for file in files]
-        parts.append(("ssh_config", f"User {user}\nPort {port}\n"))
+        parts.append(("ssh_config", f"{'Match final' if final else ''}\nUser {user}\nPort {port}\n"))
         self._lines: list[str] = []
         self._places: list[str] = []
         for file, text in parts:

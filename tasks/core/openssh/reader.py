@@ -65,6 +65,8 @@ def _not_understood(blocks: Sequence[Block]) -> Iterator[str]:
             line.keyword == "canonicalizehostname" and line.value.lower() not in ("no", "false")
         ):
             yield f"{line}: {line.word} {_INSTEAD}"
+        elif line.keyword == "port" and not re.fullmatch('[0-9]+|"[0-9]+"', line.value):
+            yield f"{line}: {line.word} {line.value} {_INSTEAD}"
         elif line.keyword not in _TO_THE_END and re.search(r"\s#", line.value):
             yield f"{line}: {line.value}: a comment behind a value {_INSTEAD}"
         elif line.keyword not in _TO_THE_END | _NAMES and '"' in line.value[1:-1]:

@@ -163,7 +163,7 @@ def _own(c: fabric.Connection, session: Session) -> dict[str, Any]:
         "gateway": None if found else c.gateway,
         "connect_kwargs": kwargs,
         "connect_timeout": next((t for t in timeouts if t and str(t) not in map(str, known)), None),
-        "forward_agent": c.forward_agent or None,
+        "forward_agent": None if "forwardagent" in c.ssh_config else c.forward_agent or None,
     }
 
 
@@ -174,8 +174,10 @@ def _spec_of(c: fabric.Connection, settings: Settings) -> NodeSpec:
     except ValueError as error:
         raise UsageError(f"-H {c.original_host}: {error}") from None
     word = _typed(c, given)
-    user = word.user or (str(c.user) if c.user != c.config.user else None)
-    port = word.port or (int(c.port) if int(c.port) != int(c.config.port) else None)
+    # what Fabric found in ssh_config is ours to read
+    user = word.user or (str(c.user) if c.user not in (c.config.user, c.ssh_config.get("user")) else None)
+    found = map(str, (c.config.port, c.ssh_config.get("port")))
+    port = word.port or (int(c.port) if str(c.port) not in found else None)
     if not 1 <= (port or 1) <= 65535:
         raise UsageError(f"-H {c.original_host}:{port}: a port is a number from 1 to 65535")
     named = [spec for spec in settings.nodes if spec.name == given.host]
