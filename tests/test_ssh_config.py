@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import random
 import subprocess
 from collections.abc import Callable, Sequence
+from getpass import getuser
 from pathlib import Path
 
 import pytest
@@ -51,8 +53,10 @@ def by_hand(tmp_path: Path, name: str) -> HostConfig:
     said = subprocess.run(
         command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=True
     ).stdout
-    values = dict(line.split(" ", 1) for line in said.splitlines() if " " in line)
-    return HostConfig(name, values["hostname"], values["user"], int(values["port"]), {})
+    values: dict[str, tuple[str, ...]] = {}
+    for keyword, _, value in (line.partition(" ") for line in said.splitlines()):
+        values[keyword] = (*values.get(keyword, ()), value)
+    return HostConfig(name, values["hostname"][0], values["user"][0], int(values["port"][0]), values)
 
 
 ALIKE = {
@@ -268,3 +272,44 @@ def test_others_may_not_write_to_the_users_own_file(tmp_path: Path, monkeypatch:
         SshConfig([own])
     own.unlink()
     assert SshConfig([own]).host(Asked("a")).port == 22
+
+
+NAMES = ("n1", "n2", "n10", "m1", "N1")
+PATTERNS = ("n1", "n2", "n*", "n?", "*", "!n2", "m1", "!n*", "h1", "n1.x", "h*")
+SETTINGS = ("HostName h1", "HostName h2", "HostName %h.x", "Port 23", "Port 24", "User u1", "User u2")
+OTHERS = ("Compression yes", "ProxyJump j1", "ProxyJump j2", "IdentityFile /k/%h", "StrictHostKeyChecking no")
+HEADS = ("Host {s}",) * 4 + ("Match host {c}", "Match originalhost {c}", "Match !host {c}", "Match user u1")
+HEADS += (
+    "Match all",
+    "Match localuser {me}",
+    "Match host {c} user u1",
+    "Match final host {c}",
+    "Match canonical",
+)
+
+
+def random_config(dice: random.Random, include: str = "") -> str:
+    """Some Host and Match blocks, with some settings in each."""
+
+    def block(head: str) -> str:
+        picked = dice.sample(
+            [*SETTINGS, *OTHERS, *[f"Include {include}"][: bool(include)]], k=dice.randint(0, 3)
+        )
+        patterns = dice.sample(PATTERNS, k=dice.randint(1, 3))
+        filled = head.format(s=" ".join(patterns), c=",".join(patterns), me=getuser())
+        return "\n  ".join([filled, *picked]) + "\n"
+
+    return block("") + "".join(block(dice.choice(HEADS)) for _ in range(dice.randint(1, 6)))
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_any_file_says_what_it_says_to_ssh(reads: Reads, tmp_path: Path, seed: int) -> None:
+    dice = random.Random(seed)
+    read = reads(random_config(dice, include=f"{tmp_path}/more"), more=random_config(dice))
+    read.prepare([Asked(name) for name in NAMES])
+    for name in NAMES:
+        host, by_ssh = read.host(Asked(name)), by_hand(tmp_path, name)
+        assert (host.hostname, host.user, host.port) == (by_ssh.hostname, by_ssh.user, by_ssh.port)
+        assert {key: by_ssh.values[key] for key in host.values if key not in ("hostname", "port")} == {
+            key: value for key, value in host.values.items() if key not in ("hostname", "port")
+        }

@@ -44,7 +44,8 @@ class Grouping:
     def __init__(self, blocks: Sequence[Block]) -> None:
         lines = [line for block in blocks for line in block.lines]
         matches = [head for block in blocks for head in block.heads if head.keyword == "match"]
-        self._each_alone = any(map(_is_of_one_host, lines)) or any(map(_asks_more, matches))
+        own = any(map(_is_of_one_host, lines)) or any(map(_asks_more, matches))
+        self._each_alone = own or are_read_twice(blocks)  # the second time, Host means what HostName said
         held = {line.keyword for block in blocks if _under_match(block) for line in block.lines}
         self._free = tuple(keyword for keyword in _FREE if keyword not in held)
         self._blocks = [(block.heads, self._same_part(block), self._own_part(block)) for block in blocks]
@@ -92,10 +93,15 @@ class Grouping:
         return line.keyword in self._free and bool(re.fullmatch(pattern, " ".join(line.words())))
 
 
+def are_read_twice(blocks: Sequence[Block]) -> bool:
+    """Whether ssh reads the files a second time: Match final, or CanonicalizeHostname."""
+    heads = {word.lower() for block in blocks for head in block.heads for word in head.words()}
+    lines = (line for block in blocks for line in block.lines if line.keyword == "canonicalizehostname")
+    return "final" in heads or any(line.value.lower() not in ("no", "false") for line in lines)
+
+
 def _is_of_one_host(line: Line) -> bool:
     """Whether a line may say another thing for each host, or is not known through and through."""
-    if line.keyword == "canonicalizehostname":
-        return line.value.lower() not in ("no", "false")
     if line.keyword == "include":
         return any(sign in line.value for sign in "$%")
     value = line.value.replace("%h", "") if line.keyword == "hostname" else line.value

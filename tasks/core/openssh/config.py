@@ -7,8 +7,8 @@ from pathlib import Path
 from shutil import which
 
 from ..shell.pool import fan_out
-from .alike import Asked, Grouping
-from .files import Block, blocks
+from .alike import Asked, Grouping, are_read_twice
+from .files import blocks
 from .host import HostConfig
 from .program import SshProgram
 from .reader import Reader
@@ -39,7 +39,7 @@ class SshConfig:
         self._answers: dict[Hashable, Values] = {}
         program = which("ssh") if any(block.heads or block.lines for block in self._blocks) else None
         self._source = (
-            SshProgram(program, files, user, port, _are_read_twice(self._blocks))
+            SshProgram(program, files, user, port, are_read_twice(self._blocks))
             if program
             else Reader(self._blocks, user, port)
         )
@@ -76,14 +76,3 @@ class SshConfig:
             for key, value in named.items()
             if key in _NEEDED or key in self._lines or not self._complete
         }
-
-
-def _are_read_twice(files: Sequence[Block]) -> bool:
-    """Whether ssh reads the files a second time: Match final, or CanonicalizeHostname."""
-    asked = {word.lower() for block in files for head in block.heads for word in head.words()}
-    canonical = any(
-        line.keyword == "canonicalizehostname" and line.value.lower() not in ("no", "false")
-        for block in files
-        for line in block.lines
-    )
-    return "final" in asked or (canonical and "canonical" not in asked)
