@@ -81,7 +81,7 @@ class Ssh:
     host_keys: HostKeys = key(
         "strict",
         choice("strict", "accept-new"),
-        "or `accept-new`: record unknown keys; changed ones are always refused",
+        "or `accept-new`: record unknown keys; not set: StrictHostKeyChecking; changed ones are refused",
     )
     sudo: bool = key(
         False, boolean, "act as root through sudo; a password: `fab --prompt-for-sudo-password TASK`"
