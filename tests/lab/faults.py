@@ -190,18 +190,23 @@ def start_up_file(node: Node, text: str) -> Fault:
     return _fault(node, write, f"mv {aside} /root/.bashrc")
 
 
-@contextmanager
-def dead_resolver(node: Node) -> Iterator[None]:
-    """The node's DNS server is silent, and its /etc/hosts lacks its own name; sshd and sudo ask for names."""
+def silent_dns(node: Node, name: str) -> Fault:
+    """The node's DNS server is silent, and its /etc/hosts lacks `name`."""
     hosts = "$(readlink -f /etc/hosts)"
     server = "socket(my $s, 2, 2, 0); bind($s, pack_sockaddr_in(53, inet_aton(shift))) or die $!; sleep"
     change = (
-        f"grep -v {node.name} /etc/hosts > /run/hosts && mount --bind /run/hosts {hosts}"
+        f"grep -v {name} /etc/hosts > /run/hosts && mount --bind /run/hosts {hosts}"
         f" && printf 'nameserver 127.0.0.53\noptions timeout:3 attempts:2\n' > /etc/resolv.conf"
         f" && systemd-run --quiet --unit=silent perl -MSocket -e {quote(server)} 127.0.0.53"
     )
     undo = f"{_stop('silent.service')}; umount -l {hosts}; rm -f /run/hosts /etc/resolv.conf"
-    with _sshd_setting(node, "UseDNS yes"), _fault(node, change, undo):
+    return _fault(node, change, undo)
+
+
+@contextmanager
+def dead_resolver(node: Node) -> Iterator[None]:
+    """The node's DNS server is silent, and its /etc/hosts lacks its own name; sshd and sudo ask for names."""
+    with _sshd_setting(node, "UseDNS yes"), silent_dns(node, node.name):
         yield
 
 

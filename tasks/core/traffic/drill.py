@@ -68,7 +68,7 @@ class Drill:
         leftover = cut.look()
         if leftover:
             r.console.print(_LEFTOVER, markup=False)
-        require_another_way(node, r.settings, target.apiserver, target.others)
+        require_another_way(node, r.settings, target.apiserver, target.others, target.resolved)
         with Clients(node.transport, r.settings.proxy.listen[0], self._wanted()) as clients:
             progress, count = partial(self._progress, node), partial(self._counts, node)
             measured = Measurement(clients, self._seconds, progress, lambda: r.interrupt.came, count).run(cut)
