@@ -154,7 +154,7 @@ class Link(fabric.Connection):  # type: ignore[misc]
         where, hint = f"{self.host}:{self.port}", ""
         if isinstance(error, paramiko.AuthenticationException) and "timeout" in str(error).lower():
             message = f"{self.user}@{where} did not answer the login within {self.connect_timeout} s"
-            hint = CAUSES["login"]
+            hint = f"{CAUSES['login']}; or wait longer: ssh.connect_timeout in hosts.toml"
         elif isinstance(error, paramiko.AuthenticationException):
             message, hint = f"{self.user}@{where} refused the login: {error}", _AUTH_HINT
         elif isinstance(error, socket.gaierror):
