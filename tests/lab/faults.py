@@ -126,6 +126,11 @@ def max_startups(node: Node, text: str) -> Fault:
     return _sshd_setting(node, f"MaxStartups {text}", "zz")  # of this one sshd takes the last
 
 
+def max_sessions(node: Node, count: int) -> Fault:
+    """sshd opens at most so many sessions on one connection."""
+    return _sshd_setting(node, f"MaxSessions {count}")
+
+
 @contextmanager
 def host_certificate(node: Node, certificate: str) -> Iterator[None]:
     """sshd shows a certificate for its key, too."""
