@@ -37,6 +37,7 @@ class Shells(paramiko.ServerInterface):  # type: ignore[misc]
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.commands: list[str] = []
+        self.heard = bytearray()
         self._key = paramiko.ECDSAKey.generate()
 
     def serve(self, connection: socket.socket) -> None:
@@ -65,7 +66,7 @@ class Shells(paramiko.ServerInterface):  # type: ignore[misc]
         pipe = subprocess.PIPE
         arguments = {"stdin": pipe, "stdout": pipe, "stderr": pipe, "bufsize": 0}
         with subprocess.Popen(["sh", "-c", command], env=environment, **cast(Any, arguments)) as process:
-            threading.Thread(target=_feed, args=(channel, process), daemon=True).start()
+            threading.Thread(target=self._feed, args=(channel, process), daemon=True).start()
             relay = threading.Thread(target=_relay, args=(process.stderr, channel.sendall_stderr))
             relay.start()
             _relay(process.stdout, channel.sendall)
@@ -75,18 +76,18 @@ class Shells(paramiko.ServerInterface):  # type: ignore[misc]
             channel.send_exit_status(status)
             channel.close()
 
+    def _feed(self, channel: paramiko.Channel, process: subprocess.Popen[bytes]) -> None:
+        assert process.stdin is not None
+        with suppress(*_GONE, ValueError), process.stdin as stdin:  # it may have ended, and been closed
+            while words := channel.recv(32768):
+                self.heard += words
+                stdin.write(words)
+
 
 def _relay(stream: IO[bytes] | None, send: Callable[[bytes], None]) -> None:
     with suppress(*_GONE):
         while stream and (words := stream.read(4096)):
             send(words)
-
-
-def _feed(channel: paramiko.Channel, process: subprocess.Popen[bytes]) -> None:
-    assert process.stdin is not None
-    with suppress(*_GONE, ValueError), process.stdin as stdin:  # it may have ended, and been closed
-        while words := channel.recv(32768):
-            stdin.write(words)
 
 
 @pytest.fixture

@@ -183,9 +183,9 @@ def loud_shell(node: Node) -> Fault:
     return _fault(node, change, f"usermod --shell /bin/bash root; rm -f {shell}")
 
 
-def login_shell(node: Node, shell: str) -> Fault:
+def login_shell(node: Node, shell: str, user: str = "root") -> Fault:
     """Root's login shell is another one."""
-    return _fault(node, f"usermod --shell {shell} root", "usermod --shell /bin/bash root")
+    return _fault(node, f"usermod --shell {shell} {user}", f"usermod --shell /bin/bash {user}")
 
 
 def start_up_file(node: Node, text: str) -> Fault:
@@ -193,6 +193,11 @@ def start_up_file(node: Node, text: str) -> Fault:
     aside = "/root/.bashrc.aside"
     write = f"mv /root/.bashrc {aside} && {_write('/root/.bashrc', text, '0644')}"
     return _fault(node, write, f"mv {aside} /root/.bashrc")
+
+
+def new_file(node: Node, path: str, text: str, mode: str = "0644") -> Fault:
+    """There is one more file."""
+    return _fault(node, _write(path, text, mode), f"rm -f {path}")
 
 
 def silent_dns(node: Node, name: str) -> Fault:

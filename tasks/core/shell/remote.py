@@ -59,7 +59,8 @@ class RemoteCommand:
         self._seen: dict[str, float] = {}
         self._began = monotonic()
         self._sudo, self._password = sudo, password if sudo else None
-        command, asks = framed(script), "-n" if password is None else f"-S -p '{_ASKS} '"
+        self._unsent = frame.sent(framed(script))
+        command, asks = frame.command(len(self._unsent)), "-n" if password is None else f"-S -p '{_ASKS} '"
         command = f"{frame.SUDO} {asks} {command}" if sudo else command
         with self._explained(self._not_opened):
             self._channel = open_session()
@@ -79,6 +80,10 @@ class RemoteCommand:
     def _begin(self, user: str) -> None:
         deadline, asked = self._began + self._timeout, 0
         while frame.BEGINS not in self._seen:
+            # a sudo that may ask for a password would take the script for it
+            if self._unsent and (self._password is None or frame.READS in self._seen):
+                script, self._unsent = self._unsent, b""
+                self.send(script)
             more = self._read(deadline, look=_SOON if self._password else _LOOK)
             frame.note(self._seen, self._out.end, monotonic() - self._began)
             if frame.BEGINS not in self._seen:
