@@ -328,6 +328,53 @@ class TestDoesNotBegin:
         assert error.message == "sudo refused: sudo: a password is required"
         assert [channel.closed for channel in sessions.opened] == [True]
 
+    @pytest.mark.parametrize(
+        ("said", "reason", "helps"),
+        [
+            (
+                "sudo: unable to resolve host n1: Name or service not known\nsudo: a password is required",
+                "sudo: a password is required",
+                "fab --prompt-for-sudo-password",
+            ),
+            (
+                "sudo: setrlimit(RLIMIT_CORE): Operation not permitted\n"
+                "Sorry, user root is not allowed to execute 'sh -c x' as root on n1.",
+                "Sorry, user root is not allowed",
+                "root ALL=(ALL) NOPASSWD: ALL",
+            ),
+            ("root is not in the sudoers file.", "root is not in the sudoers file.", "NOPASSWD: ALL"),
+            (
+                "sudo: sorry, you must have a tty to run sudo",
+                "sudo: sorry, you must have a tty to run sudo",
+                "Defaults:root !requiretty",
+            ),
+            (
+                "sudo: unable to change directory to /x: No such file or directory\n"
+                "sudo: unable to execute /bin/sh: No such file or directory",
+                "sudo: unable to change directory to /x: No such file or directory",
+                "Defaults:root !runcwd",
+            ),
+            ("sudo: sh: command not found", "sudo: sh: command not found", "secure_path"),
+            ("sudo: what", "sudo: what", "sudo -n sh -c true"),
+        ],
+    )
+    def test_sudos_own_reason(
+        self, sessions: Sessions, shells: Shells, said: str, reason: str, helps: str
+    ) -> None:
+        self.sudo(shells, f"cat >&2 <<'END'\n{said}\nEND\nexit 1")
+        error = refusal(lambda: piped(sessions, "cat", sudo=True))
+        assert error.message == f"sudo refused: {reason}"
+        assert helps in error.hint
+
+    def test_a_sh_that_may_start_nothing(self, sessions: Sessions, shells: Shells) -> None:
+        (shells.folder / "dd").write_text("#!/bin/sh\necho 'sh: 1: dd: Permission denied' >&2\n")
+        (shells.folder / "dd").chmod(0o755)
+        self.sudo(shells, 'shift; exec "$@"')
+        error = refusal(lambda: piped(sessions, "cat", sudo=True))
+        assert error.message == "sh ran nothing there, and ended with status 0"
+        assert "dd: Permission denied" in error.tail
+        assert "Defaults:root !noexec" in error.hint
+
     def test_the_password_is_wrong(self, sessions: Sessions, shells: Shells) -> None:
         self.sudo(shells, "echo 'Sorry, try again.'; cat")
         error = refusal(lambda: piped(sessions, "cat", sudo=True, password="wrong"))

@@ -80,11 +80,11 @@ def test_all_is_done_by_a_shell_that_is_unlike_sh(trial: Trial, shell: str, user
     hosts, homes = trial.hosts_toml(login), f"/root /home/{user}"
     odd = "set backslash_quote; set histchars='+-'; set nonomatch; set noglob; set noclobber"
     with faults.login_shell(node, shell, user), faults.new_file(node, f"~{user}/.tcshrc", odd):
-        before = node.enter(f"find {homes} 2>/dev/null | grep -v fish || true")
+        before = node.enter(f"find {homes} -type f 2>/dev/null | grep -v fish || true")
         for words in (["uninstall", "--yes"], ["deploy"], ["check"], ["logs"], ["diff"], ["connections"]):
             ran = run_fab(*words, "--limit", node.name, hosts=hosts)
             assert (ran.status, ran.err) == (0, ""), ran.text
-        assert node.enter(f"find {homes} 2>/dev/null | grep -v fish || true") == before
+        assert node.enter(f"find {homes} -type f 2>/dev/null | grep -v fish || true") == before
 
 
 def test_a_shell_that_never_stops_printing(trial: Trial) -> None:

@@ -200,6 +200,11 @@ def new_file(node: Node, path: str, text: str, mode: str = "0644") -> Fault:
     return _fault(node, _write(path, text, mode), f"rm -f {path}")
 
 
+def hostname(node: Node, name: str) -> Fault:
+    """The node has another name, of which nobody knows the address."""
+    return _fault(node, f"hostname {name}", f"hostname {node.name}")
+
+
 def silent_dns(node: Node, name: str) -> Fault:
     """The node's DNS server is silent, and its /etc/hosts lacks `name`."""
     hosts = "$(readlink -f /etc/hosts)"
