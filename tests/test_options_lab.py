@@ -42,10 +42,10 @@ def test_settings_of_a_fabric_yaml(lab: Lab, hosts_toml: Callable[..., Path], tm
 def test_hosts_of_the_command_line_are_a_fleet(lab: Lab, deployed: Path) -> None:
     """As if hosts.toml named them: at once, with one summary and one document for each task."""
     one, two, _ = lab.nodes
-    words = f"root@{one.address}:22,{two.name},{two.name}"
+    words = f"root@{one.name}:22,{two.name},{two.name}"
     ran = run_fab("-H", words, "status", "--json", hosts=deployed)
     assert ran.status == 0, ran.text
-    assert [node["node"] for node in ran.json["nodes"]] == [one.address, two.name]
+    assert [node["node"] for node in ran.json["nodes"]] == [one.name, two.name]
     ran = run_fab("-H", words, "-t", "20", "restart", "status", "status", hosts=deployed)
     assert ran.status == 0, ran.text
     assert ran.out.count("restart: 2 restarted\n") == 1
@@ -56,7 +56,7 @@ def test_hosts_of_the_command_line_are_a_fleet(lab: Lab, deployed: Path) -> None
     with faults.hung_sshd(one):
         ran = run_fab("-H", words, "-t", "1", "restart", "status", hosts=deployed)
     assert ran.status == 1
-    assert f"retry: fab -H root@{one.address}:22,{two.name} restart\n" in ran.err
+    assert f"retry: fab -H root@{one.name}:22,{two.name} restart\n" in ran.err
     assert "LISTENER" not in ran.out
 
 

@@ -78,3 +78,21 @@ def test_a_usual_host_has_one_connection(lab: Lab, deployed: Path) -> None:
     before = [logins(node) for node in lab.nodes]
     assert run_fab("deploy", "--force", hosts=deployed).status == 0
     assert [logins(node) for node in lab.nodes] == [count + 1 for count in before]
+
+
+def test_a_gateway_that_forwards_nothing(lab: Lab, hosts_toml: Toml, deployed: Path) -> None:
+    gateway, node, _ = lab.nodes
+    behind = hosts_toml(("[ssh]", '[ssh]\ngateway = "lab-node-1"'))
+    with faults.no_forwarding(gateway):
+        ran = run_fab("status", "--limit", node.name, hosts=behind)
+    assert ran.status == 1
+    what = f"the gateway {gateway.name} does not connect to {node.address}:22: Administratively prohibited"
+    assert f"{node.name}: status: {what}\n" in ran.err
+    assert "hint: what does its sshd_config say of AllowTcpForwarding" in ran.err
+
+
+def test_a_gateway_has_no_session(lab: Lab, hosts_toml: Toml, deployed: Path) -> None:
+    behind = hosts_toml(("[ssh]", '[ssh]\ngateway = "lab-node-1"'))
+    with faults.max_sessions(lab.nodes[0], 0), faults.max_sessions(lab.nodes[1], 1):
+        ran = run_fab("restart", "--limit", "lab-node-2,lab-node-3", hosts=behind)
+    assert (ran.status, ran.err) == (0, ""), ran.text

@@ -159,6 +159,9 @@ class Link(fabric.Connection):  # type: ignore[misc]
             message, hint = f"{self.user}@{where} refused the login: {error}", _AUTH_HINT
         elif isinstance(error, socket.gaierror):
             message = f"the name {self.host} cannot be resolved: {error.strerror}"
+        elif isinstance(error, paramiko.ChannelException) and isinstance(self.gateway, Link):
+            message = f"the gateway {self.gateway.label} does not connect to {where}: {reason(error)}"
+            hint = "what does its sshd_config say of AllowTcpForwarding and PermitOpen, and is the node up?"
         else:
             if isinstance(error, paramiko.ssh_exception.NoValidConnectionsError):
                 error = next(iter(error.errors.values()))
