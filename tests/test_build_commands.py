@@ -28,7 +28,7 @@ from tasks.core.nginx.build_commands import (
     Unpack,
     WorkFolder,
 )
-from tasks.core.shell.command import CommandResult, as_command
+from tasks.core.shell.command import CommandResult, with_defaults
 
 VERSION = "1.2.3"
 NAME = f"nginx-{VERSION}.tar.gz"
@@ -85,7 +85,7 @@ def build_of(content: bytes, *, static: bool = False) -> Build:
 def sh(script: str, **variables: str) -> subprocess.CompletedProcess[str]:
     """Runs a script as `Host.sh` has it run."""
     return subprocess.run(
-        as_command(script),
+        with_defaults(script),
         shell=True,
         capture_output=True,
         text=True,

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from shlex import quote
 
 import pytest
 
 from tasks.core.console import command_line as called
+from tasks.core.console.summary import Record, Summary
+from tasks.core.errors import StepError
+from tasks.core.results import State, StepResult
 from tests.conftest import ROOT, Ran, run_fab
 from tests.test_cli import good
 
@@ -109,7 +113,6 @@ def test_words(text: str, named: str, monkeypatch: pytest.MonkeyPatch) -> None:
         (["status", "--json", "diff", "--json"], "status, diff would write 2 things"),
         (["status", "diff", "--json"], "give each a command line of its own"),
         (["render", "status", "--json"], "render, status would write 2 things"),
-        (["-H", "worker-1,worker-2", "status", "--json"], "give --limit worker-1,worker-2 instead"),
     ],
 )
 def test_what_would_be_several_documents_is_refused(good: Path, typed: list[str], said: str) -> None:
@@ -126,3 +129,51 @@ def test_what_is_one_document_is_not(good: Path, folder: Path) -> None:
         assert run_fab(*typed, hosts=good).json["task"] == "status"
     own = f"{IMPORTS}\n@task\ndef hello(c):\n    pass\n\nns = Collection(hello, status)\n"
     assert fab(folder, own, "hello", "status", "--json").json["task"] == "status"
+
+
+TWICE_TYPED = "ops@127.0.0.1:1,root@127.0.0.1:1"
+
+
+class TestHosts:
+    """Those of -H are one fleet for a task that is typed; another's own task gets one after the other."""
+
+    @pytest.mark.parametrize("task", ["status", "check", "restart"])
+    def test_all_are_one_document(self, good: Path, task: str) -> None:
+        ran = run_fab("-H", "worker-2,worker-1,worker-2", task, "--json", hosts=good)
+        assert ran.status == 1
+        assert [node["node"] for node in ran.json["nodes"]] == ["worker-2", "worker-1"]
+        assert f"retry: fab -H worker-2,worker-1 {task}\n" in ran.err
+
+    def test_the_second_task_does_not_begin(self, good: Path) -> None:
+        ran = run_fab("-H", "worker-1,worker-2", "status", "restart", hosts=good)
+        assert (ran.status, ran.err.count("retry:")) == (1, 1)
+        assert "retry: fab -H worker-1,worker-2 status\n" in ran.err
+
+    def test_a_task_that_is_called_has_the_host_it_is_given(self, folder: Path) -> None:
+        ran = fab(folder, BELOW, "-H", "worker-1,worker-2", "upgrade", "--look")
+        assert "retry: fab -H worker-1 kube-nginx.status\n" in ran.err
+        assert "worker-2" not in ran.text
+
+    @pytest.mark.parametrize(
+        "hosts", ["ops@127.0.0.1:1", "127.0.0.1:1", "[::1]:1", "worker-1:1", "ops@worker-1", TWICE_TYPED]
+    )
+    def test_users_and_ports_are_typed_again(self, good: Path, hosts: str) -> None:
+        ran = run_fab("-H", hosts, "status", hosts=good)
+        assert ran.status == 1
+        assert f"retry: fab -H {quote(hosts)} status\n" in ran.err
+
+    def test_advice_has_them_too(self, good: Path) -> None:
+        error = StepError("x", hint="see why: fab logs --limit {nodes}")
+        records = [Record("worker-1", "status", StepResult(State.FAILED, error=error), 0.0)]
+        typed = {"worker-1": "ops@10.0.0.1:2222"}
+        summary = Summary("status", ["worker-1"], "fab -H {names} {task}", "", typed, records)
+        said = [*summary.failures()]
+        assert "hint: see why: fab logs --limit ops@10.0.0.1:2222" in said[-2]
+        assert said[-1] == "retry: fab -H ops@10.0.0.1:2222 status"
+        (node,) = json.loads(summary.document())["nodes"]
+        assert "ops@10.0.0.1:2222" in node["error"]["hint"]
+
+    def test_a_drill_is_for_one(self, good: Path) -> None:
+        ran = run_fab("-H", "worker-1,worker-2", "drill", "--apiserver", "10.0.1.1", hosts=good)
+        assert ran.status == 2
+        assert "a drill is for one node, and -H names 2" in ran.err

@@ -18,7 +18,7 @@ from tasks.core.facts.paths import UNIT_PATH, binary_path, conf_path
 from tasks.core.scripts.files import Mkdir, Receive, Tidy
 from tasks.core.scripts.lock import Lock
 from tasks.core.scripts.service import Journal, Systemctl
-from tasks.core.shell.command import as_command, detached, kill_on_disconnect
+from tasks.core.shell.command import detached, kill_on_disconnect, with_defaults
 from tasks.core.templates import shell_script
 
 PROXY = Proxy(prefix="/opt/k8s/kube-nginx")
@@ -28,7 +28,7 @@ OWNER = ""  # without root no file can be given away
 
 def sh(script: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        ["sh", "-c", as_command(script)], capture_output=True, text=True, input=stdin, check=False
+        ["sh", "-c", with_defaults(script)], capture_output=True, text=True, input=stdin, check=False
     )
 
 
@@ -273,7 +273,7 @@ class TestReceive:
         """Has `content` received where CONTENT is promised."""
         script = Receive(str(destination), self.CONTENT, "0755", OWNER).text()
         return subprocess.run(
-            ["sh", "-c", as_command(script)], input=content, capture_output=True, check=False
+            ["sh", "-c", with_defaults(script)], input=content, capture_output=True, check=False
         )
 
     @pytest.fixture
@@ -397,7 +397,7 @@ class TestDetached:
         for fifo in (go, done):
             os.mkfifo(fifo)
         script = f"trap '' HUP INT TERM PIPE; echo began; read -r word < {go}; echo lost; echo $word > {done}"
-        command = ["sh", "-c", as_command(detached(script))]
+        command = ["sh", "-c", with_defaults(detached(script))]
         with subprocess.Popen(command, stdout=subprocess.PIPE, start_new_session=True) as parent:
             assert parent.stdout is not None
             assert parent.stdout.readline() == b"began\n"
@@ -416,14 +416,14 @@ class TestLeash:
     """A command that must not outlive its connection."""
 
     def test_its_status_and_output_come_through(self) -> None:
-        command = as_command(kill_on_disconnect("echo hello; exit 3"))
+        command = with_defaults(kill_on_disconnect("echo hello; exit 3"))
         with subprocess.Popen(command, shell=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
             assert process.stdout is not None
             assert process.stdout.read() == b"hello\n"
             assert process.wait() == 3
 
     def test_it_ends_with_its_standard_input(self) -> None:
-        command = as_command(kill_on_disconnect("echo started; sleep 600"))
+        command = with_defaults(kill_on_disconnect("echo started; sleep 600"))
         with subprocess.Popen(command, shell=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
             assert process.stdin is not None
             assert process.stdout is not None

@@ -28,7 +28,7 @@ from tasks.core.facts import sockets
 from tasks.core.facts.facts import Facts, File, Folder, Holder, Process
 from tasks.core.facts.paths import binary_path, conf_path
 from tasks.core.scripts.survey import Survey
-from tasks.core.shell.command import as_command
+from tasks.core.shell.command import with_defaults
 
 from .scripts import facts as parse
 from .strategies import thorough
@@ -557,7 +557,7 @@ class Machine:
             assert "/proc/$holder/cgroup" in script
             script = script.replace("/proc/$holder/cgroup", str(self.folder / "cgroup"))
         ran = subprocess.run(
-            ["sh", "-c", as_command(script)],
+            ["sh", "-c", with_defaults(script)],
             env={**os.environ, "PATH": f"{self.folder}/bin:{os.environ['PATH']}"},
             stdin=subprocess.DEVNULL,
             capture_output=True,
@@ -1208,7 +1208,7 @@ def test_a_machine_without_getent_says_so(machine: Machine) -> None:
 def test_the_survey_tells_the_time_at_both_ends(machine: Machine) -> None:
     began = time()
     machine.program("getent", "exec sleep 0.5")
-    script = as_command(machine.script("api-1"))
+    script = with_defaults(machine.script("api-1"))
     path = f"{machine.folder}/bin:{os.environ['PATH']}"
     ran = subprocess.run(
         ["sh", "-c", script], env={**os.environ, "PATH": path}, capture_output=True, text=True, check=True

@@ -16,7 +16,7 @@ from tasks.core.probes import fallback
 from tasks.core.probes.classify import classify
 from tasks.core.probes.result import ProbeResult
 from tasks.core.scripts.reach import Check
-from tasks.core.shell.command import CommandResult, as_command
+from tasks.core.shell.command import CommandResult, with_defaults
 from tests.sshd import listening
 from tests.tls import answer, https, identity
 
@@ -64,7 +64,7 @@ def run(
             pytest.skip(f"{tool} is not here")
         (bin_ / tool).symlink_to(Path(there).resolve())
     check = Check(endpoints, seconds)
-    script = as_command(check.text()).replace("PATH=$PATH:/usr/sbin:/sbin", ":")
+    script = with_defaults(check.text()).replace("PATH=$PATH:/usr/sbin:/sbin", ":")
     ended = subprocess.run(
         ["/bin/sh", "-c", script],
         env={"PATH": str(bin_), "OPENSSL_CONF": os.devnull},

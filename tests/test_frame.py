@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
+from typing import Any
 
 import pytest
 
+from tasks.core.errors import StepError
+from tasks.core.scripts.script import Script
 from tasks.core.shell import frame
 from tasks.core.shell.delays import Delays
-from tasks.core.shell.frame import BEGINS, CALLS, ENDS
+from tasks.core.shell.frame import BEGINS, CALLS, ENDS, READS
+from tasks.core.shell.remote import RemoteCommand
+from tests import scripts
 
 ODD = [
     "it's",
@@ -30,25 +36,62 @@ ODD = [
 ODD += ["'", "''", "\\n", "trailing\\", " lead", "-n", "", "é\u2028ü\x0b", "%s", "~", "x" * 3000]
 
 
-def said(shell: str, script: str) -> subprocess.CompletedProcess[str]:
-    command = frame.shell(frame.framed(script))
-    return subprocess.run([shell, "-c", command], capture_output=True, text=True, check=False)
+SHELLS = {"sh": [], "bash": [], "csh": ["-f"], "tcsh": ["-f"], "fish": [], "zsh": [], "mksh": [], "ksh": []}
 
 
-@pytest.mark.parametrize("shell", ["sh", "bash"])
+def said(shell: str, script: str, more: bytes = b"") -> subprocess.CompletedProcess[str]:
+    """What comes of it where that is the login shell; `more` is the script's own standard input."""
+    sent = frame.sent(frame.framed(script))
+    ended = subprocess.run(
+        [shell, *SHELLS[shell], "-c", frame.command(len(sent))],
+        input=sent + more,
+        capture_output=True,
+        check=False,
+    )
+    return subprocess.CompletedProcess([], ended.returncode, ended.stdout.decode(), ended.stderr.decode())
+
+
+@pytest.mark.parametrize("shell", SHELLS)
 def test_any_script_is_given_to_sh_as_it_is(shell: str) -> None:
-    """How csh and fish take them is tested on a real host: tests/faults/test_shells.py."""
+    """Also on real hosts, as root's login shell: tests/faults/test_shells.py."""
+    if not shutil.which(shell):
+        pytest.skip(f"{shell} is not here")
     for odd in ODD:
         ended = said(shell, f"cat <<'END'\n{odd}\nEND\nexit 3")
         assert (frame.own(ended.stdout), ended.returncode) == (f"{odd}\n", 3)
+    ended = said(shell, "head -c 3; cat | wc -c; exit 4", b"one" + bytes(200_000))
+    assert (frame.own(ended.stdout).split(), ended.returncode) == (["one200000"], 4)
 
 
-def test_nothing_that_is_special_somewhere_stands_in_quotes() -> None:
-    """A line end to csh, a backslash to fish, an exclamation mark to csh."""
-    command = frame.shell("\n".join(ODD))
-    assert "\n" not in command
-    for quoted in re.findall(r"""\\.|'([^']*)'""", command):
-        assert not {"\\", "!"} & {*quoted}
+def test_nothing_else_of_what_is_sent_is_read() -> None:
+    """Not by a script that takes nothing, and not of a script that is longer than a pipe holds."""
+    long = "\n".join(f"echo 'line {number}' > /dev/null" for number in range(20_000))
+    ended = said("sh", f"{long}\ncat", b"the rest")
+    assert (frame.own(ended.stdout), ended.stderr.count(BEGINS)) == ("the rest", 1)
+
+
+class Recorder:
+    """A session that keeps the command it is asked for, and breaks."""
+
+    command = ""
+
+    def exec_command(self, command: str) -> None:
+        self.command = command
+        raise EOFError
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+@pytest.mark.parametrize("script", [*scripts.every()], ids=lambda script: type(script).__name__)
+@pytest.mark.parametrize("ways", [{}, {"sudo": True}, {"sudo": True, "password": "it's"}], ids=str)
+def test_what_a_login_shell_sees(script: Script[Any], ways: dict[str, Any]) -> None:
+    """No line end and no exclamation mark, which csh minds even in quotes, and nothing else of that kind."""
+    session = Recorder()
+    with pytest.raises(StepError):
+        RemoteCommand(lambda: session, "root", script.text(), timeout=1, **ways)
+    assert re.fullmatch("[a-zA-Z0-9.,_/=;|&<>' -]+", session.command)
+    assert len(session.command) < 200
 
 
 @pytest.mark.parametrize(
@@ -88,11 +131,13 @@ def test_what_stands_around_it_is_passed_over(text: str, own: str) -> None:
 
 def test_a_shell_that_repeats_the_command_has_not_begun_it() -> None:
     seen: dict[str, float] = {}
-    frame.note(seen, f"\nunknown: {frame.SUDO} -n {frame.shell(frame.framed('true'))}\n", 1.0)
+    frame.note(seen, f"\nunknown: {frame.SUDO} -n {frame.command(9)}\n", 1.0)
     assert seen == {}
     frame.note(seen, f"hello{CALLS}\n", 2.0)
     frame.note(seen, f"{CALLS}\n\n{BEGINS}\n", 3.0)
     assert seen == {CALLS: 2.0, BEGINS: 3.0}
+    frame.note(seen, f"hello{READS}\n", 4.0)
+    assert seen == {CALLS: 2.0, BEGINS: 3.0, READS: 4.0}
 
 
 @pytest.mark.parametrize("size", [1, 3, 1000])

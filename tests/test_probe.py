@@ -57,6 +57,48 @@ def ca(tmp_path: Path) -> Path:
     return path
 
 
+class TestNames:
+    """What the node resolves them to is what sshd is asked for."""
+
+    def ask(self, sshd: Sshd, addresses: tuple[str, ...], port: int, timeout: float) -> ProbeResult:
+        with sshd.client() as transport:
+            prober = Prober(over(transport), timeout, addresses={"api": addresses})
+            (result,) = prober.ask([Endpoint("api", port)])
+            return result
+
+    def test_the_first_address_at_which_somebody_is(self, tmp_path: Path) -> None:
+        sshd, asked = Sshd(), []
+
+        def serve(connection: socket) -> None:
+            with APISERVER.server(tmp_path).wrap_socket(connection, server_side=True) as secured:
+                asked.append(secured.recv(65536))
+                secured.sendall(READY)
+                secured.recv(1)
+
+        with listening(serve) as port:
+            seen = self.ask(sshd, ("10.0.0.1", "127.0.0.1", "10.0.0.2"), port, PATIENT)
+        assert seen.ready
+        assert sshd.asked == [("10.0.0.1", port), ("127.0.0.1", port)]
+        assert f"Host: api:{port}".encode() in asked[0]
+
+    def test_one_that_does_not_resolve_is_not_asked_for(self) -> None:
+        sshd = Sshd()
+        seen = self.ask(sshd, (), 6443, PATIENT)
+        assert (seen.ok, seen.reason, seen.text) == (False, Reason.NO_ADDRESS, "does not resolve")
+        assert sshd.asked == []
+
+    def test_whoever_is_silent_is_not_passed_over(self) -> None:
+        sshd = Sshd()
+
+        def serve(connection: socket) -> None:
+            connection.recv(1 << 20)
+
+        with listening(serve) as port:
+            seen = self.ask(sshd, ("127.0.0.1", "localhost"), port, 0.5)
+        assert (seen.reason, seen.text) == (Reason.SILENT, "did not answer within 0.5 s")
+        assert sshd.asked == [("127.0.0.1", port)]
+
+
 class TestLook:
     """Against servers that are there."""
 

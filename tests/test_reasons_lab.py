@@ -14,7 +14,7 @@ import pytest
 from tasks.core.config.address import Endpoint
 from tasks.core.probes import fallback
 from tasks.core.scripts.reach import Check
-from tasks.core.shell.command import CommandResult, as_command
+from tasks.core.shell.command import CommandResult, with_defaults
 from tests.conftest import run_fab
 from tests.lab import faults
 from tests.lab.faults import faulty
@@ -120,7 +120,7 @@ def test_by_openssl(lab: Lab, endpoints: Callable[[Node], Endpoints], tmp_path: 
         (tmp_path / tool).symlink_to(Path(found).resolve())
     there = endpoints(lab.nodes[0])
     check = Check(tuple(there.values()), SECONDS)
-    script = as_command(check.text()).replace("PATH=$PATH:/usr/sbin:/sbin", f"PATH={tmp_path}")
+    script = with_defaults(check.text()).replace("PATH=$PATH:/usr/sbin:/sbin", f"PATH={tmp_path}")
     ended = lab.nodes[0].exec(["/bin/sh", "-c", script], timeout=60)
     met = check.parse(CommandResult(0, ended.stdout))
     seen = {endpoint: fallback.result_of(met.get(endpoint)) for endpoint in there.values()}

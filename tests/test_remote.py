@@ -37,6 +37,7 @@ class Shells(paramiko.ServerInterface):  # type: ignore[misc]
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.commands: list[str] = []
+        self.heard = bytearray()
         self._key = paramiko.ECDSAKey.generate()
 
     def serve(self, connection: socket.socket) -> None:
@@ -65,7 +66,7 @@ class Shells(paramiko.ServerInterface):  # type: ignore[misc]
         pipe = subprocess.PIPE
         arguments = {"stdin": pipe, "stdout": pipe, "stderr": pipe, "bufsize": 0}
         with subprocess.Popen(["sh", "-c", command], env=environment, **cast(Any, arguments)) as process:
-            threading.Thread(target=_feed, args=(channel, process), daemon=True).start()
+            threading.Thread(target=self._feed, args=(channel, process), daemon=True).start()
             relay = threading.Thread(target=_relay, args=(process.stderr, channel.sendall_stderr))
             relay.start()
             _relay(process.stdout, channel.sendall)
@@ -75,18 +76,18 @@ class Shells(paramiko.ServerInterface):  # type: ignore[misc]
             channel.send_exit_status(status)
             channel.close()
 
+    def _feed(self, channel: paramiko.Channel, process: subprocess.Popen[bytes]) -> None:
+        assert process.stdin is not None
+        with suppress(*_GONE, ValueError), process.stdin as stdin:  # it may have ended, and been closed
+            while words := channel.recv(32768):
+                self.heard += words
+                stdin.write(words)
+
 
 def _relay(stream: IO[bytes] | None, send: Callable[[bytes], None]) -> None:
     with suppress(*_GONE):
         while stream and (words := stream.read(4096)):
             send(words)
-
-
-def _feed(channel: paramiko.Channel, process: subprocess.Popen[bytes]) -> None:
-    assert process.stdin is not None
-    with suppress(*_GONE, ValueError), process.stdin as stdin:  # it may have ended, and been closed
-        while words := channel.recv(32768):
-            stdin.write(words)
 
 
 @pytest.fixture
@@ -326,6 +327,53 @@ class TestDoesNotBegin:
         error = refusal(lambda: piped(sessions, "cat", sudo=True))
         assert error.message == "sudo refused: sudo: a password is required"
         assert [channel.closed for channel in sessions.opened] == [True]
+
+    @pytest.mark.parametrize(
+        ("said", "reason", "helps"),
+        [
+            (
+                "sudo: unable to resolve host n1: Name or service not known\nsudo: a password is required",
+                "sudo: a password is required",
+                "fab --prompt-for-sudo-password",
+            ),
+            (
+                "sudo: setrlimit(RLIMIT_CORE): Operation not permitted\n"
+                "Sorry, user root is not allowed to execute 'sh -c x' as root on n1.",
+                "Sorry, user root is not allowed",
+                "root ALL=(ALL) NOPASSWD: ALL",
+            ),
+            ("root is not in the sudoers file.", "root is not in the sudoers file.", "NOPASSWD: ALL"),
+            (
+                "sudo: sorry, you must have a tty to run sudo",
+                "sudo: sorry, you must have a tty to run sudo",
+                "Defaults:root !requiretty",
+            ),
+            (
+                "sudo: unable to change directory to /x: No such file or directory\n"
+                "sudo: unable to execute /bin/sh: No such file or directory",
+                "sudo: unable to change directory to /x: No such file or directory",
+                "Defaults:root !runcwd",
+            ),
+            ("sudo: sh: command not found", "sudo: sh: command not found", "secure_path"),
+            ("sudo: what", "sudo: what", "sudo -n sh -c true"),
+        ],
+    )
+    def test_sudos_own_reason(
+        self, sessions: Sessions, shells: Shells, said: str, reason: str, helps: str
+    ) -> None:
+        self.sudo(shells, f"cat >&2 <<'END'\n{said}\nEND\nexit 1")
+        error = refusal(lambda: piped(sessions, "cat", sudo=True))
+        assert error.message == f"sudo refused: {reason}"
+        assert helps in error.hint
+
+    def test_a_sh_that_may_start_nothing(self, sessions: Sessions, shells: Shells) -> None:
+        (shells.folder / "dd").write_text("#!/bin/sh\necho 'sh: 1: dd: Permission denied' >&2\n")
+        (shells.folder / "dd").chmod(0o755)
+        self.sudo(shells, 'shift; exec "$@"')
+        error = refusal(lambda: piped(sessions, "cat", sudo=True))
+        assert error.message == "sh ran nothing there, and ended with status 0"
+        assert "dd: Permission denied" in error.tail
+        assert "Defaults:root !noexec" in error.hint
 
     def test_the_password_is_wrong(self, sessions: Sessions, shells: Shells) -> None:
         self.sudo(shells, "echo 'Sorry, try again.'; cat")

@@ -10,6 +10,7 @@ from shlex import quote
 import pytest
 
 from tests.conftest import run_fab
+from tests.lab.faults import silent_dns
 from tests.lab.lab import Lab
 from tests.lab.nodes import Node
 
@@ -102,6 +103,28 @@ def test_what_runs_does_not_need_the_names(lab: Lab, quick: Path, hosts_toml: To
             assert (ran.status, ran.err) == (0, "")
         assert [upstream(node) for node in lab.nodes] == [addresses(lab)] * 3
         assert all("max_fails=2 " in node.enter(f"cat {CONF}") for node in lab.nodes)
+
+
+def test_a_name_for_which_the_resolver_is_silent_is_no_matter_of_the_others(lab: Lab, quick: Path) -> None:
+    """sshd does nothing else while it resolves a name, so it is asked for none."""
+    node, limit = lab.nodes[0], ("--limit", "lab-node-1")
+    with silent_dns(node, "lab-api-3"):
+        ran = run_fab("check", "--json", *limit, hosts=quick)
+        assert ran.status == 0, ran.text
+        (seen,) = ran.json["nodes"]
+        met = {where: there["word"] for where, there in seen["apiservers"].items()}
+        assert met.pop("lab-api-3:6443") == "no address"
+        assert [word.partition(" ")[0] for word in met.values()] == ["ready", "ready"]
+        assert seen["through"]["reachable"] is True
+        for task in ("status", "restart", "reload"):
+            ran = run_fab(task, *limit, hosts=quick)
+            assert (ran.status, ran.err) == (0, ""), task
+        assert "an apiserver answers through 127.0.0.1:8443\n" in ran.out
+        ran = run_fab("drill", "--apiserver", "lab-api-1", "--seconds", "5", *limit, hosts=quick)
+        assert ran.status == 0, ran.text
+        assert "0 of " in ran.out
+        ran = run_fab("deploy", "--force", *limit, hosts=quick)
+        assert "lab-node-1: survey: lab-api-3 does not resolve on the node" in ran.err
 
 
 GETENT = '#!/bin/sh\necho "$2" >> /run/asked\nexec /usr/bin/getent "$@"\n'

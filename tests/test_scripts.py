@@ -30,7 +30,7 @@ from tasks.core.rollout.staging import stage
 from tasks.core.scripts.activate import Activate
 from tasks.core.scripts.files import Stage, Tidy
 from tasks.core.scripts.lock import Lock
-from tasks.core.shell.command import CommandResult, as_command
+from tasks.core.shell.command import CommandResult, with_defaults
 from tasks.core.ssh.node import Node
 from tasks.core.templates import shell_script
 
@@ -76,7 +76,7 @@ class Local:
 
     def do(self, script: Stage) -> None:
         self.sent.append(script.standard_input)
-        command = ["sh", "-c", as_command(replace(script, unit_path=str(self.unit)).text())]
+        command = ["sh", "-c", with_defaults(replace(script, unit_path=str(self.unit)).text())]
         content = self.spoil(script.standard_input)
         done = subprocess.run(command, input=content, capture_output=True, check=False)
         self.said = done.stderr.decode()
@@ -278,7 +278,7 @@ class TestLock:
     def script(self, lock: Path, holder: str, wait: float = 0, patience: float = 0) -> list[str]:
         given = {"lock": lock, "wait": wait, "patience": patience, "holder": holder}
         text = shell_script(Lock.files, given)
-        return ["sh", "-c", f"exec {as_command(text)}"]
+        return ["sh", "-c", with_defaults(text)]
 
     @contextmanager
     def held(self, lock: Path, holder: str, wait: float = 0) -> Iterator[subprocess.Popen[bytes]]:
@@ -477,7 +477,7 @@ def functions(
     assert mark
     script = f'{head}systemctl() {{ echo "systemctl $*"; }}\n{call}\n{mark + rest if whole else ""}'
     return subprocess.run(
-        ["sh", "-c", as_command(script)],
+        ["sh", "-c", with_defaults(script)],
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -847,7 +847,7 @@ def of_common(place: Place, call: str) -> str:
     """What `call` says after the functions that all scripts share."""
     script = f"{library(place.proxy.prefix, unit_path=place.unit)}\n{call}"
     done = subprocess.run(
-        ["sh", "-c", as_command(script)],
+        ["sh", "-c", with_defaults(script)],
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -1191,7 +1191,7 @@ def test_tidy_removes_what_a_run_that_was_cut_off_left_behind(place: Place) -> N
     for name in [*left, "conf/.other", "releases/0123456789", "releases/0123456789.part/old"]:
         (prefix / name).touch()
     place.unit.with_name(f".{UNIT}.fresh").touch()
-    script = as_command(Tidy(place.proxy, unit_path=str(place.unit)).text())
+    script = with_defaults(Tidy(place.proxy, unit_path=str(place.unit)).text())
     assert subprocess.run(["sh", "-c", script], check=False).returncode == 0
     kept = {"conf", "sbin", "releases", "releases/0123456789", "conf/.other"}
     assert place.tree() == kept | {"sbin/kube-nginx", f"conf/{CONF}", UNIT}

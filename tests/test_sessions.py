@@ -16,7 +16,7 @@ from tasks.core.config.model import Proxy
 from tasks.core.facts.paths import UNIT
 from tasks.core.facts.sockets import as_kernel
 from tasks.core.scripts.survey import Peers
-from tasks.core.shell.command import CommandResult, as_command
+from tasks.core.shell.command import CommandResult, with_defaults
 from tasks.core.traffic import chart
 from tasks.core.traffic.sessions import Sessions, assigned, at, together
 
@@ -73,7 +73,7 @@ class Proc:
         for name, lines in self.tables.items():
             (self.root / "net" / name).write_text(TABLE + "".join(lines))
         common = functions("/p", "sessions", unit_path="", ports=ports)
-        text = as_command(common.replace("/proc/", f"{self.root}/").replace("cut -d/ -f3", self._pid()))
+        text = with_defaults(common.replace("/proc/", f"{self.root}/").replace("cut -d/ -f3", self._pid()))
         path = f"{self.root}:{os.environ['PATH']}"
         done = subprocess.run(
             ["sh", "-c", text], env={**os.environ, "PATH": path}, capture_output=True, text=True, check=True

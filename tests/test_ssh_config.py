@@ -278,7 +278,8 @@ NAMES = ("n1", "n2", "n10", "m1", "N1")
 PATTERNS = ("n1", "n2", "n*", "n?", "*", "!n2", "m1", "!n*", "h1", "n1.x", "h*")
 SETTINGS = ("HostName h1", "HostName h2", "HostName %h.x", "Port 23", "Port 24", "User u1", "User u2")
 OTHERS = ("Compression yes", "ProxyJump j1", "ProxyJump j2", "IdentityFile /k/%h", "StrictHostKeyChecking no")
-HEADS: tuple[str, ...] = ("Host {s}",) * 4 + ("Match host {c}", "Match originalhost {c}", "Match !host {c}", "Match user u1")
+HEADS: tuple[str, ...] = ("Host {s}",) * 4
+HEADS += ("Match host {c}", "Match originalhost {c}", "Match !host {c}", "Match user u1")
 HEADS += (
     "Match all",
     "Match localuser {me}",

@@ -38,7 +38,7 @@ def test_the_json_document() -> None:
 def test_a_failure_is_told_once_for_all_hosts_that_have_it() -> None:
     same = [Record(host, "restart", StepResult(State.FAILED, BAD.message, error=BAD), 1) for host in "xyz"]
     other = Record("w", "restart", StepResult(State.FAILED, "no", error=StepError("no")), 1)
-    assert summaries.grouped([*same, other]) == [
+    assert summaries.grouped([*same, other], {}) == [
         "x, y, z: restart: ended with status 1\n"
         "  command: systemctl restart kube-nginx.service ...\n"
         "  | bind() to 127.0.0.1:8443 failed\n"

@@ -108,7 +108,7 @@ def test_streams_and_the_end(capsys: pytest.CaptureFixture[str]) -> None:
     terminal.tell(EVIL)
     terminal.write(EVIL)
     assert capsys.readouterr() == (f"{SHOWN}\n", f"{SHOWN}\n")
-    told = terminal.ending("\n".join(summaries.grouped([RECORD])), 1)
+    told = terminal.ending("\n".join(summaries.grouped([RECORD], {})), 1)
     assert str(told.message).split("\n") == [
         f"node: step: {SHOWN}",
         r"  command: \x1b]0;x\x07  ...",

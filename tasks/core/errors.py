@@ -52,4 +52,7 @@ def last_lines(text: str, count: int = 5) -> str:
 
 def reason(error: BaseException) -> str:
     """What an exception of Python or paramiko says, without numbers and class names where it can be."""
-    return getattr(error, "strerror", None) or str(error).strip() or type(error).__name__
+    text = str(error).strip()
+    if text == repr(error):  # as that of a channel that is not opened
+        text = " ".join(word for word in error.args if isinstance(word, str))
+    return getattr(error, "strerror", None) or text or type(error).__name__

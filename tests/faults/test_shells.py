@@ -71,6 +71,22 @@ def test_a_shell_that_is_unlike_sh(trial: Trial) -> None:
         assert "3 reloaded" in ran.out or "1 reloaded" in ran.out
 
 
+@pytest.mark.parametrize("user", ["root", "ops"])
+@pytest.mark.parametrize("shell", ["/bin/tcsh", "/usr/bin/fish"])
+def test_all_is_done_by_a_shell_that_is_unlike_sh(trial: Trial, shell: str, user: str) -> None:
+    """Of it the shell itself sees no more than that sh is to read it: also uploads, and with sudo."""
+    node = trial.lab.nodes[1]
+    login = ("[ssh]", f'[ssh]\nuser = "{user}"\nsudo = {str(user != "root").lower()}')
+    hosts, homes = trial.hosts_toml(login), f"/root /home/{user}"
+    odd = "set backslash_quote; set histchars='+-'; set nonomatch; set noglob; set noclobber"
+    with faults.login_shell(node, shell, user), faults.new_file(node, f"~{user}/.tcshrc", odd):
+        before = node.enter(f"find {homes} -type f 2>/dev/null | grep -v fish || true")
+        for words in (["uninstall", "--yes"], ["deploy"], ["check"], ["logs"], ["diff"], ["connections"]):
+            ran = run_fab(*words, "--limit", node.name, hosts=hosts)
+            assert (ran.status, ran.err) == (0, ""), ran.text
+        assert node.enter(f"find {homes} -type f 2>/dev/null | grep -v fish || true") == before
+
+
 def test_a_shell_that_never_stops_printing(trial: Trial) -> None:
     node = trial.lab.nodes[2]
     with faults.start_up_file(node, "yes 'no end'\n"):

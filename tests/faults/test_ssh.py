@@ -100,7 +100,7 @@ def test_sudo_refused(trial: Trial) -> None:
     ops = trial.hosts_toml(trial.change, ("[ssh]", '[ssh]\nuser = "ops"\nsudo = true'))
     with faults.no_sudo(trial.lab.nodes[2]):
         ran = trial.deploy(hosts=ops)
-    hint = "hint: let ops use sudo without a password, or fab --prompt-for-sudo-password"
+    hint = "hint: all is run by sh, as root; in its sudoers: ops ALL=(ALL) NOPASSWD: ALL"
     trial.saw(
         19,
         "sudo is refused",

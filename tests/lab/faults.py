@@ -126,6 +126,11 @@ def max_startups(node: Node, text: str) -> Fault:
     return _sshd_setting(node, f"MaxStartups {text}", "zz")  # of this one sshd takes the last
 
 
+def max_sessions(node: Node, count: int) -> Fault:
+    """sshd opens at most so many sessions on one connection."""
+    return _sshd_setting(node, f"MaxSessions {count}")
+
+
 @contextmanager
 def host_certificate(node: Node, certificate: str) -> Iterator[None]:
     """sshd shows a certificate for its key, too."""
@@ -178,9 +183,9 @@ def loud_shell(node: Node) -> Fault:
     return _fault(node, change, f"usermod --shell /bin/bash root; rm -f {shell}")
 
 
-def login_shell(node: Node, shell: str) -> Fault:
+def login_shell(node: Node, shell: str, user: str = "root") -> Fault:
     """Root's login shell is another one."""
-    return _fault(node, f"usermod --shell {shell} root", "usermod --shell /bin/bash root")
+    return _fault(node, f"usermod --shell {shell} {user}", f"usermod --shell /bin/bash {user}")
 
 
 def start_up_file(node: Node, text: str) -> Fault:
@@ -190,18 +195,33 @@ def start_up_file(node: Node, text: str) -> Fault:
     return _fault(node, write, f"mv {aside} /root/.bashrc")
 
 
-@contextmanager
-def dead_resolver(node: Node) -> Iterator[None]:
-    """The node's DNS server is silent, and its /etc/hosts lacks its own name; sshd and sudo ask for names."""
+def new_file(node: Node, path: str, text: str, mode: str = "0644") -> Fault:
+    """There is one more file."""
+    return _fault(node, _write(path, text, mode), f"rm -f {path}")
+
+
+def hostname(node: Node, name: str) -> Fault:
+    """The node has another name, of which nobody knows the address."""
+    return _fault(node, f"hostname {name}", f"hostname {node.name}")
+
+
+def silent_dns(node: Node, name: str) -> Fault:
+    """The node's DNS server is silent, and its /etc/hosts lacks `name`."""
     hosts = "$(readlink -f /etc/hosts)"
     server = "socket(my $s, 2, 2, 0); bind($s, pack_sockaddr_in(53, inet_aton(shift))) or die $!; sleep"
     change = (
-        f"grep -v {node.name} /etc/hosts > /run/hosts && mount --bind /run/hosts {hosts}"
+        f"grep -v {name} /etc/hosts > /run/hosts && mount --bind /run/hosts {hosts}"
         f" && printf 'nameserver 127.0.0.53\noptions timeout:3 attempts:2\n' > /etc/resolv.conf"
         f" && systemd-run --quiet --unit=silent perl -MSocket -e {quote(server)} 127.0.0.53"
     )
     undo = f"{_stop('silent.service')}; umount -l {hosts}; rm -f /run/hosts /etc/resolv.conf"
-    with _sshd_setting(node, "UseDNS yes"), _fault(node, change, undo):
+    return _fault(node, change, undo)
+
+
+@contextmanager
+def dead_resolver(node: Node) -> Iterator[None]:
+    """The node's DNS server is silent, and its /etc/hosts lacks its own name; sshd and sudo ask for names."""
+    with _sshd_setting(node, "UseDNS yes"), silent_dns(node, node.name):
         yield
 
 

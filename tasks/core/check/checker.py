@@ -26,8 +26,9 @@ class NodeChecker:
 
     def __init__(self, node: Node, settings: Settings, trust: Trust | None) -> None:
         self._settings = settings
-        self._facts = node.survey(settings.proxy, servers.names(settings.apiservers))
-        self._prober = Prober(node, settings.check.timeout, trust=trust, clock=self._facts.clock)
+        self._facts = facts = node.survey(settings.proxy, servers.names(settings.apiservers))
+        known = facts.addresses if facts.resolver else {}  # without getent, sshd has to resolve names
+        self._prober = Prober(node, settings.check.timeout, trust=trust, clock=facts.clock, addresses=known)
         self._usual = 0.0
 
     def check(self) -> NodeCheck:

@@ -47,16 +47,11 @@ def refuse_two_documents() -> None:
     if not asks_for_json():
         return
     program = _program()
-    tasks, hosts = [context.name for context in _contexts(program)], _hosts(program)
+    tasks = [context.name for context in _contexts(program)]
     if len(tasks) > 1:
         raise UsageError(
             f"--json is one document, and {', '.join(tasks)} would write {len(tasks)} things: "
             "give each a command line of its own"
-        )
-    if "," in hosts:
-        raise UsageError(
-            f"--json is one document, and -H {hosts} runs {tasks[0]} once for each host: "
-            f"give --limit {hosts} instead, or one host"
         )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -41,13 +41,15 @@ class Summary:
     """All that is known of a run of `task` over `hosts`.
 
     `retry` is the line that repeats it, with {task} and {names}; `hint` what to do where hosts do not answer.
-    `counts`: the results are counted even if there is none. `total` is what was found on all hosts together.
+    `typed` is how hosts are named on a command line, where that is not by their names. `counts`: the results
+    are counted even if there is none. `total` is what was found on all hosts together.
     """
 
     task: str
     hosts: list[str]
     retry: str
     hint: str = ""
+    typed: Mapping[str, str] = field(default_factory=dict)
     records: list[Record] = field(default_factory=list)
     counts: bool = False
     total: object = None
@@ -89,14 +91,15 @@ class Summary:
     def failures(self) -> Iterator[str]:
         """Lines on what failed and what was not started, and what to do next."""
         yield "" if self.results() else f"\n{self.task}: {len(self.failed)} of {len(self.hosts)} failed"
-        yield from grouped(sorted(self.records, key=lambda record: self.hosts.index(record.host)))
+        in_order = sorted(self.records, key=lambda record: self.hosts.index(record.host))
+        yield from grouped(in_order, self.typed)
         if self.hint and any(r.error and r.error.unreachable for r in self.records):
             yield f"  hint: {self.hint}"
         if self.not_started:
             yield from self._changed()
             yield f"{Result.NOT_STARTED}: {', '.join(self.not_started)}: {self.why_not}"
         again = {*self.failed, *self.not_started}
-        names = shlex.quote(",".join(host for host in self.hosts if host in again))
+        names = shlex.quote(",".join(self.typed.get(host, host) for host in self.hosts if host in again))
         yield f"retry: {self.retry.format(task=command_line.name_of(self.task), names=names)}"
 
     def _changed(self) -> Iterator[str]:
@@ -125,12 +128,22 @@ class Summary:
                     "ok": ok,
                     "changed": ok and results[host] in _CHANGED if host in results else changed,
                     "steps": [_step(record) for record in mine],
-                    "error": error and error.error and _error(host, error.step, error.error),
+                    "error": error and error.error and self._error(host, error.step, error.error),
                     **found,
                     **({"result": results[host]} if host in results else {}),
                 }
             )
         return _dumped({"task": self.task, "ok": not bad, **(as_json(self.total) or {}), "nodes": nodes})
+
+    def _error(self, host: str, step: str, error: StepError) -> dict[str, Any]:
+        return {
+            "step": step,
+            "message": error.message,
+            "command": error.command,
+            "status": error.status,
+            "tail": error.tail.splitlines(),
+            "hint": command_line.advice(error.hint, [self.typed.get(host, host)]),
+        }
 
 
 def _found(value: object) -> dict[str, Any]:
@@ -139,7 +152,7 @@ def _found(value: object) -> dict[str, Any]:
     return told if isinstance(told, dict) else {} if told is None else {"value": told}
 
 
-def explain(error: StepError, step: str, hosts: Sequence[str]) -> str:
+def explain(error: StepError, step: str, hosts: Sequence[str], typed: Mapping[str, str]) -> str:
     """A failure in words: hosts, step, what was seen, the command, its last lines, what to do next."""
     lines = [f"{', '.join(hosts)}: {step}: {error.message}"]
     if error.command:
@@ -147,18 +160,19 @@ def explain(error: StepError, step: str, hosts: Sequence[str]) -> str:
         lines.append(f"  command: {first}{' ...' if rest else ''}")
     lines += [f"  | {line}" for line in error.tail.splitlines()]
     if error.hint:
-        lines.append(f"  hint: {command_line.advice(error.hint, hosts)}")
+        named = [typed.get(host, host) for host in hosts]
+        lines.append(f"  hint: {command_line.advice(error.hint, named)}")
     return "\n".join(lines)
 
 
-def grouped(records: Sequence[Record]) -> list[str]:
-    """The failures, each told once for all hosts that have the same one."""
+def grouped(records: Sequence[Record], typed: Mapping[str, str]) -> list[str]:
+    """The failures, each told once for all hosts that have the same one; they are `typed` so."""
     groups: dict[tuple[str, str, str, str], tuple[StepError, list[str]]] = {}
     for record in records:
         if error := record.error:
             key = (record.step, error.message, error.tail, error.hint)
             groups.setdefault(key, (error, []))[1].append(record.host)
-    return [explain(error, key[0], hosts) for key, (error, hosts) in groups.items()]
+    return [explain(error, key[0], hosts, typed) for key, (error, hosts) in groups.items()]
 
 
 def refusal(task: str, message: str) -> str:
@@ -176,15 +190,4 @@ def _step(record: Record) -> dict[str, Any]:
         "state": record.outcome.state,
         "detail": record.outcome.detail,
         "seconds": round(record.seconds, 3),
-    }
-
-
-def _error(host: str, step: str, error: StepError) -> dict[str, Any]:
-    return {
-        "step": step,
-        "message": error.message,
-        "command": error.command,
-        "status": error.status,
-        "tail": error.tail.splitlines(),
-        "hint": command_line.advice(error.hint, [host]),
     }

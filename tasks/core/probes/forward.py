@@ -19,7 +19,7 @@ _LOCK = Lock()
 
 
 def forwarded(transport: paramiko.Transport, endpoint: Endpoint, timeout: float) -> paramiko.Channel:
-    """A connection to `endpoint` that sshd makes, so names are resolved there.
+    """A connection to `endpoint` that sshd makes; a name would be resolved there, and all else wait for it.
 
     A wildcard address is reached at its loopback address. Raises Unreached for what sshd says, and
     what paramiko raises for everything else: `timeout` seconds have passed, the SSH connection broke.

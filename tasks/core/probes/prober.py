@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from enum import Enum
 from hashlib import sha256
@@ -11,6 +11,7 @@ from time import monotonic, time
 
 from ..config.address import Endpoint
 from ..errors import StepError
+from ..release.servers import Addresses
 from ..shell.pool import together
 from ..ssh.node import Node
 from . import fallback
@@ -19,6 +20,11 @@ from .result import ProbeResult, Reason, Unreached
 from .tunnel import Tunnel
 
 PATH = "/readyz"
+_NOBODY = (
+    *(Reason.REFUSED, Reason.NO_ROUTE, Reason.NO_NETWORK, Reason.FIREWALL, Reason.DENIED),
+    *(Reason.KERNEL, Reason.TIMED_OUT, Reason.NOT_CONNECTED),
+)
+"""Nobody is at that address of several: the next one is tried, as sshd would."""
 
 
 class Depth(Enum):
@@ -30,12 +36,13 @@ class Depth(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Prober:
-    """Asks endpoints from `node`, where names are resolved, too; all of one try may take `timeout` seconds.
+    """Asks endpoints from `node`; all of one try may take `timeout` seconds.
 
-    sshd makes the connections (direct-tcpip), so nothing is run on the node. A wildcard address is asked at
-    its loopback address. `trust` verifies certificates; who is not trusted is asked all the same. `clock` is
-    by how many seconds the node's clock is ahead of this machine's. Whatever the network does, a broken SSH
-    connection included, is in the results and not raised.
+    sshd makes the connections (direct-tcpip), so nothing is run on the node. It is asked for the `addresses`
+    to which the node resolves names, since while it resolves one itself, it does nothing else. A wildcard
+    address is asked at its loopback address. `trust` verifies certificates; who is not trusted is asked all
+    the same. `clock` is by how many seconds the node's clock is ahead of this machine's. Whatever the
+    network does, a broken SSH connection included, is in the results and not raised.
     """
 
     node: Node
@@ -43,6 +50,7 @@ class Prober:
     depth: Depth = Depth.READYZ
     trust: Trust | None = None
     clock: float = 0.0
+    addresses: Addresses = field(default_factory=dict)
 
     def ask(self, endpoints: Sequence[Endpoint]) -> list[ProbeResult]:
         """What is met at each, all at once; where sshd forbids it, what a program on the node meets.
@@ -74,7 +82,7 @@ class Prober:
         began = monotonic()
         result = ProbeResult(at=datetime.now(UTC) + timedelta(seconds=self.clock))
         try:
-            with Tunnel(self.node.transport, endpoint, self.timeout) as tunnel:
+            with self._tunnel(endpoint) as tunnel:
                 result = replace(result, connected=tunnel.seconds)
                 if self.depth is Depth.HANDSHAKE:
                     return result
@@ -92,6 +100,21 @@ class Prober:
             body=answer.body.decode(errors="replace"),
             clock=fallback.ahead(answer.headers.get("Date", ""), time() - answer.seconds / 2 + self.clock),
         )
+
+    def _tunnel(self, endpoint: Endpoint) -> Tunnel:
+        """To the first of its addresses that can be connected to. Raises Unreached."""
+        deadline = monotonic() + self.timeout
+        last = Unreached(Reason.NO_ADDRESS)
+        for host in self.addresses.get(endpoint.host, (endpoint.host,)):
+            address, left = Endpoint(host, endpoint.port), deadline - monotonic()
+            try:
+                return Tunnel(self.node.transport, endpoint, max(left, 0), address)
+            except Unreached as error:
+                late = error.reason is Reason.SILENT
+                last = Unreached(Reason.SILENT, self.timeout) if late else error
+                if error.reason not in _NOBODY:
+                    break
+        raise last
 
     def _identified(self, result: ProbeResult, chain: Sequence[bytes]) -> ProbeResult:
         """With who answered in TLS."""

@@ -37,7 +37,7 @@ class Answer:
 
 
 class Tunnel:
-    """A TLS connection that the node's sshd opens (direct-tcpip), so names are resolved there.
+    """A TLS connection to `endpoint` that the node's sshd opens (direct-tcpip), to `address` if one is given.
 
     A wildcard address is reached at its loopback address. No certificate is checked: `chain` are those
     that the peer sent, its own first, in DER; `seconds` what opening took. It is for one thread at a time.
@@ -46,7 +46,13 @@ class Tunnel:
     chain: tuple[bytes, ...]
     seconds: float
 
-    def __init__(self, transport: paramiko.Transport, endpoint: Endpoint, timeout: float) -> None:
+    def __init__(
+        self,
+        transport: paramiko.Transport,
+        endpoint: Endpoint,
+        timeout: float,
+        address: Endpoint | None = None,
+    ) -> None:
         """Opens it and shakes hands, within `timeout` seconds in all.
 
         Raises Unreached for whatever the network does, a broken SSH connection included.
@@ -56,7 +62,7 @@ class Tunnel:
         self._authority = str(endpoint)
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         with self._explained(began + timeout, timeout, Reason.CLOSED):
-            self._channel = forwarded(transport, endpoint, timeout)
+            self._channel = forwarded(transport, address or endpoint, timeout)
             try:
                 # of an address Python makes no SNI
                 self._tls = _unchecked().wrap_bio(

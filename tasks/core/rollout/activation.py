@@ -79,31 +79,33 @@ class Activation:
     def apply(self, order: Order) -> StepResult[None]:
         """Does what `order` says, and proves that an apiserver is reached through it, or goes back."""
         facts = self.node.survey(self.settings.proxy)
-        served = answers(self.node, _own(facts), ())
-        answered = served or answers(self.node, (), self._known(facts))
+        served, (behind, known) = answers(self.node, _own(facts), ()), self._apiservers(facts)
+        answered = served or answers(self.node, (), known)
         self.run.interrupt.check()
         ended = self._script(order, facts)
         if ended.outcome != Outcome.DONE:
             return _went_back(order, ended, self.settings)
-        proof = self._prove(order, answered)
+        proof = self._prove(order, behind, answered)
         if proof.state == "failed":
             return self._go_back(order, facts, ended, proof.text, served)
         state = State.WARNING if proof.state == "warning" else State.CHANGED
         return StepResult(state, f"{order.result}, {proof.text}", result=order.result)
 
-    def _known(self, facts: Facts) -> tuple[Endpoint, ...]:
-        """The apiservers of hosts.toml, and those of the configuration that is there."""
-        text = facts.texts.get(conf_path(self.settings.proxy), "")
-        there, _ = servers_of(text)
-        return tuple(dict.fromkeys([*self._behind, *there]))
+    def _apiservers(self, facts: Facts) -> tuple[Sequence[Endpoint], Sequence[Endpoint]]:
+        """Those of hosts.toml; and with them those of the configuration that is there.
 
-    @property
-    def _behind(self) -> tuple[Endpoint, ...]:
-        return servers.resolved(self.settings.apiservers, self.addresses)
+        Of names that were not resolved the latter has the addresses; sshd would resolve them, too, and do
+        nothing else meanwhile.
+        """
+        wanted = servers.resolved(self.settings.apiservers, self.addresses)
+        there, _ = servers_of(facts.texts.get(conf_path(self.settings.proxy), ""))
+        known = tuple(dict.fromkeys([*wanted, *there]))
+        addresses = tuple(server for server in known if not servers.names([server])) or known
+        return (addresses if servers.names(wanted) else wanted), addresses
 
-    def _prove(self, order: Order, answered: bool) -> Proof:
+    def _prove(self, order: Order, behind: Sequence[Endpoint], answered: bool) -> Proof:
         def look() -> Proof:
-            proof = prove(self.node, listen, self._behind, answered)
+            proof = prove(self.node, listen, behind, answered)
             text = servers.as_written(proof.text, self.settings.apiservers, self.addresses)
             return replace(proof, text=text)
 
@@ -175,7 +177,8 @@ class Activation:
         again = self._script(back, facts)
         if again.outcome not in (Outcome.DONE, Outcome.BACK):
             return _failed(f"{why}{_LOST}{again.why}", Result.FAILED, log)
-        if served and (proof := self._prove(back, answered=False)).state == "failed":
+        behind, _ = self._apiservers(facts)
+        if served and (proof := self._prove(back, behind, answered=False)).state == "failed":
             return _failed(f"{why}{_LOST}{proof.text}", Result.FAILED, log)
         return _failed(f"{order.undone}: {why}{_BEFORE[ended.was_active]}", order.undone, log)
 

@@ -6,6 +6,7 @@ import inspect
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import wraps
 from types import MappingProxyType
 from typing import Any, ParamSpec, TypedDict, TypeVar, cast, get_type_hints
 
@@ -14,6 +15,7 @@ import invoke
 from ..config.model import Rollout, keys_of
 from ..config.validation import shown, whole
 from ..errors import UsageError
+from ..ssh.fleet import together
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -68,7 +70,7 @@ def fleet_task(
         ]
         cast(Any, body).__signature__ = inspect.Signature([*own, *flags])
         texts = FLEET_HELP | (ROLLOUT_HELP if "canary" in shared else {}) | dict(help)
-        return cast("Callable[P, R]", invoke.task(help=texts, optional=optional)(body))
+        return task(help=texts, optional=optional)(body)
 
     return decorate
 
@@ -77,8 +79,30 @@ def task(
     help: Mapping[str, str] = MappingProxyType({}),  # noqa: A002 - as Invoke's own
     **options: Any,
 ) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """Invoke's own decorator; for its caller, the function keeps its types."""
-    return cast("Callable[[Callable[P, R]], Callable[P, R]]", invoke.task(help=help, **options))
+    """Invoke's own decorator; for its caller, the function keeps its types. After -H it runs once for all."""
+
+    def decorate(body: Callable[P, R]) -> Callable[P, R]:
+        return cast("Callable[P, R]", invoke.task(help=help, **options)(_once(body)))
+
+    return decorate
+
+
+def _once(body: Callable[P, R]) -> Callable[P, R]:
+    """`body` when `fab -H a,b` calls it for the first host, and then acts on all; not for the others."""
+    left, result = 0, cast("R", None)
+
+    @wraps(body)
+    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        nonlocal left, result
+        hosts = together()
+        if not hosts:
+            return body(*args, **kwargs)
+        if not left:
+            left, result = len(hosts), body(*args, **kwargs)
+        left -= 1
+        return result
+
+    return call
 
 
 def given(flags: Mapping[str, Any]) -> Iterator[tuple[str, object]]:

@@ -103,7 +103,7 @@ def _opened(
         fleet,
         console,
         report.reporter_for(console),
-        Summary(task, [host.label for host in fleet], again + "".join(_as_typed(flags)), hint),
+        Summary(task, [host.label for host in fleet], again + "".join(_as_typed(flags)), hint, fleet.typed),
         interrupt,
         Locks(locks.holder(command_line.name_of(task)), lambda: interrupt.came),
         rollout_of(settings.rollout, flags),

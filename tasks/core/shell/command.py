@@ -43,14 +43,14 @@ def parse_output(text: str) -> list[tuple[str, str]]:
     return [(key, value) for key, _, value in lines]
 
 
-def as_command(script: str) -> str:
-    """`script` as one command for whatever login shell the user has there, framed by nothing."""
-    return frame.shell(_PREAMBLE + script)
+def with_defaults(script: str) -> str:
+    """`script` as each runs: in the C locale, with the tools of root, making files that all may read."""
+    return _PREAMBLE + script
 
 
 def framed(script: str) -> str:
     """The same, with marks around what it writes: see `frame`."""
-    return frame.shell(frame.framed(_PREAMBLE + script))
+    return frame.framed(with_defaults(script))
 
 
 def detached(script: str) -> str:

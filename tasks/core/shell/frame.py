@@ -1,29 +1,30 @@
-"""What tells a script's own output from that of a login shell around it, and its text for any such shell."""
+"""How a script comes to sh, past whatever login shell; and what tells its output from that of the shell."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
+from shlex import quote
 
-BEGINS, ENDS = "kn.begins", "kn.ends"
-CALLS = "kn.calls"
+CALLS, READS, BEGINS, ENDS = "kn.calls", "kn.reads", "kn.begins", "kn.ends"
+OURS = "kn.script"
+"""A word of the command line of each script, by which templates/flock.sh knows it."""
 SUDO = f"echo {CALLS}; env LC_ALL=C sudo"
 """sudo, called by whatever login shell, which says right before that it does."""
 
-# csh knows no line end in quotes: each line is a word of its own. IFS is blank, tab and line end
-_TOGETHER = 'kn=; for l; do kn=$kn$l${IFS#??}; done; set --; eval "$kn"'
-_SPECIAL = re.compile(r"[\\'!]+")  # within quotes: to fish, to all, and to csh
+
+def command(size: int) -> str:
+    """What a login shell, be it csh, is asked for: sh, which reads a script of so many bytes, and runs it.
+
+    Nothing in it means anything to any shell but a pipe and words. What follows the script is its standard
+    input; dd, unlike a shell, reads nothing of that. On the host, its name tells whose process it is.
+    """
+    read = f"dd bs={size} count=1 iflag=fullblock status=none"
+    return f"sh -c 'echo {READS}; exec 3<&0; {read} | sh -s {OURS}'"
 
 
-def shell(script: str) -> str:
-    """`script` as one command for whatever login shell the user has there: sh, csh or fish."""
-    return " ".join(["sh -c", *map(_word, (_TOGETHER, "sh", *script.split("\n")))])
-
-
-def _word(text: str) -> str:
-    """`text` quoted; what is special even in quotes stands outside of them, after a backslash."""
-    outside = _SPECIAL.sub(lambda found: "'" + "".join(f"\\{c}" for c in found[0]) + "'", text)
-    return f"'{outside}'"
+def sent(script: str) -> bytes:
+    """`script` as that sh reads it, for which descriptor 3 is the standard input that is meant."""
+    return f"set --; eval {quote(script)} <&3 3<&-\n".encode(errors="surrogateescape")
 
 
 def framed(script: str) -> str:
@@ -42,7 +43,7 @@ def own(text: str) -> str:
 
 def note(seen: dict[str, float], text: str, now: float) -> None:
     """Notes `now` for each mark that is in `text`, and was not `seen` before."""
-    for mark, line in ((CALLS, f"{CALLS}\n"), (BEGINS, f"\n{BEGINS}\n")):
+    for mark, line in ((CALLS, f"{CALLS}\n"), (READS, f"{READS}\n"), (BEGINS, f"\n{BEGINS}\n")):
         if line in text:
             seen.setdefault(mark, now)
 

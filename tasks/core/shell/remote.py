@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from time import monotonic
@@ -21,6 +22,19 @@ _LOOK = 0.2  # seconds between two looks at stderr, and whether somebody still w
 _SOON = 0.02  # the same, while sudo may ask
 _ASKS = "kn.asks"  # sudo's question: a password is only sent when it comes, and once
 _AGAIN = "fab --prompt-for-sudo-password TASK"
+_MAY = "let {user} use sudo without a password, or fab --prompt-for-sudo-password"
+_ALL = "in its sudoers: {user} ALL=(ALL) NOPASSWD: ALL"
+_SUDO = {
+    "a password is required": _MAY,
+    "Sorry, user|sudoers file|not allowed": f"all is run by sh, as root; {_ALL}",
+    "must have a tty": "no command has a terminal; in its sudoers: Defaults:{user} !requiretty",
+    "change directory": "in its sudoers: Defaults:{user} !runcwd",
+    "sh: command not found": "where is sh there? see secure_path in its sudoers",
+}
+"""What helps against what sudo says; see sudoers(5)."""
+_SUDO_ELSE = "see what sudo itself says there, as {user}: sudo -n sh -c true"
+_BESIDE = re.compile("sudo: (unable to resolve host|setrlimit)")
+"""What sudo says besides, and goes on."""
 _NO_SHELL = "is it nologin or false? set ssh.user in hosts.toml to a user whose shell runs commands"
 
 
@@ -59,7 +73,8 @@ class RemoteCommand:
         self._seen: dict[str, float] = {}
         self._began = monotonic()
         self._sudo, self._password = sudo, password if sudo else None
-        command, asks = framed(script), "-n" if password is None else f"-S -p '{_ASKS} '"
+        self._unsent = frame.sent(framed(script))
+        command, asks = frame.command(len(self._unsent)), "-n" if password is None else f"-S -p '{_ASKS} '"
         command = f"{frame.SUDO} {asks} {command}" if sudo else command
         with self._explained(self._not_opened):
             self._channel = open_session()
@@ -79,6 +94,10 @@ class RemoteCommand:
     def _begin(self, user: str) -> None:
         deadline, asked = self._began + self._timeout, 0
         while frame.BEGINS not in self._seen:
+            # a sudo that may ask for a password would take the script for it
+            if self._unsent and (self._password is None or frame.READS in self._seen):
+                script, self._unsent = self._unsent, b""
+                self.send(script)
             more = self._read(deadline, look=_SOON if self._password else _LOOK)
             frame.note(self._seen, self._out.end, monotonic() - self._began)
             if frame.BEGINS not in self._seen:
@@ -100,21 +119,24 @@ class RemoteCommand:
         """Why it ended before it began."""
         text = self._out.text + self._err.text
         lines = [line for line in text.splitlines() if not line.startswith("kn.")]
-        refused = next((line for line in lines if line.startswith(("sudo:", "Sorry, user "))), "")
-        if self._sudo and refused:
-            return StepError(
-                f"sudo refused: {refused.partition(' to execute ')[0]}",
-                status=status,
-                hint=f"let {user} use sudo without a password, or fab --prompt-for-sudo-password",
+        words = ("sudo: ", "Sorry, user ", f"{user} is not ")
+        refused = next((w for w in lines if w.startswith(words) and not _BESIDE.match(w)), "")
+        tail, hint = last_lines("\n".join(lines)), ""
+        if frame.READS in self._seen:  # sh began, and dd and sh below it did not
+            message = f"sh ran nothing there, and ended with status {status}"
+            if self._sudo:
+                hint = f"may it start programs? in its sudoers: Defaults:{user} !noexec"
+        elif self._sudo and refused:
+            message, tail = f"sudo refused: {refused.partition(' to execute ')[0]}", ""
+            hint = next((helps for sign, helps in _SUDO.items() if re.search(sign, refused)), _SUDO_ELSE)
+        elif self._sudo and frame.CALLS in self._seen:
+            message, hint = f"sudo ran nothing, and ended with status {status}", _SUDO_ELSE
+        else:
+            message, hint = (
+                f"the login shell of {user} ran nothing, and ended with status {status}",
+                _NO_SHELL,
             )
-        by_sudo = self._sudo and frame.CALLS in text
-        what = "sudo" if by_sudo else f"the login shell of {user}"
-        return StepError(
-            f"{what} ran nothing, and ended with status {status}",
-            status=status,
-            tail=last_lines("\n".join(lines)),
-            hint="" if by_sudo else _NO_SHELL,
-        )
+        return StepError(message, status=status, tail=tail, hint=hint.format(user=user))
 
     def result(self, check: bool = True) -> CommandResult:
         """Waits for its end. Raises StepError, also for another status than 0 unless `check` is false."""

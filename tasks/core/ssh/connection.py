@@ -175,11 +175,14 @@ class Link(fabric.Connection):  # type: ignore[misc]
         where, hint = f"{self.host}:{self.port}", ""
         if isinstance(error, paramiko.AuthenticationException) and "timeout" in str(error).lower():
             message = f"{self.user}@{where} did not answer the login within {self.connect_timeout} s"
-            hint = CAUSES["login"]
+            hint = f"{CAUSES['login']}; or wait longer: ssh.connect_timeout in hosts.toml"
         elif isinstance(error, paramiko.AuthenticationException):
             message, hint = f"{self.user}@{where} refused the login: {error}", _AUTH_HINT
         elif isinstance(error, socket.gaierror):
             message = f"the name {self.host} cannot be resolved: {error.strerror}"
+        elif isinstance(error, paramiko.ChannelException) and isinstance(self.gateway, Link):
+            message = f"the gateway {self.gateway.label} does not connect to {where}: {reason(error)}"
+            hint = "what does its sshd_config say of AllowTcpForwarding and PermitOpen, and is the node up?"
         else:
             if isinstance(error, paramiko.ssh_exception.NoValidConnectionsError):
                 error = next(iter(error.errors.values()))

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import atexit
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from contextvars import ContextVar, Token
 from dataclasses import replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from threading import Lock
+from traceback import walk_stack
+from types import MappingProxyType
 from typing import Any, Self, TypeVar
 
 import fabric
@@ -17,7 +20,7 @@ import invoke
 from fabric.exceptions import GroupException
 from fabric.group import GroupResult
 
-from ..config.address import NodeSpec, parse_node
+from ..config.address import Endpoint, NodeSpec, parse_node
 from ..config.model import Settings
 from ..config.settings import configured, find, load
 from ..config.validation import nearest
@@ -31,9 +34,13 @@ R = TypeVar("R")
 
 
 class Fleet(fabric.ThreadingGroup):  # type: ignore[misc]
-    """A ThreadingGroup that runs at most `parallel` hosts at a time and keeps the fleet's order."""
+    """A ThreadingGroup that runs at most `parallel` hosts at a time and keeps the fleet's order.
+
+    `typed` is how hosts that were named by -H are named so again, by their labels.
+    """
 
     parallel: int = 32
+    typed: Mapping[str, str] = MappingProxyType({})
 
     def each(
         self, work: Callable[[Any], R], given_up: Callable[[], bool] | None = None
@@ -110,8 +117,9 @@ def settings_of(c: invoke.Context) -> Settings:
 def fleet_of(c: invoke.Context, limit: str | None = None) -> Fleet:
     """The nodes that a task acts on; nothing is connected yet.
 
-    A Connection (`fab -H`, or a caller's own) means exactly that host; a plain Context means the
-    nodes of hosts.toml, narrowed by `limit`: names, hosts, groups or globs, separated by commas.
+    A Connection (`fab -H`, or a caller's own) means exactly that host, or those of -H where it stands for
+    all of them; a plain Context means the nodes of hosts.toml, narrowed by `limit`: names, hosts, groups or
+    globs, separated by commas.
 
     Raises UsageError: a limit that matches nothing.
     """
@@ -119,13 +127,38 @@ def fleet_of(c: invoke.Context, limit: str | None = None) -> Fleet:
     if isinstance(c, fabric.Connection):
         if limit is not None:
             raise UsageError("--limit narrows the fleet of hosts.toml; -H names the host: give one of them")
-        nodes = [_node(session, _spec_of(c, session.settings), **_own(c, session))]
+        several = [fabric.Connection(word, config=c.config) for word in together()]
+        fleet = _of_connections(session, several or [c])
     else:
         chosen = select(session.settings.nodes, limit)
         session.prepare(chosen)
-        nodes = [_node(session, spec) for spec in chosen]
-    fleet: Fleet = Fleet.from_connections(nodes)
+        fleet = Fleet.from_connections([_node(session, spec) for spec in chosen])
     fleet.parallel = session.settings.rollout.parallel
+    return fleet
+
+
+def together() -> list[str]:
+    """The words of -H, if there are several and what runs is a task that fab itself has called.
+
+    fab calls such a task once for each host; a task of ours then acts on all of them when it is called first.
+    One that another task calls as a function acts on the host that it is given.
+    """
+    words = str(flag("hosts") or "").split(",")
+    called = [frame for frame, _ in walk_stack(None) if frame.f_code is invoke.Task.__call__.__code__]
+    return words if len(words) > 1 and len(called) == 1 else []
+
+
+def _of_connections(session: Session, connections: Sequence[fabric.Connection]) -> Fleet:
+    """Exactly these hosts, each once; two that would have one name are told apart by how they were typed."""
+    found: dict[NodeSpec, tuple[fabric.Connection, str]] = {}
+    for c in connections:
+        spec, word = _spec_of(c, session.settings)
+        found.setdefault(spec, (c, word))
+    names = Counter(spec.name for spec in found)
+    told = {replace(s, name=word) if names[s.name] > 1 else s: (c, word) for s, (c, word) in found.items()}
+    nodes = [_node(session, spec, **_own(c, session)) for spec, (c, _) in told.items()]
+    fleet: Fleet = Fleet.from_connections(nodes)
+    fleet.typed = {spec.name: word for spec, (_, word) in told.items()}
     return fleet
 
 
@@ -153,11 +186,8 @@ def _own(c: fabric.Connection, session: Session) -> dict[str, Any]:
     kwargs["key_filename"] = key_files(
         session.options.connect_kwargs.get("key_filename"), kwargs.get("key_filename")
     )
-    known = {
-        c.config.timeouts.connect,
-        c.config.connect_kwargs.get("timeout"),
-        c.ssh_config.get("connecttimeout"),
-    }
+    own = c.config.connect_kwargs.get("timeout")
+    known = {c.config.timeouts.connect, own, c.ssh_config.get("connecttimeout")}
     found = {"proxyjump", "proxycommand"} & set(c.ssh_config) or c.gateway == c.config.gateway
     return {
         "gateway": None if found else c.gateway,
@@ -167,8 +197,8 @@ def _own(c: fabric.Connection, session: Session) -> dict[str, Any]:
     }
 
 
-def _spec_of(c: fabric.Connection, settings: Settings) -> NodeSpec:
-    """The node of hosts.toml that a Connection names, with the user and port that it was given."""
+def _spec_of(c: fabric.Connection, settings: Settings) -> tuple[NodeSpec, str]:
+    """The node of hosts.toml that a Connection names, with the user and port that it was given; its word."""
     try:
         given = parse_node(str(c.original_host))
     except ValueError as error:
@@ -183,7 +213,9 @@ def _spec_of(c: fabric.Connection, settings: Settings) -> NodeSpec:
     named = [spec for spec in settings.nodes if spec.name == given.host]
     hosted = [spec for spec in settings.nodes if spec.host == given.host and port in (None, spec.port)]
     spec = next(iter(named + hosted), NodeSpec(given.host, given.host, None, None, ()))
-    return replace(spec, user=user or spec.user, port=port or spec.port)
+    address = str(Endpoint(given.host, port)) if port else given.host
+    typed = f"{user}@{address}" if user else address
+    return replace(spec, user=user or spec.user, port=port or spec.port), typed
 
 
 def _typed(c: fabric.Connection, given: NodeSpec) -> NodeSpec:

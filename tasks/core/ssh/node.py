@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from base64 import b64decode
 from collections.abc import Callable, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from functools import partial
 from hashlib import sha256
 from shlex import quote
+from threading import Lock
 from time import time
 from typing import Any, TypeVar
 
+import paramiko
+
 from ..config.model import Proxy
-from ..errors import StepError
+from ..errors import StepError, reason
 from ..facts.facts import Facts
 from ..scripts.files import Receive, ReceiveAsUser
 from ..scripts.script import A, Script
@@ -25,11 +28,59 @@ from .connection import Link
 
 C = TypeVar("C", bound=RemoteCommand)
 
+_MAX_SESSIONS = "set MaxSessions in its sshd_config to 2 or more (sshd has 10 by itself), and reload sshd"
+
 
 class Node(Link):
     """A host that tasks act on."""
 
     _facts: Facts | None = None
+    _another: Callable[[], Link]
+    _others: list[Link]  # connections besides this one, for sessions that sshd allows it no more
+    _opening: Lock
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._set(_another=partial(Link, *args, **kwargs), _others=[], _opening=Lock())
+
+    def create_session(self, timeout: float | None = None) -> paramiko.Channel:
+        """A session; where sshd allows a connection no more of them (MaxSessions), on another connection.
+
+        `timeout` is in seconds, None: paramiko's. Raises StepError: sshd allows none, or another connection
+        cannot be; and what paramiko raises where a connection breaks.
+        """
+        with self._opening:
+            for link in (self, *self._others):
+                link.open()
+                with suppress(paramiko.ChannelException):
+                    return link.transport.open_session(timeout=timeout)
+            another = self._another()
+            another._set(delays=self.delays)
+            try:
+                another.open()
+                channel = another.transport.open_session(timeout=timeout)
+            except StepError as error:
+                message = f"sshd allows one connection no more sessions, and another failed: {error.message}"
+                hint = "; ".join(filter(None, (_MAX_SESSIONS, error.hint)))
+                raise StepError(message, hint=hint) from None
+            except paramiko.ChannelException as error:
+                another.close()
+                message = f"sshd takes the login, and opens no session for a command: {reason(error)}"
+                raise StepError(message, hint=_MAX_SESSIONS) from None
+            self._others.append(another)
+            return channel
+
+    def hang_up(self) -> None:
+        """Ends its connections below: see `Link.hang_up`."""
+        super().hang_up()
+        for link in self._others:
+            link.hang_up()
+
+    def close(self) -> None:
+        """Closes its connections."""
+        super().close()
+        for link in self._others:
+            link.close()
 
     def sh(
         self,
@@ -56,7 +107,7 @@ class Node(Link):
     def piped(self, script: str, *, root: bool = True, timeout: float) -> Piped:
         """Begins `script`, whose standard input is the caller's. Raises StepError."""
         self.open()
-        open_session = partial(self.transport.open_session, timeout=timeout)
+        open_session = partial(self.create_session, timeout)
         return self._begin(Piped, open_session, script, root, timeout=timeout)
 
     def _begin(

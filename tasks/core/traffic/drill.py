@@ -40,7 +40,8 @@ class Drill:
         if self._seconds not in _SECONDS:
             raise UsageError(f"--seconds {self._seconds}: from {_SECONDS[0]} to {_SECONDS[-1]}")
         if len(self._run.fleet) != 1:
-            raise UsageError(f"a drill is for one node, and --limit {limit} names {len(self._run.fleet)}")
+            named = f"--limit {limit}" if limit else "-H"
+            raise UsageError(f"a drill is for one node, and {named} names {len(self._run.fleet)}")
 
     def survey(self, node: Node) -> StepResult[Target]:
         """Looks whether there is anything to be tried. Raises StepError."""
@@ -68,7 +69,7 @@ class Drill:
         leftover = cut.look()
         if leftover:
             r.console.print(_LEFTOVER, markup=False)
-        require_another_way(node, r.settings, target.apiserver, target.others)
+        require_another_way(node, r.settings, target.apiserver, target.others, target.resolved)
         with Clients(node.transport, r.settings.proxy.listen[0], self._wanted()) as clients:
             progress, count = partial(self._progress, node), partial(self._counts, node)
             measured = Measurement(clients, self._seconds, progress, lambda: r.interrupt.came, count).run(cut)

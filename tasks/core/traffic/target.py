@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from ipaddress import ip_address, ip_network
 from socket import socket
+from types import MappingProxyType
 
 from ..config.address import Endpoint
 from ..config.model import Settings
@@ -13,6 +14,7 @@ from ..facts.paths import conf_path
 from ..probes.classify import classify
 from ..probes.prober import Prober
 from ..probes.proof import SECONDS, prove_by_ssh
+from ..release import servers
 from ..release.servers import Addresses, servers_of
 from ..results import State
 from ..scripts.reach import SshConnection
@@ -67,14 +69,19 @@ def target_on(node: Node, settings: Settings, apiserver: Endpoint) -> Target:
 
 
 def require_another_way(
-    node: Node, settings: Settings, apiserver: Endpoint, others: tuple[Endpoint, ...]
+    node: Node,
+    settings: Settings,
+    apiserver: Endpoint,
+    others: tuple[Endpoint, ...],
+    resolved: Addresses = MappingProxyType({}),
 ) -> None:
-    """Looks whether a node can do without `apiserver`, and has it now.
+    """Looks whether a node can do without `apiserver`, and has it now; names are `resolved` there to these.
 
     Raises StepError: none of `others` is ready, or it is dead already, or that cannot be seen.
     """
     endpoints = [apiserver, *others]
-    met = dict(zip(endpoints, Prober(node, SECONDS).by_ssh(endpoints), strict=True))
+    prober = Prober(node, SECONDS, addresses=resolved)
+    met = dict(zip(endpoints, prober.by_ssh(endpoints), strict=True))
     if unknown := [f"{endpoint}: {result.text}" for endpoint, result in met.items() if result.ok is None]:
         raise StepError(
             f"{unknown[0]}, and that is how a drill measures",
@@ -89,7 +96,7 @@ def require_another_way(
     if not met[apiserver].ok:
         why = met[apiserver].text
         raise StepError(f"nothing was cut: {apiserver} is dead for this node already: it {why}")
-    answering = [endpoint for endpoint, result in met.items() if result.ok]
+    answering = servers.resolved([endpoint for endpoint, result in met.items() if result.ok], resolved)
     proof = prove_by_ssh(node, settings.proxy.listen, answering)
     if proof.state != State.OK:
         raise StepError(f"nothing was cut: the proxy does not work there now: {proof.text}")
