@@ -13,8 +13,9 @@ import fabric
 import paramiko
 
 from ..config.address import NodeSpec
-from ..config.model import expanded
 from ..errors import StepError, UsageError, reason
+from ..login.given import given as given_keys
+from ..login.strategy import Login
 from ..openssh.host import HostConfig
 from ..shell.delays import CAUSES, Delays
 from .dial import Proxy, dial, jump_hosts, proxy_command
@@ -54,7 +55,6 @@ class Link(fabric.Connection):  # type: ignore[misc]
         host_config: HostConfig | None = None,
     ) -> None:
         config = session.host_config(spec) if host_config is None else host_config
-        exclusive = config.says("IdentitiesOnly")
         seconds = connect_timeout or session.connect_timeout(config)
         given = session.options.connect_kwargs if connect_kwargs is None else connect_kwargs
         forwards = config.get("ForwardAgent", "yes" if session.config.forward_agent else "no")
@@ -68,7 +68,6 @@ class Link(fabric.Connection):  # type: ignore[misc]
             connect_timeout=seconds,
             connect_kwargs={
                 **dict.fromkeys(("banner_timeout", "auth_timeout", "channel_timeout"), seconds),
-                **dict.fromkeys(("allow_agent", "look_for_keys"), not exclusive),
                 **given,
                 "key_filename": key_files(given.get("key_filename"), session.ssh.identity),
             },
@@ -76,9 +75,8 @@ class Link(fabric.Connection):  # type: ignore[misc]
         host_key = HostKey(session.known_hosts, config, session.accepts_new(config))
         self._set(label=spec.name, session=session, host_config=config, host_key=host_key, delays=Delays())
         self.connect_kwargs["transport_factory"] = host_key.transport
-        # as OpenSSH does: an IdentityFile that is not there is passed over
-        keys = [*self.connect_kwargs.get("key_filename", []), *map(str, config.identity_files)]
-        self.connect_kwargs["key_filename"] = [key for key in keys if expanded(key).is_file()]
+        keys = given_keys(self.connect_kwargs, self.connect_kwargs["key_filename"])
+        self.connect_kwargs["auth_strategy"] = Login(config, session.keyring, keys, seconds)
 
     def open(self) -> None:
         """Connects, unless connected.

@@ -15,6 +15,7 @@ from typing import Any
 import paramiko
 
 from ..errors import StepError
+from ..login.userauth import Transport
 from ..openssh.algorithms import restrict
 from ..openssh.host import HostConfig
 from .knownhosts import AUTHORITY, REVOKED, RSA, Entry, Key, KnownHostsFile, revoked_keys
@@ -59,7 +60,7 @@ class HostKey(paramiko.MissingHostKeyPolicy):  # type: ignore[misc]
             kinds = {entry.key.kind for entry in self._entries(self.name) if not entry.marker}
         if "ssh-rsa" in kinds:
             kinds |= {*RSA}
-        transport = paramiko.Transport(sock, **options)
+        transport = Transport(sock, **options)
         transport.use_compression(self.config.says("Compression"))
         restrict(transport, self.config)
         offered = transport.get_security_options()

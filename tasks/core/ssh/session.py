@@ -16,6 +16,7 @@ import paramiko
 from ..config.address import NodeSpec
 from ..config.model import Settings, expanded
 from ..errors import StepError
+from ..login.keyfile import Keyring
 from ..openssh.alike import Asked
 from ..openssh.config import SshConfig
 from ..openssh.files import OWN, SYSTEM
@@ -41,6 +42,7 @@ class Session:
         self.ssh = settings.ssh
         self.options = options
         self.known_hosts = KnownHosts()
+        self.keyring = Keyring()
         self.sudo_gate = SudoGate()
         self.ssh_files = self._ssh_files()
         self.user = self.ssh.user or options.get("user") or "root"
