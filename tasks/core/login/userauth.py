@@ -144,9 +144,9 @@ class Userauth:
             if reply is None:
                 break
             return reply
-        error = self.transport.get_exception()
-        if error is None or isinstance(error, EOFError | ConnectionError):
-            raise DisconnectedError(getattr(self.transport, "farewell", ""))
+        error, farewell = self.transport.get_exception(), getattr(self.transport, "farewell", "")
+        if farewell or error is None or isinstance(error, EOFError):
+            raise DisconnectedError(farewell)
         raise error
 
     @property
