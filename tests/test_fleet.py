@@ -125,7 +125,7 @@ class TestGroup:
 @pytest.fixture
 def hosts_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "ssh_config").write_text(
-        "Host worker-1\n  HostName 10.0.0.1\n  User admin\n  Port 2200\n  IdentitiesOnly yes\n"
+        "Host worker-1\n  HostName 10.0.0.1\n  User admin\n  Port 2200\n"
         "Host inner\n  ProxyJump first,jumper@second:2022\n"
     )
     path = tmp_path / "hosts.toml"
@@ -146,8 +146,6 @@ def test_user_and_port_fall_back_to_ssh_config_then_root(hosts_file: Path) -> No
         ("fd00::5", "root", "fd00::5", 22),
         ("inner", "root", "inner", 22),
     ]
-    assert next(iter(fleet)).connect_kwargs["look_for_keys"] is False
-    assert list(fleet)[1].connect_kwargs["look_for_keys"] is True
     second = list(fleet)[3].gateway
     assert (second.user, second.host, second.port) == ("jumper", "second", 2022)
     assert second.gateway.host == "first"
@@ -229,14 +227,6 @@ def test_nodes_of_one_address_are_still_two(hosts_file: Path) -> None:
     a, b = list(fleet_of(Context()))[-2:]
     assert a != b
     assert len({a, b}) == 2
-
-
-def test_an_identity_file_that_is_not_there_is_passed_over(hosts_file: Path) -> None:
-    key = hosts_file.parent / "key"
-    key.write_text("")
-    with (hosts_file.parent / "ssh_config").open("a") as file:
-        file.write(f"Host *\n  IdentityFile /nonexistent/key\n  IdentityFile {key}\n")
-    assert next(iter(fleet_of(Context()))).connect_kwargs["key_filename"] == [str(key)]
 
 
 @pytest.mark.parametrize(

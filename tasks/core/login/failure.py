@@ -16,6 +16,9 @@ _MOST = 5  # keys that are named
 _SAID = 160  # characters of a banner or a question
 _OTHER_KEY = "set ssh.user or ssh.identity in hosts.toml, or IdentityFile in ssh_config"
 _BY_WORD = "give its password: fab --prompt-for-login-password TASK"
+_NO_AGENT = (
+    "have the agent answer (SSH_AUTH_SOCK, or IdentityAgent in ssh_config), or name a key: IdentityFile"
+)
 _ONE_KEY = "have only the right key offered: IdentitiesOnly yes and IdentityFile in ssh_config"
 _FAREWELL_OF_TRIES = "too many"
 
@@ -44,7 +47,10 @@ class Note:
 
 @dataclass
 class Story:
-    """One login as it goes on. `agent` says what its agent did not do, `holds` whether it told its keys."""
+    """One login as it goes on. `agent` says what its agent did not do, `holds` whether it told its keys.
+
+    `told` is what became of the password, `wrong` that the server did not take it.
+    """
 
     user: str
     methods: tuple[str, ...] = ()
@@ -55,6 +61,7 @@ class Story:
     holds: bool = False
     banner: str = ""
     told: str = ""
+    wrong: bool = False
 
     def note(self, identity: Identity, outcome: Outcome, why: BaseException | str = "") -> None:
         """Keeps what became of a key."""
@@ -100,11 +107,13 @@ class Story:
             if hint := self._remedy(note):
                 return hint
         spoken = [name for name in self.methods if name in SPOKEN]
+        if self.wrong:
+            return "give the right password: fab --prompt-for-login-password TASK"
         if spoken and (self.passed or "publickey" not in spoken) and not self.told:
             return _BY_WORD
         if self._with(Outcome.UNFIT) and not self._with(Outcome.REFUSED):
             return "use a key of another kind, such as ed25519, or PubkeyAcceptedAlgorithms in ssh_config"
-        return _OTHER_KEY
+        return _NO_AGENT if self.agent and not self._with(Outcome.REFUSED) else _OTHER_KEY
 
     def _remedy(self, note: Note) -> str:
         file = note.identity.file

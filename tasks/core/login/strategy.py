@@ -202,7 +202,7 @@ class _Attempt:
             self._story.told = "the password has expired: change it with ssh"
             raise self.failure()
         if not (reply.success or reply.partial):
-            self._story.told = "the password is wrong"
+            self._story.told, self._story.wrong = "the password is wrong", True
         return reply
 
     def _interactive(self) -> Reply:
