@@ -15,7 +15,7 @@ import invoke
 from ..config.model import Rollout, keys_of
 from ..config.validation import shown, whole
 from ..errors import UsageError
-from ..ssh.fleet import together
+from ..ssh.options import hosts_together
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -94,7 +94,7 @@ def _once(body: Callable[P, R]) -> Callable[P, R]:
     @wraps(body)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
         nonlocal left, result
-        hosts = together()
+        hosts = hosts_together()
         if not hosts:
             return body(*args, **kwargs)
         if not left:

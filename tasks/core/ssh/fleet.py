@@ -11,7 +11,6 @@ from dataclasses import replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from threading import Lock
-from traceback import walk_stack
 from types import MappingProxyType
 from typing import Any, Self, TypeVar
 
@@ -27,7 +26,7 @@ from ..config.validation import nearest
 from ..errors import UsageError
 from ..shell.pool import fan_out
 from .node import Node
-from .options import flag, key_files, options_of, unfit
+from .options import flag, hosts_together, key_files, options_of, unfit
 from .session import Session
 
 R = TypeVar("R")
@@ -127,7 +126,7 @@ def fleet_of(c: invoke.Context, limit: str | None = None) -> Fleet:
     if isinstance(c, fabric.Connection):
         if limit is not None:
             raise UsageError("--limit narrows the fleet of hosts.toml; -H names the host: give one of them")
-        several = [fabric.Connection(word, config=c.config) for word in together()]
+        several = [fabric.Connection(word, config=c.config) for word in hosts_together()]
         fleet = _of_connections(session, several or [c])
     else:
         chosen = select(session.settings.nodes, limit)
@@ -135,17 +134,6 @@ def fleet_of(c: invoke.Context, limit: str | None = None) -> Fleet:
         fleet = Fleet.from_connections([_node(session, spec) for spec in chosen])
     fleet.parallel = session.settings.rollout.parallel
     return fleet
-
-
-def together() -> list[str]:
-    """The words of -H, if there are several and what runs is a task that fab itself has called.
-
-    fab calls such a task once for each host; a task of ours then acts on all of them when it is called first.
-    One that another task calls as a function acts on the host that it is given.
-    """
-    words = str(flag("hosts") or "").split(",")
-    called = [frame for frame, _ in walk_stack(None) if frame.f_code is invoke.Task.__call__.__code__]
-    return words if len(words) > 1 and len(called) == 1 else []
 
 
 def _of_connections(session: Session, connections: Sequence[fabric.Connection]) -> Fleet:
@@ -156,6 +144,7 @@ def _of_connections(session: Session, connections: Sequence[fabric.Connection]) 
         found.setdefault(spec, (c, word))
     names = Counter(spec.name for spec in found)
     told = {replace(s, name=word) if names[s.name] > 1 else s: (c, word) for s, (c, word) in found.items()}
+    session.prepare([*told])
     nodes = [_node(session, spec, **_own(c, session)) for spec, (c, _) in told.items()]
     fleet: Fleet = Fleet.from_connections(nodes)
     fleet.typed = {spec.name: word for spec, (_, word) in told.items()}
@@ -186,8 +175,11 @@ def _own(c: fabric.Connection, session: Session) -> dict[str, Any]:
     kwargs["key_filename"] = key_files(
         session.options.connect_kwargs.get("key_filename"), kwargs.get("key_filename")
     )
-    own = c.config.connect_kwargs.get("timeout")
-    known = {c.config.timeouts.connect, own, c.ssh_config.get("connecttimeout")}
+    known = {
+        c.config.timeouts.connect,
+        c.config.connect_kwargs.get("timeout"),
+        c.ssh_config.get("connecttimeout"),
+    }
     found = {"proxyjump", "proxycommand"} & set(c.ssh_config) or c.gateway == c.config.gateway
     return {
         "gateway": None if found else c.gateway,

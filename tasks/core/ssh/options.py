@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from traceback import walk_stack
 from typing import Any
 
 import fabric
@@ -182,6 +183,17 @@ def flag(name: str) -> Any:
     """What stands on the command line of `fab`; None if nothing does, or if another program runs."""
     core = getattr(fabric.main.program, "core", None)
     return core[0].args[name].value if core else None
+
+
+def hosts_together() -> list[str]:
+    """The words of -H, if there are several and what runs is a task that fab itself has called.
+
+    fab calls such a task once for each host; a task of ours then acts on all of them when it is called first.
+    One that another task calls as a function acts on the host that it is given.
+    """
+    words = str(flag("hosts") or "").split(",")
+    called = [frame for frame, _ in walk_stack(None) if frame.f_code is invoke.Task.__call__.__code__]
+    return words if len(words) > 1 and len(called) == 1 else []
 
 
 def _ssh_config_flag(config: invoke.Config) -> Path | None:
