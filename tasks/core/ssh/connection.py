@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Sequence
-from contextlib import nullcontext, suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from random import uniform
+from threading import BoundedSemaphore, RLock
 from time import monotonic, sleep
 from typing import Any
 
@@ -21,8 +22,9 @@ from ..shell.delays import CAUSES, Delays
 from .dial import Proxy, dial, jump_hosts, proxy_command
 from .hostkeys import HostKey
 from .options import key_files
-from .session import Session
+from .session import MOST_HANDSHAKES, Session
 
+_LOOK = 5.0  # seconds after which paramiko's thread looks up from a silent connection; its own are 0.1
 KEEPALIVE = 10  # seconds between questions to a host from which nothing has come
 GONE_AFTER = 15  # seconds without an acknowledgement, after which a host is taken for gone
 BACK_OFF = (0.2, 2.0)  # seconds: the longest pause before the second try, and before any
@@ -38,11 +40,13 @@ class Link(fabric.Connection):  # type: ignore[misc]
     host_config: HostConfig
     host_key: HostKey
     delays: Delays
+    handshakes: BoundedSemaphore
     # Fabric's connections are equal when user, host and port are; two nodes behind two gateways may be so
     __eq__ = object.__eq__
     __hash__ = object.__hash__
     _not_opened: tuple[float, StepError] | None = None
     _proxy: Proxy | None = None
+    _said = ""
 
     def __init__(
         self,
@@ -74,6 +78,7 @@ class Link(fabric.Connection):  # type: ignore[misc]
         )
         host_key = HostKey(session.known_hosts, config, session.accepts_new(config))
         self._set(label=spec.name, session=session, host_config=config, host_key=host_key, delays=Delays())
+        self._set(_opening=RLock(), handshakes=BoundedSemaphore(MOST_HANDSHAKES))
         self.connect_kwargs["transport_factory"] = host_key.transport
         keys = given_keys(self.connect_kwargs, self.connect_kwargs["key_filename"])
         self.connect_kwargs["auth_strategy"] = Login(config, session.keyring, keys, seconds)
@@ -107,31 +112,32 @@ class Link(fabric.Connection):  # type: ignore[misc]
 
     def open_gateway(self) -> Any:
         """What the connection is made over: a ProxyCommand's socket, or a channel of the jump host."""
-        if not isinstance(self.gateway, str):
-            return super().open_gateway()
-        self._set(_proxy=Proxy(self.gateway))
-        return self._proxy.socket  # type: ignore[union-attr]
+        if isinstance(self.gateway, str):
+            proxy = Proxy(self.gateway)
+            self._set(_proxy=proxy)
+            return proxy.socket
+        if isinstance(self.gateway, Link):
+            self.gateway.open_as_gateway()
+        return super().open_gateway()
 
     def close(self) -> None:
         """Ends the connection, and its ProxyCommand."""
+        self.hang_up()
         super().close()
-        self._end_proxy()
-
-    def _end_proxy(self) -> str:
-        """What a ProxyCommand said last; "" if nothing, or if there is none."""
-        proxy, _ = self._proxy, self._set(_proxy=None)
-        return proxy.close() if proxy else ""
+        self.transport = None  # with all that it held
+        if self._proxy:
+            self._set(_said=self._proxy.close(), _proxy=None)
 
     def hang_up(self) -> None:
         """Ends the connection below, or `close` would wait until paramiko's thread looks at it again."""
         sock = self.transport.sock if self.is_connected else None
-        if isinstance(sock, socket.socket):
-            with suppress(OSError):
+        if isinstance(sock, socket.socket | paramiko.Channel):
+            with suppress(OSError, EOFError):
                 sock.shutdown(socket.SHUT_RDWR)
 
     def open_as_gateway(self) -> None:
         """Connects once for all nodes behind it; if that fails, it fails for all that ask soon after."""
-        with self.session.gateways_lock:  # two threads must not open one connection
+        with self._opening:  # two threads must not open one connection
             if self._not_opened and monotonic() - self._not_opened[0] < self.connect_timeout:
                 raise self._not_opened[1].with_traceback(None)
             try:
@@ -146,20 +152,28 @@ class Link(fabric.Connection):  # type: ignore[misc]
         self.client.set_missing_host_key_policy(self.host_key)
         began = monotonic()
         try:
-            with self.session.handshakes if self.gateway else nullcontext():
+            with self._slot():
                 if not self.gateway:
                     self.connect_kwargs["sock"] = dial(self.host_config, self.connect_timeout)
                 super().open()
         except BaseException:
             self.client.close()
+            self.close()
             raise
         self.delays.add("login", monotonic() - began)
         transport = self.client.get_transport()
         transport.set_keepalive(int(self.host_config.get("ServerAliveInterval", "0")) or KEEPALIVE)
+        transport.sock.settimeout(_LOOK)
         if isinstance(transport.sock, socket.socket) and transport.sock.family != socket.AF_UNIX:
             transport.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux; elsewhere the timeouts of each step remain
                 transport.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, GONE_AFTER * 1000)
+
+    def _slot(self) -> AbstractContextManager[Any]:
+        """What bounds how many shake hands at a time through one jump host, or by ProxyCommands."""
+        if isinstance(self.gateway, Link):
+            return self.gateway.handshakes
+        return self.session.handshakes if isinstance(self.gateway, str) else nullcontext()
 
     def _retried_for(self, error: BaseException) -> float:
         """For how many seconds after the first try `error` may still be cured by another one."""
@@ -185,6 +199,8 @@ class Link(fabric.Connection):  # type: ignore[misc]
             if isinstance(error, paramiko.ssh_exception.NoValidConnectionsError):
                 error = next(iter(error.errors.values()))
             message = f"cannot connect to {where}: {reason(error)}"
+            if isinstance(self.gateway, str):
+                message += f"; its ProxyCommand says: {self._said}" if self._said else "; by its ProxyCommand"
         return StepError(message, hint=hint, unreachable=True)
 
 

@@ -28,7 +28,7 @@ from .options import Options
 # our own messages say what fails; without a handler, paramiko's log ends up on stderr as tracebacks
 logging.getLogger("paramiko").addHandler(logging.NullHandler())
 
-_THROUGH_A_GATEWAY = 10  # handshakes at a time: sshd begins to drop what is above (MaxStartups)
+MOST_HANDSHAKES = 10  # through one jump host at a time: sshd begins to drop what is above (MaxStartups)
 
 
 class Session:
@@ -60,7 +60,7 @@ class Session:
         )
         self.nodes: dict[tuple[object, str], Any] = {}
         self.gateways: dict[tuple[NodeSpec, ...], fabric.Connection] = {}
-        self.handshakes = BoundedSemaphore(_THROUGH_A_GATEWAY)
+        self.handshakes = BoundedSemaphore(MOST_HANDSHAKES)  # by ProxyCommands
         self.gateways_lock = RLock()
 
     def _ssh_files(self) -> list[Path]:
