@@ -25,6 +25,8 @@ NAMES = {
     "deep": "deep,deep.example,198.18.4.2,2001:2:0:4::2",
     "here": "localhost,127.0.0.1,::1",
 }
+WITHOUT_SSH = "/srv/nossh"
+"""A PATH on which there is no ssh."""
 KEPT = "keys", "bin", "nossh"
 """What stays in /srv from case to case."""
 ASKS = {"SSH_ASKPASS": "/srv/bin/askpass", "SSH_ASKPASS_REQUIRE": "force"}

@@ -1,4 +1,4 @@
-"""docs/ssh.md: the table, from the cases; that they hold is what test_table.py shows."""
+"""docs/ssh.md: the table, from the cases; that they hold is what the tests beside them show."""
 
 from __future__ import annotations
 

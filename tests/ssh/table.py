@@ -1,9 +1,8 @@
-"""All cases, by theme."""
+"""All cases, by theme: a file of cases, and a file of tests, so that several workers share them."""
 
 from __future__ import annotations
 
 from tests.ssh import jumps, known, logins, network, reading
-from tests.ssh.case import Case
 
 THEMES = {
     "How ssh_config is read": reading.CASES,
@@ -13,8 +12,3 @@ THEMES = {
     "Host keys": known.CASES,
 }
 CASES = [case for cases in THEMES.values() for case in cases]
-
-
-def named(case: Case) -> str:
-    """The case's name in a test's."""
-    return case.name
