@@ -73,11 +73,8 @@ class Bench:
     keyring: Keyring
     _done: dict[str, Seen] = field(default_factory=dict)
 
-    def in_words(self, logins: Sequence[Login]) -> str:
-        """Logins as cases write them."""
-        return ", ".join(self._in_words(login) for login in logins)
-
-    def _in_words(self, login: Login) -> str:
+    def in_words(self, login: Login) -> str:
+        """A login as cases write it."""
         port = "" if login.port == 22 else f":{login.port}"
         key = self.keyring.names.get(login.key, login.key)
         return f"{login.user}@{login.host}{port} {key}{' certificate' if login.certificate else ''}"
@@ -94,7 +91,8 @@ class Bench:
         with self.home(case) as env:
             env.update(ASKS if case.types else {})
             marks = self.world.marks()
-            ran = self.world.run(["ssh", "-T", *options, *batch, case.target], env)
+            for target in (case.target, *case.others):
+                ran = self.world.run(["ssh", "-T", *options, *batch, target], env)
             return self._seen(marks, ran)
 
     def fab(self, case: Case, path: str = "") -> Seen:
@@ -133,17 +131,17 @@ class Bench:
             shutil.copy(self.keyring.folder / key, srv / ".ssh" / name)
         for name, mode in case.modes.items():
             (srv / name).chmod(mode)
-        self.hosts_toml(f"nodes = [{json.dumps(case.node or case.target)}]\n", case)
+        self.hosts_toml(case.nodes or (case.target, *case.others), case)
         env = {"HOME": "/srv", "PATH": world.SHELL, "LANG": "C.UTF-8", "USER": "root", "LOGNAME": "root"}
         with self._agent(case.agent) as socket:
             if socket and case.use_agent:
                 env["SSH_AUTH_SOCK"] = socket
             yield env | dict(case.env)
 
-    def hosts_toml(self, nodes: str, case: Case) -> None:
-        """Writes the hosts.toml of the home folder; `nodes` is its first line."""
+    def hosts_toml(self, nodes: Sequence[str], case: Case) -> None:
+        """Writes the hosts.toml of the home folder."""
         config = 'config = "/srv/config"\n' if case.config is not None else ""
-        text = f'{nodes}apiservers = ["198.18.2.2:6443"]\n\n[ssh]\n{config}{case.toml}'
+        text = f'nodes = {json.dumps(nodes)}\napiservers = ["198.18.2.2:6443"]\n\n[ssh]\n{config}{case.toml}'
         (self.world.srv / "hosts.toml").write_text(text)
 
     @contextmanager

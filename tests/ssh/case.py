@@ -17,7 +17,8 @@ class Case:
     ssh: what `ssh` says if it refuses; "" where it succeeds.
     fab: words of fab's refusal; "" where it does the same as ssh. FILE:3 is OpenSSH's `FILE line 3`, too.
     fallback: the same where there is no program `ssh` to ask; None: not tried.
-    target: what ssh is given; `node` is what hosts.toml has instead, `toml` are further lines of its [ssh].
+    target: what ssh is given, and after it each of `others`; then `logins` are those of all, each once, in
+        the order of the alphabet. `nodes` is what hosts.toml has instead, `toml` are more lines of its [ssh].
     route: from which address to which one the last hop's TCP connection goes; "" if that does not matter.
     files: further files, by their path below /srv: <node> and <node.rsa> are host keys, <<good>> is a
         key file; `modes` are what they may be read by.
@@ -37,7 +38,8 @@ class Case:
     fab: str = SAME
     fallback: str | None = None
     target: str = "n"
-    node: str = ""
+    others: tuple[str, ...] = ()
+    nodes: tuple[str, ...] = ()
     route: str = ""
     toml: str = ""
     files: Mapping[str, str] = field(default_factory=dict)

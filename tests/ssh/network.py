@@ -32,7 +32,12 @@ ADDRESSES = (
         fab="node.example:2223: Connection refused",
     ),
     Case(
-        "`Port` in hosts.toml", NODE, "root@node:2222 good", target="ssh://n:2222", node="n:2222", fallback=""
+        "`Port` in hosts.toml",
+        NODE,
+        "root@node:2222 good",
+        target="ssh://n:2222",
+        nodes=("n:2222",),
+        fallback="",
     ),
     Case("a name with both families", NODE, route=V6),
     Case("`AddressFamily inet`", f"{NODE}    AddressFamily inet\n", route=V4, fallback=""),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.ssh import jumps, known, logins, network, reading
+from tests.ssh import fleets, jumps, known, logins, network, reading
 
 THEMES = {
     "How ssh_config is read": reading.CASES,
@@ -10,5 +10,6 @@ THEMES = {
     "Keys, agents and certificates": logins.CASES,
     "Addresses, ports and algorithms": network.CASES,
     "Host keys": known.CASES,
+    "Several nodes at once": fleets.CASES,
 }
 CASES = [case for cases in THEMES.values() for case in cases]

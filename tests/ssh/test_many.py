@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 
 from tests.ssh.bench import Bench
@@ -19,7 +17,7 @@ PROXIES = {"ProxyJump b": 1, "ProxyCommand ssh -F /srv/config -W %h:%p b": len(N
 def test_all_are_reached(bench: Bench, proxy: str, at_bastion: int) -> None:
     case = Case(proxy, f"Host 198.18.3.*\n    {proxy}\nHost b\n    HostName bastion.example\n")
     with bench.home(case) as env:
-        bench.hosts_toml(f"nodes = {json.dumps(NODES)}\n", case)
+        bench.hosts_toml(NODES, case)
         marks = bench.world.marks()
         ran = bench.world.fab("status", env=env | {"KUBE_NGINX_HOSTS": str(bench.world.srv / "hosts.toml")})
         logins = bench.world.logins(marks)
