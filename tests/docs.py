@@ -14,6 +14,7 @@ from tasks import ns
 from tasks.core.config.model import PROFILES, SECTIONS, keys_of
 from tasks.core.results import json_key, outputs
 from tasks.core.run.flags import FLEET_HELP, ROLLOUT_HELP
+from tests.ssh.page import page as ssh
 
 ROOT = Path(__file__).parent.parent
 BEGIN, END = "<!-- written from the code, down to the end mark: make docs -->\n", "<!-- end -->\n"
@@ -124,7 +125,7 @@ def _found(kind: type, names: list[str]) -> str:
     return text + _table("key", rows) + "".join(f"\n{_found(part, [name])}" for part, name in inner.items())
 
 
-PAGES = {"docs/settings.md": settings, "docs/tasks.md": tasks, "docs/json.md": json_keys}
+PAGES = {"docs/settings.md": settings, "docs/tasks.md": tasks, "docs/json.md": json_keys, "docs/ssh.md": ssh}
 
 
 def written(page: str) -> str:

@@ -14,6 +14,7 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -25,11 +26,12 @@ MOST = 1 << 17  # bytes of a call: its arguments and its environment
 class Server:
     """A process without a terminal that forks for calls of `fab`, in turn; it ends with this one."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, enter: Sequence[str] = ()) -> None:
+        """`enter` is a command that runs another one, in other namespaces say."""
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             number = theirs.fileno()
-            command = [sys.executable, "-m", "tests.forks", str(number)]
+            command = [*enter, sys.executable, "-m", "tests.forks", str(number)]
             self._process = subprocess.Popen(command, cwd=root, pass_fds=[number], start_new_session=True)
 
     def run(

@@ -1,0 +1,15 @@
+"""Cases of `jumps`, on real sshds."""
+
+import pytest
+
+from tests.ssh import jumps
+from tests.ssh.bench import Bench
+from tests.ssh.case import Case
+from tests.ssh.trial import hold, trials
+
+pytestmark = pytest.mark.lab
+
+
+@pytest.mark.parametrize(("case", "path"), trials(jumps.CASES))
+def test_jumps(bench: Bench, case: Case, path: str) -> None:
+    hold(bench, case, path)

@@ -1,0 +1,15 @@
+"""Cases of `known`, on real sshds."""
+
+import pytest
+
+from tests.ssh import known
+from tests.ssh.bench import Bench
+from tests.ssh.case import Case
+from tests.ssh.trial import hold, trials
+
+pytestmark = pytest.mark.lab
+
+
+@pytest.mark.parametrize(("case", "path"), trials(known.CASES))
+def test_known(bench: Bench, case: Case, path: str) -> None:
+    hold(bench, case, path)

@@ -1,0 +1,15 @@
+"""Cases of `reading`, on real sshds."""
+
+import pytest
+
+from tests.ssh import reading
+from tests.ssh.bench import Bench
+from tests.ssh.case import Case
+from tests.ssh.trial import hold, trials
+
+pytestmark = pytest.mark.lab
+
+
+@pytest.mark.parametrize(("case", "path"), trials(reading.CASES))
+def test_reading(bench: Bench, case: Case, path: str) -> None:
+    hold(bench, case, path)
