@@ -154,6 +154,17 @@ class TestHosts:
         assert "retry: fab -H worker-1 kube-nginx.status\n" in ran.err
         assert "worker-2" not in ran.text
 
+    def test_a_task_before_another_has_the_fleet(self, folder: Path) -> None:
+        """Fabric gives it no host, and calls it for each task that names it."""
+        before = "@task(pre=[kube_nginx['render']])\ndef {name}(c):\n    print(f'{name}: {{c.host}}')\n"
+        tasks = "".join(before.format(name=name) for name in ("mine", "other"))
+        fabfile = f"{IMPORTS}{tasks}\nns = Collection(mine, other)\nns.add_collection(kube_nginx, 'k')\n"
+        ran = fab(folder, fabfile, "-H", "worker-1,worker-2", "mine", "other", "k.render")
+        assert ran.status == 0, ran.err
+        words = [line.split()[0] for line in ran.out.splitlines() if line.startswith(("mine", "other"))]
+        assert words == ["mine:"] * 2 + ["other:"] * 2
+        assert ran.out.count("\n    upstream ") == 3
+
     @pytest.mark.parametrize(
         "hosts", ["ops@127.0.0.1:1", "127.0.0.1:1", "[::1]:1", "worker-1:1", "ops@worker-1", TWICE_TYPED]
     )

@@ -94,7 +94,7 @@ def _once(body: Callable[P, R]) -> Callable[P, R]:
     @wraps(body)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
         nonlocal left, result
-        hosts = hosts_together()
+        hosts = hosts_together(args[0] if args else None)
         if not hosts:
             return body(*args, **kwargs)
         if not left:

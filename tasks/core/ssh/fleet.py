@@ -126,7 +126,7 @@ def fleet_of(c: invoke.Context, limit: str | None = None) -> Fleet:
     if isinstance(c, fabric.Connection):
         if limit is not None:
             raise UsageError("--limit narrows the fleet of hosts.toml; -H names the host: give one of them")
-        several = [fabric.Connection(word, config=c.config) for word in hosts_together()]
+        several = [fabric.Connection(word, config=c.config) for word in hosts_together(c)]
         fleet = _of_connections(session, several or [c])
     else:
         chosen = select(session.settings.nodes, limit)

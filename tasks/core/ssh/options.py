@@ -185,15 +185,16 @@ def flag(name: str) -> Any:
     return core[0].args[name].value if core else None
 
 
-def hosts_together() -> list[str]:
-    """The words of -H, if there are several and what runs is a task that fab itself has called.
+def hosts_together(c: object) -> list[str]:
+    """The words of -H, if there are several and `c` is what fab itself has called a task with.
 
     fab calls such a task once for each host; a task of ours then acts on all of them when it is called first.
     One that another task calls as a function acts on the host that it is given.
     """
     words = str(flag("hosts") or "").split(",")
     called = [frame for frame, _ in walk_stack(None) if frame.f_code is invoke.Task.__call__.__code__]
-    return words if len(words) > 1 and len(called) == 1 else []
+    by_fab = isinstance(c, fabric.Connection) and len(called) == 1  # a pre-task has no host
+    return words if by_fab and len(words) > 1 else []
 
 
 def _ssh_config_flag(config: invoke.Config) -> Path | None:
