@@ -40,6 +40,7 @@ class Link(fabric.Connection):  # type: ignore[misc]
     host_config: HostConfig
     host_key: HostKey
     delays: Delays
+    transport: Any
     handshakes: BoundedSemaphore
     # Fabric's connections are equal when user, host and port are; two nodes behind two gateways may be so
     __eq__ = object.__eq__
