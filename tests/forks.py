@@ -1,11 +1,12 @@
 """`fab` in a process of its own for each call, as a user has it; only what it imports is read once.
 
 Run as a script with the number of an open socket, it imports the library, then forks for each call.
-Tests of that start, of terminals and of signals run `python -m fabric` instead.
+A call may have a terminal. Tests of that start, and of signals, run `python -m fabric` instead.
 """
 
 from __future__ import annotations
 
+import fcntl
 import gc
 import json
 import os
@@ -14,9 +15,13 @@ import signal
 import socket
 import subprocess
 import sys
+import termios
+from collections.abc import Mapping, Sequence
 from importlib import import_module
+from io import TextIOWrapper
 from pathlib import Path
 from tempfile import TemporaryFile
+from typing import cast
 
 PACKAGES = "tasks", "tests.lab"
 MOST = 1 << 17  # bytes of a call: its arguments and its environment
@@ -37,27 +42,42 @@ class Server:
     ) -> tuple[int, str, str]:
         """Exit status, standard output and error of `fab ARGUMENTS`.
 
-        timeout is in seconds. Raises subprocess.TimeoutExpired, and kills it, if it has not ended by then.
+        timeout is in seconds. If it has not ended by then it is killed: subprocess.TimeoutExpired, with all
+        that it wrote.
         """
         with TemporaryFile("w+") as given, TemporaryFile("w+") as out, TemporaryFile("w+") as err:
             given.write(stdin)
             given.seek(0)
-            call = json.dumps([arguments, str(cwd), environment]).encode()
-            socket.send_fds(self._socket, [call], [file.fileno() for file in (given, out, err)])
-            pid = int(self._socket.recv(MOST))
+            files = [file.fileno() for file in (given, out, err)]
+            pid = self.begin(files, arguments, cwd, environment)
             self._socket.settimeout(timeout)
+            late = False
             try:
-                status = int(self._socket.recv(MOST))
+                status = self.end()
             except BaseException as error:
                 os.kill(pid, signal.SIGKILL)
                 self._socket.settimeout(None)
-                self._socket.recv(MOST)
-                if isinstance(error, TimeoutError):
-                    raise subprocess.TimeoutExpired(["fab", *arguments], timeout) from None
-                raise
+                status, late = self.end(), isinstance(error, TimeoutError)
+                if not late:
+                    raise
+            self._socket.settimeout(None)
             for file in (out, err):
                 file.seek(0)
+            if late:
+                raise subprocess.TimeoutExpired(["fab", *arguments], timeout, out.read() + err.read())
             return status, out.read(), err.read()
+
+    def begin(
+        self, files: Sequence[int], arguments: Sequence[str], cwd: Path, environment: Mapping[str, str]
+    ) -> int:
+        """Starts `fab ARGUMENTS` with these for its standard streams, and returns its PID; `end` is next."""
+        call = json.dumps([arguments, str(cwd), dict(environment)]).encode()
+        socket.send_fds(self._socket, [call], files)
+        return int(self._socket.recv(MOST))
+
+    def end(self) -> int:
+        """Waits for the end of what was begun; its exit status."""
+        return int(self._socket.recv(MOST))
 
 
 def serve(calls: socket.socket) -> None:
@@ -87,6 +107,10 @@ def become(files: list[int], arguments: list[str], cwd: str, environment: dict[s
     for number, file in enumerate(files):
         os.dup2(file, number)
         os.close(file)
+    if os.isatty(0):
+        os.setsid()
+        fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+        cast(TextIOWrapper, sys.stdout).reconfigure(line_buffering=True)
     os.chdir(cwd)
     os.environ.clear()
     os.environ.update(environment)
