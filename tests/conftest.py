@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import gc
 import json
 import os
 import pty
@@ -74,13 +75,14 @@ def run_fab(
     if hosts:
         environment["KUBE_NGINX_HOSTS"] = str(hosts)
     with alone() if "build" in arguments else nullcontext():
-        ran = Ran(*_forks().run([*arguments], stdin, cwd, environment, timeout=600))
+        ran = Ran(*forks().run([*arguments], stdin, cwd, environment, timeout=600))
     assert "Traceback" not in ran.out + ran.err, ran.err
     return ran
 
 
 @cache
-def _forks() -> Server:
+def forks() -> Server:
+    """What forks for each `fab` of this process."""
     return Server(ROOT)
 
 
@@ -103,22 +105,29 @@ def under_way(hosts: Path, *words: str) -> Iterator[subprocess.Popen[str]]:
 
 
 def run_fab_on_terminal(arguments: list[str], answer: str, hosts: Path, question: str = "password") -> Ran:
-    """Runs `fab` on a terminal of its own, and types `answer` when it reads `question`."""
-    pid, terminal = pty.fork()
-    if pid == 0:
-        os.chdir(ROOT)
-        os.environ |= {"KUBE_NGINX_HOSTS": str(hosts), "TERM": "xterm", "COLUMNS": "160"}
-        os.execv(sys.executable, [sys.executable, "-m", "fabric", *arguments])
-    text = ""
-    while chunk := _read(terminal):
-        asked = question in text
-        text += chunk
-        if not asked and question in text:
-            os.write(terminal, f"{answer}\n".encode())
-    _, status = os.waitpid(pid, 0)
-    os.close(terminal)
+    """Runs `fab` on a terminal, and types `answer`, if that is not empty, when it reads `question`."""
+    environment = {**os.environ, "KUBE_NGINX_HOSTS": str(hosts), "TERM": "xterm", "COLUMNS": "160"}
+    return talk(arguments, [(question, f"{answer}\n".encode())] if answer else [], ROOT, environment)
+
+
+def talk(arguments: list[str], turns: list[tuple[str, bytes]], cwd: Path, env: Mapping[str, str]) -> Ran:
+    """`fab` on a terminal of its own: each answer is typed once its question has been asked."""
+    terminal, theirs = pty.openpty()
+    forks().begin([theirs] * 3, arguments, cwd, env)
+    os.close(theirs)
+    text, read, left = "", 0, list(turns)
+    try:
+        while chunk := _read(terminal):
+            text += chunk
+            if left and left[0][0] in text[read:]:
+                read = len(text)
+                os.write(terminal, left.pop(0)[1])
+    finally:
+        os.close(terminal)
+        status = forks().end()
     assert "Traceback" not in text
-    return Ran(os.waitstatus_to_exitcode(status), text, "")
+    assert left == []
+    return Ran(status, text, "")
 
 
 def _read(terminal: int) -> str:
@@ -141,6 +150,17 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ[book.FOLDER] = tempfile.mkdtemp(prefix="kube-nginx-faults.")
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[None]:
+    """What is collected stays until the end, and need not be looked through for garbage again and again."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+        gc.freeze()
+
+
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Once all faults have been seen, docs/reliability.md must be what was seen."""
     if WORKER:
@@ -158,9 +178,17 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Has workers begin with the files that take longest."""
+    """Has workers begin with the files that take longest, so that none is left with one at the end."""
     if WORKER:
-        items.sort(key=lambda item: item.get_closest_marker("lab") is None)
+        items.sort(key=_turn)
+
+
+def _turn(item: pytest.Item) -> int:
+    if item.get_closest_marker("lab") is None:
+        return 4 if item.get_closest_marker("start") is None else 3
+    if item.path.parent.name == "faults":
+        return 0
+    return 1 if item.path.name == "test_walk.py" else 2  # which has more than one thing to build
 
 
 @pytest.fixture(scope="session")

@@ -1,11 +1,13 @@
 """`fab` in a process of its own for each call, as a user has it; only what it imports is read once.
 
 Run as a script with the number of an open socket, it imports the library, then forks for each call.
-Tests of that start, of terminals and of signals run `python -m fabric` instead.
+A call may have a terminal. Tests of that start, and of signals, run `python -m fabric` instead.
 """
 
 from __future__ import annotations
 
+import atexit
+import fcntl
 import gc
 import json
 import os
@@ -14,10 +16,15 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Sequence
+import termios
+import threading
+import traceback
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
+from io import TextIOWrapper
 from pathlib import Path
 from tempfile import TemporaryFile
+from typing import NoReturn, cast
 
 PACKAGES = "tasks", "tests.lab"
 MOST = 1 << 17  # bytes of a call: its arguments and its environment
@@ -39,27 +46,42 @@ class Server:
     ) -> tuple[int, str, str]:
         """Exit status, standard output and error of `fab ARGUMENTS`.
 
-        timeout is in seconds. Raises subprocess.TimeoutExpired, and kills it, if it has not ended by then.
+        timeout is in seconds. If it has not ended by then it is killed: subprocess.TimeoutExpired, with all
+        that it wrote.
         """
         with TemporaryFile("w+") as given, TemporaryFile("w+") as out, TemporaryFile("w+") as err:
             given.write(stdin)
             given.seek(0)
-            call = json.dumps([arguments, str(cwd), environment]).encode()
-            socket.send_fds(self._socket, [call], [file.fileno() for file in (given, out, err)])
-            pid = int(self._socket.recv(MOST))
+            files = [file.fileno() for file in (given, out, err)]
+            pid = self.begin(files, arguments, cwd, environment)
             self._socket.settimeout(timeout)
+            late = False
             try:
-                status = int(self._socket.recv(MOST))
+                status = self.end()
             except BaseException as error:
                 os.kill(pid, signal.SIGKILL)
                 self._socket.settimeout(None)
-                self._socket.recv(MOST)
-                if isinstance(error, TimeoutError):
-                    raise subprocess.TimeoutExpired(["fab", *arguments], timeout) from None
-                raise
+                status, late = self.end(), isinstance(error, TimeoutError)
+                if not late:
+                    raise
+            self._socket.settimeout(None)
             for file in (out, err):
                 file.seek(0)
+            if late:
+                raise subprocess.TimeoutExpired(["fab", *arguments], timeout, out.read() + err.read())
             return status, out.read(), err.read()
+
+    def begin(
+        self, files: Sequence[int], arguments: Sequence[str], cwd: Path, environment: Mapping[str, str]
+    ) -> int:
+        """Starts `fab ARGUMENTS` with these for its standard streams, and returns its PID; `end` is next."""
+        call = json.dumps([arguments, str(cwd), dict(environment)]).encode()
+        socket.send_fds(self._socket, [call], files)
+        return int(self._socket.recv(MOST))
+
+    def end(self) -> int:
+        """Waits for the end of what was begun; its exit status."""
+        return int(self._socket.recv(MOST))
 
 
 def serve(calls: socket.socket) -> None:
@@ -89,6 +111,10 @@ def become(files: list[int], arguments: list[str], cwd: str, environment: dict[s
     for number, file in enumerate(files):
         os.dup2(file, number)
         os.close(file)
+    if os.isatty(0):
+        os.setsid()
+        fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+        cast(TextIOWrapper, sys.stdout).reconfigure(line_buffering=True)
     os.chdir(cwd)
     os.environ.clear()
     os.environ.update(environment)
@@ -96,8 +122,28 @@ def become(files: list[int], arguments: list[str], cwd: str, environment: dict[s
     sys.path[:1] = [cwd, *filter(None, environment.get("PYTHONPATH", "").split(os.pathsep))]
 
 
+def to_its_end(run: Callable[[], object]) -> NoReturn:
+    """Run it, and end as Python does, but for taking apart all that was imported, which takes longest."""
+    status: object = None
+    try:
+        run()
+    except SystemExit as end:
+        status = end.code
+    except BaseException:
+        traceback.print_exc()
+        status = 1
+    threading._shutdown()  # type: ignore[attr-defined] # waits for threads
+    atexit._run_exitfuncs()
+    if not isinstance(status, int | None):
+        print(status, file=sys.stderr)
+        status = 1
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status or 0)
+
+
 if __name__ == "__main__":
     from fabric.main import program
 
     serve(socket.socket(fileno=int(sys.argv[1])))
-    program.run()
+    to_its_end(program.run)

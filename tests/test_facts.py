@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import os
-import platform
 import shutil
 import signal
 import socket
 import subprocess
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from ipaddress import ip_address
+from itertools import product
 from pathlib import Path
 from stat import S_IMODE
 from time import monotonic, sleep, time
@@ -556,6 +556,25 @@ class Machine:
             (self.folder / "cgroup").write_text(f"1:name=systemd:/system.slice/{unit}\n0::/\n")
             assert "/proc/$holder/cgroup" in script
             script = script.replace("/proc/$holder/cgroup", str(self.folder / "cgroup"))
+        return parse(self.run(script))
+
+    def part(self, first: str, last: str, cases: Iterable[str], **instead: tuple[str, str]) -> list[Facts]:
+        """What the part of the survey from `first` to `last` says after each of `cases`, in one shell.
+
+        A case is what the shell is told before. `instead` changes the part, as with `survey`.
+        """
+        script = self.script()
+        head, mark, rest = script.partition("for tool in $tools;")
+        part, end, _ = (mark + rest)[(mark + rest).index(first) :].partition(last)
+        assert end
+        for old, new in instead.values():
+            assert old in part
+            part = part.replace(old, new)
+        told = self.run(head + "".join(f"({case}\n{part}{end}\n)\necho =====\n" for case in cases))
+        return [parse(text) for text in told.split("=====\n")[:-1]]
+
+    def run(self, script: str) -> str:
+        """What a script says."""
         ran = subprocess.run(
             ["sh", "-c", with_defaults(script)],
             env={**os.environ, "PATH": f"{self.folder}/bin:{os.environ['PATH']}"},
@@ -565,7 +584,7 @@ class Machine:
             check=True,
         )
         assert ran.stderr == ""
-        return parse(ran.stdout)
+        return ran.stdout
 
     def program(self, name: str, text: str) -> None:
         """Puts a shell script in place of a program of this machine."""
@@ -686,40 +705,45 @@ def test_the_survey_of_folders(machine: Machine) -> None:
     assert seen.instead == {}
 
 
-@pytest.mark.parametrize(
-    ("there", "unsafe"),
-    [
-        ("mkdir -p a/b", {}),
-        ("mkdir -p a/b; chmod 775 a", {"a": "root and has mode 775"}),
-        ("mkdir -p a/b; chmod 1777 a/b", {"a/b": "root and has mode 1777"}),
-        ("mkdir -p a/b; chown daemon a; chmod 700 a", {"a": "daemon and has mode 700"}),
-        ("mkdir -p a/b/kube-nginx/conf; chmod 777 a/b/* a/b/*/conf", {}),  # put right anyway
-        ("mkdir -p a c/d/b; chown daemon c; ln -s ../c/d/b a/b", {"a/../c": "daemon and has mode 755"}),
-        # of links to links, every one's folder
-        ("mkdir -p a x y/b; chmod 757 x; ln -s $PWD/y/b x/b; ln -s $PWD/x/b a/b",
-         {"x": "root and has mode 757"}),
-        ("mkdir -p a/b/kube-nginx c; chmod 777 c; ln -s $PWD/c/sbin a/b/kube-nginx/sbin; mkdir c/sbin",
-         {"c": "root and has mode 777"}),
-        ("mkdir -p a/b/kube-nginx/logs/s; chown daemon a/b/kube-nginx/logs; ln -s logs/s a/b/kube-nginx/sbin",
-         {"a/b/kube-nginx/logs": "daemon and has mode 755"}),
-        ("n='\nkn.arch=x\n' && mkdir -p a \"$n/b\" && chmod 777 a \"$n\" && ln -s \"../$n/b\" a/b",
-         {"a": "root and has mode 777"}),
-        ("mkdir -p a; ln -s b a/b; chmod 775 a", {"a": "root and has mode 775"}),  # which leads nowhere
-        ("mkdir -p 'a/b'; chmod 777 units", {"units": "root and has mode 777"}),
-        ("mkdir units/kube-nginx.service.d; chmod 777 units/*",
-         {"units/kube-nginx.service.d": "root and has mode 777"}),
-    ],
-)  # fmt: skip
-def test_the_survey_of_folders_that_others_may_write_to(
-    machine: Machine, there: str, unsafe: dict[str, str]
-) -> None:
+UNSAFE: dict[str, dict[str, str]] = {
+    "mkdir -p a/b": {},
+    "mkdir -p a/b; chmod 775 a": {"a": "root and has mode 775"},
+    "mkdir -p a/b; chmod 1777 a/b": {"a/b": "root and has mode 1777"},
+    "mkdir -p a/b; chown daemon a; chmod 700 a": {"a": "daemon and has mode 700"},
+    "mkdir -p a/b/kube-nginx/conf; chmod 777 a/b/* a/b/*/conf": {},  # put right anyway
+    "mkdir -p a c/d/b; chown daemon c; ln -s ../c/d/b a/b": {"a/../c": "daemon and has mode 755"},
+    # of links to links, every one's folder
+    "mkdir -p a x y/b; chmod 757 x; ln -s $PWD/y/b x/b; ln -s $PWD/x/b a/b": {"x": "root and has mode 757"},
+    "mkdir -p a/b/kube-nginx c; chmod 777 c; ln -s $PWD/c/sbin a/b/kube-nginx/sbin; mkdir c/sbin":
+        {"c": "root and has mode 777"},
+    "mkdir -p a/b/kube-nginx/logs/s; chown daemon a/b/kube-nginx/logs; ln -s logs/s a/b/kube-nginx/sbin":
+        {"a/b/kube-nginx/logs": "daemon and has mode 755"},
+    "n='\nkn.arch=x\n' && mkdir -p a \"$n/b\" && chmod 777 a \"$n\" && ln -s \"../$n/b\" a/b":
+        {"a": "root and has mode 777"},
+    "mkdir -p a; ln -s b a/b; chmod 775 a": {"a": "root and has mode 775"},  # which leads nowhere
+    "mkdir -p 'a/b'; chmod 777 units": {"units": "root and has mode 777"},
+    "mkdir units/kube-nginx.service.d; chmod 777 units/*":
+        {"units/kube-nginx.service.d": "root and has mode 777"},
+}  # fmt: skip
+
+
+def test_the_survey_of_folders_that_others_may_write_to(machine: Machine) -> None:
     """Above the prefix, and above what links on the way lead to, as sshd's StrictModes."""
-    machine = replace(machine, proxy=replace(machine.proxy, prefix=f"{machine.folder}/a/b/kube-nginx"))
-    subprocess.run(["sh", "-c", there], cwd=machine.folder, check=True)
-    facts = machine.survey()
-    seen = {k: v for k, v in facts.unsafe.items() if k.startswith(f"{machine.folder}/")}
-    assert facts.arch == platform.machine()
-    assert seen == {f"{machine.folder}/{path}": f"belongs to {whose}" for path, whose in unsafe.items()}
+    places = [machine.folder / str(number) for number in range(len(UNSAFE))]
+    for place, there in zip(places, UNSAFE, strict=True):
+        (place / "units").mkdir(parents=True)
+        subprocess.run(["sh", "-c", there], cwd=place, check=True)
+    own = "prefix={0}/a/b/kube-nginx releases={0}/a/b/kube-nginx/releases unit_path={0}/units/" + NAME
+    found = machine.part("above() {", "tells nothing else\n)", [own.format(place) for place in places])
+    for facts, place, unsafe in zip(found, places, UNSAFE.values(), strict=True):
+        seen = {k: v for k, v in facts.unsafe.items() if k.startswith(f"{place}/")}
+        assert facts.arch == ""  # no name of a folder is a line of ours
+        assert seen == {f"{place}/{path}": f"belongs to {whose}" for path, whose in unsafe.items()}
+
+
+def test_the_survey_of_a_folder_that_others_may_write_to(machine: Machine) -> None:
+    machine.units.chmod(0o777)
+    assert machine.survey().unsafe[str(machine.units)].endswith(" and has mode 777")
 
 
 def test_the_survey_of_what_is_in_the_way(machine: Machine) -> None:
@@ -755,29 +779,33 @@ def test_the_survey_of_a_file_that_is_a_link(machine: Machine) -> None:
     assert (file.sha256, file.mode) == (sha256(b"text").hexdigest(), "777")
 
 
-@pytest.mark.parametrize(
-    ("texts", "storage"),
-    [
-        ({}, ""),
-        ({"etc": "[Journal]\n#Storage=none\n"}, ""),
-        ({"etc": "[Journal]\nStorage=none\n"}, "none"),
-        ({"etc": "[Journal]\n Storage = volatile\n"}, "volatile"),
-        ({"etc": "Storage=persistent\n", "etc.d/10.conf": "Storage=none\n"}, "none"),
-        ({"usr.d/10.conf": "Storage=none\n", "etc.d/10.conf": "Storage=auto\n"}, "auto"),
-        ({"etc": "Storage=none\n", "usr.d/10.conf": "Storage=auto\n"}, "auto"),
-        ({"etc": "Storage=none\nStorage=\n"}, ""),
-    ],
-)
-def test_the_survey_of_the_journal(machine: Machine, texts: dict[str, str], storage: str) -> None:
-    for name, text in texts.items():
-        (machine.folder / name).parent.mkdir(exist_ok=True)
-        (machine.folder / name).write_text(text)
-    seen = machine.survey(
-        usr_d=("/usr/lib/systemd/journald.conf.d/", f"{machine.folder}/usr.d/"),
-        etc=("/etc/systemd/journald.conf ", f"{machine.folder}/etc "),
-        etc_d=("/etc/systemd/journald.conf.d/", f"{machine.folder}/etc.d/"),
+JOURNALS: list[tuple[dict[str, str], str]] = [
+    ({}, ""),
+    ({"etc": "[Journal]\n#Storage=none\n"}, ""),
+    ({"etc": "[Journal]\nStorage=none\n"}, "none"),
+    ({"etc": "[Journal]\n Storage = volatile\n"}, "volatile"),
+    ({"etc": "Storage=persistent\n", "etc.d/10.conf": "Storage=none\n"}, "none"),
+    ({"usr.d/10.conf": "Storage=none\n", "etc.d/10.conf": "Storage=auto\n"}, "auto"),
+    ({"etc": "Storage=none\n", "usr.d/10.conf": "Storage=auto\n"}, "auto"),
+    ({"etc": "Storage=none\nStorage=\n"}, ""),
+]
+
+
+def test_the_survey_of_the_journal(machine: Machine) -> None:
+    places = [machine.folder / str(number) for number in range(len(JOURNALS))]
+    for place, (texts, _) in zip(places, JOURNALS, strict=True):
+        for name, text in texts.items():
+            (place / name).parent.mkdir(parents=True, exist_ok=True)
+            (place / name).write_text(text)
+    found = machine.part(
+        "say journal",
+        'tail -n 1)"\n',
+        [f"here={place}" for place in places],
+        usr_d=("/usr/lib/systemd/journald.conf.d/", "$here/usr.d/"),
+        etc=("/etc/systemd/journald.conf ", "$here/etc "),
+        etc_d=("/etc/systemd/journald.conf.d/", "$here/etc.d/"),
     )
-    assert seen.journal == storage
+    assert [seen.journal for seen in found] == [storage for _, storage in JOURNALS]
 
 
 def test_the_survey_of_a_process(machine: Machine) -> None:
@@ -844,60 +872,61 @@ def test_the_survey_of_what_else_is_in_the_unit(machine: Machine) -> None:
     assert (fewer.beside, fewer.stopped) == ((), (worker,))
 
 
-@pytest.mark.parametrize(
-    ("text", "named"), [("{pid}\n", True), ("{pid}", True), ("1{pid}\n", False), ("", False), (None, False)]
-)
-def test_whether_the_pid_file_names_the_main_process(machine: Machine, text: str | None, named: bool) -> None:
-    binary = copied("sleep", Path(binary_path(machine.proxy)))
-    logs = Path(machine.proxy.prefix, "logs")
-    logs.mkdir()
-    with listening() as (listener, _), running(binary, "600", keeps=listener) as process:
-        if text is not None:
-            (logs / "nginx.pid").write_text(text.format(pid=process.pid))
-        seen = machine.survey(process.pid).process
-        assert seen is not None
-        assert (seen.pid, seen.named) == (process.pid, named)
-        # whoever is the service's user may leave a link there
-        (logs / "elsewhere").write_text(f"{process.pid}\n")
-        (logs / "nginx.pid").unlink(missing_ok=True)
-        (logs / "nginx.pid").symlink_to("elsewhere")
-        seen = machine.survey(process.pid).process
-    assert seen is not None
-    assert not seen.named
+def test_whether_the_pid_file_names_the_main_process(machine: Machine) -> None:
+    texts = {"77\n": True, "77": True, "177\n": False, "": False}
+    files = [machine.folder / f"{number}.pid" for number in range(len(texts))]
+    for file, text in zip(files, texts, strict=True):
+        file.write_text(text)
+    # whoever is the service's user may leave a link there
+    (machine.folder / "link.pid").symlink_to(files[0])
+    files += [machine.folder / "link.pid", machine.folder / "none.pid"]
+    cases = [f"say pid 77; pid=77 pid_file={file}" for file in files]
+    found = machine.part('[ "$(recorded_pid)"', "say pid_file 1", cases)
+    assert [seen.process and seen.process.named for seen in found] == [*texts.values(), False, False]
 
 
 MOUNTED = "71 60 8:1 /x/kube-nginx/logs{gone} {logs} rw,nosuid shared:1 - ext4 /dev/sda rw\n"
 
 
-@pytest.mark.parametrize(
-    ("mounts", "unit", "detached"),
-    [
-        (MOUNTED, "ReadWritePaths=/x\n", False),
-        (MOUNTED.replace("{gone}", "//deleted"), "ReadWritePaths=/x\n", True),
-        # mounted again: the last one is what it sees
-        (MOUNTED.replace("{gone}", "//deleted") + MOUNTED, "ReadWritePaths=/x\n", False),
-        ("60 1 8:1 / / ro,relatime - ext4 /dev/sda rw\n", "ReadWritePaths=/x\n", True),
-        ("60 1 8:1 / / ro - ext4 /dev/sda rw\n", "ReadWritePaths=/x\n", True),
-        ("60 1 8:1 / / rw,relatime - ext4 /dev/sda rw\n", "ReadWritePaths=/x\n", False),
-        ("60 1 8:1 / / ro,relatime - ext4 /dev/sda rw\n", "[Service]\n", False),
-        ("60 1 8:1 / / ro,relatime - ext4 /dev/sda rw\n", "", False),
-        ("60 1 8:1 / /elsewhere ro,relatime - ext4 /dev/sda rw\n", "ReadWritePaths=/x\n", False),
-    ],
-)
-def test_whether_its_view_of_logs_has_gone(machine: Machine, mounts: str, unit: str, detached: bool) -> None:
+VIEWS = [
+    (MOUNTED, "ReadWritePaths=/x\n", False),
+    (MOUNTED.replace("{gone}", "//deleted"), "ReadWritePaths=/x\n", True),
+    # mounted again: the last one is what it sees
+    (MOUNTED.replace("{gone}", "//deleted") + MOUNTED, "ReadWritePaths=/x\n", False),
+    ("60 1 8:1 / / ro,relatime - ext4 /dev/sda rw\n", "ReadWritePaths=/x\n", True),
+    ("60 1 8:1 / / ro - ext4 /dev/sda rw\n", "ReadWritePaths=/x\n", True),
+    ("60 1 8:1 / / rw,relatime - ext4 /dev/sda rw\n", "ReadWritePaths=/x\n", False),
+    ("60 1 8:1 / / ro,relatime - ext4 /dev/sda rw\n", "[Service]\n", False),
+    ("60 1 8:1 / / ro,relatime - ext4 /dev/sda rw\n", "", False),
+    ("60 1 8:1 / /elsewhere ro,relatime - ext4 /dev/sda rw\n", "ReadWritePaths=/x\n", False),
+]
+
+
+def test_whether_its_view_of_logs_has_gone(machine: Machine) -> None:
+    """Also once there is such a folder again."""
+    cases = []
+    for (number, (mounts, unit, _)), made in product(enumerate(VIEWS), (False, True)):
+        place = machine.folder / f"{number}{made}"
+        logs = place / "kube-nginx" / "logs"
+        (logs if made else logs.parent).mkdir(parents=True)
+        if unit:
+            (place / NAME).write_text(unit)
+        (place / "mountinfo").write_text(mounts.format(logs=logs, gone=""))
+        cases.append(f"say pid 77; here={place} prefix={place}/kube-nginx unit_path={place}/{NAME}")
+    found = machine.part("mounted=", "esac", cases, there=("/proc/$pid/mountinfo", "$here/mountinfo"))
+    told = [seen.process and seen.process.detached for seen in found]
+    assert told == [detached for *_, detached in VIEWS for _ in range(2)]
+
+
+def test_the_survey_of_a_process_whose_view_of_logs_has_gone(machine: Machine) -> None:
     binary = copied("sleep", Path(binary_path(machine.proxy)))
     logs = Path(machine.proxy.prefix, "logs")
-    if unit:
-        (machine.units / NAME).write_text(unit)
-    (machine.folder / "mountinfo").write_text(mounts.format(logs=logs, gone=""))
+    (machine.folder / "mountinfo").write_text(MOUNTED.format(logs=logs, gone="//deleted"))
     there = ("/proc/$pid/mountinfo", f"{machine.folder}/mountinfo")
     with listening() as (listener, _), running(binary, "600", keeps=listener) as process:
-        removed = machine.survey(process.pid, mounts=there).process
-        logs.mkdir()
-        made = machine.survey(process.pid, mounts=there).process
-    assert removed is not None
-    assert made is not None
-    assert (removed.detached, made.detached) == (detached, detached)
+        seen = machine.survey(process.pid, mounts=there).process
+    assert seen is not None
+    assert seen.detached
 
 
 def state(pid: int) -> str:
@@ -1040,16 +1069,21 @@ def test_the_survey_knows_the_binary_by_whatever_way(machine: Machine, link: str
         prefix.mkdir()
         (prefix / "sbin").symlink_to(real)
     binary = copied("sleep", Path(binary_path(machine.proxy)))
-    with listening() as (listener, address), running(binary, "600", keeps=listener) as process:
-        assert process.poll() is None
+    with (
+        listening() as (listener, _),
+        listening() as (other, address),
+        running(binary, "600", keeps=listener) as main,
+        running(binary, "600", keeps=other) as stray,
+    ):
         if is_gone:
             copied("sleep", binary.with_name("new")).rename(binary)
         machine.proxy = replace(machine.proxy, listen=(address,))
-        stray, seen = machine.survey().holder(address), machine.survey(process.pid).process
-    assert seen is not None
-    assert seen.executable == str(binary)
-    assert stray is not None
-    assert (stray.pid, stray.executable) == (process.pid, str(binary))
+        seen = machine.survey(main.pid)
+    assert seen.process is not None
+    assert (seen.process.pid, seen.process.executable) == (main.pid, str(binary))
+    holder = seen.holder(address)
+    assert holder is not None
+    assert (holder.pid, holder.executable) == (stray.pid, str(binary))
 
 
 def test_what_a_link_in_place_of_the_binary_leads_to_is_somebody_elses(machine: Machine) -> None:

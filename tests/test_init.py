@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pty
 import shutil
 import subprocess
 import sys
@@ -14,6 +13,7 @@ import pytest
 from tasks.core.config.address import Endpoint, NodeSpec
 from tasks.core.config.settings import load
 from tests.conftest import ROOT, Ran, run_fab
+from tests.conftest import talk as on_terminal
 
 ENVIRONMENT = """\
 export NODE_IPS=(10.0.0.11 10.0.0.12)
@@ -42,25 +42,8 @@ def fab(folder: Path, *arguments: str, **more: str) -> Ran:
 
 
 def talk(folder: Path, arguments: list[str], *turns: tuple[str, bytes]) -> Ran:
-    """`fab` on a terminal: each answer is typed once its question has been asked."""
-    pid, terminal = pty.fork()
-    if pid == 0:
-        os.chdir(folder)
-        os.execve(sys.executable, [sys.executable, "-m", "fabric", *arguments], surroundings())
-    text, read, left = "", 0, list(turns)
-    while True:
-        if left and left[0][0] in text[read:]:
-            read = len(text)
-            os.write(terminal, left.pop(0)[1])
-        try:
-            text += os.read(terminal, 4096).decode(errors="replace")
-        except OSError:  # Linux says EIO when the other side has closed
-            break
-    _, status = os.waitpid(pid, 0)
-    os.close(terminal)
-    assert "Traceback" not in text
-    assert left == []
-    return Ran(os.waitstatus_to_exitcode(status), text, "")
+    """`fab` on a terminal, where all is asked that is to be asked."""
+    return on_terminal(arguments, list(turns), folder, surroundings())
 
 
 def test_from_environment_sh_to_a_rendered_configuration(folder: Path) -> None:

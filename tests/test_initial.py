@@ -18,7 +18,7 @@ from tasks.core.setup import initial
 from tasks.core.setup.initial import InitialConfig
 
 from .hosts_data import FILE
-from .strategies import thorough
+from .strategies import brief, thorough
 
 SMALL = InitialConfig((NodeSpec("worker-1", "worker-1"),), (Endpoint("10.0.0.1", 6443),))
 
@@ -55,7 +55,7 @@ endpoints = st.lists(st.builds(Endpoint, hosts, ports), min_size=1, max_size=5, 
 listeners = st.builds(Endpoint, st.just("127.0.0.1"), st.integers(1024, 65535)).map(lambda one: (one,))
 
 
-@thorough
+@brief
 @given(fleets.map(tuple), endpoints.map(tuple), listeners, st.booleans())
 def test_what_goes_in_comes_out(
     nodes: tuple[NodeSpec, ...],

@@ -178,8 +178,8 @@ def test_of_what_has_no_bound_the_end_is_kept() -> None:
         nonlocal count
         count += 1
 
-    ended = Local().sh("yes 0123456789 | head -n 1000000; echo last", each_line=each, most=None)
-    assert count == 1_000_001
+    ended = Local().sh("yes 0123456789 | head -n 200000; echo last", each_line=each, most=None)
+    assert count == 200_001
     assert len(ended.stdout) < 1_000_000
     assert ended.stdout.endswith("0123456789\nlast\n")
 

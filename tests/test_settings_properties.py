@@ -1,4 +1,5 @@
 import re
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from tasks.core.config.settings import SettingsError, load, parse
 from tasks.core.release import render
 
 from .hosts_data import FILE, problems, with_keys
-from .strategies import spoilt, thorough
+from .strategies import BREAKING, brief, spoilt, thorough
 
 ADDRESS = r"(\d+\.\d+\.\d+\.\d+|\[[0-9a-f:]+\]|[a-z0-9_][a-z0-9._-]*):\d+"
 TIME = r"(\d+w)?(\d+d)?(\d+h)?(\d+m)?(\d+s)?(\d+ms)?"
@@ -57,11 +58,7 @@ STRING_KEYS = {
 LISTS = ("apiservers", "nodes", "build.mirrors", "build.hosts", "proxy.listen")
 
 
-@pytest.mark.parametrize("key", STRING_KEYS)
-@thorough
-@given(st.data())
-def test_no_text_breaks_out_of_its_line(key: str, data: Any) -> None:
-    text = data.draw(st.text(max_size=40) | spoilt(STRING_KEYS[key]))
+def stays_in_its_line(key: str, text: str) -> None:
     dotted = {key.replace(".", "__"): [text] if key in LISTS else text}
     try:
         found = parse(with_keys(**dotted), FILE)
@@ -70,6 +67,20 @@ def test_no_text_breaks_out_of_its_line(key: str, data: Any) -> None:
         return
     assert all(CONF_LINES.fullmatch(line) for line in render.conf(found).split("\n"))
     assert all(UNIT_LINES.fullmatch(line) for line in render.unit(found).split("\n"))
+
+
+@pytest.mark.parametrize("key", STRING_KEYS)
+@brief
+@given(st.data())
+def test_no_text_breaks_out_of_its_line(key: str, data: Any) -> None:
+    stays_in_its_line(key, data.draw(st.text(max_size=40) | spoilt(STRING_KEYS[key])))
+
+
+@pytest.mark.parametrize("key", STRING_KEYS)
+def test_nothing_that_ends_a_line_elsewhere_breaks_out_of_it(key: str) -> None:
+    valid = STRING_KEYS[key]
+    for breaker, at in product(BREAKING, (0, len(valid) // 2, len(valid))):
+        stays_in_its_line(key, valid[:at] + breaker + valid[at:])
 
 
 def test_the_expected_shapes_hold_for_valid_values() -> None:

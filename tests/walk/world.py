@@ -7,8 +7,9 @@ import subprocess
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
+from signal import SIGKILL
 
-from tests.conftest import ROOT, Ran
+from tests.conftest import ROOT, Ran, forks
 from tests.lab.lab import Lab
 from tests.lab.nodes import Node
 
@@ -127,12 +128,19 @@ class World:
             stderr=subprocess.PIPE,
             text=True,
             cwd=ROOT,
-            env={**os.environ, "KUBE_NGINX_HOSTS": str(self.hosts), "COLUMNS": "200"},
+            env=self._environment,
         )
+
+    @property
+    def _environment(self) -> dict[str, str]:
+        return {**os.environ, "KUBE_NGINX_HOSTS": str(self.hosts), "COLUMNS": "200"}
 
     def fab(self, *arguments: str, timeout: float = 400) -> Ran:
         """Runs `fab` to its end."""
-        return self.ended(self.begin(*arguments), timeout)
+        try:
+            return Ran(*forks().run([*arguments], "", ROOT, self._environment, timeout))
+        except subprocess.TimeoutExpired as late:
+            return Ran(-SIGKILL, str(late.output), f"\n(the walk: no end after {timeout:g} s)\n")
 
     def ended(self, process: subprocess.Popen[str], timeout: float = 400) -> Ran:
         """Waits for the end of a `fab` that was begun."""
