@@ -165,10 +165,6 @@ UNSUPPORTED = {
         "PreferredAuthentications gssapi-with-mic",
         "config:2: PreferredAuthentications gssapi-with-mic:",
     ),
-    "a token without an agent": (
-        "PKCS11Provider /x.so\n IdentityAgent none",
-        "config:2: PKCS11Provider /x.so: is used",
-    ),
     "no common cipher": (
         "Ciphers chacha20-poly1305@openssh.com",
         "config:2: Ciphers chacha20-poly1305@openssh.com: ",

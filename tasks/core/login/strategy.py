@@ -65,6 +65,10 @@ class _Attempt:
         self._story = Story(login.config.user)
         self._offered: set[PublicKey] = set()
         self._may_ask = not login.config.says("BatchMode")
+        if login.config.get("PubkeyAuthentication").lower() in ("no", "false"):
+            self._story.others.append("PubkeyAuthentication is off in ssh_config: no key is offered")
+        if login.config.get("PKCS11Provider", "none") != "none":
+            self._story.others.append("what PKCS11Provider names is used through an agent only: ssh-add -s")
 
     def run(self) -> None:
         """Goes through the methods until the server is content. Raises StepError."""

@@ -32,8 +32,6 @@ def _problems(config: HostConfig) -> Iterator[tuple[str, str]]:
     methods = config.get("PreferredAuthentications")
     if methods and not _METHODS & {*methods.split(",")}:
         yield "PreferredAuthentications", "is not spoken here; add publickey"
-    if config.get("PKCS11Provider", "none") != "none" and not config.identity_agent:
-        yield "PKCS11Provider", "is used through an agent only: ssh-add -s it"
     for keyword in LISTS:
         if allowed(config, keyword) == []:
             some = ", ".join(spoken(keyword)[:3])

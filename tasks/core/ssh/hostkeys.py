@@ -71,9 +71,15 @@ class HostKey(paramiko.MissingHostKeyPolicy):  # type: ignore[misc]
 
     def missing_host_key(self, client: object, hostname: str, key: paramiko.PKey) -> None:
         """Returns if the key is known, or is recorded now. Raises StepError: the host is refused."""
+        address = _peer(client)
+        if self.config.says("NoHostAuthenticationForLocalhost") and _is_loopback(address):
+            return
+        seen = Key(key.get_name(), key.asbytes())
         with self.known.lock:  # hosts may share a name
-            if not self._is_known(Key(key.get_name(), key.asbytes())):
+            if not self._is_known(seen):
                 self._record(key)
+            if address and self.config.says("CheckHostIP"):
+                self._refuse_other(lookup_name(address, self.port), seen)
 
     def _is_known(self, seen: Key) -> bool:
         """Whether it is the host's; if not, it may be recorded. Raises StepError: the host is refused."""
@@ -91,13 +97,7 @@ class HostKey(paramiko.MissingHostKeyPolicy):  # type: ignore[misc]
         plain = [line for line in entries if not line.marker]
         if any(line.key == seen for line in plain or elsewhere if not line.marker):
             return True
-        if plain:
-            old = plain[0]
-            raise self._refusal(
-                f"HAS CHANGED: known is {old.key}, seen is {seen}",
-                "somebody may be answering in its place; if the host was reinstalled, the old key is "
-                f"{old.where}: ssh-keygen -R '{self.name}' -f {old.file}",
-            )
+        self._refuse_other(self.name, seen)
         if authority := next((line.where for line in lines if line.marker == AUTHORITY), ""):
             why = f"{authority} names a certificate authority for it, and certificates are not read here"
             raise self._refusal(f"is unknown: {seen}; {why}", self._how_to_know())
@@ -105,6 +105,18 @@ class HostKey(paramiko.MissingHostKeyPolicy):  # type: ignore[misc]
             other = '; or set ssh.host_keys = "accept-new"'
             raise self._refusal(f"is unknown: {seen}", self._how_to_know() + other)
         return False
+
+    def _refuse_other(self, name: str, seen: Key) -> None:
+        """Raises StepError if another key is known by that name, and not this one."""
+        plain = [line for line in self._entries(name) if not line.marker]
+        if plain and all(line.key != seen for line in plain):
+            old = plain[0]
+            of = "" if name == self.name else f" for {name}"
+            raise self._refusal(
+                f"HAS CHANGED{of}: known is {old.key}, seen is {seen}",
+                "somebody may be answering in its place; if the host was reinstalled, the old key is "
+                f"{old.where}: ssh-keygen -R '{name}' -f {old.file}",
+            )
 
     def _entries(self, name: str) -> list[Entry]:
         return [entry for path in self.files for entry in self.known.file(path).lookup(name)]
@@ -131,6 +143,18 @@ class HostKey(paramiko.MissingHostKeyPolicy):  # type: ignore[misc]
         file = next(iter(self.user_files), "~/.ssh/known_hosts")
         own = "ssh-keygen -lf /etc/ssh/ssh_host_*_key.pub there"
         return f"compare it with the host's own ({own}), then {scan} >> {file}"
+
+
+def _peer(client: object) -> str:
+    """The address that a connection goes to; "" through a gateway."""
+    transport = client.get_transport() if isinstance(client, paramiko.SSHClient) else None
+    sock = transport.sock if transport else None
+    direct = isinstance(sock, socket.socket) and sock.family != socket.AF_UNIX
+    return str(sock.getpeername()[0]) if direct else ""
+
+
+def _is_loopback(address: str) -> bool:
+    return address == "::1" or address.startswith("127.")
 
 
 def _canonical(host: str) -> str:

@@ -28,7 +28,7 @@ from .options import Options
 # our own messages say what fails; without a handler, paramiko's log ends up on stderr as tracebacks
 logging.getLogger("paramiko").addHandler(logging.NullHandler())
 
-MOST_HANDSHAKES = 10  # through one jump host at a time: sshd begins to drop what is above (MaxStartups)
+MOST_HANDSHAKES = 8  # through one jump host at a time: from 10 on sshd drops some (MaxStartups)
 
 
 class Session:
