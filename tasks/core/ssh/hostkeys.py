@@ -149,8 +149,9 @@ def _peer(client: object) -> str:
     """The address that a connection goes to; "" through a gateway."""
     transport = client.get_transport() if isinstance(client, paramiko.SSHClient) else None
     sock = transport.sock if transport else None
-    direct = isinstance(sock, socket.socket) and sock.family != socket.AF_UNIX
-    return str(sock.getpeername()[0]) if direct else ""
+    if isinstance(sock, socket.socket) and sock.family != socket.AF_UNIX:
+        return str(sock.getpeername()[0])
+    return ""
 
 
 def _is_loopback(address: str) -> bool:
