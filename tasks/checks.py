@@ -53,7 +53,7 @@ def check(c: Context, watch: Any = None, **flags: Unpack[FleetFlags]) -> dict[st
 def connections(c: Context, **flags: Unpack[FleetFlags]) -> dict[str, Sessions]:
     """Show which apiserver each node's sessions are on, and how even that is; changes nothing."""
     with run(c, "connections", **flags) as r:
-        found = values(r.step("connections", lambda node: counted(node, r.settings)))
+        found = values(r.step("connections", lambda node: counted(node, r.settings), over=lambda seen: True))
         seen = {node.label: found[node.label] for node in r.fleet if node.label in found}
         if seen:
             r.summary.total = total = together(seen.values(), r.settings.apiservers)

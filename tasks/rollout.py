@@ -33,7 +33,7 @@ def deploy(c: Context, force: bool = False, **flags: Unpack[RolloutFlags]) -> di
     """5-12. Bring every node to what hosts.toml says, the least disruptive way, and prove that it works."""
     with run(c, "deploy", force=force, **flags) as r:
         deployment = Deployment(r, force)
-        r.step("survey", deployment.survey)
+        r.step("survey", deployment.survey, over=lambda seen: seen.result is not None)
         r.step("stage", deployment.stage, deployment.staging)
         rolling(r, "activate", deployment.activate, deployment.changing)
         return r.summary.results()
@@ -44,7 +44,7 @@ def diff(c: Context, exit_code: bool = False, **flags: Unpack[FleetFlags]) -> di
     """Show what deploy would do to each node, and how its files differ; writes nothing anywhere."""
     with run(c, "diff", **flags) as r:
         deployment = Deployment(r)
-        found = values(r.step("diff", deployment.would))
+        found = values(r.step("diff", deployment.would, over=lambda seen: True))
         changing = {node.label: found[node.label] for node in deployment.changing}
         if not r.as_json:
             plans.show(r.console, changing)
@@ -57,7 +57,7 @@ def diff(c: Context, exit_code: bool = False, **flags: Unpack[FleetFlags]) -> di
 def preflight(c: Context, **flags: Unpack[FleetFlags]) -> dict[str, NodePlan]:
     """See whether deploy could work on each node: libc, room, mounts, ports; writes nothing."""
     with run(c, "preflight", **flags) as r:
-        return values(r.step("preflight", Deployment(r).able))
+        return values(r.step("preflight", Deployment(r).able, over=lambda seen: True))
 
 
 @fleet_task()

@@ -55,6 +55,12 @@ def refuse_two_documents() -> None:
         )
 
 
+def is_one_task() -> bool:
+    """Whether the command line that runs is one task of this library, and nothing else."""
+    program = _program()
+    return program is not None and len(program.tasks) == len(_contexts(program)) == 1
+
+
 def asks_for_json() -> bool:
     """Whether a task of this library was typed with --json."""
     return any("json" in task.args and task.args["json"].value for task in _contexts(_program()))

@@ -109,6 +109,7 @@ def _opened(
         rollout_of(settings.rollout, flags),
         seconds("--wait", flags.get("wait", "0")),
         json,
+        command_line.is_one_task(),
     )
 
 

@@ -23,7 +23,10 @@ T = TypeVar("T")
 
 @dataclass
 class Run:
-    """A task at work on a fleet. `wait`: how many seconds another's lock on a node is waited for."""
+    """A task at work on a fleet. `wait`: how many seconds another's lock on a node is waited for.
+
+    `alone`: no other task of the command line may want the connections.
+    """
 
     settings: Settings
     fleet: Fleet
@@ -35,6 +38,7 @@ class Run:
     rollout: Rollout
     wait: int = 0
     as_json: bool = False
+    alone: bool = False
 
     @property
     def alive(self) -> list[Any]:
@@ -51,11 +55,13 @@ class Run:
         finish: bool = False,
         left_behind: Callable[[Any], StepError] | None = None,
         given_up: Callable[[], bool] | None = None,
+        over: Callable[[StepResult[T]], bool] | None = None,
     ) -> dict[str, StepResult[T]]:
         """Does `work(host)` on those of `hosts` (None: all) that have not failed yet; gives what each found.
 
         `finish` lets hosts that have begun finish after Ctrl-C; no other starts. With `left_behind`, which
         says how a host is left then, they have a moment for it only. Once `given_up`, none is waited for.
+        A node whose work is `over` by what was found needs its connection no more.
         """
         crew = Fleet.from_connections([host for host in self.alive if hosts is None or host in hosts])
         crew.parallel = self.fleet.parallel
@@ -67,7 +73,10 @@ class Run:
         def timed(host: Any) -> StepResult[T]:
             self.interrupt.check()
             started[host.label] = monotonic()
-            return work(host)
+            result = work(host)
+            if over and self.alone and over(result):
+                host.close()
+            return result
 
         self.interrupt.finishing = finish
         try:  # Ctrl-C may come while the bar is being drawn
