@@ -116,14 +116,15 @@ class Place:
 
 @pytest.fixture(params=["sh", "bash"])
 def shell(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What `sh` is: this machine's own, and bash, which is sh on CentOS."""
+    """What `sh` is: this machine's own, and bash, which is sh on CentOS. No systemd is asked."""
+    (tmp_path / "shell").mkdir()
+    (tmp_path / "shell" / "systemctl").symlink_to(shutil.which("false") or "/bin/false")
     if request.param == "bash":
         bash = shutil.which("bash")
         if bash is None:
             pytest.skip("no bash here")
-        (tmp_path / "shell").mkdir()
         (tmp_path / "shell" / "sh").symlink_to(bash)
-        monkeypatch.setenv("PATH", f"{tmp_path / 'shell'}:{os.environ['PATH']}")
+    monkeypatch.setenv("PATH", f"{tmp_path / 'shell'}:{os.environ['PATH']}")
 
 
 @pytest.fixture
@@ -1052,6 +1053,7 @@ class TestThereAndBack:
 
     STUBS = """
         unit_is=active
+        timeout() { shift 3; "$@"; }
         systemctl() { case $1 in show | cat) ;; *) echo "systemctl $*" >> "$lock.did" ;; esac; }
         of_systemd() {
           case $1 in
