@@ -18,7 +18,6 @@ import subprocess
 import sys
 import termios
 import threading
-import traceback
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from io import TextIOWrapper
@@ -122,6 +121,15 @@ def become(files: list[int], arguments: list[str], cwd: str, environment: dict[s
     sys.path[:1] = [cwd, *filter(None, environment.get("PYTHONPATH", "").split(os.pathsep))]
 
 
+def _told(error: BaseException) -> object:
+    """Have an exception told as Python does; the status."""
+    try:
+        sys.excepthook(type(error), error, error.__traceback__)
+    except SystemExit as end:
+        return end.code
+    return 1
+
+
 def to_its_end(run: Callable[[], object]) -> NoReturn:
     """Run it, and end as Python does, but for taking apart all that was imported, which takes longest."""
     status: object = None
@@ -129,9 +137,8 @@ def to_its_end(run: Callable[[], object]) -> NoReturn:
         run()
     except SystemExit as end:
         status = end.code
-    except BaseException:
-        traceback.print_exc()
-        status = 1
+    except BaseException as error:
+        status = _told(error)
     threading._shutdown()  # type: ignore[attr-defined] # waits for threads
     atexit._run_exitfuncs()
     if not isinstance(status, int | None):

@@ -177,7 +177,7 @@ ROWS: dict[str, tuple[str, int, str]] = {
     "the same, -H": (
         "echo Port=abc >>ssh_config; $FAB -S ssh_config -H worker-1 status",
         2,
-        "ssh_config:5: Port abc: must be a number from 1 to 65535 for fab -H",
+        "ssh_config:5: Port=abc: Bad port 'abc'",
     ),
     "ssh_config with a bad timeout": (
         "echo ConnectTimeout x >>ssh_config; $FAB status",

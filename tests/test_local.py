@@ -205,11 +205,11 @@ def test_many_scripts_at_once() -> None:
     assert results == {n: CommandResult(n, f"{n}\n", "") for n in range(8)}
 
 
-@pytest.mark.parametrize("script", ["exec sleep 3", "sleep 3", "sleep 3; :", "sleep 3 | cat"])
+@pytest.mark.parametrize("script", ["exec sleep 60", "sleep 60", "sleep 60; :", "sleep 60 | cat"])
 def test_a_script_that_does_not_end(script: str) -> None:
     began = monotonic()
     error = refusal(script, timeout=0.2)
-    assert monotonic() - began < 2
+    assert monotonic() - began < 30
     assert (error.message, error.command, error.status) == ("did not end within 0.2 s", script, None)
 
 
@@ -224,11 +224,11 @@ def runs(pid: str) -> bool:
 def test_what_a_script_started_ends_with_it(tmp_path: Path) -> None:
     pid_file = tmp_path / "pid"
     began = monotonic()
-    error = refusal(f"sleep 3 & echo $! > '{pid_file}'; wait; echo ended", timeout=0.3)
+    error = refusal(f"sleep 60 & echo $! > '{pid_file}'; wait; echo ended", timeout=0.3)
     assert error.message == "did not end within 0.3 s"
-    assert monotonic() - began < 2
+    assert monotonic() - began < 30
     while runs(pid_file.read_text().strip()):
-        assert monotonic() - began < 2.5
+        assert monotonic() - began < 30
         sleep(0.01)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import pwd
 from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 from shutil import which
@@ -37,7 +39,7 @@ class SshConfig:
         self._complete = not any("%" in name for name in included)
         self._grouping = Grouping(self._blocks)
         self._answers: dict[Hashable, Values] = {}
-        program = which("ssh") if any(block.heads or block.lines for block in self._blocks) else None
+        program = _program() if any(block.heads or block.lines for block in self._blocks) else ""
         self._source = (
             SshProgram(program, files, user, port, are_read_twice(self._blocks))
             if program
@@ -76,3 +78,12 @@ class SshConfig:
             for key, value in named.items()
             if key in _NEEDED or key in self._lines or not self._complete
         }
+
+
+def _program() -> str:
+    """The ssh to ask; "" if there is none, or if it would ask who we are."""
+    try:
+        pwd.getpwuid(os.getuid())
+    except KeyError:
+        return ""
+    return which("ssh") or ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from pathlib import Path
 from threading import BoundedSemaphore, Lock, RLock
 from typing import Any
@@ -32,10 +33,7 @@ MOST_HANDSHAKES = 8  # through one jump host at a time: from 10 on sshd drops so
 
 
 class Session:
-    """The shared half of all connections made from one hosts.toml and one command line.
-
-    Raises UsageError: an ssh_config that cannot be read.
-    """
+    """The shared half of all connections made from one hosts.toml and one command line."""
 
     def __init__(self, settings: Settings, options: Options, config: invoke.Config) -> None:
         self.settings = settings
@@ -46,8 +44,6 @@ class Session:
         self.sudo_gate = SudoGate()
         self.ssh_files = self._ssh_files()
         self.user = self.ssh.user or options.get("user") or "root"
-        port = self.ssh.port or options.get("port") or 22
-        self._ssh_config = SshConfig(self.ssh_files, self.user, port)
         own = {
             "user": self.user,
             "forward_agent": options.get("forward_agent"),
@@ -81,6 +77,11 @@ class Session:
             if file and file != OWN and not Path(file).is_file():
                 return f"ssh.{key}: {file} {'is no file' if Path(file).exists() else 'does not exist'}"
         return ""
+
+    @cached_property
+    def _ssh_config(self) -> SshConfig:
+        port = self.ssh.port or self.options.get("port") or 22
+        return SshConfig(self.ssh_files, self.user, port)
 
     def prepare(self, specs: Sequence[NodeSpec]) -> None:
         """Finds out at once what ssh_config says of many nodes. Raises UsageError."""
