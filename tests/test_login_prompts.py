@@ -75,7 +75,7 @@ def typed(env: dict[str, str], words: list[str], question: str, *answers: bytes)
     while True:
         if left and (at := text.find(question, read)) >= 0:
             read = at + len(question)
-            assert not termios.tcgetattr(terminal)[3] & termios.ECHO
+            assert "passphrase" not in question or not termios.tcgetattr(terminal)[3] & termios.ECHO
             os.write(terminal, left.pop(0))
         try:
             text += os.read(terminal, 4096).decode(errors="replace")

@@ -17,6 +17,7 @@ from tasks.core.shell.pool import fan_out
 from tasks.core.ssh.connection import Link
 from tests.sshd import listening
 from tests.sshds import USER, Client, Sshd, keygen
+from tests.test_login_prompts import People, typed
 
 PASSWORD, CODE = "open sesame", "271828"
 BY_PASSWORD = "fab --prompt-for-login-password TASK"
@@ -34,6 +35,9 @@ class Door(paramiko.ServerInterface):  # type: ignore[misc]
 
     def get_allowed_auths(self, username: str) -> str:
         return self.steps[0] if self.steps else ""
+
+    def check_channel_request(self, kind: str, chanid: int) -> int:
+        return int(paramiko.OPEN_SUCCEEDED)  # in which no command is run
 
     def check_auth_password(self, username: str, password: str) -> int:
         self.sent.append(password)
@@ -68,7 +72,7 @@ class House:
     """A server with such a door, as people reach it."""
 
     def __init__(self, folder: Path, port: int, sent: list[str]) -> None:
-        self.sent = sent
+        self.port, self.sent = port, sent
         self._client = Client(Sshd(folder, port), folder, f"IdentityFile {folder}/key")
 
     def links(self, count: int = 1, **kwargs: Any) -> list[Link]:
@@ -196,3 +200,17 @@ def test_a_wrong_code_does_not_make_the_password_wrong(houses: Houses) -> None:
     assert error
     assert "its questions were not answered as it wants" in error.message
     assert result(link) is None
+
+
+def test_one_node_may_ask_on_a_terminal_and_two_may_not(houses: Houses, tmp_path: Path) -> None:
+    house, folder = houses("keyboard-interactive", asks_code=True), tmp_path / "people"
+    folder.mkdir()
+    people = People(Sshd(folder, house.port), folder)
+    asks = f"({USER}@n1) "
+    one = typed(people.fleet(1), ["status"], asks, f"{PASSWORD}\n".encode(), f"{CODE}\n".encode())
+    assert (one.out.count(asks), house.sent) == (2, [PASSWORD])
+    assert f"{asks}Verification code: {CODE}" in one.out
+    assert "refused the login" not in one.out
+    two = typed(people.fleet(2), ["status"], asks)
+    assert (two.status, asks in two.out, house.sent) == (1, False, [PASSWORD])
+    assert "it asks: Password:" in two.out

@@ -167,7 +167,7 @@ LOCKED = (
         "",
         keys=NO_KEYS,
         ssh=DENIED,
-        fab="/srv/keys/locked",
+        fab="~/keys/locked",
     ),
     Case(
         "a key file with a passphrase, and nobody to type it, then another one",
@@ -463,7 +463,6 @@ HARDWARE = (
     Case(
         "`SecurityKeyProvider`",
         f"{NODE}    SecurityKeyProvider /srv/none.so\n",
-        fab="SecurityKeyProvider",
     ),
 )
 
