@@ -120,7 +120,7 @@ def test_no_answer(people: People, answer: bytes) -> None:
     assert "is encrypted, and no passphrase was given" in ran.out
 
 
-@pytest.mark.parametrize("words", [["status"], ["preflight"], ["check", "--watch"]], ids=" ".join)
+@pytest.mark.parametrize("words", [["status"], ["connections"], ["check", "--watch"]], ids=" ".join)
 def test_ctrl_c_at_the_prompt(people: People, words: list[str]) -> None:
     ran = typed(people.fleet(4), words, people.prompt, CTRL_C)
     assert (ran.status, ran.out.count(people.prompt)) == (130, 1)

@@ -51,9 +51,7 @@ class _Attempt:
         self._agent = Agent(login.agent, login.seconds)
         self._story = Story(login.config.user)
         if "publickey" not in login.methods:
-            self._story.others.append(
-                "ssh_config wants no key: PubkeyAuthentication, PreferredAuthentications"
-            )
+            self._story.others.append("no key is offered (PubkeyAuthentication, PreferredAuthentications)")
         self._offered: set[PublicKey] = set()
         if login.config.get("PubkeyAuthentication").lower() in ("no", "false"):
             self._story.others.append("PubkeyAuthentication is off in ssh_config: no key is offered")
