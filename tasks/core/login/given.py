@@ -78,6 +78,15 @@ class Login:
         """What asks the user for an answer that the server wants; None: there is nobody."""
         return self.keyring.ask_for_server if self.prompts else None
 
+    def remarks(self) -> list[str]:
+        """What of ssh_config keeps keys from being offered."""
+        found = []
+        if _off(self.config, "PubkeyAuthentication"):
+            found.append("PubkeyAuthentication is off in ssh_config: no key is offered")
+        if self.config.get("PKCS11Provider", "none") != "none":
+            found.append("what PKCS11Provider names is used through an agent only: ssh-add -s")
+        return found
+
 
 def _methods(config: HostConfig, given: Given) -> Iterator[str]:
     """The methods that are open to us, in their order."""

@@ -49,14 +49,8 @@ class _Attempt:
         self._login, self._transport = login, transport
         self._auth = Userauth(transport, login.config.user)
         self._agent = Agent(login.agent, login.seconds)
-        self._story = Story(login.config.user)
-        if "publickey" not in login.methods:
-            self._story.others.append("no key is offered (PubkeyAuthentication, PreferredAuthentications)")
+        self._story = Story(login.config.user, others=login.remarks())
         self._offered: set[PublicKey] = set()
-        if login.config.get("PubkeyAuthentication").lower() in ("no", "false"):
-            self._story.others.append("PubkeyAuthentication is off in ssh_config: no key is offered")
-        if login.config.get("PKCS11Provider", "none") != "none":
-            self._story.others.append("what PKCS11Provider names is used through an agent only: ssh-add -s")
 
     def run(self) -> None:
         """Goes through the methods until the server is content. Raises StepError."""
