@@ -190,6 +190,56 @@ def test_an_agent_that_is_not_asked(server: Sshd, clients: Clients, tmp_path: Pa
     assert error.message == f"refused the login of {USER}; it takes publickey, keyboard-interactive"
 
 
+@pytest.fixture
+def default_key(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """The ~/.ssh/id_ed25519 of somebody; its home holds nothing else."""
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    (tmp_path / "home" / ".ssh").mkdir(parents=True)
+    return keygen(tmp_path / "home" / ".ssh" / "id_ed25519")
+
+
+def test_the_default_keys_come_last(
+    server: Sshd, clients: Clients, tmp_path: Path, default_key: Path
+) -> None:
+    one, two, _ = three(tmp_path)
+    public = default_key.with_name("id_ed25519.pub")
+    with ssh_agent(tmp_path) as agent:
+        ssh_add(agent, two)
+        server.allow(public)
+        client = clients(f"IdentityFile {one}\nIdentityAgent {agent}")
+        (by_default,) = client.by_fab()
+        assert client.by_fab(key_filename=[str(one)]) == [by_default]
+        server.allow(public, tmp_path / "two.pub")
+        assert client.by_fab() != [by_default]
+        ssh_add(agent, default_key)
+        assert client.by_fab() != [by_default]
+    server.allow(tmp_path / "two.pub")
+    assert "it refused" in (error := client.refused()).message
+    assert error.message.index(f"{one}") < error.message.index("~/.ssh/id_ed25519 (ED25519 SHA256:")
+    assert "id_rsa" not in error.message
+
+
+@pytest.mark.parametrize("text", ["IdentitiesOnly yes\nIdentityFile HERE/one", "IdentityFile none"])
+def test_no_default_key_where_others_alone_are_wanted(
+    server: Sshd, clients: Clients, tmp_path: Path, default_key: Path, text: str
+) -> None:
+    three(tmp_path)
+    server.allow(default_key.with_name("id_ed25519.pub"))
+    client = clients(text.replace("HERE", str(tmp_path)))
+    assert "~/.ssh" not in client.refused().message
+
+
+def test_no_default_key_without_look_for_keys(
+    server: Sshd, clients: Clients, tmp_path: Path, default_key: Path
+) -> None:
+    one, *_ = three(tmp_path)
+    server.allow(default_key.with_name("id_ed25519.pub"))
+    client = clients("")
+    assert client.by_fab(key_filename=str(one))
+    assert "~/.ssh" not in client.refused(key_filename=str(one), look_for_keys=False).message
+    assert "~/.ssh" not in client.refused(look_for_keys=False).message
+
+
 CERTIFIED = {
     "beside the key": "IdentityFile HERE/key",
     "by its name": "IdentityFile HERE/key\nCertificateFile HERE/elsewhere",

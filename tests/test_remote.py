@@ -477,7 +477,7 @@ class TestSudo:
         (shells.folder / "password").write_text("right\n")
         error = refusal(lambda: piped(transport, "cat", sudo=True, password="wrong"))
         assert error.message == "sudo refused the password"
-        assert error.hint == "fab --prompt-for-sudo-password TASK"
+        assert error.hint == "give the right one: fab --prompt-for-sudo-password TASK"
 
 
 class TestLock:

@@ -140,3 +140,21 @@ def test_nor_are_they_in_the_bar() -> None:
 
 def test_last_lines_skips_blank_ones() -> None:
     assert last_lines("a\n\nb\n \nc\n", 2) == "b\nc"
+
+
+def test_no_bar_is_on_the_screen_while_something_is_asked() -> None:
+    stream, console = text_of(80, terminal=True)
+    hidden, shown = "\x1b[?25l", "\x1b[?25h"  # the cursor, which a bar hides
+    live = report.Live(console)
+    live.step_begins("login", ["a"])
+    with live.paused():
+        assert stream.getvalue().rfind(shown) > stream.getvalue().rfind(hidden)
+        before = stream.getvalue()
+        live.progress("a", "half", 1, 2)
+        assert stream.getvalue() == before
+    assert stream.getvalue().rfind(hidden) > stream.getvalue().rfind(shown)
+    with live.paused():
+        live.step_ends()
+    assert stream.getvalue().rfind(shown) > stream.getvalue().rfind(hidden)
+    with live.paused():
+        pass

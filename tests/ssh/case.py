@@ -16,6 +16,7 @@ class Case:
     logins: who logs in where, with which key, host by host: `root@node good`.
     ssh: what `ssh` says if it refuses; "" where it succeeds.
     fab: words of fab's refusal; "" where it does the same as ssh. FILE:3 is OpenSSH's `FILE line 3`, too.
+    beyond: who logs in with fab, where ssh refuses, and fab does more.
     fallback: the same where there is no program `ssh` to ask; None: not tried.
     target: what ssh is given, and after it each of `others`; then `logins` are those of all, each once, in
         the order of the alphabet. `nodes` is what hosts.toml has instead, `toml` are more lines of its [ssh].
@@ -36,6 +37,7 @@ class Case:
     logins: str = "root@node good"
     ssh: str = ""
     fab: str = SAME
+    beyond: str = ""
     fallback: str | None = None
     target: str = "n"
     others: tuple[str, ...] = ()

@@ -21,7 +21,7 @@ def _ssh(case: Case) -> str:
 
 
 def _fab(case: Case) -> str:
-    return f"refuses: {_code(case.fab)}" if case.fab else "the same"
+    return f"refuses: {_code(case.fab)}" if case.fab else _text(case.beyond) or "the same"
 
 
 def _code(text: str) -> str:

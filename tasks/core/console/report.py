@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from threading import Lock
 from time import monotonic
 from typing import Protocol
 
@@ -39,6 +41,7 @@ class Reporter(Protocol):
     def progress(self, host: str, text: str, done: int = 0, total: int | None = None) -> None: ...
     def done(self, record: Record) -> None: ...
     def step_ends(self) -> None: ...
+    def paused(self) -> AbstractContextManager[None]: ...
 
 
 class Plain:
@@ -64,6 +67,9 @@ class Plain:
     def step_ends(self) -> None:
         pass
 
+    def paused(self) -> AbstractContextManager[None]:
+        return nullcontext()
+
     def _print(self, text: str) -> None:
         self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 
@@ -76,6 +82,9 @@ class Silent:
     def done(self, record: Record) -> None: ...
     def step_ends(self) -> None: ...
 
+    def paused(self) -> AbstractContextManager[None]:
+        return nullcontext()
+
 
 class Live:
     """One line a step, a bar over its hosts while it runs."""
@@ -83,6 +92,7 @@ class Live:
     def __init__(self, console: Console) -> None:
         self._console = console
         self._bar: Progress | None = None
+        self._changing = Lock()
         self._records: list[Record] = []
 
     def step_begins(self, step: str, hosts: Sequence[str], title: str = "") -> None:
@@ -114,9 +124,10 @@ class Live:
             self._bar.update(self._task, completed=len(self._records))
 
     def step_ends(self) -> None:
-        if self._bar:
-            self._bar.stop()
-            self._bar = None
+        with self._changing:
+            if self._bar:
+                self._bar.stop()
+                self._bar = None
         self._console.print(self._summary(), no_wrap=True, overflow="ellipsis", highlight=False)
         noted: dict[tuple[State, str], list[str]] = {}
         for record in self._records:
@@ -128,6 +139,20 @@ class Live:
             self._console.print(
                 f"  {MARKS[state]} {escape(', '.join(hosts))}: {escape(detail)}", highlight=False
             )
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Has no bar on the screen meanwhile; any thread may ask for it."""
+        with self._changing:
+            bar = self._bar
+            if bar:
+                bar.stop()
+        try:
+            yield
+        finally:
+            with self._changing:
+                if bar and bar is self._bar:
+                    bar.start()
 
     def _summary(self) -> str:
         states = [record.outcome.state for record in self._records]

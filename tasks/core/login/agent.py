@@ -1,4 +1,7 @@
-"""An SSH agent, as draft-miller-ssh-agent speaks with it: which keys it holds, and their signatures."""
+"""An SSH agent, as draft-miller-ssh-agent speaks with it: which keys it holds, and their signatures.
+
+paramiko's own client has no time limit, and no message of its own; what a subclass would use is private.
+"""
 
 from __future__ import annotations
 

@@ -16,6 +16,7 @@ _MOST = 5  # keys that are named
 _SAID = 160  # characters of a banner or a question
 _OTHER_KEY = "set ssh.user or ssh.identity in hosts.toml, or IdentityFile in ssh_config"
 _BY_WORD = "give its password: fab --prompt-for-login-password TASK"
+_QUESTION = f"{_BY_WORD}; or answer on a terminal, one node at a time: --limit NODE"
 _NO_AGENT = (
     "have the agent answer (SSH_AUTH_SOCK, or IdentityAgent in ssh_config), or name a key: IdentityFile"
 )
@@ -49,7 +50,8 @@ class Note:
 class Story:
     """One login as it goes on. `agent` says what its agent did not do, `holds` whether it told its keys.
 
-    `told` is what became of the password, `wrong` that the server did not take it.
+    `told` is what became of the password, `wrong` that the server did not take it; `asks` is a question of
+    the server's that nobody answered.
     """
 
     user: str
@@ -62,6 +64,7 @@ class Story:
     banner: str = ""
     told: str = ""
     wrong: bool = False
+    asks: str = ""
 
     def note(self, identity: Identity, outcome: Outcome, why: BaseException | str = "") -> None:
         """Keeps what became of a key."""
@@ -80,8 +83,8 @@ class Story:
             what += f" after {' and '.join(self.passed)}"
         if farewell is not None:
             what += f": {_one_line(farewell) or 'it ended the connection'}"
-        if self.told:
-            what += f": {self.told}"
+        if self.told or self.asks:
+            what += f": {self.told or f'it asks: {_one_line(self.asks)}'}"
         if self.methods and farewell is None:
             alien = [name for name in self.methods if name not in SPOKEN]
             speaks = f" (not spoken here: {', '.join(alien)})" if alien else ""
@@ -103,12 +106,12 @@ class Story:
     def _hint(self, farewell: str | None) -> str:
         if farewell is not None and (_FAREWELL_OF_TRIES in farewell.lower() or len(self.notes) > 1):
             return _ONE_KEY
-        for note in (*self._with(Outcome.TAKEN), *self._with(Outcome.UNREAD)):
-            if hint := self._remedy(note):
-                return hint
+        remedies = (self._remedy(note) for note in (*self._with(Outcome.TAKEN), *self._with(Outcome.UNREAD)))
+        if hint := next(filter(None, remedies), ""):
+            return hint
         spoken = [name for name in self.methods if name in SPOKEN]
-        if self.wrong:
-            return "give the right password: fab --prompt-for-login-password TASK"
+        if self.wrong or self.asks:
+            return _QUESTION if self.asks else "give the right password: fab --prompt-for-login-password TASK"
         if spoken and (self.passed or "publickey" not in spoken) and not self.told:
             return _BY_WORD
         if self._with(Outcome.UNFIT) and not self._with(Outcome.REFUSED):

@@ -1,15 +1,20 @@
-"""What connect_kwargs say of a login, and the methods that are open with it."""
+"""What a login is given before it begins: by connect_kwargs, ssh_config, and for all logins of a run."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import paramiko
 
-from ..openssh.host import HostConfig
+from ..config.model import expanded
+from ..gate import Gate
+from ..openssh.host import KEYS, HostConfig
+from .keyfile import Ask, Keyring
 
+_CERTIFICATE = "-cert.pub"
 SPOKEN = ("publickey", "password", "keyboard-interactive")
 """The methods that there are here, in their order: a password, where one is given, before questions."""
 
@@ -41,17 +46,57 @@ def given(kwargs: Mapping[str, Any], keys: tuple[str, ...]) -> Given:
     )
 
 
-def methods(config: HostConfig, given: Given, asks: bool) -> Iterator[str]:
-    """The methods that are open to us, in their order; `asks`: whether there is somebody to ask."""
+class Login:
+    """How to log in to one host. `gate` is for its password; an agent may take `seconds` to answer.
+
+    `waited` is for how many seconds the user was waited for. Raises UsageError: a name in ssh_config that
+    means nothing.
+    """
+
+    def __init__(
+        self, config: HostConfig, keyring: Keyring, given: Given, gate: Gate, seconds: float
+    ) -> None:
+        self.config, self.keyring, self.given, self.gate, self.seconds = config, keyring, given, gate, seconds
+        self.waited = 0.0
+        self.agent = config.identity_agent if given.agent else ""
+        names = [expanded(name) for name in given.keys]
+        by_config = config.values.get("identityfile", ())
+        self.named = bool(names or by_config)
+        usual = [expanded(name) for name in KEYS] if given.default_keys else []
+        names += config.identity_files if by_config else [] if names else usual
+        ends = not self.named or config.says("IdentitiesOnly") or "none" in by_config
+        self.last = [] if ends else usual
+        self.files = [Path(str(name).removesuffix(_CERTIFICATE)) for name in dict.fromkeys(names)]
+        of_names = [name for name in names if name.name.endswith(_CERTIFICATE)]
+        self.certificates = [*config.certificate_files, *of_names]
+        self.methods = [*_methods(config, given)]
+        prompts = config.get("NumberOfPasswordPrompts", "3")
+        self.prompts = int(prompts) if prompts.isdecimal() and not config.says("BatchMode") else 0
+
+    @property
+    def ask(self) -> Ask | None:
+        """What asks the user for an answer that the server wants; None: there is nobody."""
+        return self.keyring.ask_for_server if self.prompts else None
+
+    def remarks(self) -> list[str]:
+        """What of ssh_config keeps keys from being offered."""
+        found = []
+        if _off(self.config, "PubkeyAuthentication"):
+            found.append("PubkeyAuthentication is off in ssh_config: no key is offered")
+        if self.config.get("PKCS11Provider", "none") != "none":
+            found.append("what PKCS11Provider names is used through an agent only: ssh-add -s")
+        return found
+
+
+def _methods(config: HostConfig, given: Given) -> Iterator[str]:
+    """The methods that are open to us, in their order."""
     preferred = config.get("PreferredAuthentications")
     for name in preferred.split(",") if preferred else SPOKEN:
         if name == "publickey" and _off(config, "PubkeyAuthentication"):
             continue
         if name == "password" and (given.password is None or _off(config, "PasswordAuthentication")):
             continue
-        if name == "keyboard-interactive" and (
-            (given.password is None and not asks) or _off(config, "KbdInteractiveAuthentication")
-        ):
+        if name == "keyboard-interactive" and _off(config, "KbdInteractiveAuthentication"):
             continue
         if name in SPOKEN:
             yield name

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,21 +37,18 @@ def identities(
     certificates: Iterable[tuple[Path, PublicKey]],
     agent: Sequence[PublicKey],
     only: bool,
+    last: Iterable[KeyFile] = (),
 ) -> list[Identity]:
     """What is offered, in order, each once.
 
     `given` is paramiko's pkey; `files` are those of IdentityFile, `certificates` of CertificateFile, `agent`
-    what the agent holds; `only` is IdentitiesOnly.
+    what the agent holds; `only` is IdentitiesOnly. The files that come `last` are ours: OpenSSH has none.
     """
     explicit = [
         Identity(f"the certificate {shown(path)}", certificate, in_agent=certificate in agent)
         for path, certificate in certificates
     ]
-    named = []
-    for file in files:
-        named.append(Identity(shown(file.path), file.public, file))
-        if file.certificate and not explicit:
-            named.append(Identity(f"the certificate {shown(file.path)}-cert.pub", file.certificate, file))
+    named = [*_of_files(files, not explicit)]
     held, others = [], []
     for key in agent:
         if not key.is_of_users:
@@ -64,7 +61,7 @@ def identities(
             name = f" {key.comment}" if key.comment else ""
             others.append(Identity(f"the agent's{name}", key, in_agent=True))
     first = [Identity("connect_kwargs.pkey", _public(given), given=given)] if given else []
-    return _each_once([*first, *explicit, *held, *others, *named])
+    return _each_once([*first, *explicit, *held, *others, *named, *_of_files(last, True)])
 
 
 def signers(identity: Identity, all_of_them: Sequence[Identity]) -> list[Identity]:
@@ -85,6 +82,13 @@ def shown(path: Path) -> str:
     home = os.path.expanduser("~").rstrip("/")
     text = str(path)
     return f"~{text[len(home) :]}" if home and text.startswith(f"{home}/") else text
+
+
+def _of_files(files: Iterable[KeyFile], certified: bool) -> Iterator[Identity]:
+    for file in files:
+        yield Identity(shown(file.path), file.public, file)
+        if file.certificate and certified:
+            yield Identity(f"the certificate {shown(file.path)}-cert.pub", file.certificate, file)
 
 
 def _public(key: paramiko.PKey) -> PublicKey:

@@ -30,8 +30,8 @@ _ENCRYPTED = re.compile(rb"^(Proc-Type: 4,ENCRYPTED|-----BEGIN ENCRYPTED )", re.
 _CURVES = ("secp256r1", "secp384r1", "secp521r1")
 
 
-Ask = Callable[[str], str | None]
-"""Asks the user a question whose answer is secret; None where there is nobody, or no answer."""
+Ask = Callable[[str, bool], str | None]
+"""Asks the user a question, whose answer may be visible; None if there is none. Raises NotStarted: Ctrl-C."""
 _Stamp = tuple[tuple[int, int, int] | None, ...]
 
 
@@ -140,14 +140,17 @@ def signed(key: paramiko.PKey, data: bytes, algorithm: str) -> bytes:
 
 
 class Keyring:
-    """Reads and decrypts each key file once, however many log in at once. `ask` may ask for a passphrase."""
+    """Reads and decrypts each key file once, however many log in at once.
 
-    def __init__(self, ask: Ask | None = None) -> None:
-        self.ask = ask
+    `ask` asks for a passphrase, `ask_for_server` what a server wants to know; None: there is nobody to ask.
+    """
+
+    def __init__(self) -> None:
+        self.ask: Ask | None = None
+        self.ask_for_server: Ask | None = None
         self._lock = RLock()
         self._files: dict[Path, tuple[_Stamp, KeyFile]] = {}
-        self._keys: dict[tuple[KeyFile, str | None], paramiko.PKey | KeyFileError] = {}
-        self._answers: dict[KeyFile, str | None] = {}
+        self._keys: dict[tuple[KeyFile, str | None, bool], paramiko.PKey | KeyFileError] = {}
 
     def file(self, path: Path) -> KeyFile:
         """What stands in a key file; it is read again once it, or KEY.pub beside it, has changed."""
@@ -158,26 +161,33 @@ class Keyring:
                 known = self._files[path] = (stamp, read_key_file(path))
             return known[1]
 
-    def private(self, file: KeyFile, passphrase: str | None, may_ask: bool = True) -> paramiko.PKey:
-        """The private key of a file; the user is asked once for a passphrase that was not given.
+    def private(self, file: KeyFile, passphrase: str | None, prompts: int = 0) -> paramiko.PKey:
+        """The private key of a file; a passphrase that was not given is asked for, at most `prompts` times.
 
-        Raises KeyFileError: there is none; what was wrong once is not tried again.
+        Raises KeyFileError: there is none; what was wrong once is not tried again. NotStarted: Ctrl-C.
         """
+        asks = bool(file.encrypted and not file.problem and not passphrase and self.ask and prompts)
+        key = (file, passphrase if file.encrypted else None, asks)
         with self._lock:  # who comes second waits for the answer of the first
-            if file.encrypted and not file.problem and not passphrase and self.ask and may_ask:
-                if file not in self._answers:
-                    self._answers[file] = self.ask(f"Passphrase for {file.path}: ")
-                passphrase = self._answers[file]
-            key = (file, passphrase if file.encrypted else None)
             if key not in self._keys:
                 try:
-                    self._keys[key] = file.load(passphrase)
+                    self._keys[key] = self._asked(file, prompts) if asks else file.load(passphrase)
                 except KeyFileError as error:
                     self._keys[key] = error
             found = self._keys[key]
         if isinstance(found, KeyFileError):
             raise found.with_traceback(None)
         return found
+
+    def _asked(self, file: KeyFile, prompts: int) -> paramiko.PKey:
+        while True:
+            prompts -= 1
+            answer = self.ask(f"Enter passphrase for key '{file.path}': ", False) if self.ask else None
+            try:
+                return file.load(answer)
+            except PassphraseError as error:
+                if not (error.wrong and prompts):
+                    raise
 
 
 def _public(path: Path) -> PublicKey | None:

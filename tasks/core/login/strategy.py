@@ -2,51 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import replace
-from pathlib import Path
+from time import monotonic
 
 import paramiko
 from paramiko.auth_strategy import AuthResult, AuthStrategy
 
-from ..config.model import expanded
 from ..errors import StepError
-from ..openssh.host import HostConfig
+from ..gate import PasswordRefusedError
 from .agent import Agent, AgentError
 from .failure import Outcome, Story
-from .given import Given, methods
+from .given import Login
 from .identities import Identity, identities, shown, signers
-from .keyfile import KeyFile, KeyFileError, Keyring, read_certificate, signed
+from .keyfile import KeyFile, KeyFileError, read_certificate, signed
 from .keys import PublicKey, accepted_algorithms, algorithms
 from .userauth import DisconnectedError, Reply, Userauth
 
-_CERTIFICATE = "-cert.pub"
 _ROUNDS = 20  # of questions of keyboard-interactive
 
 
-class Login(AuthStrategy):  # type: ignore[misc]
-    """How to log in to one host. `seconds` is how long an agent may take for an answer.
+class Strategy(AuthStrategy):  # type: ignore[misc]
+    """Does a login when paramiko has connected."""
 
-    Raises UsageError: a name in ssh_config that means nothing.
-    """
-
-    def __init__(self, config: HostConfig, keyring: Keyring, given: Given, seconds: float) -> None:
+    def __init__(self, login: Login) -> None:
         super().__init__(ssh_config=None)
-        self.config, self.keyring, self.given, self.seconds = config, keyring, given, seconds
-        self.agent = config.identity_agent if given.agent else ""
-        names = [expanded(name) for name in given.keys]
-        self.named = bool(names) or "identityfile" in config.values
-        if "identityfile" in config.values or (given.default_keys and not names):
-            names += config.identity_files
-        self.files = [Path(str(name).removesuffix(_CERTIFICATE)) for name in dict.fromkeys(names)]
-        of_names = [name for name in names if name.name.endswith(_CERTIFICATE)]
-        self.certificates = [*config.certificate_files, *of_names]
-        self.methods = [*methods(config, given, keyring.ask is not None)]
+        self.login = login
 
     def authenticate(self, transport: paramiko.Transport) -> AuthResult:
         """Logs in. Raises StepError: it was refused, with what was tried and what to do."""
-        attempt = _Attempt(self, transport)
+        self.login.waited = 0.0
+        attempt = _Attempt(self.login, transport)
         with closing(attempt):
             try:
                 attempt.run()
@@ -62,27 +49,22 @@ class _Attempt:
         self._login, self._transport = login, transport
         self._auth = Userauth(transport, login.config.user)
         self._agent = Agent(login.agent, login.seconds)
-        self._story = Story(login.config.user)
+        self._story = Story(login.config.user, others=login.remarks())
         self._offered: set[PublicKey] = set()
-        self._may_ask = not login.config.says("BatchMode")
-        if login.config.get("PubkeyAuthentication").lower() in ("no", "false"):
-            self._story.others.append("PubkeyAuthentication is off in ssh_config: no key is offered")
-        if login.config.get("PKCS11Provider", "none") != "none":
-            self._story.others.append("what PKCS11Provider names is used through an agent only: ssh-add -s")
 
     def run(self) -> None:
         """Goes through the methods until the server is content. Raises StepError."""
-        do = {
+        do: dict[str, Callable[[], Reply]] = {
             "publickey": self._publickey,
-            "password": self._password,
-            "keyboard-interactive": self._interactive,
+            "password": lambda: self._first(self._by_password),
+            "keyboard-interactive": lambda: self._first(self._by_questions),
         }
         done: set[str] = set()
         reply = self._auth.none()
         while not reply.success:
             self._story.methods = reply.methods or self._story.methods
-            open_ones = [name for name in self._story.methods if name not in done]
-            name = next((name for name in self._login.methods if name in open_ones), None)
+            open_ones = (name for name in self._login.methods if name not in done and self._is_open(name))
+            name = next(open_ones, None)
             if name is None:
                 raise self.failure()
             done.add(name)
@@ -94,6 +76,12 @@ class _Attempt:
                 done.clear()
             elif name == "password" and not reply.success:
                 done.add("keyboard-interactive")  # it would be the same password
+
+    def _is_open(self, name: str) -> bool:
+        methods = self._story.methods
+        # questions that nobody can answer are asked for where they are all that is missing
+        idle = name == "keyboard-interactive" and not (self._login.given.password or self._login.ask)
+        return name in methods and not (idle and "publickey" in methods)
 
     def failure(self, farewell: str | None = None) -> StepError:
         """What is told of it; with what the server said when it ended the connection."""
@@ -123,7 +111,8 @@ class _Attempt:
                 self._story.others.append(f"{shown(path)} {found}")
         files = [login.keyring.file(path) for path in login.files]
         exclusive = login.config.says("IdentitiesOnly")
-        return identities(login.given.pkey, files, certificates, self._held(), exclusive)
+        last = [file for file in map(login.keyring.file, login.last) if file.is_there]
+        return identities(login.given.pkey, files, certificates, self._held(), exclusive, last)
 
     def _held(self) -> list[PublicKey]:
         if not self._login.agent:
@@ -198,37 +187,62 @@ class _Attempt:
         raise why
 
     def _private(self, file: KeyFile) -> paramiko.PKey:
-        return self._login.keyring.private(file, self._login.given.passphrase, self._may_ask)
+        with self._waiting():
+            return self._login.keyring.private(file, self._login.given.passphrase, self._login.prompts)
 
-    def _password(self) -> Reply:
+    @contextmanager
+    def _waiting(self) -> Iterator[None]:
+        began = monotonic()
+        try:
+            yield
+        finally:
+            self._login.waited += monotonic() - began
+
+    def _first(self, attempt: Callable[[], Reply]) -> Reply:
+        """Sends the password, where one was given, unless it was wrong on another host."""
+        if not self._login.given.password:
+            return attempt()
+        try:
+            return self._login.gate.pass_through(self._login.config.name, attempt) or attempt()
+        except PasswordRefusedError as error:
+            self._story.told, self._story.wrong = error.message, True
+            return Reply()
+
+    def _by_password(self) -> Reply:
         reply = self._auth.password(self._login.given.password or "")
         if reply.questions is not None:
             self._story.told = "the password has expired: change it with ssh"
             raise self.failure()
         if not (reply.success or reply.partial):
-            self._story.told, self._story.wrong = "the password is wrong", True
+            raise PasswordRefusedError("the password is wrong")
         return reply
 
-    def _interactive(self) -> Reply:
+    def _by_questions(self) -> Reply:
         reply = self._auth.keyboard_interactive()
-        password = self._login.given.password
+        password, asked = self._login.given.password, False
         for _ in range(_ROUNDS):
             if reply.questions is None:
                 break
             answers = []
             for question, visible in reply.questions:
-                answer = password if password and not visible else self._asked(question)
-                password = None if answer == password else password
-                answers.append(answer)
+                if password and not visible:
+                    answers.append(password)
+                    password = None
+                else:
+                    answers.append(self._asked(question, visible))
+                    asked = True
             reply = self._auth.answer(answers)
         if not (reply.success or reply.partial):
+            if self._login.given.password and not (asked or password):
+                raise PasswordRefusedError("the password is wrong")
             self._story.told = "its questions were not answered as it wants"
         return reply
 
-    def _asked(self, question: str) -> str:
-        ask = self._login.keyring.ask if self._may_ask else None
-        answer = ask(f"{self._login.config.name}: {question}") if ask else None
+    def _asked(self, question: str, visible: bool) -> str:
+        ask, config = self._login.ask, self._login.config
+        with self._waiting():
+            answer = ask(f"({config.user}@{config.name}) {question}", visible) if ask else None
         if answer is None:
-            self._story.told = f"it asks: {question.strip()}"
+            self._story.asks = question.strip()
             raise self.failure()
         return answer

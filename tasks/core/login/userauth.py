@@ -2,6 +2,12 @@
 
 paramiko's own asks for no key before it signs, and keeps from us which methods a server would take and
 why it hangs up. A security key would have to be touched, and a passphrase typed, for keys that nobody takes.
+
+Names that paramiko does not publish are used in this module alone, since there is no public way:
+_handler_table     of an auth_handler: what a Transport gives the replies to
+_auth_trigger      tells a Transport that the user is in, when compression may begin
+_parse_disconnect  gets what a server says when it hangs up; what it said is in no exception
+_verify_key        gets the host key with its signature, which an agent wants to see (session-bind)
 """
 
 from __future__ import annotations
@@ -132,7 +138,7 @@ class Userauth:
     def _exchange(self, data: bytes) -> Reply:
         until = monotonic() + (self.transport.auth_timeout or 30)
         with suppress(OSError, EOFError):  # paramiko's thread finds out why
-            self.transport._send_message(paramiko.Message(data))
+            self.transport.packetizer.send_message(paramiko.Message(data))
         while self.transport.is_active() or not self._replies.empty():
             left = until - monotonic()
             if left <= 0:

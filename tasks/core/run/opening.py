@@ -11,11 +11,12 @@ from typing import Any
 import fabric
 import invoke
 
-from ..console import command_line, report, summary, terminal
+from ..console import command_line, prompt, report, summary, terminal
 from ..console.summary import Record, Summary
 from ..errors import KubeNginxError, UsageError
 from ..ssh.fleet import Fleet, fleet_of, session_of
 from ..ssh.node import Node
+from ..ssh.session import Session
 from . import locks, process
 from .flags import given, rollout_of, seconds
 from .interrupt import Interrupt, Left
@@ -56,14 +57,18 @@ def run(
         yield outer
         return
     with reporting(task, json):
-        this = _opened(c, task, limit, json, hosts, flags)
+        if c.config.run.dry:
+            raise UsageError("--dry would still connect and write; see fab diff, fab render, fab status")
+        session = session_of(c)
+        this = _opened(c, session, task, limit, json, hosts, flags)
         if quiet:
             this.reporter = report.Silent()
         with process.listening(this.interrupt.handle):
             token = _current.set(this)
             try:  # Ctrl-C may come while the locks are let go of
                 try:
-                    yield this
+                    with _asking(this, session):
+                        yield this
                 finally:
                     _current.reset(token)
                     if not this.interrupt.twice:  # the end of the connections frees them
@@ -78,15 +83,13 @@ def run(
 
 def _opened(
     c: invoke.Context,
+    session: Session,
     task: str,
     limit: str | None,
     json: bool,
     hosts: Callable[[], Sequence[Any]] | None,
     flags: dict[str, Any],
 ) -> Run:
-    if c.config.run.dry:
-        raise UsageError("--dry would still connect and write; see fab diff, fab render, fab status")
-    session = session_of(c)
     settings = session.settings
     fleet = Fleet.from_connections(list(hosts())) if hosts else fleet_of(c, limit)
     fleet.parallel = settings.rollout.parallel
@@ -111,6 +114,23 @@ def _opened(
         json,
         command_line.is_one_task(),
     )
+
+
+@contextmanager
+def _asking(this: Run, session: Session) -> Iterator[None]:
+    """Has logins ask for passphrases on a terminal, and with one host what its server wants to know."""
+    if not prompt.can_ask():
+        yield
+        return
+    keyring = session.keyring
+    # the reporter may become another one
+    asked = prompt.Prompt(lambda: this.reporter.paused(), lambda: this.interrupt.came)  # noqa: PLW0108
+    keyring.ask, keyring.ask_for_server = asked.ask, asked.ask if len(this.fleet) == 1 else None
+    try:
+        yield
+    finally:
+        asked.close()
+        keyring.ask = keyring.ask_for_server = None
 
 
 def _as_typed(flags: dict[str, Any]) -> Iterator[str]:

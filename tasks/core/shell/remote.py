@@ -11,6 +11,7 @@ from typing import Any
 import paramiko
 
 from ..errors import NotStarted, StepError, last_lines, reason
+from ..gate import PasswordRefusedError
 from . import frame
 from .command import CommandResult, failure, framed
 from .delays import Delays
@@ -21,7 +22,7 @@ GONE = (paramiko.SSHException, OSError, EOFError)
 _LOOK = 0.2  # seconds between two looks at stderr, and whether somebody still waits
 _SOON = 0.02  # the same, while sudo may ask
 _ASKS = "kn.asks"  # sudo's question: a password is only sent when it comes, and once
-_AGAIN = "fab --prompt-for-sudo-password TASK"
+_AGAIN = "give the right one: fab --prompt-for-sudo-password TASK"
 _MAY = "let {user} use sudo without a password, or fab --prompt-for-sudo-password"
 _ALL = "in its sudoers: {user} ALL=(ALL) NOPASSWD: ALL"
 _SUDO = {
@@ -36,10 +37,6 @@ _SUDO_ELSE = "see what sudo itself says there, as {user}: sudo -n sh -c true"
 _BESIDE = re.compile("sudo: (unable to resolve host|setrlimit)")
 """What sudo says besides, and goes on."""
 _NO_SHELL = "is it nologin or false? set ssh.user in hosts.toml to a user whose shell runs commands"
-
-
-class PasswordRefusedError(StepError):
-    """sudo did not take the password."""
 
 
 class RemoteCommand:

@@ -15,8 +15,9 @@ import paramiko
 
 from ..config.address import NodeSpec
 from ..errors import StepError, UsageError, reason
+from ..login.given import Login
 from ..login.given import given as given_keys
-from ..login.strategy import Login
+from ..login.strategy import Strategy
 from ..openssh.host import HostConfig
 from ..shell.delays import CAUSES, Delays
 from .dial import Proxy, dial, jump_hosts, proxy_command
@@ -41,6 +42,7 @@ class Link(fabric.Connection):  # type: ignore[misc]
     host_key: HostKey
     delays: Delays
     transport: Any
+    login: Login
     handshakes: BoundedSemaphore
     # Fabric's connections are equal when user, host and port are; two nodes behind two gateways may be so
     __eq__ = object.__eq__
@@ -82,7 +84,10 @@ class Link(fabric.Connection):  # type: ignore[misc]
         self._set(_opening=RLock(), handshakes=BoundedSemaphore(MOST_HANDSHAKES))
         self.connect_kwargs["transport_factory"] = host_key.transport
         keys = given_keys(self.connect_kwargs, self.connect_kwargs["key_filename"])
-        self.connect_kwargs["auth_strategy"] = Login(config, session.keyring, keys, seconds)
+        gate = session.password_gate(config.user)
+        login = Login(config, session.keyring, keys, gate, seconds)
+        self._set(login=login)
+        self.connect_kwargs["auth_strategy"] = Strategy(login)
 
     def open(self) -> None:
         """Connects, unless connected.
@@ -161,7 +166,7 @@ class Link(fabric.Connection):  # type: ignore[misc]
             self.client.close()
             self.close()
             raise
-        self.delays.add("login", monotonic() - began)
+        self.delays.add("login", monotonic() - began - self.login.waited)
         transport = self.client.get_transport()
         transport.set_keepalive(int(self.host_config.get("ServerAliveInterval", "0")) or KEEPALIVE)
         transport.sock.settimeout(_LOOK)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Sequence
+from collections import defaultdict
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from threading import BoundedSemaphore, Lock, RLock
+from threading import BoundedSemaphore, RLock
 from typing import Any
 
 import fabric
@@ -16,13 +17,12 @@ import paramiko
 
 from ..config.address import NodeSpec
 from ..config.model import Settings, expanded
-from ..errors import StepError
+from ..gate import Gate
 from ..login.keyfile import Keyring
 from ..openssh.alike import Asked
 from ..openssh.config import SshConfig
 from ..openssh.files import OWN, SYSTEM
 from ..openssh.host import HostConfig
-from ..shell.remote import PasswordRefusedError
 from .hostkeys import KnownHosts
 from .options import Options
 
@@ -41,7 +41,8 @@ class Session:
         self.options = options
         self.known_hosts = KnownHosts()
         self.keyring = Keyring()
-        self.sudo_gate = SudoGate()
+        self.sudo_gate = Gate()
+        self._password_gates: defaultdict[str, Gate] = defaultdict(Gate)
         self.ssh_files = self._ssh_files()
         self.user = self.ssh.user or options.get("user") or "root"
         own = {
@@ -117,37 +118,14 @@ class Session:
                 return int(seconds)
         return self.ssh.connect_timeout
 
+    def password_gate(self, user: str) -> Gate:
+        """What all who log in as `user` with a password pass through."""
+        with self.gateways_lock:
+            return self._password_gates[user]
+
     def close(self) -> None:
         """Closes all connections."""
         for node in self.nodes.values():
             node.hang_up()
         for connection in (*self.nodes.values(), *self.gateways.values()):
             connection.close()
-
-
-class SudoGate:
-    """Lets one node try the sudo password first, so that a wrong one is sent once, not once a node."""
-
-    def __init__(self) -> None:
-        self._lock = Lock()
-        self._accepted = False
-        self._refused: StepError | None = None
-
-    def pass_through(self, where: str, attempt: Callable[[], bool]) -> None:
-        """Returns when the password has been accepted on some node; `attempt` tries it on this one.
-
-        Raises StepError: it was refused, here or by the node that was first.
-        """
-        with self._lock:
-            if self._refused:
-                raise self._refused
-            if self._accepted:
-                return
-            try:
-                self._accepted = attempt()
-            except PasswordRefusedError:
-                self._refused = StepError(
-                    f"sudo refused the password (tried once, on {where})",
-                    hint="give the right one: fab --prompt-for-sudo-password TASK",
-                )
-                raise self._refused from None
