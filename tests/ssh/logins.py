@@ -153,12 +153,14 @@ LOCKED = (
     typed("locked"),
     typed("locked-pem"),
     typed("locked-pkcs8"),
+    typed("locked-gcm"),
+    typed("locked-chacha"),
     Case(
         "a key file with a passphrase, and nobody to type it",
         f"{NODE}    IdentityFile /srv/keys/locked\n",
         "",
         ssh=DENIED,
-        fab="/srv/keys/locked",
+        fab="keys/locked (ED25519",
     ),
     Case(
         "a key file with a passphrase, and nobody to type it, then another one",
@@ -448,10 +450,33 @@ HARDWARE = (
         "root@node second",
     ),
     Case("`PKCS11Provider`", f"{NODE}    PKCS11Provider /srv/none.so\n", fab="PKCS11Provider"),
+    Case("`SecurityKeyProvider`, and a key that needs none", f"{NODE}    SecurityKeyProvider /srv/none.so\n"),
+)
+
+PASSWORDS = (
     Case(
-        "`SecurityKeyProvider`",
-        f"{NODE}    SecurityKeyProvider /srv/none.so\n",
-        fab="SecurityKeyProvider",
+        "a password, which is typed: --prompt-for-login-password",
+        f"{NODE}    User ops-password\n    PreferredAuthentications password\n",
+        "ops-password@node password",
+        sshd={"node": "PasswordAuthentication yes"},
+        types="lab",
+        asks="--prompt-for-login-password",
+    ),
+    Case(
+        "a password, which is typed, after keys that are not let in",
+        f"{NODE}    User ops-password\n    IdentityFile /srv/keys/stranger1\n",
+        "ops-password@node password",
+        sshd={"node": "PasswordAuthentication yes"},
+        types="lab",
+        asks="--prompt-for-login-password",
+    ),
+    Case(
+        "a password and a key, of which sshd wants both",
+        f"{NODE}    User ops-password\n",
+        "ops-password@node password",
+        sshd={"node": "PasswordAuthentication yes\nAuthenticationMethods publickey,password"},
+        types="lab",
+        asks="--prompt-for-login-password",
     ),
 )
 
@@ -481,4 +506,4 @@ TWO_STEPS = (
     Case("a banner", NODE, sshd={"node": "Banner /etc/lab/sshd_config"}),
 )
 
-CASES = (*FILES, *LOCKED, *AGENTS, *CERTIFICATES, *ALGORITHMS, *HARDWARE, *TWO_STEPS)
+CASES = (*FILES, *LOCKED, *AGENTS, *CERTIFICATES, *ALGORITHMS, *HARDWARE, *PASSWORDS, *TWO_STEPS)
