@@ -198,7 +198,7 @@ CASES = (
     Case(
         "`ProxyJump localhost`",
         "Host n\n    HostName node.example\n    ProxyJump localhost\n",
-        "root@node good, root@here good",
+        "root@here good, root@node good",
     ),
     Case(
         "`Host *` with ProxyCommand, the jump host's, too",

@@ -18,7 +18,7 @@ def key(name: str, **more: object) -> Case:
     return Case(text, f"{NODE}    IdentityFile /srv/keys/{name}\n", f"root@node {name}", keys={}, **more)  # type: ignore[arg-type]
 
 
-def typed(name: str) -> Case:
+def typed(name: str, fab: str = "") -> Case:
     """A locked key file whose passphrase is typed."""
     config = f"{NODE}    IdentityFile /srv/keys/{name}\n"
     return Case(
@@ -27,6 +27,7 @@ def typed(name: str) -> Case:
         f"root@node {name}",
         keys={},
         types="correct horse",
+        fab=fab,
     )
 
 
@@ -154,7 +155,7 @@ LOCKED = (
     typed("locked-pem"),
     typed("locked-pkcs8"),
     typed("locked-gcm"),
-    typed("locked-chacha"),
+    typed("locked-chacha", fab="keys/locked-chacha"),
     Case(
         "a key file with a passphrase, and nobody to type it",
         f"{NODE}    IdentityFile /srv/keys/locked\n",
@@ -449,7 +450,7 @@ HARDWARE = (
         f"{NODE}    IdentityFile /srv/keys/touch\n    IdentityFile /srv/keys/second\n",
         "root@node second",
     ),
-    Case("`PKCS11Provider`", f"{NODE}    PKCS11Provider /srv/none.so\n", fab="PKCS11Provider"),
+    Case("`PKCS11Provider`, and a key file that is let in", f"{NODE}    PKCS11Provider /srv/none.so\n"),
     Case("`SecurityKeyProvider`, and a key that needs none", f"{NODE}    SecurityKeyProvider /srv/none.so\n"),
 )
 

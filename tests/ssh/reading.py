@@ -379,9 +379,9 @@ TOML = (
     ),
     Case(
         "an IPv6 address with a port in hosts.toml",
-        "Host 2001:*\n    User ops\n",
+        "Host 2001:*\n    User ops\n    Port 2222\n",
         "ops@node:2222 good",
-        target="ssh://[2001:2:0:2::2]:2222",
+        target="2001:2:0:2::2",
         nodes=("[2001:2:0:2::2]:2222",),
     ),
     Case("an IPv4 address in hosts.toml", "Host 198.18.*\n    User ops\n", OPS, target="198.18.2.2"),
