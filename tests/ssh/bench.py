@@ -86,7 +86,7 @@ class Bench:
         return self._done[case.name]
 
     def _ssh(self, case: Case) -> Seen:
-        options = ["-F", "/srv/config"] if case.config is not None else []
+        options = [] if case.config is None else ["-F", "/srv/config" if case.config else "none"]
         batch = [] if case.types else ["-o", "BatchMode=yes"]
         with self.home(case) as env:
             env.update(ASKS if case.types else {})
@@ -97,7 +97,7 @@ class Bench:
 
     def fab(self, case: Case, path: str = "") -> Seen:
         """What `fab status` does."""
-        flags = ["--prompt-for-passphrase"] if case.types else []
+        flags = [case.asks] if case.types else []
         with self.home(case) as env:
             env["KUBE_NGINX_HOSTS"] = str(self.world.srv / "hosts.toml")
             if path:
@@ -120,7 +120,8 @@ class Bench:
                 shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
         (srv / ".ssh").mkdir(mode=0o700)
         known = self.all_known() if case.known is None else self._filled(case.known)
-        files = {".ssh/known_hosts": known, **case.files, "passphrase": f"{PASSPHRASE}\n"}
+        passphrase = f"{case.types or PASSPHRASE}\n"
+        files = {".ssh/known_hosts": known, **case.files, "passphrase": passphrase}
         if case.config is not None:
             files["config"] = case.config
         for name, text in files.items():
@@ -140,7 +141,7 @@ class Bench:
 
     def hosts_toml(self, nodes: Sequence[str], case: Case) -> None:
         """Writes the hosts.toml of the home folder."""
-        config = 'config = "/srv/config"\n' if case.config is not None else ""
+        config = "" if case.config is None else f'config = "{case.config and "/srv/config"}"\n'
         text = f'nodes = {json.dumps(nodes)}\napiservers = ["198.18.2.2:6443"]\n\n[ssh]\n{config}{case.toml}'
         (self.world.srv / "hosts.toml").write_text(text)
 

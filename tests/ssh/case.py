@@ -12,11 +12,12 @@ SAME = ""
 class Case:
     """An ssh_config and what is around it, in a home folder, /srv, that holds what is named here only.
 
-    config: /srv/config, given to ssh with -F, and to fab as ssh.config; None: neither is given any.
+    config: /srv/config, given to ssh with -F, and to fab as ssh.config; None: neither is given any;
+        "": both are told to read none.
     logins: who logs in where, with which key, host by host: `root@node good`.
     ssh: what `ssh` says if it refuses; "" where it succeeds.
     fab: words of fab's refusal; "" where it does the same as ssh. FILE:3 is OpenSSH's `FILE line 3`, too.
-    beyond: who logs in with fab, where ssh refuses, and fab does more.
+    instead: whom fab logs in nevertheless where ssh refuses, as `logins`.
     fallback: the same where there is no program `ssh` to ask; None: not tried.
     target: what ssh is given, and after it each of `others`; then `logins` are those of all, each once, in
         the order of the alphabet. `nodes` is what hosts.toml has instead, `toml` are more lines of its [ssh].
@@ -28,7 +29,7 @@ class Case:
     agent: keys that an agent holds, in this order, at /srv/agent; SSH_AUTH_SOCK says so if `use_agent`.
     sshd: further lines of a host's sshd_config.
     env: further environment variables.
-    types: what is typed where a passphrase is asked for.
+    types: what is typed where `asks` of fab's flags has a passphrase or a password asked for.
     records: whether ~/.ssh/known_hosts must be the same afterwards.
     """
 
@@ -37,7 +38,7 @@ class Case:
     logins: str = "root@node good"
     ssh: str = ""
     fab: str = SAME
-    beyond: str = ""
+    instead: str = ""
     fallback: str | None = None
     target: str = "n"
     others: tuple[str, ...] = ()
@@ -53,4 +54,5 @@ class Case:
     sshd: Mapping[str, str] = field(default_factory=dict)
     env: Mapping[str, str] = field(default_factory=dict)
     types: str = ""
+    asks: str = "--prompt-for-passphrase"
     records: bool = False

@@ -125,7 +125,7 @@ CASES = (
         "",
         target="inner.example",
         ssh="jumphost loop via bastion.example",
-        fab="bastion.example",
+        instead=BOTH,
     ),
     Case(
         "`ProxyCommand` with a token that is none of its own",
@@ -188,6 +188,52 @@ CASES = (
         f"Host n\n    HostName hidden\n    ProxyCommand {RELAY} node.example %p\n",
         known="hidden <node>\n",
         fallback="",
+    ),
+    Case(
+        "`ProxyJump` with %n and %r",
+        "Host n\n    HostName inner.example\n    ProxyJump %r@%n-gate\n"
+        "Host n-gate\n    HostName bastion.example\n    Port 2222\n",
+        "root@bastion:2222 good, root@inner good",
+    ),
+    Case(
+        "`ProxyJump localhost`",
+        "Host n\n    HostName node.example\n    ProxyJump localhost\n",
+        "root@here good, root@node good",
+    ),
+    Case(
+        "`Host *` with ProxyCommand, the jump host's, too",
+        f"{BASTION}{INNER}    ProxyJump b\nHost *\n    ProxyCommand {RELAY} %h %p\n",
+        BOTH,
+    ),
+    Case(
+        "`ProxyCommand ssh` with a shell there instead of -W",
+        f"{BASTION}{INNER}    ProxyCommand ssh -F /srv/config b "
+        '"exec 3<>/dev/tcp/%h/%p; cat <&3 & exec cat >&3"\n',
+        BOTH,
+    ),
+    Case(
+        "`BindAddress` and `AddressFamily` of the jump host",
+        f"{BASTION}    AddressFamily inet\n    BindAddress 198.18.1.1\n{INNER}    ProxyJump b\n",
+        BOTH,
+    ),
+    Case(
+        "`BindAddress` of a node behind a jump host, which that does not have",
+        f"{BASTION}{INNER}    BindAddress 198.18.1.1\n    ProxyJump b\n",
+        BOTH,
+    ),
+    Case(
+        "a jump host that does not listen there",
+        f"{BASTION}    Port 2223\n{INNER}    ProxyJump b\n",
+        "",
+        ssh="Connection refused",
+        fab="bastion.example:2223",
+    ),
+    Case(
+        "a jump host by a user of a domain: `ProxyJump ops@corp@b`",
+        f"{BASTION}{INNER}    ProxyJump ops@corp@b\n",
+        "",
+        ssh="ops@corp@bastion.example: Permission denied",
+        fab="ops@corp",
     ),
     Case(
         "`ProxyUseFdpass`",

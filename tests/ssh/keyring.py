@@ -32,6 +32,8 @@ LET_IN = {
     "rsa-pem": (*RSA, *PEM, *OPEN),
     "rsa-pkcs8": (*RSA, *PKCS8, *OPEN),
     "locked": (*ED25519, *LOCKED),
+    "locked-gcm": (*ED25519, *LOCKED, "-Z", "aes256-gcm@openssh.com"),
+    "locked-chacha": (*ED25519, *LOCKED, "-Z", "chacha20-poly1305@openssh.com"),
     "locked-pem": (*RSA, *PEM, *LOCKED),
     "locked-pkcs8": (*RSA, *PKCS8, *LOCKED),
 }

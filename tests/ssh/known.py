@@ -7,6 +7,7 @@ import paramiko
 from tests.ssh.case import Case
 
 NODE = "Host n\n    HostName node.example\n"
+HASHED_PORT = paramiko.HostKeys.hash_host("[node.example]:2222")
 UNKNOWN = "the host key of node.example is unknown"
 CHANGED = "the host key of node.example HAS CHANGED"
 FAILED = "Host key verification failed"
@@ -21,9 +22,9 @@ def strict(value: str, known: str, **more: object) -> Case:
     return Case(f"`StrictHostKeyChecking {value}`: {what}", config, known=known, records=True, **more)  # type: ignore[arg-type]
 
 
-def refused(name: str, config: str, fab: str, **more: object) -> Case:
+def refused(name: str, config: str, fab: str, logins: str = "", **more: object) -> Case:
     """Both refuse, for the host key."""
-    return Case(name, config, "", ssh=FAILED, fab=fab, **more)  # type: ignore[arg-type]
+    return Case(name, config, logins, ssh=FAILED, fab=fab, **more)  # type: ignore[arg-type]
 
 
 FILES = (
@@ -158,6 +159,60 @@ STRICTNESS = (
     ),
 )
 
+ODD = (
+    Case(
+        '`ssh.host_keys = "strict"` in hosts.toml, and ssh_config would let any key pass',
+        f"{PLAIN}    StrictHostKeyChecking no\n",
+        known="",
+        toml='host_keys = "strict"\n',
+        fab=UNKNOWN,
+    ),
+    Case(
+        "hashed, with a port",
+        f"{NODE}    Port 2222\n",
+        "root@node:2222 good",
+        known=f"{HASHED_PORT} <node>\n",
+    ),
+    Case("lines that are none", NODE, known="node.example\n\n# x\n\x01\x02 \x03\nnode.example <node>\n"),
+    Case(
+        "`StrictHostKeyChecking accept-new`, and no known_hosts yet",
+        f"{PLAIN}    StrictHostKeyChecking accept-new\n    UserKnownHostsFile /srv/new/known_hosts\n",
+        known="",
+    ),
+    Case(
+        "`StrictHostKeyChecking accept-new`, a port and an address",
+        "Host n\n    HostName 198.18.2.2\n    Port 2222\n    StrictHostKeyChecking accept-new\n"
+        "    UpdateHostKeys no\n",
+        "root@node:2222 good",
+        known="",
+        records=True,
+    ),
+    Case(
+        "`StrictHostKeyChecking accept-new`, and HostKeyAlias",
+        f"{PLAIN}    StrictHostKeyChecking accept-new\n    HostKeyAlias lab-node\n    Port 2222\n",
+        "root@node:2222 good",
+        known="",
+        records=True,
+    ),
+    Case(
+        "`StrictHostKeyChecking accept-new` behind a jump host",
+        "Host n\n    HostName inner.example\n    Port 2222\n    ProxyJump bastion.example\n"
+        "    StrictHostKeyChecking accept-new\n    UpdateHostKeys no\nHost *\n    UpdateHostKeys no\n",
+        "root@bastion good, root@inner:2222 good",
+        known="bastion.example <bastion>\n",
+        records=True,
+    ),
+    Case(
+        "`StrictHostKeyChecking accept-new`, and a key of another kind is known",
+        f"{PLAIN}    StrictHostKeyChecking accept-new\n    HostKeyAlgorithms ssh-ed25519\n",
+        "",
+        known="node.example <node.rsa>\n",
+        ssh=FAILED,
+        fab=CHANGED,
+        records=True,
+    ),
+)
+
 MARKERS = (
     refused(
         "`@revoked`",
@@ -182,6 +237,14 @@ MARKERS = (
         f"{NODE}    RevokedHostKeys /srv/keys/revoked.krl\n",
         fab="/srv/keys/revoked.krl",
     ),
+    refused(
+        "`RevokedHostKeys`, a binary list with the host's key",
+        "Host n\n    HostName inner.example\n    ProxyJump bastion.example\n"
+        "    RevokedHostKeys /srv/keys/revoked.krl\n",
+        "/srv/keys/revoked.krl",
+        "root@bastion good",
+    ),
+    refused("`RevokedHostKeys` that is not there", f"{NODE}    RevokedHostKeys /srv/none\n", "/srv/none"),
     Case(
         "a host certificate, and the authority alone is known",
         NODE,
@@ -255,4 +318,4 @@ MARKERS = (
     ),
 )
 
-CASES = (*FILES, *STRICTNESS, *MARKERS)
+CASES = (*FILES, *STRICTNESS, *ODD, *MARKERS)

@@ -18,7 +18,7 @@ def key(name: str, **more: object) -> Case:
     return Case(text, f"{NODE}    IdentityFile /srv/keys/{name}\n", f"root@node {name}", keys={}, **more)  # type: ignore[arg-type]
 
 
-def typed(name: str) -> Case:
+def typed(name: str, fab: str = "") -> Case:
     """A locked key file whose passphrase is typed."""
     config = f"{NODE}    IdentityFile /srv/keys/{name}\n"
     return Case(
@@ -27,6 +27,7 @@ def typed(name: str) -> Case:
         f"root@node {name}",
         keys={},
         types="correct horse",
+        fab=fab,
     )
 
 
@@ -53,7 +54,7 @@ FILES = (
         f"{NODE}    IdentityFile /srv/keys/stranger1\n",
         "",
         ssh=DENIED,
-        beyond="root@node good",
+        instead="root@node good",
     ),
     Case(
         "IdentityFile, IdentitiesOnly, and then no ~/.ssh/id_ed25519",
@@ -161,13 +162,15 @@ LOCKED = (
     typed("locked"),
     typed("locked-pem"),
     typed("locked-pkcs8"),
+    typed("locked-gcm"),
+    typed("locked-chacha", fab="keys/locked-chacha"),
     Case(
         "a key file with a passphrase, and nobody to type it",
         f"{NODE}    IdentityFile /srv/keys/locked\n",
         "",
         keys=NO_KEYS,
         ssh=DENIED,
-        fab="~/keys/locked",
+        fab="keys/locked (ED25519",
     ),
     Case(
         "a key file with a passphrase, and nobody to type it, then another one",
@@ -459,10 +462,34 @@ HARDWARE = (
         f"{NODE}    IdentityFile /srv/keys/touch\n    IdentityFile /srv/keys/second\n",
         "root@node second",
     ),
-    Case("`PKCS11Provider`", f"{NODE}    PKCS11Provider /srv/none.so\n", fab="PKCS11Provider"),
+    Case("`PKCS11Provider`, and a key file that is let in", f"{NODE}    PKCS11Provider /srv/none.so\n"),
+    Case("`SecurityKeyProvider`, and a key that needs none", f"{NODE}    SecurityKeyProvider /srv/none.so\n"),
+)
+
+PASSWORDS = (
     Case(
-        "`SecurityKeyProvider`",
-        f"{NODE}    SecurityKeyProvider /srv/none.so\n",
+        "a password, which is typed: --prompt-for-login-password",
+        f"{NODE}    User ops-password\n    PreferredAuthentications password\n",
+        "ops-password@node password",
+        sshd={"node": "PasswordAuthentication yes"},
+        types="lab",
+        asks="--prompt-for-login-password",
+    ),
+    Case(
+        "a password, which is typed, after keys that are not let in",
+        f"{NODE}    User ops-password\n    IdentityFile /srv/keys/stranger1\n",
+        "ops-password@node password",
+        sshd={"node": "PasswordAuthentication yes"},
+        types="lab",
+        asks="--prompt-for-login-password",
+    ),
+    Case(
+        "a password and a key, of which sshd wants both",
+        f"{NODE}    User ops-password\n",
+        "ops-password@node password",
+        sshd={"node": "PasswordAuthentication yes\nAuthenticationMethods publickey,password"},
+        types="lab",
+        asks="--prompt-for-login-password",
     ),
 )
 
@@ -493,4 +520,4 @@ TWO_STEPS = (
     Case("a banner", NODE, sshd={"node": "Banner /etc/lab/sshd_config"}),
 )
 
-CASES = (*FILES, *LOCKED, *AGENTS, *CERTIFICATES, *ALGORITHMS, *HARDWARE, *TWO_STEPS)
+CASES = (*FILES, *LOCKED, *AGENTS, *CERTIFICATES, *ALGORITHMS, *HARDWARE, *PASSWORDS, *TWO_STEPS)

@@ -21,7 +21,9 @@ def _ssh(case: Case) -> str:
 
 
 def _fab(case: Case) -> str:
-    return f"refuses: {_code(case.fab)}" if case.fab else _text(case.beyond) or "the same"
+    if case.fab:
+        return f"refuses: {_code(case.fab)}"
+    return _text(case.instead or "the same")
 
 
 def _code(text: str) -> str:

@@ -224,6 +224,28 @@ MATCHES = (
         f"{NODE}    User ops\nMatch user ops\n    IdentityFile /srv/keys/second\n",
         "ops@node second",
     ),
+    Case(
+        "`Match` with `=`, quotes and blanks",
+        f'Match  originalhost="x,n"  exec "test  -n  \'a b\'"\n    User ops\n{NODE}',
+        OPS,
+    ),
+    Case(
+        "`Match host` with a list and `!`",
+        f"{NODE}Match host *.example,!bastion.example\n    User ops\n",
+        OPS,
+    ),
+    Case(
+        "`Include` under Match",
+        f"Match originalhost n\n    Include /srv/more\n{NODE}",
+        OPS,
+        files={"more": "User ops\n"},
+    ),
+    Case(
+        "a Match in an included file ends with that file",
+        f"Include /srv/more\nUser ops\n{NODE}",
+        OPS,
+        files={"more": "Match originalhost x\n    User gate\n"},
+    ),
     Case("`Match final`", f"Match final host node.example\n    User ops\n{NODE}", OPS),
     Case(
         "`Match canonical` without CanonicalizeHostname",
@@ -322,4 +344,47 @@ TOKENS = (
     ),
 )
 
-CASES = (*FILES, *LINES, *HOSTS, *MATCHES, *CANONICAL, *TOKENS)
+TOML = (
+    Case(
+        "`ssh.user` in hosts.toml, which is -l",
+        f"{NODE}    User gate\n",
+        OPS,
+        target="ops@n",
+        nodes=("n",),
+        toml='user = "ops"\n',
+    ),
+    Case(
+        "`ssh.user` in hosts.toml, which `Match user` sees",
+        f"{NODE}Match user ops\n    Port 2222\n",
+        "ops@node:2222 good",
+        target="ops@n",
+        nodes=("n",),
+        toml='user = "ops"\n',
+    ),
+    Case(
+        "`ssh.port` in hosts.toml, which is -p",
+        f"{NODE}    Port 23\n",
+        "root@node:2222 good",
+        target="ssh://n:2222",
+        nodes=("n",),
+        toml="port = 2222\n",
+    ),
+    Case('`ssh.config = ""` in hosts.toml, which is -F none', "", target="node.example"),
+    Case(
+        "an IPv6 address in hosts.toml, and its Host",
+        "Host 2001:2:0:2::2\n    User ops\n",
+        OPS,
+        target="2001:2:0:2::2",
+        nodes=("[2001:2:0:2::2]",),
+    ),
+    Case(
+        "an IPv6 address with a port in hosts.toml",
+        "Host 2001:*\n    User ops\n    Port 2222\n",
+        "ops@node:2222 good",
+        target="2001:2:0:2::2",
+        nodes=("[2001:2:0:2::2]:2222",),
+    ),
+    Case("an IPv4 address in hosts.toml", "Host 198.18.*\n    User ops\n", OPS, target="198.18.2.2"),
+)
+
+CASES = (*FILES, *LINES, *HOSTS, *MATCHES, *CANONICAL, *TOKENS, *TOML)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.ssh import fleets, jumps, known, logins, network, reading
+from tests.ssh import fleets, jumps, known, logins, network, reading, whole
 
 THEMES = {
     "How ssh_config is read": reading.CASES,
@@ -11,5 +11,6 @@ THEMES = {
     "Addresses, ports and algorithms": network.CASES,
     "Host keys": known.CASES,
     "Several nodes at once": fleets.CASES,
+    "Whole files": whole.CASES,
 }
 CASES = [case for cases in THEMES.values() for case in cases]

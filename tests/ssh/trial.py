@@ -39,8 +39,8 @@ def _compare(bench: Bench, case: Case, ssh: Seen, fab: Seen, refusal: str) -> No
         assert fab.ran.status != 0
         assert case.logins.startswith(done), f"fab: {done}"
         assert case.ssh or done != case.logins, f"fab: {done}"
-    elif case.beyond:
-        assert done == case.beyond, f"fab: {fab.ran.text}"
+    elif case.instead:
+        assert done == case.instead, f"fab: {fab.ran.text}"
     else:
         assert done == case.logins, f"fab: {fab.ran.text}"
         assert {*fab.logins} == {*ssh.logins}

@@ -28,7 +28,7 @@ from tests.lab.machine import LabError, last_words
 from tests.lab.progress import Progress
 from tests.ssh import log
 
-HOSTS = ("bastion", "node", "inner", "deep", "here")
+HOSTS = ("here", "bastion", "node", "inner", "deep")
 """Where there is an sshd; `here` is control's own loopback."""
 LINKS = ("control", "bastion"), ("control", "node"), ("bastion", "inner"), ("inner", "deep")
 PORTS = 22, 2222
@@ -269,7 +269,7 @@ def up(state: Path, authorized: str, authority: str, host_keys: Path) -> Iterato
         shutil.copytree(host_keys / host, state / host / "host")
         (state / host / "authorized_keys").write_text(authorized)
         (state / host / "ca.pub").write_text(authority)
-        (state / host / "hosts").write_text(LOCAL + NAMES.get(host, ""))
+        (state / host / "hosts").write_text(LOCAL + NAMES.get(_netns(host), ""))
         (state / host / "log").touch()
     script = WORLD.format(hosts=" ".join(HOSTS), links=_links())
     unshare = ["unshare", "--mount", "--net", "--pid", "--fork", "--kill-child", "--"]
