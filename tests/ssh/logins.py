@@ -479,6 +479,7 @@ PASSWORDS = (
         "a password, which is typed, after keys that are not let in",
         f"{NODE}    User ops-password\n    IdentityFile /srv/keys/stranger1\n",
         "ops-password@node password",
+        keys=NO_KEYS,
         sshd={"node": "PasswordAuthentication yes"},
         types="lab",
         asks="--prompt-for-login-password",
