@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 import termios
 from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
@@ -20,7 +19,7 @@ _LOOK = 0.1  # seconds between two looks whether Ctrl-C came
 
 def can_ask() -> bool:
     """Whether there is a terminal, with somebody who types and reads on it."""
-    return sys.stdin.isatty() and sys.stderr.isatty() and not os.environ.get("CI")
+    return os.isatty(_IN) and os.isatty(_OUT) and not os.environ.get("CI")
 
 
 class Prompt:
