@@ -20,7 +20,7 @@ from ..login.given import given as given_keys
 from ..login.strategy import Strategy
 from ..openssh.host import HostConfig
 from ..shell.delays import CAUSES, Delays
-from .dial import Proxy, dial, jump_hosts, proxy_command
+from .dial import Hop, Proxy, dial, jump_hosts, proxy_command
 from .hostkeys import HostKey
 from .options import key_files
 from .session import MOST_HANDSHAKES, Session
@@ -124,12 +124,17 @@ class Link(fabric.Connection):  # type: ignore[misc]
             return proxy.socket
         if isinstance(self.gateway, Link):
             self.gateway.open_as_gateway()
-        return super().open_gateway()
+        channel = super().open_gateway()
+        channel._set_transport(Hop(channel.transport))
+        return channel
 
     def close(self) -> None:
         """Ends the connection, and its ProxyCommand."""
         self.hang_up()
         super().close()
+        if self.transport:
+            with suppress(OSError, EOFError):
+                self.transport.stop_thread()  # and wait for it: its jump host may be closed next
         self.transport = None  # with all that it held
         if self._proxy:
             self._set(_said=self._proxy.close(), _proxy=None)

@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 import socket
 import subprocess
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from errno import ECONNREFUSED, EHOSTUNREACH
 from shlex import split
 from tempfile import TemporaryFile
+from threading import Lock
+from typing import Any
 
 import paramiko
+from paramiko.common import cMSG_CHANNEL_CLOSE, cMSG_CHANNEL_EOF
 
 from ..config.address import NodeSpec, parse_node
 from ..errors import UsageError
@@ -51,6 +54,32 @@ def proxy_command(config: HostConfig, setting: str | None) -> str:
     except ValueError as error:
         raise UsageError(f"the ProxyCommand of {config.name}: {command}: {error}") from None
     return config.fill("ProxyCommand", command, variables=False)
+
+
+class Hop:
+    """The transport below a channel through a jump host, on which nothing follows the channel's close.
+
+    Several threads write to a channel, and paramiko keeps no order among them; sshd ends the connection, and
+    with it all nodes behind the jump host, when it is told something of a channel that was closed.
+    """
+
+    def __init__(self, transport: paramiko.Transport) -> None:
+        self._transport = transport
+        self._writing = Lock()
+        self._closed = False
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def _send_user_message(self, message: paramiko.Message) -> None:  # paramiko.Channel's only way out
+        with self._writing:
+            if self._closed:
+                return
+            kind = message.asbytes()[:1]
+            self._closed = kind == cMSG_CHANNEL_CLOSE
+            at_the_end = kind in (cMSG_CHANNEL_EOF, cMSG_CHANNEL_CLOSE)
+            with suppress(EOFError) if at_the_end else nullcontext():  # it is closed, too, if all is gone
+                self._transport._send_user_message(message)
 
 
 class Proxy:
