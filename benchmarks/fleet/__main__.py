@@ -1,0 +1,90 @@
+"""Measure what a fleet costs on the machine that runs `fab`, beside other tools.
+
+Light hosts are loopback addresses of one sshd that answers with a kept text, in namespaces of its own (root,
+cc, openssh-server); real hosts are the lab's. --write adds what was measured to docs/performance.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+import statistics
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from benchmarks.fleet import hosts as fleets
+from benchmarks.fleet import measure
+from benchmarks.fleet.contenders import LIGHT, Contender
+from benchmarks.fleet.hosts import Hosts
+
+Runs = dict[str, list[measure.Cost]]
+WARM = 2
+"""Hosts of a first run of each contender, which is not measured: it compiles what Python reads."""
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Run as a script."""
+    names = [contender.name for contender in LIGHT]
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.fleet", description=__doc__)
+    parser.add_argument("--nodes", type=int, required=True, help="how many hosts")
+    parser.add_argument("--hosts", choices=("light", "real"), default="light")
+    parser.add_argument("--delay", type=float, default=0, metavar="SECONDS", help="before light hosts answer")
+    parser.add_argument("--rounds", type=int, default=3, help="runs of each, in turn")
+    parser.add_argument("--only", metavar="NAME,...", help=f"of: {'; '.join(names)}")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write each run there")
+    options = parser.parse_args(arguments)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda number, _: sys.exit(128 + number))
+    wanted = [one.strip() for one in options.only.split(",")] if options.only else names
+    contenders = [contender for contender in LIGHT if contender.name in wanted]
+    measure.adopt()
+    with fleets.light(WARM, 0) as hosts:
+        rounds(contenders, hosts, 1)
+    with fleets.light(options.nodes, options.delay) as hosts:
+        runs = rounds(contenders, hosts, options.rounds)
+    print(table(runs, options.nodes))
+    if options.json:
+        each = {name: [asdict(cost) for cost in costs] for name, costs in runs.items()}
+        options.json.write_text(json.dumps(each, indent=1) + "\n")
+
+
+def rounds(contenders: Sequence[Contender], hosts: Hosts, count: int) -> Runs:
+    """Each in turn, so often. Exits where one has not reached all hosts."""
+    runs: Runs = {contender.name: [] for contender in contenders}
+    for number in range(count):
+        for contender in contenders:
+            cost = once(contender, hosts)
+            runs[contender.name].append(cost)
+            print(f"{number + 1}/{count} {contender.name}: {cost}", file=sys.stderr)
+    return runs
+
+
+def once(contender: Contender, hosts: Hosts) -> measure.Cost:
+    """One run. Exits where not all hosts have answered."""
+    ended = measure.run([*hosts.prefix, *contender.command(hosts)], hosts.env, hosts.folder)
+    missing = hosts.addresses.keys() - contender.answered(ended.out, hosts)
+    if ended.status or missing:
+        last = "\n".join(ended.out.splitlines()[-30:])
+        sys.exit(f"{contender.name}: status {ended.status}, {len(missing)} hosts not seen:\n{last}")
+    return ended.cost
+
+
+def table(runs: Runs, nodes: int) -> str:
+    """The medians, for a terminal."""
+    lines = [f"{'':20} {'ms/node':>8} {'MB':>6} {'threads':>8} {'files':>6} {'wall s':>7}"]
+    for name, costs in runs.items():
+        cpu, memory, wall = (
+            statistics.median(getattr(cost, key) for cost in costs) for key in ("cpu", "memory", "wall")
+        )
+        threads, files = (max(getattr(cost, key) for cost in costs) for key in ("threads", "files"))
+        lines.append(
+            f"{name:20} {cpu / nodes * 1000:8.1f} {memory / 1e6:6.0f} {threads:8} {files:6} {wall:7.1f}"
+        )
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

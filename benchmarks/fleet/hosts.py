@@ -1,0 +1,99 @@
+"""The hosts of a run, as contenders are told of them."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from ipaddress import IPv4Address
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+FIRST = IPv4Address("127.1.0.1")
+SSH_CONFIG = """\
+Host {name}
+    HostName {address}
+    User root
+    Port 22
+    IdentityFile {folder}/id_ed25519
+    IdentitiesOnly yes
+    UserKnownHostsFile {folder}/known_hosts
+    StrictHostKeyChecking yes
+
+"""
+TOML = """\
+nodes = {names}
+apiservers = ["198.18.0.1:6443", "198.18.0.2:6443", "198.18.0.3:6443"]
+
+[ssh]
+config = "{folder}/ssh_config"
+
+[build]
+version = "1.26.3"
+static = true
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Hosts:
+    """Hosts by name, each with its address; `prefix` is what a command begins with that is to reach them.
+
+    `folder` has ssh_config, known_hosts, id_ed25519, hosts.toml, and all of that in hosts.json.
+    """
+
+    folder: Path
+    addresses: Mapping[str, str]
+    prefix: tuple[str, ...] = ()
+
+    @property
+    def env(self) -> dict[str, str]:
+        """The variables of a contender, whose home is empty; binaries that were built are found."""
+        cache = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+        own = {"HOME": str(self.folder), "XDG_CACHE_HOME": cache, "PYTHONPATH": str(ROOT)}
+        user = {"USER": "root", "LOGNAME": "root", "LANG": "C.UTF-8", "PATH": os.environ["PATH"]}
+        return own | user | {"KUBE_NGINX_HOSTS": str(self.folder / "hosts.toml")}
+
+    def write(self) -> None:
+        """Write what does not depend on keys."""
+        config = [
+            SSH_CONFIG.format(name=name, address=address, folder=self.folder)
+            for name, address in self.addresses.items()
+        ]
+        (self.folder / "ssh_config").write_text("".join(config))
+        (self.folder / "hosts.json").write_text(json.dumps(self.addresses))
+        (self.folder / "fabfile.py").write_text("from tasks import ns\n\n__all__ = ['ns']\n")
+
+
+@contextmanager
+def light(count: int, delay: float) -> Iterator[Hosts]:
+    """So many addresses of one sshd, which answers after so many seconds, for as long as the block runs."""
+    with tempfile.TemporaryDirectory(prefix="kube-nginx-fleet.") as name:
+        folder = Path(name)
+        addresses = {f"node-{number + 1}": str(FIRST + number) for number in range(count)}
+        names = json.dumps([*addresses])
+        (folder / "hosts.toml").write_text(TOML.format(names=names, folder=folder))
+        # when this process is gone, whatever became of it, so is standard input, and all of the namespace
+        apart = ["unshare", "--mount", "--net", "--pid", "--fork", "--kill-child"]
+        command = [*apart, sys.executable, "-m", "benchmarks.fleet.light", str(folder)]
+        with subprocess.Popen(
+            command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
+        ) as server:
+            try:
+                if server.stdout and server.stdout.readline() != b"ready\n":
+                    raise SystemExit("light hosts do not start: see above")
+                (folder / "home" / "delay").write_text(f"{delay:g}")
+                key = (folder / "host_key.pub").read_text()
+                known = "".join(f"{address} {key}" for address in addresses.values())
+                (folder / "known_hosts").write_text(known)
+                hosts = Hosts(folder, addresses, ("nsenter", f"--net=/proc/{server.pid}/ns/net"))
+                hosts.write()
+                yield hosts
+            finally:
+                if server.stdin:
+                    server.stdin.close()
+                server.wait()

@@ -1,0 +1,112 @@
+"""One process and all that it starts: what it costs, from its start to the end of the last of them."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import select
+import signal
+import subprocess
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+EVERY = 0.03
+"""Seconds between two looks at it."""
+PR_SET_CHILD_SUBREAPER = 36
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """CPU (user and system) and wall in seconds, memory in bytes; of the others the most at one moment.
+
+    `memory` is the peak of one process (ru_maxrss); of several, the proportional set size of all, if more.
+    """
+
+    cpu: float
+    wall: float
+    memory: int
+    threads: int
+    files: int
+    processes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A process that has ended: its exit status, and what it wrote."""
+
+    cost: Cost
+    status: int
+    out: str
+
+
+def adopt() -> None:
+    """Have all that is left behind by a process of ours become ours, to be ended and accounted."""
+    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def run(command: Sequence[str], env: Mapping[str, str], folder: Path) -> Ended:
+    """Run a command there to its end, and end what it leaves behind."""
+    before = set(_children(os.getpid()))
+    out, peaks = folder / "out", [0, 0, 0, 0]
+    began = time.monotonic()
+    with out.open("wb") as file:
+        process = subprocess.Popen(
+            command, cwd=folder, env=env, stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT
+        )
+    try:
+        pidfd = os.pidfd_open(process.pid)
+        with os.fdopen(pidfd):
+            poll = select.poll()
+            poll.register(pidfd, select.POLLIN)
+            while not poll.poll(EVERY * 1000):
+                peaks = [*map(max, peaks, _look(process.pid))]
+        wall = time.monotonic() - began
+    finally:
+        status, cpu, memory = end(before, process)
+    cost = Cost(cpu, wall, max(memory, peaks[0]), *peaks[1:])
+    return Ended(cost, status, out.read_text(errors="replace"))
+
+
+def end(before: set[int], process: subprocess.Popen[bytes] | None = None) -> tuple[int, float, int]:
+    """End all children of ours but those of `before`; status of `process`, CPU of all, most memory of one."""
+    status, cpu, memory = 0, 0.0, 0
+    while left := set(_children(os.getpid())) - before:
+        for pid in left:
+            os.kill(pid, signal.SIGTERM)
+            _, ended, used = os.wait4(pid, 0)
+            cpu += used.ru_utime + used.ru_stime
+            memory = max(memory, used.ru_maxrss * 1024)
+            if process and pid == process.pid:
+                status = process.returncode = os.waitstatus_to_exitcode(ended)
+    return status, cpu, memory
+
+
+def _look(pid: int) -> tuple[int, int, int, int]:
+    """Of a process and its descendants: memory (0: there are none), threads, open files, how many."""
+    memory = threads = files = 0
+    tree = [*_tree(pid)]
+    for each in tree:
+        with suppress(OSError, IndexError):  # it has just ended
+            place = Path(f"/proc/{each}")
+            threads += int((place / "stat").read_text().rpartition(")")[2].split()[17])
+            files += len(os.listdir(place / "fd"))
+            if len(tree) > 1:
+                rolled = (place / "smaps_rollup").read_text()
+                memory += int(rolled.split("\nPss:")[1].split()[0]) * 1024
+    return memory, threads, files, len(tree)
+
+
+def _tree(pid: int) -> Iterator[int]:
+    yield pid
+    for child in _children(pid):
+        yield from _tree(child)
+
+
+def _children(pid: int) -> Iterator[int]:
+    with suppress(OSError):
+        for task in os.listdir(f"/proc/{pid}/task"):
+            with suppress(OSError):
+                yield from map(int, Path(f"/proc/{pid}/task/{task}/children").read_text().split())
