@@ -19,6 +19,7 @@ from benchmarks.fleet import hosts as fleets
 from benchmarks.fleet import measure
 from benchmarks.fleet.contenders import LIGHT, Contender
 from benchmarks.fleet.hosts import Hosts
+from tests.lab.machine import LabError
 
 Runs = dict[str, list[measure.Cost]]
 WARM = 2
@@ -39,12 +40,17 @@ def main(arguments: Sequence[str]) -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda number, _: sys.exit(128 + number))
     wanted = [one.strip() for one in options.only.split(",")] if options.only else names
+    if unknown := [name for name in wanted if name not in names]:
+        parser.error(f"--only {', '.join(unknown)}: there are {'; '.join(names)}")
     contenders = [contender for contender in LIGHT if contender.name in wanted]
     measure.adopt()
-    with fleets.light(WARM, 0) as hosts:
-        rounds(contenders, hosts, 1)
-    with fleets.light(options.nodes, options.delay) as hosts:
-        runs = rounds(contenders, hosts, options.rounds)
+    try:
+        with fleets.light(WARM, 0) as hosts:
+            rounds(contenders, hosts, 1)
+        with fleets.light(options.nodes, options.delay) as hosts:
+            runs = rounds(contenders, hosts, options.rounds)
+    except LabError as error:
+        sys.exit(str(error))
     print(table(runs, options.nodes))
     if options.json:
         each = {name: [asdict(cost) for cost in costs] for name, costs in runs.items()}
@@ -74,14 +80,14 @@ def once(contender: Contender, hosts: Hosts) -> measure.Cost:
 
 def table(runs: Runs, nodes: int) -> str:
     """The medians, for a terminal."""
-    lines = [f"{'':20} {'ms/node':>8} {'MB':>6} {'threads':>8} {'files':>6} {'wall s':>7}"]
+    lines = [f"{'':22} {'ms/node':>8} {'MB':>6} {'threads':>8} {'files':>6} {'wall s':>7}"]
     for name, costs in runs.items():
         cpu, memory, wall = (
             statistics.median(getattr(cost, key) for cost in costs) for key in ("cpu", "memory", "wall")
         )
         threads, files = (max(getattr(cost, key) for cost in costs) for key in ("threads", "files"))
         lines.append(
-            f"{name:20} {cpu / nodes * 1000:8.1f} {memory / 1e6:6.0f} {threads:8} {files:6} {wall:7.1f}"
+            f"{name:22} {cpu / nodes * 1000:8.1f} {memory / 1e6:6.0f} {threads:8} {files:6} {wall:7.1f}"
         )
     return "\n".join(lines)
 

@@ -47,7 +47,7 @@ def _ours(task: str, word: str) -> Contender:
 LIGHT = (
     _ours("status", "answers"),
     _ours("deploy", "unchanged"),
-    _script("Fabric, ssh_config", "plain_fabric", "ssh_config"),
+    _script("Fabric with ssh_config", "plain_fabric", "ssh_config"),
     _script("Fabric", "plain_fabric"),
     _script("paramiko", "bare_paramiko"),
 )

@@ -13,6 +13,13 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address
 from pathlib import Path
 
+from rich.console import Console
+
+from tests.lab import machine, roots
+from tests.lab.machine import LabError
+from tests.lab.progress import Progress
+
+SUITE = "bookworm"
 ROOT = Path(__file__).parents[2]
 FIRST = IPv4Address("127.1.0.1")
 SSH_CONFIG = """\
@@ -71,7 +78,12 @@ class Hosts:
 
 @contextmanager
 def light(count: int, delay: float) -> Iterator[Hosts]:
-    """So many addresses of one sshd, which answers after so many seconds, for as long as the block runs."""
+    """So many addresses of one sshd, which answers after so many seconds, for as long as the block runs.
+
+    Raises LabError where that cannot be.
+    """
+    machine.prepare(progress := Progress(Console(stderr=True)))
+    roots.build([SUITE], progress)
     with tempfile.TemporaryDirectory(prefix="kube-nginx-fleet.") as name:
         folder = Path(name)
         addresses = {f"node-{number + 1}": str(FIRST + number) for number in range(count)}
@@ -79,13 +91,13 @@ def light(count: int, delay: float) -> Iterator[Hosts]:
         (folder / "hosts.toml").write_text(TOML.format(names=names, folder=folder))
         # when this process is gone, whatever became of it, so is standard input, and all of the namespace
         apart = ["unshare", "--mount", "--net", "--pid", "--fork", "--kill-child"]
-        command = [*apart, sys.executable, "-m", "benchmarks.fleet.light", str(folder)]
+        script = [sys.executable, "-m", "benchmarks.fleet.light", str(folder), str(roots.root(SUITE))]
         with subprocess.Popen(
-            command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
+            [*apart, *script], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
         ) as server:
             try:
                 if server.stdout and server.stdout.readline() != b"ready\n":
-                    raise SystemExit("light hosts do not start: see above")
+                    raise LabError("light hosts do not start: see above")
                 (folder / "home" / "delay").write_text(f"{delay:g}")
                 key = (folder / "host_key.pub").read_text()
                 known = "".join(f"{address} {key}" for address in addresses.values())

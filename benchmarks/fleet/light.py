@@ -27,8 +27,8 @@ PORT = 8443
 LISTENS = " 00000000:0016 00000000:0000 0A "
 SSHD = """\
 ListenAddress 0.0.0.0:22
-HostKey {folder}/host_key
-AuthorizedKeysFile {folder}/id_ed25519.pub
+HostKey /mnt/host_key
+AuthorizedKeysFile /mnt/id_ed25519.pub
 PermitRootLogin prohibit-password
 StrictModes no
 UsePAM no
@@ -40,30 +40,35 @@ PrintMotd no
 LogLevel ERROR
 """
 ACCOUNTS = {
-    "passwd": "root:x:0:0::{folder}/home:{folder}/answer\nsshd:x:65533:65534::/run/sshd:/bin/false\n",
+    "passwd": "root:x:0:0::/mnt/home:/mnt/answer\nsshd:x:65533:65534::/run/sshd:/bin/false\n",
     "shadow": "root:*:1::::::\nsshd:*:1::::::\n",
 }
 
 
-def main(folder: Path) -> None:
-    """Run as a script, with a folder that has hosts.toml."""
+def main(folder: Path, root: Path) -> None:
+    """Run as a script, with a folder that has hosts.toml, and the root of a Debian with sshd."""
     home = folder / "home"
     home.mkdir()
     (home / "delay").write_text("0")
     (home / "answer").write_text(answer(folder / "hosts.toml"))
     source = str(Path(__file__).with_name("answer.c"))
-    subprocess.run(["cc", "-O2", "-static", "-o", folder / "answer", source], check=True)
+    _call("cc", "-O2", "-static", "-o", f"{folder}/answer", source)
     for key in ("host_key", "id_ed25519"):
-        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / key], check=True)
+        _call("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", f"{folder}/{key}")
     certificate(folder, "listener", IPv4Address("127.0.0.1"))
-    (folder / "sshd_config").write_text(SSHD.format(folder=folder))
-    subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
-    subprocess.run(["mount", "-t", "tmpfs", "tmpfs", "/run"], check=True)
-    Path("/run/sshd").mkdir(mode=0o755)
+    (folder / "sshd_config").write_text(SSHD)
+    _call("ip", "link", "set", "lo", "up")
+    _call("mount", "-t", "tmpfs", "tmpfs", f"{root}/run")
+    (root / "run" / "sshd").mkdir(mode=0o755)
+    _call("mount", "--bind", str(folder), f"{root}/mnt")
     for name, text in ACCOUNTS.items():
-        (folder / name).write_text(text.format(folder=folder))
-        subprocess.run(["mount", "--bind", folder / name, f"/etc/{name}"], check=True)
-    asyncio.run(_serve(folder))
+        (folder / name).write_text(text)
+        _call("mount", "--bind", f"{folder}/{name}", f"{root}/etc/{name}")
+    asyncio.run(_serve(folder, root))
+
+
+def _call(*command: str) -> None:
+    subprocess.run(command, check=True)
 
 
 def answer(hosts: Path) -> str:
@@ -84,7 +89,7 @@ def answer(hosts: Path) -> str:
     return text.replace(facts.releases["current"], release.name)
 
 
-async def _serve(folder: Path) -> None:
+async def _serve(folder: Path, root: Path) -> None:
     """Returns at the end of standard input."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(folder / "tls.crt", folder / "tls.key")
@@ -95,7 +100,8 @@ async def _serve(folder: Path) -> None:
         writer.close()
 
     await asyncio.start_server(shake_hands, "127.0.0.1", PORT, ssl=context, backlog=1024)
-    sshd = await asyncio.create_subprocess_exec("/usr/sbin/sshd", "-D", "-e", "-f", folder / "sshd_config")
+    command = ("chroot", root, "/usr/sbin/sshd", "-D", "-e", "-f", "/mnt/sshd_config")
+    sshd = await asyncio.create_subprocess_exec(*command)
     while LISTENS not in Path("/proc/net/tcp").read_text():
         if sshd.returncode is not None:
             sys.exit("sshd does not start")
@@ -105,4 +111,4 @@ async def _serve(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(*map(Path, sys.argv[1:]))
