@@ -87,22 +87,23 @@ def end(before: set[int], process: subprocess.Popen[bytes] | None = None) -> tup
 def _look(pid: int) -> tuple[int, int, int, int]:
     """Of a process and its descendants: memory (0: there are none), threads, open files, how many."""
     memory = threads = files = 0
-    tree = [*_tree(pid)]
-    for each in tree:
+    processes = [*tree(pid)]
+    for each in processes:
         with suppress(OSError, IndexError):  # it has just ended
             place = Path(f"/proc/{each}")
             threads += int((place / "stat").read_text().rpartition(")")[2].split()[17])
             files += len(os.listdir(place / "fd"))
-            if len(tree) > 1:
+            if len(processes) > 1:
                 rolled = (place / "smaps_rollup").read_text()
                 memory += int(rolled.split("\nPss:")[1].split()[0]) * 1024
-    return memory, threads, files, len(tree)
+    return memory, threads, files, len(processes)
 
 
-def _tree(pid: int) -> Iterator[int]:
+def tree(pid: int) -> Iterator[int]:
+    """A process and its descendants."""
     yield pid
     for child in _children(pid):
-        yield from _tree(child)
+        yield from tree(child)
 
 
 def _children(pid: int) -> Iterator[int]:
