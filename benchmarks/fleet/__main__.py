@@ -43,6 +43,7 @@ def main(arguments: Sequence[str]) -> None:
     if unknown := [name for name in wanted if name not in names]:
         parser.error(f"--only {', '.join(unknown)}: there are {'; '.join(names)}")
     contenders = [contender for contender in LIGHT if contender.name in wanted]
+    versions = {one.package: one.prepare() for one in contenders if one.package}
     measure.adopt()
     try:
         with fleets.light(WARM, 0) as hosts:
@@ -52,6 +53,7 @@ def main(arguments: Sequence[str]) -> None:
     except LabError as error:
         sys.exit(str(error))
     print(table(runs, options.nodes))
+    print(versions)
     if options.json:
         each = {name: [asdict(cost) for cost in costs] for name, costs in runs.items()}
         options.json.write_text(json.dumps(each, indent=1) + "\n")

@@ -60,8 +60,7 @@ class Hosts:
     @property
     def env(self) -> dict[str, str]:
         """The variables of a contender, whose home is empty; binaries that were built are found."""
-        cache = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-        own = {"HOME": str(self.folder), "XDG_CACHE_HOME": cache, "PYTHONPATH": str(ROOT)}
+        own = {"HOME": str(self.folder), "XDG_CACHE_HOME": str(caches()), "PYTHONPATH": str(ROOT)}
         user = {"USER": "root", "LOGNAME": "root", "LANG": "C.UTF-8", "PATH": os.environ["PATH"]}
         return own | user | {"KUBE_NGINX_HOSTS": str(self.folder / "hosts.toml")}
 
@@ -74,6 +73,11 @@ class Hosts:
         (self.folder / "ssh_config").write_text("".join(config))
         (self.folder / "hosts.json").write_text(json.dumps(self.addresses))
         (self.folder / "fabfile.py").write_text("from tasks import ns\n\n__all__ = ['ns']\n")
+
+
+def caches() -> Path:
+    """Where what is made once is kept (XDG Base Directory Specification)."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
 
 
 @contextmanager

@@ -15,6 +15,8 @@ from pathlib import Path
 
 EVERY = 0.03
 """Seconds between two looks at it."""
+RARELY = 10
+"""Looks for one at the memory of several processes, which takes long."""
 PR_SET_CHILD_SUBREAPER = 36
 
 
@@ -22,7 +24,8 @@ PR_SET_CHILD_SUBREAPER = 36
 class Cost:
     """CPU (user and system) and wall in seconds, memory in bytes; of the others the most at one moment.
 
-    `memory` is the peak of one process (ru_maxrss); of several, the proportional set size of all, if more.
+    `memory` is the peak of the first process (VmHWM: ru_maxrss begins with what its parent had); of several,
+    the proportional set size of all, if that is more.
     """
 
     cpu: float
@@ -61,42 +64,48 @@ def run(command: Sequence[str], env: Mapping[str, str], folder: Path) -> Ended:
         with os.fdopen(pidfd):
             poll = select.poll()
             poll.register(pidfd, select.POLLIN)
+            number = 0
             while not poll.poll(EVERY * 1000):
-                peaks = [*map(max, peaks, _look(process.pid))]
+                peaks = [*map(max, peaks, _look(process.pid, number % RARELY == 0))]
+                number += 1
         wall = time.monotonic() - began
     finally:
-        status, cpu, memory = end(before, process)
-    cost = Cost(cpu, wall, max(memory, peaks[0]), *peaks[1:])
+        status, cpu = end(before, process)
+    cost = Cost(cpu, wall, *peaks)
     return Ended(cost, status, out.read_text(errors="replace"))
 
 
-def end(before: set[int], process: subprocess.Popen[bytes] | None = None) -> tuple[int, float, int]:
-    """End all children of ours but those of `before`; status of `process`, CPU of all, most memory of one."""
-    status, cpu, memory = 0, 0.0, 0
+def end(before: set[int], process: subprocess.Popen[bytes]) -> tuple[int, float]:
+    """End all children of ours but those of `before`; the status of `process`, and the CPU of all."""
+    status, cpu = 0, 0.0
     while left := set(_children(os.getpid())) - before:
         for pid in left:
             os.kill(pid, signal.SIGTERM)
             _, ended, used = os.wait4(pid, 0)
             cpu += used.ru_utime + used.ru_stime
-            memory = max(memory, used.ru_maxrss * 1024)
-            if process and pid == process.pid:
+            if pid == process.pid:
                 status = process.returncode = os.waitstatus_to_exitcode(ended)
-    return status, cpu, memory
+    return status, cpu
 
 
-def _look(pid: int) -> tuple[int, int, int, int]:
-    """Of a process and its descendants: memory (0: there are none), threads, open files, how many."""
-    memory = threads = files = 0
+def _look(pid: int, closely: bool) -> tuple[int, int, int, int]:
+    """Of a process and its descendants: memory, threads, open files, and how many they are."""
     processes = [*tree(pid)]
+    memory = threads = files = 0
     for each in processes:
         with suppress(OSError, IndexError):  # it has just ended
             place = Path(f"/proc/{each}")
             threads += int((place / "stat").read_text().rpartition(")")[2].split()[17])
             files += len(os.listdir(place / "fd"))
-            if len(processes) > 1:
-                rolled = (place / "smaps_rollup").read_text()
-                memory += int(rolled.split("\nPss:")[1].split()[0]) * 1024
+            if len(processes) > 1 and closely:
+                memory += _kilobytes(place / "smaps_rollup", "Pss") * 1024
+    with suppress(OSError, IndexError):
+        memory = max(memory, _kilobytes(Path(f"/proc/{pid}/status"), "VmHWM") * 1024)
     return memory, threads, files, len(processes)
+
+
+def _kilobytes(file: Path, key: str) -> int:
+    return int(file.read_text().split(f"\n{key}:")[1].split()[0])
 
 
 def tree(pid: int) -> Iterator[int]:
