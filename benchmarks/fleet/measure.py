@@ -53,7 +53,7 @@ def adopt() -> None:
 def run(command: Sequence[str], env: Mapping[str, str], folder: Path) -> Ended:
     """Run a command there to its end, and end what it leaves behind."""
     before = set(_children(os.getpid()))
-    out, peaks = folder / "out", [0, 0, 0, 0]
+    out, peaks, memory = folder / "out", [0, 0, 0, 0], 0
     began = time.monotonic()
     with out.open("wb") as file:
         process = subprocess.Popen(
@@ -66,12 +66,13 @@ def run(command: Sequence[str], env: Mapping[str, str], folder: Path) -> Ended:
             poll.register(pidfd, select.POLLIN)
             number = 0
             while not poll.poll(EVERY * 1000):
+                memory = _kilobytes(Path(f"/proc/{process.pid}/status"), "VmHWM") or memory
                 peaks = [*map(max, peaks, _look(process.pid, number % RARELY == 0))]
                 number += 1
         wall = time.monotonic() - began
     finally:
         status, cpu = end(before, process)
-    cost = Cost(cpu, wall, *peaks)
+    cost = Cost(cpu, wall, max(memory * 1024, peaks[0]), *peaks[1:])
     return Ended(cost, status, out.read_text(errors="replace"))
 
 
@@ -99,13 +100,14 @@ def _look(pid: int, closely: bool) -> tuple[int, int, int, int]:
             files += len(os.listdir(place / "fd"))
             if len(processes) > 1 and closely:
                 memory += _kilobytes(place / "smaps_rollup", "Pss") * 1024
-    with suppress(OSError, IndexError):
-        memory = max(memory, _kilobytes(Path(f"/proc/{pid}/status"), "VmHWM") * 1024)
     return memory, threads, files, len(processes)
 
 
 def _kilobytes(file: Path, key: str) -> int:
-    return int(file.read_text().split(f"\n{key}:")[1].split()[0])
+    """0 where it has just ended."""
+    with suppress(OSError):
+        return int(file.read_text().partition(f"\n{key}:")[2].split("kB")[0] or 0)
+    return 0
 
 
 def tree(pid: int) -> Iterator[int]:
