@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.fleet import measure
+from benchmarks.fleet import measure, page
 from tests.conftest import ROOT
 from tests.lab.machine import why_not
 
@@ -96,7 +96,7 @@ MEASURED = """
 import json, os, sys
 from dataclasses import asdict
 from pathlib import Path
-from benchmarks.fleet import measure
+from benchmarks.fleet import measure, page
 measure.adopt()
 ended = measure.run(json.loads(sys.argv[1]), os.environ, Path(sys.argv[2]))
 print(json.dumps([ended.status, ended.out, asdict(ended.cost), [*measure.tree(os.getpid())][1:]]))
@@ -132,3 +132,28 @@ def test_children_count_and_those_that_are_left_behind(tmp_path: Path) -> None:
     _, _, cost, rest = measured(tmp_path, "sh", "-c", daemon, BUSY)
     assert cost["cpu"] >= 0.5
     assert rest == []
+
+
+def cost(cpu: float, **more: float) -> dict[str, float]:
+    """What one run has cost."""
+    usual = {"wall": 2.0, "memory": 50e6, "threads": 7, "files": 9, "processes": 1}
+    return {"cpu": cpu, **usual, **more}
+
+
+def test_a_line_of_the_page() -> None:
+    runs = {"Fabric": [cost(1.0), cost(2.0), cost(4.0)], "ours": [cost(1.0, threads=8), cost(1.0, files=10)]}
+    fabric, ours = page.rows(runs, nodes=10)
+    assert fabric == ["Fabric", "200.0", "100.0 to 400.0", "1.00", "50 MB", "7", "9", "1", "2.0 s"]
+    assert ours[:4] == ["ours", "100.0", "100.0 to 100.0", "0.50"]
+    assert ours[5:8] == ["8", "10", "1"]
+
+
+def test_bars_have_a_scale_of_their_own() -> None:
+    text = page.bars({30: {"fab status": [cost(3.0)]}, 300: {"fab status": [cost(15.0, memory=100e6)]}})
+    lines = text.splitlines()
+    assert [line.count("█") for line in lines] == [0, 40, 20, 0, 20, 40, 0, 40, 40]
+    assert [line.split()[-1] for line in lines[1:3]] == ["100", "50.0"]
+
+
+def test_the_page_is_what_was_measured() -> None:
+    assert page.PAGE.read_text() == page.text(json.loads(page.RESULTS.read_text()))

@@ -20,13 +20,15 @@ Answered = Callable[[str, Hosts], set[str]]
 class Contender:
     """One of them: its name, its command but for what it is given, and which hosts answered, by its output.
 
-    `package` is what a Python of its own is made with; "" for one that has what ours needs.
+    `package` is what a Python of its own is made with; "" for one that has what ours needs. `anew`:
+    before it, the service is removed from the hosts.
     """
 
     name: str
     words: tuple[str, ...]
     answered: Answered
     package: str = ""
+    anew: bool = False
 
     def command(self, hosts: Hosts) -> list[str]:
         """For these hosts."""
@@ -61,19 +63,19 @@ def _said(out: str, hosts: Hosts) -> set[str]:
     return set(re.findall(r"^answered (\S+)$", out, re.M))
 
 
-def _script(name: str, script: str, *words: str, package: str = "") -> Contender:
+def _script(name: str, script: str, *words: str, package: str = "", anew: bool = False) -> Contender:
     program = "sh" if script.endswith(".sh") else "python"
-    return Contender(name, (program, str(SCRIPTS / script), "{hosts}", *words), _said, package)
+    return Contender(name, (program, str(SCRIPTS / script), "{hosts}", *words), _said, package, anew)
 
 
-def _ours(task: str, word: str) -> Contender:
-    """A task of ours; each line of a node that is as it should be has the word."""
+def _ours(task: str, word: str, name: str = "", anew: bool = False) -> Contender:
+    """A task of ours; some line of a node that is as it should be has the word."""
 
     def answered(out: str, hosts: Hosts) -> set[str]:
         lines = (line.split() for line in out.splitlines())
         return {name for line in lines if word in line for name in line} & hosts.addresses.keys()
 
-    return Contender(f"fab {task}", ("python", "-m", "fabric", task), answered)
+    return Contender(name or f"fab {task}", ("python", "-m", "fabric", task), answered, anew=anew)
 
 
 LIGHT = (
@@ -86,4 +88,10 @@ LIGHT = (
     _script("OpenSSH", "openssh.sh"),
     _script("Ansible", "ansible_raw.py", package="ansible-core"),
     _script("pyinfra", "pyinfra_exec.py", package="pyinfra"),
+)
+REAL = (
+    _script("Fabric", "fabric_deploy.py", anew=True),
+    _ours("deploy", "installed", "fab deploy, first", anew=True),
+    _ours("deploy", "unchanged"),
+    _ours("status", "answers"),
 )

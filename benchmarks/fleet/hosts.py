@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import platform
+import re
+import shutil
 import subprocess
 import sys
+import tarfile
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -15,12 +19,16 @@ from pathlib import Path
 
 from rich.console import Console
 
+from tasks.core.config.settings import load
+from tasks.core.nginx import store
 from tests.lab import machine, roots
+from tests.lab.lab import Lab
 from tests.lab.machine import LabError
 from tests.lab.progress import Progress
 
 SUITE = "bookworm"
 ROOT = Path(__file__).parents[2]
+LAB = ROOT / "hosts.toml"
 FIRST = IPv4Address("127.1.0.1")
 SSH_CONFIG = """\
 Host {name}
@@ -64,13 +72,19 @@ class Hosts:
         user = {"USER": "root", "LOGNAME": "root", "LANG": "C.UTF-8", "PATH": os.environ["PATH"]}
         return own | user | {"KUBE_NGINX_HOSTS": str(self.folder / "hosts.toml")}
 
-    def write(self) -> None:
+    def fab(self, *words: str) -> str:
+        """What a task of ours says that is not measured. Raises LabError, with its last words."""
+        command = [*self.prefix, sys.executable, "-m", "fabric", *words]
+        ran = subprocess.run(
+            command, cwd=self.folder, env=self.env, capture_output=True, text=True, check=False
+        )
+        if ran.returncode:
+            raise LabError(f"fab {' '.join(words)}: {machine.last_words(ran.stdout + ran.stderr, 30)}")
+        return ran.stdout
+
+    def write(self, ssh_config: str) -> None:
         """Write what does not depend on keys."""
-        config = [
-            SSH_CONFIG.format(name=name, address=address, folder=self.folder)
-            for name, address in self.addresses.items()
-        ]
-        (self.folder / "ssh_config").write_text("".join(config))
+        (self.folder / "ssh_config").write_text(ssh_config)
         (self.folder / "hosts.json").write_text(json.dumps(self.addresses))
         (self.folder / "fabfile.py").write_text("from tasks import ns\n\n__all__ = ['ns']\n")
 
@@ -107,9 +121,48 @@ def light(count: int, delay: float) -> Iterator[Hosts]:
                 known = "".join(f"{address} {key}" for address in addresses.values())
                 (folder / "known_hosts").write_text(known)
                 hosts = Hosts(folder, addresses, ("nsenter", f"--net=/proc/{server.pid}/ns/net"))
-                hosts.write()
+                hosts.write(
+                    "".join(
+                        SSH_CONFIG.format(name=name, address=address, folder=folder)
+                        for name, address in addresses.items()
+                    )
+                )
                 yield hosts
             finally:
                 if server.stdin:
                     server.stdin.close()
                 server.wait()
+
+
+@contextmanager
+def real(count: int, name: str) -> Iterator[Hosts]:
+    """The nodes of a lab, which is there for this only unless it was up. Raises LabError."""
+    lab = Lab(name, progress=Progress(Console(stderr=True)))
+    was_up = lab.ssh_config.exists()
+    with tempfile.TemporaryDirectory(prefix="kube-nginx-fleet.") as temporary:
+        folder = Path(temporary)
+        try:
+            lab.up(count)
+            hosts = Hosts(folder, {node.name: node.address for node in lab.nodes})
+            for file in ("id_ed25519", "known_hosts"):
+                shutil.copy(lab.state / file, folder)
+            hosts.write(lab.ssh_config.read_text())
+            text = re.sub(r"nodes = \[.*?\]", f"nodes = {json.dumps([*hosts.addresses])}", LAB.read_text())
+            text = text.replace("/run/kube-nginx-lab/lab/", f"{folder}/")
+            (folder / "hosts.toml").write_text(text)
+            hosts.fab("build", "render", "--to", str(folder))
+            with tarfile.open(folder / "files.tar", "w") as tar:
+                tar.add(_binary(folder / "hosts.toml"), "kube-nginx")
+                for file in ("kube-nginx.conf", "kube-nginx.service"):
+                    tar.add(folder / file, file)
+            yield hosts
+        finally:
+            if not was_up:
+                lab.down()
+
+
+def _binary(toml: Path) -> str:
+    binary = store.find(load(toml), platform.machine())
+    if binary is None:
+        raise LabError("no binary has been built")
+    return binary.path
