@@ -72,7 +72,7 @@ def _ours(task: str, word: str, name: str = "", anew: bool = False) -> Contender
     """A task of ours; some line of a node that is as it should be has the word."""
 
     def answered(out: str, hosts: Hosts) -> set[str]:
-        lines = (re.split(r"[\s,]+", line) for line in out.splitlines())
+        lines = (re.split(r"[\s,;]+", line) for line in out.splitlines())
         return {name for line in lines if word in line for name in line} & hosts.addresses.keys()
 
     return Contender(name or f"fab {task}", ("python", "-m", "fabric", task), answered, anew=anew)

@@ -37,7 +37,7 @@ MaxStartups 2000
 PidFile none
 PrintLastLog no
 PrintMotd no
-LogLevel ERROR
+LogLevel FATAL
 """
 ACCOUNTS = {
     "passwd": "root:x:0:0::/mnt/home:/mnt/answer\nsshd:x:65533:65534::/run/sshd:/bin/false\n",
