@@ -70,6 +70,8 @@ def main(arguments: Sequence[str]) -> None:
         options.json.write_text(json.dumps(each, indent=1) + "\n")
     if options.write:
         write(page.key(options.hosts, options.nodes, options.delay), each, versions)
+    if out := [contender.name for contender in contenders if contender.name not in runs]:
+        sys.exit(f"left out: {', '.join(out)}; see above")
 
 
 def write(key: str, runs: dict[str, list[dict[str, float]]], versions: dict[str, str]) -> None:
@@ -85,28 +87,33 @@ def write(key: str, runs: dict[str, list[dict[str, float]]], versions: dict[str,
 
 
 def rounds(contenders: Sequence[Contender], hosts: Hosts, count: int) -> Runs:
-    """Each in turn, so often. Exits where one has not reached all hosts."""
+    """Each in turn, so often; one that has not reached all hosts is told, and left out."""
     runs: Runs = {contender.name: [] for contender in contenders}
     for number in range(count):
         for contender in contenders:
-            cost = once(contender, hosts)
-            runs[contender.name].append(cost)
-            print(f"{number + 1}/{count} {contender.name}: {cost}", file=sys.stderr)
+            if contender.name not in runs:
+                continue
+            ended, missing = once(contender, hosts)
+            if ended.status or missing:
+                last = "\n".join(ended.out.splitlines()[-20:])
+                unseen = f"status {ended.status}, {len(missing)} hosts not seen"
+                print(f"{contender.name}: {unseen}: left out\n{last}", file=sys.stderr)
+                del runs[contender.name]
+                continue
+            runs[contender.name].append(ended.cost)
+            print(f"{number + 1}/{count} {contender.name}: {ended.cost}", file=sys.stderr)
     return runs
 
 
-def once(contender: Contender, hosts: Hosts) -> measure.Cost:
-    """One run. Exits where not all hosts have answered. Raises LabError where real ones do not serve then."""
+def once(contender: Contender, hosts: Hosts) -> tuple[measure.Ended, set[str]]:
+    """One run, and the hosts that have not answered. Raises LabError where real ones do not serve then."""
     if contender.anew:
         hosts.fab("uninstall", "--yes")
     ended = measure.run([*hosts.prefix, *contender.command(hosts)], hosts.env, hosts.folder)
-    missing = hosts.addresses.keys() - contender.answered(ended.out, hosts)
-    if ended.status or missing:
-        last = "\n".join(ended.out.splitlines()[-30:])
-        sys.exit(f"{contender.name}: status {ended.status}, {len(missing)} hosts not seen:\n{last}")
-    if not hosts.prefix:
+    missing = set(hosts.addresses) - contender.answered(ended.out, hosts)
+    if not (hosts.prefix or ended.status or missing):
         hosts.fab("status")
-    return ended.cost
+    return ended, missing
 
 
 def table(runs: Runs, nodes: int) -> str:
