@@ -28,8 +28,15 @@ test: lint ## all of it: lint, all tests, and real kube-apiservers (root)
 	$(RUN)/fab lab.build
 	$(RUN)/pytest -m "load or kube" --durations 5
 
-bench: .venv/ready ## measure what docs/behaviour.md says, and write it
+FLEET = $(RUN)/python -m benchmarks.fleet --write
+# as many forks of Ansible as these, and OpenSSH with a process a host, are too much for one machine
+THOUSAND = fab status,fab deploy,Fabric with ssh_config,Fabric,paramiko,asyncssh,pyinfra
+bench: .venv/ready ## measure what docs/behaviour.md and docs/performance.md say, and write them (root)
 	$(RUN)/python -m benchmarks.behaviour
+	for nodes in 30 100 300; do $(FLEET) --nodes $$nodes || exit; done
+	$(FLEET) --nodes 1000 --only '$(THOUSAND)'
+	for delay in 1 8; do $(FLEET) --nodes 100 --delay $$delay || exit; done
+	for nodes in 6 30; do $(FLEET) --hosts real --nodes $$nodes || exit; done
 
 docs: .venv/ready ## write what docs/ says of tasks and settings, from the code
 	$(RUN)/python -m tests.docs

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import datetime
 import json
-import os
 import platform
 import resource
 import signal
@@ -24,7 +22,7 @@ from typing import Any
 
 from rich.console import Console
 
-from benchmarks import load, measure, page, proxy
+from benchmarks import load, machine, measure, page, proxy
 from benchmarks.bench import Bench
 from benchmarks.configurations import CONFIGURATIONS, DEFAULTS, OURS, VARIANTS, settings_of
 from tasks.core.localfiles import write_atomic
@@ -78,7 +76,7 @@ def main(arguments: Sequence[str]) -> None:
     ]
     if wanted:
         with opened(options.lab, quick=bool(options.quick)) as bench, proxy.inside(bench.node.netns):
-            results["environment"] = _environment()
+            results["environment"] = machine.described() | {"nginx": settings_of(OURS).build.version}
             asyncio.run(bench.mend())
             asyncio.run(_run(bench, wanted, results, raw))
     if missing := [row for row, (_, names) in ROWS.items() if set(names) - results.get(row, {}).keys()]:
@@ -111,20 +109,6 @@ def opened(name: str, *, quick: bool) -> Iterator[Bench]:
     finally:
         if not was_up:
             lab.down()
-
-
-def _environment() -> dict[str, Any]:
-    """What the figures were measured on."""
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    return {
-        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-        "cores": os.cpu_count(),
-        "cpu": next(line.split(":")[1].strip() for line in lines if "model name" in line),
-        "memory_gb": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30),
-        "kernel": platform.release(),
-        "nginx": settings_of(OURS).build.version,
-        "python": platform.python_version(),
-    }
 
 
 if __name__ == "__main__":

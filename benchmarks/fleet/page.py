@@ -1,0 +1,100 @@
+"""docs/performance.md out of the raw results and page.md.j2. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from jinja2 import Environment, StrictUndefined
+
+RESULTS = Path(__file__).with_name("results.json")
+TEMPLATE = Path(__file__).with_name("page.md.j2")
+PAGE = Path(__file__).parents[2] / "docs" / "performance.md"
+BESIDE = "Fabric"
+"""With whose CPU the others are compared."""
+BARS = ("fab status", "fab deploy", BESIDE, "paramiko")
+WIDTH = 40
+
+Runs = Sequence[Mapping[str, float]]
+
+
+def key(hosts: str, nodes: int, delay: float) -> str:
+    """Under which name the results of so many hosts are kept."""
+    return f"{hosts} {nodes} {delay:g}"
+
+
+def text(results: Mapping[str, Any]) -> str:
+    """The whole page."""
+    environment = Environment(
+        undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
+    )
+    runs = {_setting(name): each for name, each in results["runs"].items()}
+    tables = [
+        (hosts, nodes, delay, [*rows(runs[hosts, nodes, delay], nodes)])
+        for hosts, nodes, delay in sorted(runs)
+    ]
+    at_once = {
+        nodes: runs["light", nodes, 0.0]
+        for hosts, nodes, delay in sorted(runs)
+        if (hosts, delay) == ("light", 0)
+    }
+    environment.filters["n"] = "{:,}".format
+    return environment.from_string(TEMPLATE.read_text()).render(
+        environment=results["environment"],
+        versions=results["versions"],
+        light=[table[1:] for table in tables if table[0] == "light"],
+        real=[table[1:] for table in tables if table[0] == "real"],
+        bars=bars(at_once),
+        beside=BESIDE,
+    )
+
+
+def _setting(name: str) -> tuple[str, int, float]:
+    hosts, nodes, delay = name.split()
+    return hosts, int(nodes), float(delay)
+
+
+def rows(runs: Mapping[str, Runs], nodes: int) -> Iterator[list[str]]:
+    """The cells of each contender's line."""
+    usual = median(run["cpu"] for run in runs[BESIDE]) if BESIDE in runs else None
+    for name, each in runs.items():
+        cpu = sorted(run["cpu"] / nodes * 1000 for run in each)
+        most = {what: max(run[what] for run in each) for what in ("threads", "files", "processes")}
+        yield [
+            name,
+            f"{median(cpu):.1f}",
+            f"{cpu[0]:.1f} to {cpu[-1]:.1f}",
+            f"{median(cpu) * nodes / 1000 / usual:.2f}" if usual else "",
+            f"{median(run['memory'] for run in each) / 1e6:.0f} MB",
+            *(f"{count:,.0f}" for count in most.values()),
+            f"{median(run['wall'] for run in each):.1f} s",
+        ]
+
+
+def bars(by_nodes: Mapping[int, Mapping[str, Runs]]) -> str:
+    """How CPU, memory and wall grow with the fleet, each with bars of its own scale."""
+    return "\n".join(
+        line
+        for title, what, unit in (
+            ("CPU, ms a node", "cpu", 1e-3),
+            ("memory, MB", "memory", 1e6),
+            ("wall, s", "wall", 1.0),
+        )
+        for line in _bars(title, what, unit, by_nodes)
+    )
+
+
+def _bars(title: str, what: str, unit: float, by_nodes: Mapping[int, Mapping[str, Runs]]) -> Iterator[str]:
+    found = {
+        (name, nodes): median(run[what] for run in runs[name]) / unit / (nodes if what == "cpu" else 1)
+        for name in BARS
+        for nodes, runs in by_nodes.items()
+        if name in runs
+    }
+    if found:
+        yield title
+    for (name, nodes), value in found.items():
+        bar = "█" * max(1, round(value / max(found.values()) * WIDTH))
+        yield f"  {name:12}{nodes:6,}  {bar} {value:.{1 if value < 100 else 0}f}"
