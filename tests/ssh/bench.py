@@ -179,10 +179,10 @@ class Bench:
         """The text with the keys that it names: <HOST>, <HOST.KIND>, and whole files, <<NAME>>."""
         authority = " ".join((self.keyring.host_keys / "host-ca.pub").read_text().split()[:2])
         text = text.replace("<host-ca>", authority)
+        for kind in ("ecdsa", "rsa"):
+            text = text.replace(f"<node.{kind}>", self.keyring.known_host("node", kind))
         text = re.sub("<<(.+)>>", lambda found: (self.keyring.folder / found[1]).read_text(), text)
         for host in HOSTS:
-            for kind in ("ed25519", "ecdsa", "rsa"):
-                text = text.replace(f"<{host}.{kind}>", self.keyring.known_host(host, kind))
             text = text.replace(f"<{host}>", self.keyring.known_host(host))
         return text
 

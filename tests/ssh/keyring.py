@@ -15,6 +15,7 @@ PASSPHRASE = "correct horse"
 ED25519 = "-t", "ed25519"
 ECDSA = "-t", "ecdsa", "-b", "256"
 RSA = "-t", "rsa", "-b", "2048"
+HOST_KINDS = {"ed25519": ED25519, "ecdsa": ECDSA, "rsa": RSA}
 PEM, PKCS8 = ("-m", "PEM"), ("-m", "PKCS8")
 LOCKED = "-N", PASSPHRASE
 OPEN = "-N", ""
@@ -75,8 +76,8 @@ def make(folder: Path, host_keys: Path, hosts: Sequence[str]) -> Keyring:
         wanted[host_keys / name] = (*ED25519, *OPEN)
     for host in hosts:
         (host_keys / host).mkdir(parents=True)
-        for kind, options in (("ed25519", ED25519), ("ecdsa", ECDSA), ("rsa", RSA)):
-            wanted[host_keys / host / kind] = (*options, *OPEN)
+        kinds = HOST_KINDS if host == "node" else ("ed25519",)  # rsa takes long
+        wanted |= {host_keys / host / kind: (*HOST_KINDS[kind], *OPEN) for kind in kinds}
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(lambda item: _generate(*item), wanted.items()))
     _sign(folder, host_keys)

@@ -60,9 +60,7 @@ SYSTEM_MORE = "Host system\n    HostName node.example\n    User gate\n"
 SSHD_CONFIG = """\
 {more}
 {ports}
-HostKey /etc/lab/host/ed25519
-HostKey /etc/lab/host/ecdsa
-HostKey /etc/lab/host/rsa
+{keys}
 AuthorizedKeysFile /etc/lab/authorized_keys
 TrustedUserCAKeys /etc/lab/ca.pub
 StrictModes no
@@ -176,7 +174,9 @@ class World:
         """
         folder = self.state / host
         ports = "" if "Port " in more else "".join(f"Port {port}\n" for port in PORTS)
-        (folder / "sshd_config").write_text(SSHD_CONFIG.format(more=more, ports=ports))
+        kinds = (name for name in ("ed25519", "ecdsa", "rsa") if (folder / "host" / name).exists())
+        keys = "\n".join(f"HostKey /etc/lab/host/{name}" for name in kinds)
+        (folder / "sshd_config").write_text(SSHD_CONFIG.format(more=more, ports=ports, keys=keys))
         enter = ["nsenter", f"--net=/run/netns/{_netns(host)}", "chroot", f"/run/hosts/{host}/root"]
         started = self.inside(*enter, "/usr/sbin/sshd", "-f", "/etc/lab/sshd_config", "-E", "/etc/lab/log")
         if started.status:
