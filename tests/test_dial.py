@@ -1,15 +1,17 @@
-"""Channels through a jump host: what is written to them, and when no more."""
+"""Channels through a jump host, and ProxyCommands: what is written to them, and how they end."""
 
 from __future__ import annotations
 
+import shlex
 import socket
+from threading import Thread
 from typing import Any
 
 import paramiko
 import pytest
 from paramiko.common import cMSG_CHANNEL_CLOSE, cMSG_CHANNEL_DATA, cMSG_CHANNEL_EOF
 
-from tasks.core.ssh.dial import Hop
+from tasks.core.ssh.dial import Hop, Proxy
 
 
 class Below(paramiko.Transport):  # type: ignore[misc]
@@ -52,3 +54,14 @@ def test_the_close_of_a_channel_whose_jump_host_is_gone_is_no_error() -> None:
         hop.send(b"x")
     hop.close()
     assert hop.closed
+
+
+@pytest.mark.parametrize(
+    "command", ["trap '' TERM; cat; sleep 60", "kill -STOP $$; cat", "cat | (trap '' TERM; sleep 60)"]
+)
+def test_a_proxy_command_ends_whatever_it_does(command: str) -> None:
+    proxy = Proxy(f"sh -c {shlex.quote('echo why >&2; ' + command)}")
+    ended = Thread(target=proxy.close, daemon=True)
+    ended.start()
+    ended.join(20)
+    assert not ended.is_alive()

@@ -144,6 +144,13 @@ def test_where_nothing_is_to_be_recorded_no_file_appears(
     assert [*tmp_path.iterdir()] == []
 
 
+def test_an_alias_is_known_or_not_wherever_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tasks.core.ssh.hostkeys._peer", lambda client: "127.0.0.1")
+    host_key(tmp_path, nohostauthenticationforlocalhost="yes").missing_host_key(None, "", HOST["ed"])
+    verdict = host_key(tmp_path, nohostauthenticationforlocalhost="yes", hostkeyalias="n7")
+    assert "of n7 is unknown" in refusal(verdict, HOST["ed"]).message
+
+
 def test_revoked_host_keys(tmp_path: Path) -> None:
     (tmp_path / "known_hosts").write_text("n1.example {ed}\nn1.example {rsa}\n".format(**KEYS))
     (tmp_path / "revoked").write_text("# stolen\n{ed} of n1\n".format(**KEYS))

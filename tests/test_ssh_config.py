@@ -100,6 +100,11 @@ ALIKE = {
         ["n1", "n2", "n3"],
         3,
     ),
+    "an agent's name with a token": ("Host *\n IdentityAgent /run/%h.sock\n", ["n1", "n2"], 2),
+    "a port by its name": ("Host n1\n Port ssh\nHost *\n Port 2222\n", ["n1", "n2"], 2),
+    "Match !final": ("Host n1\n HostName x.y\nMatch !final\nHost x.y\n User b\n", ["n1", "n2"], 2),
+    "a # in a name": ("Host web#1 n1\n User b\nHost *\n HostName h#x\n", ["n1", "n2"], 2),
+    "a backslash": ("Host a\\b n1\n User b\nHost *\n User c\n", ["n1", "n2"], 2),
     "Include": ("Include HERE/more\nHost *\n User a\n", ["n1", "n2", "n3"], 3),
     "Include under Host": ("Host n1\n Include HERE/more\nHost *\n User a\n", ["n1", "n2"], 2),
     "a comment, quotes, blanks": (
@@ -148,6 +153,17 @@ def test_what_no_file_sets_is_not_set(reads: Reads) -> None:
     found = reads("Host *\n Ciphers aes256-ctr\n").host(Asked("a"))
     assert found.get("Ciphers") == "aes256-ctr"
     assert {"macs", "identityfile", "forwardagent"} & {*found.values} == set()
+
+
+def test_what_is_set_for_one_host_is_not_set_for_another(reads: Reads) -> None:
+    read = reads("Host a\n ForwardAgent no\n IdentityFile /k\n ChallengeResponseAuthentication no\n")
+    assert {*read.host(Asked("b")).values} == {"hostname", "user", "port"}
+    assert read.host(Asked("a")).get("KbdInteractiveAuthentication") == "no"
+
+
+def test_times(reads: Reads) -> None:
+    found = reads("Host *\n ConnectTimeout 1m30s\n ServerAliveInterval 0\n").host(Asked("a"))
+    assert [found.seconds(word) for word in ("ConnectTimeout", "ServerAliveInterval", "User")] == [90, 0, 0]
 
 
 def test_nothing_is_asked_where_nothing_is_written(reads: Reads, asked: list[str]) -> None:
@@ -201,6 +217,12 @@ WITHOUT_SSH = {
     "no number": ("Host a\n Port x\n", "config:2: Port x is understood"),
     "no value": ("Host\n", "config:1: "),
 }
+
+
+def test_without_ssh_each_host_has_its_own_tokens(reads: Reads, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(config, "which", lambda program: None)
+    read = reads("Host a\n HostName x\n Port 23\nHost b\n HostName y\nHost *\n ProxyCommand nc %h %p\n")
+    assert [read.host(Asked(name)).get("ProxyCommand") for name in "ab"] == ["nc x 23", "nc y 22"]
 
 
 @pytest.mark.parametrize("name", WITHOUT_SSH)

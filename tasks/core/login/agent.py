@@ -17,6 +17,8 @@ _EXTENSION = 27
 _FLAGS = {"rsa-sha2-256": 2, "rsa-sha2-512": 4}
 _MOST = 256 << 10  # bytes of an answer, as OpenSSH takes it
 _FAILED = (OSError, EOFError, ValueError)
+TOUCH = 100.0
+"""Seconds for a signature: a person may have to touch or confirm; sshd waits for 120."""
 
 
 class AgentError(Exception):
@@ -52,6 +54,9 @@ class Agent:
         name = algorithm.removesuffix(CERTIFICATE)
         flags = struct.pack(">I", _FLAGS.get(name, 0))
         try:
+            self._seconds = max(self._seconds, TOUCH)
+            if self._socket:
+                _limit(self._socket, self._seconds)
             answer = self._ask(bytes((_SIGN_REQUEST,)) + string(key.blob) + string(data) + flags)
         except _FAILED as error:
             raise AgentError(self._why(error)) from None
@@ -104,13 +109,17 @@ class Agent:
 
 def _connected(path: str, seconds: float) -> socket.socket:
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    limit = struct.pack("ll", int(seconds), int(seconds % 1 * 1e6))
-    # the kernel's own, which also has connect() wait where many ask at once; Python's would fail there
-    for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
-        sock.setsockopt(socket.SOL_SOCKET, option, limit)
+    _limit(sock, seconds)
     try:
         sock.connect(path)
     except BaseException:
         sock.close()
         raise
     return sock
+
+
+def _limit(sock: socket.socket, seconds: float) -> None:
+    limit = struct.pack("ll", int(seconds), int(seconds % 1 * 1e6))
+    # the kernel's own, which also has connect() wait where many ask at once; Python's would fail there
+    for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
+        sock.setsockopt(socket.SOL_SOCKET, option, limit)

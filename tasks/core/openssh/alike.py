@@ -14,8 +14,9 @@ from fnmatch import fnmatchcase
 from .files import Block, Line
 
 _FREE = ("hostname", "port")
-_FILLED_IN_LATER = {"certificatefile", "controlpath", "identityagent", "identityfile", "localcommand"}
+_FILLED_IN_LATER = {"certificatefile", "controlpath", "identityfile", "localcommand"}
 _FILLED_IN_LATER |= {"host", "match", "proxycommand"}
+_READ_HERE = {"host", "match", "hostname", "port"}
 _SAME_FOR_ALL = {"localnetwork", "localuser", "sessiontype", "tagged", "version"}
 _OF_A_NAME = {"host", "originalhost"}
 
@@ -31,9 +32,13 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Alike:
-    """Hosts of one `group` get one answer, but for `hostname` and `port`, which their own lines say."""
+    """Hosts of one `group` get one answer, but for `hostname` and `port`, which their own lines say.
+
+    `keywords` are those that may be set for them; None: any that a file sets.
+    """
 
     group: Hashable
+    keywords: frozenset[str] | None = None
     hostname: str = ""
     port: int | None = None
 
@@ -43,11 +48,15 @@ class Grouping:
 
     def __init__(self, blocks: Sequence[Block]) -> None:
         lines = [line for block in blocks for line in block.lines]
-        matches = [head for block in blocks for head in block.heads if head.keyword == "match"]
-        own = any(map(_is_of_one_host, lines)) or any(map(_asks_more, matches))
+        heads = [head for block in blocks for head in block.heads]
+        matches = [head for head in heads if head.keyword == "match"]
+        own = any(map(_is_of_one_host, [*lines, *heads])) or any(map(_asks_more, matches))
         self._each_alone = own or are_read_twice(blocks)  # the second time, Host means what HostName said
         held = {line.keyword for block in blocks if _under_match(block) for line in block.lines}
         self._free = tuple(keyword for keyword in _FREE if keyword not in held)
+        self._keywords: dict[tuple[Line, ...], set[str]] = defaultdict(set)
+        for block in blocks:
+            self._keywords[block.heads] |= {line.keyword for line in block.lines}
         self._blocks = [(block.heads, self._same_part(block), self._own_part(block)) for block in blocks]
         self._literal: dict[str, list[int]] = defaultdict(list)
         self._others: list[int] = []
@@ -68,8 +77,9 @@ class Grouping:
         own: dict[str, str] = {}
         for _, _, values in held:
             own = values | own  # the first counts
-        if any(keyword == "hostname" for _, (_, lines), _ in held for keyword, _ in lines):
-            return Alike(asked)
+        keywords = frozenset(keyword for heads, _, _ in held for keyword in self._keywords[heads])
+        if any(keyword in ("hostname", *self._free) for _, (_, lines), _ in held for keyword, _ in lines):
+            return Alike(asked, keywords)
         hostname = own.get("hostname", name).replace("%h", name).lower()
         matches = [head for heads, _, _ in held for head in heads if head.keyword == "match"]
         true = tuple(
@@ -79,7 +89,7 @@ class Grouping:
             for word in (name.lower(), hostname)
         )
         group = (tuple(same for _, same, _ in held if any(same)), true, "port" in own, asked.user, asked.port)
-        return Alike(group, hostname, asked.port or int(own.get("port", 0)) or None)
+        return Alike(group, keywords, hostname, asked.port or int(own.get("port", 0)) or None)
 
     def _same_part(self, block: Block) -> tuple[tuple[str, ...], tuple[tuple[str, str], ...]]:
         heads = tuple(head.value for head in block.heads if head.keyword == "match")
@@ -95,7 +105,7 @@ class Grouping:
 
 def are_read_twice(blocks: Sequence[Block]) -> bool:
     """Whether ssh reads the files a second time: Match final, or CanonicalizeHostname."""
-    heads = {word.lower() for block in blocks for head in block.heads for word in head.words()}
+    heads = {word.lower().lstrip("!") for block in blocks for head in block.heads for word in head.words()}
     lines = (line for block in blocks for line in block.lines if line.keyword == "canonicalizehostname")
     return "final" in heads or any(line.value.lower() not in ("no", "false") for line in lines)
 
@@ -105,6 +115,8 @@ def _is_of_one_host(line: Line) -> bool:
     if line.keyword == "include":
         return any(sign in line.value for sign in "$%")
     value = line.value.replace("%h", "") if line.keyword == "hostname" else line.value
+    if line.keyword in _READ_HERE and re.search(r"\\|\S#", value):
+        return True  # ssh's words are others than those of a shell
     return "%" in value and line.keyword not in _FILLED_IN_LATER
 
 

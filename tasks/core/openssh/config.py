@@ -9,7 +9,7 @@ from pathlib import Path
 from shutil import which
 
 from ..shell.pool import fan_out
-from .alike import Asked, Grouping, are_read_twice
+from .alike import Alike, Asked, Grouping, are_read_twice
 from .files import blocks
 from .host import HostConfig
 from .program import SshProgram
@@ -17,7 +17,13 @@ from .reader import Reader
 from .unsupported import refuse
 
 _PARALLEL = 8  # processes of ssh at a time
-_OLD_NAMES = {"pubkeyacceptedkeytypes": "pubkeyacceptedalgorithms"}
+_OLD_NAMES = {
+    "challengeresponseauthentication": "kbdinteractiveauthentication",
+    "dsaauthentication": "pubkeyauthentication",
+    "pubkeyacceptedkeytypes": "pubkeyacceptedalgorithms",
+    "skeyauthentication": "kbdinteractiveauthentication",
+    "tisauthentication": "kbdinteractiveauthentication",
+}
 _NEEDED = ("hostname", "user", "port")
 Values = Mapping[str, tuple[str, ...]]
 
@@ -48,7 +54,7 @@ class SshConfig:
 
     def prepare(self, hosts: Sequence[Asked]) -> None:
         """Asks for many hosts at once, each answer once. Raises UsageError."""
-        first = {self._grouping.of(asked).group: asked for asked in reversed(hosts)}
+        first = {self._alike(asked).group: asked for asked in reversed(hosts)}
         missing = [asked for group, asked in first.items() if group not in self._answers]
         for _, answer in fan_out(missing, self.host, _PARALLEL):
             if isinstance(answer, BaseException):
@@ -56,13 +62,13 @@ class SshConfig:
 
     def host(self, asked: Asked) -> HostConfig:
         """What OpenSSH would use for a host. Raises UsageError, also for what cannot be done here."""
-        alike = self._grouping.of(asked)
+        alike = self._alike(asked)
         if alike.group not in self._answers:
-            self._answers[alike.group] = self._meant(self._source.values(asked))
+            self._answers[alike.group] = self._meant(self._source.values(asked), alike.keywords)
         values = self._answers[alike.group]
         config = HostConfig(
             name=asked.name,
-            hostname=alike.hostname or values["hostname"][0],
+            hostname=alike.hostname or values["hostname"][0].lower(),
             user=asked.user or values["user"][0],
             port=asked.port or alike.port or int(values["port"][0]),
             values=values,
@@ -70,14 +76,17 @@ class SshConfig:
         refuse(config, self._lines)
         return config
 
-    def _meant(self, values: Values) -> Values:
-        """`values` by the names of today, without what no file sets: ssh tells its defaults, too."""
+    def _alike(self, asked: Asked) -> Alike:
+        """With whom a host shares an answer; paramiko's reader fills tokens in for one host."""
+        return Alike(asked) if isinstance(self._source, Reader) else self._grouping.of(asked)
+
+    def _meant(self, values: Values, may_be_set: frozenset[str] | None) -> Values:
+        """`values` by the names of today, without what nothing sets: ssh tells its defaults, too."""
         named = {_OLD_NAMES.get(keyword, keyword): value for keyword, value in values.items()}
-        return {
-            key: value
-            for key, value in named.items()
-            if key in _NEEDED or key in self._lines or not self._complete
-        }
+        if not self._complete:
+            return named
+        keywords = self._lines if may_be_set is None else {_OLD_NAMES.get(k, k) for k in may_be_set}
+        return {key: value for key, value in named.items() if key in _NEEDED or key in keywords}
 
 
 def _program() -> str:

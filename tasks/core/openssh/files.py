@@ -18,6 +18,7 @@ OWN = expanded("~/.ssh/config")
 SYSTEM = Path("/etc/ssh/ssh_config")
 
 _LINE = re.compile(r'\s*"?(\w+)"?(?:\s*=\s*|\s+|$)(.*?)\s*')
+_AWAY = (FileNotFoundError, NotADirectoryError, PermissionError, IsADirectoryError)
 _DEEPEST = 16  # levels of Include, as in OpenSSH
 
 
@@ -64,7 +65,7 @@ def text_of(file: Path) -> str:
         if file == OWN and ((held := file.stat()).st_mode & 0o022 or held.st_uid not in (0, os.getuid())):
             raise UsageError(f"{file}: others may write to it, so that ssh refuses it: chmod 600 {file}")
     except OSError as error:
-        if file in (OWN, SYSTEM) and not file.is_file():
+        if file in (OWN, SYSTEM) and isinstance(error, _AWAY):
             return ""
         raise UsageError(f"{file}: {error.strerror}") from None
     return text

@@ -20,6 +20,8 @@ KEYS = tuple(f"~/.ssh/id_{kind}" for kind in ("rsa", "ecdsa", "ecdsa_sk", "ed255
 _KNOWN = "~/.ssh/known_hosts ~/.ssh/known_hosts2"
 _KNOWN_TO_ALL = "/etc/ssh/ssh_known_hosts /etc/ssh/ssh_known_hosts2"
 
+_UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+
 
 @dataclass(frozen=True)
 class HostConfig:
@@ -41,6 +43,13 @@ class HostConfig:
     def says(self, keyword: str) -> bool:
         """Whether a keyword of yes and no is on."""
         return self.get(keyword).lower() in ("yes", "true")
+
+    def seconds(self, keyword: str) -> int:
+        """A time as sshd_config(5), TIME FORMATS, has it: `90`, `1m30s`; 0 where it is none."""
+        text = self.get(keyword).lower()
+        if not re.fullmatch("([0-9]{1,9}[smhdw]?){1,6}", text):
+            return 0
+        return sum(int(n) * _UNITS[unit] for n, unit in re.findall("([0-9]+)([smhdw]?)", text))
 
     def known_hosts(self) -> list[Path]:
         """UserKnownHostsFile, in order; none where it is "none". Raises UsageError, as `fill` does."""

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 import subprocess
+import sys
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from tempfile import NamedTemporaryFile
+from tempfile import NamedTemporaryFile, TemporaryFile
+from typing import IO
 
 from ..errors import UsageError
 from .alike import Asked
@@ -31,6 +33,7 @@ class SshProgram:
         self._program = program
         parts = [(str(file), _with_absolute_includes(file)) for file in files]
         parts.append(("ssh_config", f"{'Match final' if final else ''}\nUser {user}\nPort {port}\n"))
+        self._file: IO[bytes]
         self._lines: list[str] = []
         self._places: list[str] = []
         for file, text in parts:
@@ -38,9 +41,12 @@ class SshProgram:
             self._lines += lines
             self._places += (f"{file}:{number}" for number in range(1, len(lines) + 1))
         try:
-            self._file = NamedTemporaryFile(prefix="kube-nginx-ssh-config-")  # noqa: SIM115 - as long as this
+            # on Linux it has no name, so nothing stays behind; elsewhere /dev/stdin can be read once only
+            nameless = sys.platform == "linux"
+            self._file = TemporaryFile() if nameless else NamedTemporaryFile()  # noqa: SIM115 - as long as this
             self._file.write("\n".join(self._lines).encode())
             self._file.flush()
+            self._name = "/dev/stdin" if nameless else str(self._file.name)
         except OSError as error:
             raise UsageError(f"cannot write a temporary file for ssh -G: {error.strerror}") from None
 
@@ -48,10 +54,14 @@ class SshProgram:
         """What ssh would use for a host, by keyword. Raises UsageError: what it says is wrong."""
         user = ("-l", asked.user) if asked.user else ()
         port = ("-p", str(asked.port)) if asked.port else ()
-        command = [self._program, "-G", "-F", self._file.name, *user, *port, "--", asked.name]
+        command = [self._program, "-G", "-F", self._name, *user, *port, "--", asked.name]
         try:
             ended = subprocess.run(
-                command, stdin=subprocess.DEVNULL, capture_output=True, timeout=SECONDS, check=False
+                command,
+                stdin=self._file,
+                capture_output=True,
+                timeout=SECONDS,
+                check=False,
             )
         except subprocess.TimeoutExpired:
             why = f"did not end within {SECONDS} s; does a Match exec in ssh_config hang?"
@@ -68,7 +78,7 @@ class SshProgram:
 
     def _problem(self, asked: Asked, stderr: str) -> str:
         said = [line.strip() for line in stderr.splitlines() if line.strip() and not _NOISE.match(line)]
-        place = re.compile(rf"{re.escape(self._file.name)}:? line (\d+): ")
+        place = re.compile(rf"{re.escape(self._name)}:? line (\d+): ")
         named = [place.sub(lambda at: self._place(int(at[1])), line) for line in said]
         if named == said and (sign := _STANDS_FOR_NOTHING.search(stderr)):  # ssh does not say where
             number = next((n for n, line in enumerate(self._lines, 1) if sign[1] in line), 0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from copy import copy
 from dataclasses import dataclass
 from time import monotonic
 from typing import Any, TypeVar
@@ -102,7 +103,7 @@ class Run:
         self, step: str, host: Any, result: StepResult[T] | BaseException, seconds: float
     ) -> StepResult[T]:
         if isinstance(result, BaseException):
-            error = result if isinstance(result, StepError) else _unexpected(result)
+            error = copy(result) if isinstance(result, StepError) else _unexpected(result)
             result = StepResult(State.FAILED, error.message, error=error)
         slow = host.delays.long_ones()
         if slow and result.error and slow not in result.error.hint:

@@ -87,6 +87,7 @@ class Link(fabric.Connection):  # type: ignore[misc]
         gate = session.password_gate(config.user)
         login = Login(config, session.keyring, keys, gate, seconds)
         self._set(login=login)
+        self.connect_kwargs["compress"] = config.says("Compression") or given.get("compress", False)
         self.connect_kwargs["auth_strategy"] = Strategy(login)
 
     def open(self) -> None:
@@ -134,10 +135,12 @@ class Link(fabric.Connection):  # type: ignore[misc]
         super().close()
         if self.transport:
             with suppress(OSError, EOFError):
-                self.transport.stop_thread()  # and wait for it: its jump host may be closed next
+                self.transport.stop_thread()
+                self.transport.join(_LOOK)  # its jump host may be closed next
         self.transport = None  # with all that it held
-        if self._proxy:
-            self._set(_said=self._proxy.close(), _proxy=None)
+        proxy, _ = self._proxy, self._set(_proxy=None)
+        if proxy:
+            self._set(_said=proxy.close())
 
     def hang_up(self) -> None:
         """Ends the connection below, or `close` would wait until paramiko's thread looks at it again."""
@@ -161,9 +164,9 @@ class Link(fabric.Connection):  # type: ignore[misc]
 
     def _connect(self) -> None:
         self.client.set_missing_host_key_policy(self.host_key)
-        began = monotonic()
         try:
             with self._slot():
+                began = monotonic()
                 if not self.gateway:
                     self.connect_kwargs["sock"] = dial(self.host_config, self.connect_timeout)
                 super().open()
@@ -173,7 +176,7 @@ class Link(fabric.Connection):  # type: ignore[misc]
             raise
         self.delays.add("login", monotonic() - began - self.login.waited)
         transport = self.client.get_transport()
-        transport.set_keepalive(int(self.host_config.get("ServerAliveInterval", "0")) or KEEPALIVE)
+        transport.set_keepalive(self.host_config.seconds("ServerAliveInterval") or KEEPALIVE)
         transport.sock.settimeout(_LOOK)
         if isinstance(transport.sock, socket.socket) and transport.sock.family != socket.AF_UNIX:
             transport.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

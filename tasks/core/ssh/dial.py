@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 from contextlib import nullcontext, suppress
-from errno import ECONNREFUSED, EHOSTUNREACH
 from shlex import split
 from tempfile import TemporaryFile
 from threading import Lock
@@ -19,6 +19,7 @@ from ..config.address import NodeSpec, parse_node
 from ..errors import UsageError
 from ..openssh.host import HostConfig
 
+_DYING = 1.0  # seconds that a ProxyCommand is given to end
 _FAMILIES = {"inet": socket.AF_INET, "inet6": socket.AF_INET6}
 
 
@@ -37,7 +38,8 @@ def jump_hosts(config: HostConfig, gateway: str) -> list[NodeSpec]:
         except ValueError as error:
             raise UsageError(f"the gateway of {config.name}: {word}: {error}") from None
     # a pattern that holds for the jump host, too, means the hosts behind it
-    return [] if any(hop.host == config.name for hop in hops) else hops
+    itself = (hop for hop in hops if hop.host == config.name and hop.port in (None, config.port))
+    return [] if any(itself) else hops
 
 
 def proxy_command(config: HostConfig, setting: str | None) -> str:
@@ -105,9 +107,13 @@ class Proxy:
     def close(self) -> str:
         """Ends it; the last line that it wrote to standard error, "" if none."""
         self.socket.close()
-        with suppress(ProcessLookupError):
-            self._process.terminate()
-        self._process.wait()
+        for number in (signal.SIGTERM, signal.SIGCONT, signal.SIGKILL):  # it may be stopped, or deaf
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._process.pid, number)
+            if number != signal.SIGTERM:
+                with suppress(subprocess.TimeoutExpired):
+                    self._process.wait(timeout=_DYING)
+                    break
         with self._said:
             self._said.seek(max(0, self._said.seek(0, os.SEEK_END) - 1000))
             lines = self._said.read().decode(errors="replace").splitlines()
@@ -130,8 +136,6 @@ def dial(config: HostConfig, seconds: float) -> socket.socket | None:
         try:
             return _connected(kind, address, "" if bound == "none" else bound, seconds)
         except OSError as error:
-            if error.errno not in (ECONNREFUSED, EHOSTUNREACH):
-                raise
             errors[(str(address[0]), int(address[1]))] = error
     raise paramiko.ssh_exception.NoValidConnectionsError(errors)
 

@@ -61,18 +61,17 @@ class HostKey(paramiko.MissingHostKeyPolicy):  # type: ignore[misc]
         if "ssh-rsa" in kinds:
             kinds |= {*RSA}
         transport = Transport(sock, **options)
-        transport.use_compression(self.config.says("Compression"))
         restrict(transport, self.config)
         offered = transport.get_security_options()
-        chosen = self.config.get("HostKeyAlgorithms")  # an order of the user's own stays
-        if not chosen and offered.key_types[0] not in kinds:
+        if offered.key_types[0] not in kinds:
             offered.key_types = sorted(offered.key_types, key=lambda kind: kind not in kinds)
         return transport
 
     def missing_host_key(self, client: object, hostname: str, key: paramiko.PKey) -> None:
         """Returns if the key is known, or is recorded now. Raises StepError: the host is refused."""
         address = _peer(client)
-        if self.config.says("NoHostAuthenticationForLocalhost") and _is_loopback(address):
+        alone = self.config.says("NoHostAuthenticationForLocalhost") and not self.config.get("HostKeyAlias")
+        if alone and _is_loopback(address):
             return
         seen = Key(key.get_name(), key.asbytes())
         with self.known.lock:  # hosts may share a name

@@ -13,6 +13,7 @@ from time import time
 from typing import Any, TypeVar
 
 import paramiko
+from paramiko.agent import AgentRequestHandler
 
 from ..config.model import Proxy
 from ..errors import StepError, reason
@@ -37,11 +38,11 @@ class Node(Link):
     _facts: Facts | None = None
     _another: Callable[[], Link]
     _others: list[Link]  # connections besides this one, for sessions that sshd allows it no more
-    _opening: Lock
+    _sessions: Lock
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._set(_another=partial(Link, *args, **kwargs), _others=[], _opening=Lock())
+        self._set(_another=partial(Link, *args, **kwargs), _others=[], _sessions=Lock())
 
     def create_session(self, timeout: float | None = None) -> paramiko.Channel:
         """A session; where sshd allows a connection no more of them (MaxSessions), on another connection.
@@ -49,16 +50,16 @@ class Node(Link):
         `timeout` is in seconds, None: paramiko's. Raises StepError: sshd allows none, or another connection
         cannot be; and what paramiko raises where a connection breaks.
         """
-        with self._opening:
+        with self._sessions:
             for link in (self, *self._others):
                 link.open()
                 with suppress(paramiko.ChannelException):
-                    return link.transport.open_session(timeout=timeout)
+                    return self._session_of(link, timeout)
             another = self._another()
             another._set(delays=self.delays)
             try:
                 another.open()
-                channel = another.transport.open_session(timeout=timeout)
+                channel = self._session_of(another, timeout)
             except StepError as error:
                 message = f"sshd allows one connection no more sessions, and another failed: {error.message}"
                 hint = "; ".join(filter(None, (_MAX_SESSIONS, error.hint)))
@@ -67,8 +68,17 @@ class Node(Link):
                 another.close()
                 message = f"sshd takes the login, and opens no session for a command: {reason(error)}"
                 raise StepError(message, hint=_MAX_SESSIONS) from None
+            except BaseException:
+                another.close()
+                raise
             self._others.append(another)
             return channel
+
+    def _session_of(self, link: Link, timeout: float | None) -> paramiko.Channel:
+        channel = link.transport.open_session(timeout=timeout)
+        if link.forward_agent:
+            link._agent_handler = AgentRequestHandler(channel)  # Fabric's, which closes it
+        return channel
 
     def hang_up(self) -> None:
         """Ends its connections below: see `Link.hang_up`."""

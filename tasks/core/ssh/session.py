@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 from collections import defaultdict
 from collections.abc import Sequence
 from functools import cached_property
@@ -111,9 +110,8 @@ class Session:
         if self.options.timeout:
             return self.options.timeout
         if not self.settings.sets_ssh("connect_timeout"):
-            own = config.get("ConnectTimeout")
-            if re.fullmatch("[0-9]{1,9}", own) and int(own):
-                return int(own)
+            if own := config.seconds("ConnectTimeout"):
+                return own
             if seconds := self.options.get("timeouts.connect"):
                 return int(seconds)
         return self.ssh.connect_timeout
