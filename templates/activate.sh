@@ -106,7 +106,7 @@ before_start() {
 
 identity() { echo "$(cat /proc/sys/kernel/random/boot_id):$1:$(started "$1")"; }
 record() {
-  pid=$(main) conf=$prefix/conf/kube-nginx.conf
+  pid=$(main)
   # a process that goes on is one of the unit with which it began
   of_file=$(sum "$unit_path")
   [ "$pid" != "$first" ] || of_file=$began_by

@@ -1,13 +1,15 @@
-# What several scripts need. Given: prefix, unit, unit_path. Ends with 69 if systemd hangs.
+# What several scripts need. Given: prefix, unit, unit_path; properties (of the unit, for `told`; may be missing).
+# Ends with 69 if systemd hangs. A node pays for every program that is run: what the shell can do itself, it does.
 releases=$prefix/releases
 binary=$prefix/sbin/kube-nginx
+conf=$prefix/conf/kube-nginx.conf
 pid_file=$prefix/logs/nginx.pid
 # shellcheck disable=SC2034 # for scripts that follow
 names='kube-nginx kube-nginx.conf kube-nginx.service'
 live() {
   case $1 in
     kube-nginx) echo "$binary" ;;
-    kube-nginx.conf) echo "$prefix/conf/$1" ;;
+    kube-nginx.conf) echo "$conf" ;;
     *) echo "$unit_path" ;;
   esac
 }
@@ -31,23 +33,41 @@ some() { # FILE BLOCKS [nofollow]: its first blocks, each of 64 KB
   { [ ! -f "$1" ] || timeout -s KILL 5 dd if="$1" iflag="nonblock${3:+,$3}" bs=64k count="$2"; } 2>/dev/null
 }
 # current, previous: the release that it names; a link that leads anywhere else names none
-named() { readlink "$releases/$1" | grep -x '[0-9a-f]\{10\}'; }
+named() {
+  leads=
+  [ ! -L "$releases/$1" ] || leads=$(readlink "$releases/$1")
+  case $leads in *[!0-9a-f]*) return 1 ;; ??????????) echo "$leads" ;; *) return 1 ;; esac
+}
 
 # --- systemd and the processes of the unit ---
 
-of_systemd() { systemctl show -p "$1" "$unit" 2>/dev/null | cut -d= -f2-; }
+# shellcheck disable=SC2317,SC2329 # a survey has its own
+of_systemd() { shown=$(systemctl show -p "$1" "$unit" 2>/dev/null); echo "${shown#*=}"; }
 # every systemd to date opens the pid file as it is, and waits for whoever would write to a pipe
 if [ -p "$pid_file" ] && { timeout -s KILL 10 systemctl show "$unit" >/dev/null 2>&1; [ "$?" = 137 ]; }; then
   echo "systemd hangs: $pid_file is a pipe; on the node: mv -T $pid_file /root/pipe && echo 1<> /root/pipe" >&2
   exit 69
 fi
+# all that is asked at once, and what of it systemd has said of one property
+shown=$(systemctl show -p "ControlGroup${properties:+,$properties}" "$unit" 2>/dev/null)
+told() { # PROPERTY
+  case $newline$shown in
+    *"$newline$1="*) said=$newline$shown said=${said#*"$newline$1="} && echo "${said%%"$newline"*}" ;;
+  esac
+}
 # this systemd's: a container may have a unit of the same name. Of one that does not run systemd names none, and
 # where it is in a container without a namespace of its own, all names begin with where that is
-group=$(of_systemd ControlGroup)
-first=$(sed -n '/:name=systemd:\|^0::/s/^[^:]*:[^:]*://p' /proc/1/cgroup | head -n 1)
+group=$(told ControlGroup) number='' first=''
+while IFS= read -r row; do
+  case ${row#*:} in
+    name=systemd:*) number=${row%%:*} first=${first:-${row#*:*:}} ;;
+    :*) first=${first:-${row#*:*:}} ;;
+  esac
+done 2>/dev/null < /proc/1/cgroup
 first=${first%/init.scope}
-group=$(printf %s "${group:-${first%/}/system.slice/$unit}" | sed 's/[].[\*^$]/\\&/g')
-group="^[0-9]*:[^:]*:$group\$" # others may make groups with a colon in their names
+group=${group:-${first%/}/system.slice/$unit}
+# whole lines of /proc/PID/cgroup: others may make groups with a colon in their names
+group="0::$group${number:+$newline$number:name=systemd:$group}"
 # a folder of drop-ins that is new is unknown to systemd 252 until it is told, NeedDaemonReload or not
 new_drop_ins() {
   known=" $(of_systemd DropInPaths) " taken=/
@@ -59,12 +79,28 @@ new_drop_ins() {
     case $known in *" $drop_in "* | *" $(readlink -f "$drop_in") "*) ;; *) echo "$drop_in" ;; esac
   done
 }
-in_unit() { grep -q "$group" "/proc/$1/cgroup" 2>/dev/null; }
-of_unit() { grep -ls "$group" /proc/[0-9]*/cgroup | cut -d/ -f3; }
-calls_itself() { head -c 4096 "/proc/$1/cmdline" 2>/dev/null | grep -q "$2"; } # a process may write more there
-is_master() { in_unit "$1" && calls_itself "$1" 'master process'; }
+in_unit() {
+  while IFS= read -r row; do
+    case $newline$group$newline in *"$newline$row$newline"*) return ;; esac
+  done 2>/dev/null < "/proc/$1/cgroup"
+  return 1
+}
+# shellcheck disable=SC2317,SC2329 # a survey has its own
+of_unit() { pids_in "$(grep -lsFx "$group" /proc/[0-9]*/cgroup)"; }
+pids_in() { # PATHS like /proc/PID/cgroup
+  for row in $1; do row=${row%/*} && echo "${row##*/}"; done
+}
+# what a process calls itself: it may write more there, and other lines
+title() { head -c 4096 "/proc/$1/cmdline" 2>/dev/null | { IFS= read -r row; printf '%s\n' "$row"; }; }
+is_master() { in_unit "$1" && case $(title "$1") in *'master process'*) ;; *) false ;; esac; }
 # no more than a hint
-recorded_pid() { some "$pid_file" 1 nofollow | sed -n '/^[0-9]\{1,9\}$/p; q'; }
+# shellcheck disable=SC2317,SC2329 # a survey has its own
+recorded_pid() {
+  some "$pid_file" 1 nofollow | {
+    IFS= read -r row
+    case $row in '' | *[!0-9]* | ??????????*) ;; *) echo "$row" ;; esac
+  }
+}
 # Systemd before 237 (of RHEL 7: before 219-67) takes for the main process whatever the service's user has written into
 # the pid file, and kills it when it stops the unit (CVE-2018-16888); later ones do where root has written it
 outsider() { # MAINPID
@@ -80,7 +116,7 @@ known() { found=$(of_systemd MainPID); if in_unit "$found"; then echo "$found"; 
 # that is gone or names no master says nothing: of several masters it is then the youngest, which the others begat
 main() {
   # a unit that names no pid file is lost with the process that systemd knows
-  grep -q '^PIDFile=' "$unit_path" 2>/dev/null || { known; return; }
+  has_line PIDFile= "$unit_path" || { known; return; }
   fresh=$(recorded_pid)
   if is_master "$fresh"; then echo "$fresh"; return; fi
   fresh=$(known)
@@ -90,14 +126,42 @@ main() {
   done
   echo "$fresh"
 }
-started() { sed -n '$s/.*) //p' "/proc/$1/stat" 2>/dev/null | cut -d' ' -f20; }
-parent() { sed -n 's/^PPid:[[:space:]]*//p' "/proc/$1/status" 2>/dev/null; }
-children() { grep -ls "^PPid:[[:space:]]*$1\$" /proc/[0-9]*/status | cut -d/ -f3; }
-is_stopped() { grep -q '^State:[[:space:]]*[Tt]' "/proc/$1/status" 2>/dev/null; }
-is_worker() { calls_itself "$1" 'worker process'; }
+has_line() { # BEGINNING FILE
+  while IFS= read -r row || [ -n "$row" ]; do
+    case $row in "$1"*) return ;; esac
+  done 2>/dev/null < "$2"
+  return 1
+}
+# what the kernel says of a process behind its name, which may be anything: its state, its parent, ...
+behind_name() {
+  fields=
+  while IFS= read -r row; do fields=${row##*) }; done 2>/dev/null < "/proc/$1/stat" || : # it has ended
+}
+# shellcheck disable=SC2086 # words
+started() { behind_name "$1"; set -- $fields; [ -z "${20-}" ] || echo "${20}"; }
+# shellcheck disable=SC2086 # words
+parent() { behind_name "$1"; set -- $fields; [ -z "${2-}" ] || echo "$2"; }
+is_stopped() { behind_name "$1"; case $fields in [Tt]*) ;; *) false ;; esac; }
+children() {
+  # not every kernel has that
+  [ -e "/proc/$$/task/$$/children" ] || { pids_in "$(grep -ls "^PPid:[[:space:]]*$1\$" /proc/[0-9]*/status)"; return; }
+  # one that ends meanwhile may hide another: it counts what is said twice
+  again=none
+  for _ in 1 2 3 4 5; do
+    once=$again again=
+    for row in "/proc/$1/task"/*/children; do
+      word=
+      read -r word 2>/dev/null < "$row"
+      again="$again $word"
+    done
+    [ "$again" != "$once" ] || break
+  done
+  for word in $again; do echo "$word"; done
+}
+is_worker() { case $(title "$1") in *'worker process'*) ;; *) false ;; esac; }
 workers() {
   for child in $(children "$1"); do
-    is_worker "$child" && ! calls_itself "$child" 'shutting down' && echo "$child"
+    case $(title "$child") in *'shutting down'*) ;; *'worker process'*) echo "$child" ;; esac
   done
 }
 # whether it runs the file at $binary, or what that was before it was replaced, by whatever way that is written;
@@ -110,25 +174,27 @@ is_ours() {
 # --- who listens ---
 
 # by the whole of what the link says: a file may have the name of a socket
-sockets() { find "/proc/$1/fd" -lname 'socket:\[*\]' -printf '%l ' 2>/dev/null | tr -dc '0-9 '; }
-# the kernel lists those that listen first, old ones with half-open requests (03) among them; the rest may be
-# many thousands
+sockets() { find "/proc/$1/fd" -lname 'socket:\[*\]' -printf '%l ' 2>/dev/null; }
+# addresses and inodes. The kernel lists those that listen first, old ones with half-open requests (03) among them;
+# the rest may be many thousands. Read by the shell, a byte or a line at a time, the list could change meanwhile
 listening() {
   for table in /proc/net/tcp /proc/net/tcp6; do
     [ ! -r "$table" ] || sed -n -e 1d -e '/^ *[0-9]*: [^ ]* [^ ]* 0[A3] /!q' -e '/^ *[0-9]*: [^ ]* [^ ]* 0A /p' "$table"
-  done
+  done | while read -r _ local _ _ _ _ _ _ _ inode _; do echo "$local $inode"; done
 }
-inodes() { listening | while read -r _ _ _ _ _ _ _ _ _ inode _; do echo "$inode"; done | tr '\n' ' '; }
 # the processes of the unit that can accept a connection, without those that are named; an nginx that is told to
 # quit closes its listening sockets at once, whatever sessions it still has
 accepting() {
-  of_all=$(inodes)
+  of_all=
   for process in $(of_unit); do
     case " $1 " in *" $process "*) continue ;; esac
-    calls_itself "$process" '^nginx: ' || continue
-    theirs=" $(sockets "$process")" # may be thousands
-    for inode in $of_all; do
-      case $theirs in *" $inode "*) echo "$process"; break ;; esac
-    done
+    case $(title "$process") in *'nginx: '*) ;; *) continue ;; esac
+    of_all=${of_all:-$(listening)}
+    theirs=$(sockets "$process") # may be thousands
+    while read -r _ inode; do
+      case $theirs in *"socket:[$inode]"*) echo "$process"; break ;; esac
+    done <<END
+$of_all
+END
   done
 }

@@ -27,11 +27,11 @@ holds() {
     case " $stale " in *" $worker "*) ;; *) news="$news $worker" ;; esac
   done
   [ -n "$news" ] || return 1
-  own=" $(sockets "$pid")"
+  own=$(sockets "$pid")
   for address in $expected; do
     why="it does not listen where it should ($address)"
-    inode=$(listening | while read -r _ local _ _ _ _ _ _ _ inode _; do [ "$local" != "$address" ] || echo "$inode"; done)
-    case $own in *" ${inode:-none} "*) ;; *) return 1 ;; esac
+    inode=$(listening | while read -r local inode; do [ "$local" != "$address" ] || echo "$inode"; done)
+    case $own in *"socket:[${inode:-none}]"*) ;; *) return 1 ;; esac
   done
   # whatever is proven through the listener could be their doing
   left=$([ -n "$beside" ] || list "$(accepting "$pid $news")")

@@ -5,7 +5,7 @@
 sockets_of_all() {
   for process in $(of_unit); do
     sockets "$process" | tr ' ' '\n'
-  done | sort -u | sed -n 's/.$/& 0/p'
+  done | sort -u | sed -n 's/^socket:.\([0-9]*\).$/\1 0/p'
 }
 # inode, 1, port here, peer, state
 sockets_of_kernel() {

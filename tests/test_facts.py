@@ -7,6 +7,7 @@ import shutil
 import signal
 import socket
 import subprocess
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -27,6 +28,7 @@ from tasks.core.config.model import Proxy
 from tasks.core.facts import sockets
 from tasks.core.facts.facts import Facts, File, Folder, Holder, Process
 from tasks.core.facts.paths import binary_path, conf_path
+from tasks.core.facts.tools import needed
 from tasks.core.scripts.survey import Survey
 from tasks.core.shell.command import with_defaults
 
@@ -746,6 +748,17 @@ def test_the_survey_of_a_folder_that_others_may_write_to(machine: Machine) -> No
     assert machine.survey().unsafe[str(machine.units)].endswith(" and has mode 777")
 
 
+def test_a_file_without_an_end_hides_no_other(machine: Machine) -> None:
+    """All sums are taken at once; where that takes too long, each by itself."""
+    conf, unit = Path(conf_path(machine.proxy)), machine.units / NAME
+    conf.parent.mkdir(parents=True)
+    with conf.open("wb") as file:
+        file.truncate(1 << 42)
+    unit.write_text("text")
+    files = machine.survey(soon=("KILL 5 sha256sum", "KILL 1 sha256sum")).files
+    assert {path: file.sha256 for path, file in files.items()} == {str(unit): sha256(b"text").hexdigest()}
+
+
 def test_the_survey_of_what_is_in_the_way(machine: Machine) -> None:
     """An empty folder in place of a file is not: it is no loss."""
     prefix = Path(machine.proxy.prefix)
@@ -798,8 +811,8 @@ def test_the_survey_of_the_journal(machine: Machine) -> None:
             (place / name).parent.mkdir(parents=True, exist_ok=True)
             (place / name).write_text(text)
     found = machine.part(
-        "say journal",
-        'tail -n 1)"\n',
+        "storage=",
+        'say journal "${storage#=}"\n',
         [f"here={place}" for place in places],
         usr_d=("/usr/lib/systemd/journald.conf.d/", "$here/usr.d/"),
         etc=("/etc/systemd/journald.conf ", "$here/etc "),
@@ -880,8 +893,8 @@ def test_whether_the_pid_file_names_the_main_process(machine: Machine) -> None:
     # whoever is the service's user may leave a link there
     (machine.folder / "link.pid").symlink_to(files[0])
     files += [machine.folder / "link.pid", machine.folder / "none.pid"]
-    cases = [f"say pid 77; pid=77 pid_file={file}" for file in files]
-    found = machine.part('[ "$(recorded_pid)"', "say pid_file 1", cases)
+    cases = [f"say pid 77; pid=77 pid_file={file}; recorded=$(recorded_pid)" for file in files]
+    found = machine.part('[ "$recorded" = "$pid" ]', "say pid_file 1", cases)
     assert [seen.process and seen.process.named for seen in found] == [*texts.values(), False, False]
 
 
@@ -913,7 +926,8 @@ def test_whether_its_view_of_logs_has_gone(machine: Machine) -> None:
             (place / NAME).write_text(unit)
         (place / "mountinfo").write_text(mounts.format(logs=logs, gone=""))
         cases.append(f"say pid 77; here={place} prefix={place}/kube-nginx unit_path={place}/{NAME}")
-    found = machine.part("mounted=", "esac", cases, there=("/proc/$pid/mountinfo", "$here/mountinfo"))
+    there = ("/proc/$pid/mountinfo", "$here/mountinfo")
+    found = machine.part("logs=$(cd", "does not know\n  esac", cases, there=there)
     told = [seen.process and seen.process.detached for seen in found]
     assert told == [detached for *_, detached in VIEWS for _ in range(2)]
 
@@ -986,6 +1000,35 @@ def test_the_survey_of_a_service_that_runs_another_program(machine: Machine) -> 
     assert seen.process is not None
     assert (seen.uid, seen.version) == (os.getuid(), "")
     assert seen.process.executable == f"{machine.folder}/it'skn.uid=77"
+
+
+def test_the_survey_runs_few_programs(machine: Machine) -> None:
+    """Each costs a node more than all that the shell does itself."""
+    ran, bin_folder = machine.folder / "ran", machine.folder / "bin"
+    asked = (bin_folder / "systemctl").read_text().replace("\n", f"\necho systemctl >> {ran}\n", 1)
+    for tool in needed("somebody").split():
+        machine.program(tool, f'echo {tool} >> {ran}; exec {shutil.which(tool)} "$@"')
+    (bin_folder / "systemctl").write_text(asked)
+    binary = copied("sleep", Path(binary_path(machine.proxy)))
+    prefix, unit = Path(machine.proxy.prefix), machine.units / NAME
+    kept = {"current": "0123456789", "previous": "abcdef0123"}
+    for folder in ("conf", "logs", *(f"releases/{name}" for name in kept.values())):
+        (prefix / folder).mkdir(parents=True)
+    unit.write_text("[Service]\nPIDFile=/x\n")
+    Path(conf_path(machine.proxy)).write_text("listen 127.0.0.1:8443;\n")
+    for link, name in kept.items():
+        (prefix / "releases" / link).symlink_to(name)
+        for file in (binary, unit, Path(conf_path(machine.proxy))):
+            shutil.copy(file, prefix / "releases" / name)
+    with listening() as (listener, _), running(binary, "600", keeps=listener) as process:
+        (prefix / "logs" / "nginx.pid").write_text(f"{process.pid}\n")
+        seen = machine.survey(process.pid)
+    assert seen.process is not None
+    assert (seen.process.named, seen.listens_in.keys()) == (True, kept.keys())
+    assert {link: len(files) for link, files in seen.kept.items()} == dict.fromkeys(kept, 3)
+    programs = Counter(ran.read_text().split())
+    assert (programs["systemctl"], programs["sha256sum"], programs["stat"]) == (1, 1, 1)
+    assert programs.total() <= 40, programs
 
 
 def test_the_survey_reports_drop_ins(machine: Machine) -> None:
