@@ -59,13 +59,13 @@ def blocks(files: Sequence[Path]) -> Iterator[Block]:
 
 
 def text_of(file: Path) -> str:
-    """A file's text; "" if OWN or SYSTEM is not there. Raises UsageError: it cannot be read."""
+    """A file's text; "" if it is not there (yet). Raises UsageError: it cannot be read."""
     try:
         text = read_bounded(file).decode(errors="replace")
         if file == OWN and ((held := file.stat()).st_mode & 0o022 or held.st_uid not in (0, os.getuid())):
             raise UsageError(f"{file}: others may write to it, so that ssh refuses it: chmod 600 {file}")
     except OSError as error:
-        if file in (OWN, SYSTEM) and isinstance(error, _AWAY):
+        if isinstance(error, _AWAY if file in (OWN, SYSTEM) else FileNotFoundError):
             return ""
         raise UsageError(f"{file}: {error.strerror}") from None
     return text
