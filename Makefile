@@ -18,7 +18,7 @@ lint: .venv/ready ## ruff and mypy --strict
 	$(RUN)/mypy
 
 unit: .venv/ready ## tests of modules: no root, no network, no host
-	$(RUN)/pytest -m "not lab and not start and $(HOSTS)" --numprocesses 4
+	$(RUN)/pytest -m "not lab and not start and $(HOSTS)" --numprocesses 4 --dist worksteal
 
 lab: .venv/ready ## tests on real hosts, every fault among them, and of how fab starts (root)
 	$(RUN)/pytest -m "(lab or start) and $(HOSTS)" $(LABS)

@@ -14,6 +14,8 @@ from tasks.core.errors import UsageError
 from tasks.core.run import process
 from tests.conftest import ROOT
 
+pytestmark = pytest.mark.start
+
 IGNORED = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGCHLD)
 
 
