@@ -22,13 +22,13 @@ from typing import Any, ClassVar
 
 import paramiko
 
+from ..openssh.algorithms import RFC_8731
 from .keys import string
 
 _SERVICE_REQUEST, _SERVICE_ACCEPT = 5, 6
 _REQUEST, _FAILURE, _SUCCESS, _BANNER = 50, 51, 52, 53
 _OK_OR_QUESTIONS, _ANSWERS = 60, 61  # SSH_MSG_USERAUTH_PK_OK, or one of keyboard-interactive
 _LOOK = 1.0  # seconds between two looks whether the connection is still there
-_RFC = "curve25519-sha256"
 Questions = Sequence[tuple[str, bool]]
 """Of keyboard-interactive: each with whether the answer may be seen."""
 
@@ -51,12 +51,11 @@ class DisconnectedError(paramiko.AuthenticationException):  # type: ignore[misc]
 class Transport(paramiko.Transport):  # type: ignore[misc]
     """A transport that keeps what a server says when it hangs up, and how it proved its host key."""
 
-    # curve25519-sha256 is the name of RFC 8731 for what paramiko knows by its first name only
     _kex_info: ClassVar[dict[str, Any]] = {
         **paramiko.Transport._kex_info,
-        _RFC: paramiko.Transport._kex_info[f"{_RFC}@libssh.org"],
+        RFC_8731: paramiko.Transport._kex_info[f"{RFC_8731}@libssh.org"],
     }
-    _preferred_kex = (*paramiko.Transport._preferred_kex, _RFC)
+    _preferred_kex = (*paramiko.Transport._preferred_kex, RFC_8731)
     farewell = ""
     proof: tuple[bytes, bytes] | None = None
 

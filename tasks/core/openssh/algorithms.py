@@ -13,21 +13,22 @@ LISTS = {
     "MACs": "digests",
 }
 """The keywords, and what paramiko.transport.SecurityOptions calls each."""
-_SAME = {"curve25519-sha256": "curve25519-sha256@libssh.org"}
+RFC_8731 = "curve25519-sha256"
+"""The name of what paramiko knows by its first one only; `login.userauth.Transport` speaks it."""
 _SPOKEN = paramiko.transport.SecurityOptions(paramiko.Transport)
 
 
 def spoken(keyword: str) -> list[str]:
     """What paramiko has of a list."""
-    return [*getattr(_SPOKEN, LISTS[keyword])]
+    return [*getattr(_SPOKEN, LISTS[keyword]), *([RFC_8731] if keyword == "KexAlgorithms" else [])]
 
 
 def allowed(config: HostConfig, keyword: str) -> list[str] | None:
     """What both have, in the order of ssh_config; None where that says nothing."""
     if not (wanted := config.get(keyword)):
         return None
-    names = (_SAME.get(name, name) for name in wanted.split(","))
-    return [name for name in dict.fromkeys(names) if name in spoken(keyword)]
+    ours = spoken(keyword)
+    return [name for name in dict.fromkeys(wanted.split(",")) if name in ours]
 
 
 def restrict(transport: paramiko.Transport, config: HostConfig) -> None:

@@ -17,8 +17,8 @@ _FREE = ("hostname", "port")
 _FILLED_IN_LATER = {"certificatefile", "controlpath", "identityfile", "localcommand"}
 _FILLED_IN_LATER |= {"host", "match", "proxycommand"}
 _READ_HERE = {"host", "match", "hostname", "port"}
-_SAME_FOR_ALL = {"localnetwork", "localuser", "sessiontype", "tagged", "version"}
-_OF_A_NAME = {"host", "originalhost"}
+_UNDERSTOOD = {"localnetwork", "localuser", "sessiontype", "tagged", "version"}  # the same for all hosts
+_UNDERSTOOD |= {"host", "originalhost", "user", "all", "canonical", "final"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,14 +44,15 @@ class Alike:
 
 
 class Grouping:
-    """Tells which hosts are alike, by what stands in the files."""
+    """Tells which hosts are alike, by what stands in the files; whether ssh reads those `read_twice`."""
 
     def __init__(self, blocks: Sequence[Block]) -> None:
         lines = [line for block in blocks for line in block.lines]
         heads = [head for block in blocks for head in block.heads]
         matches = [head for head in heads if head.keyword == "match"]
         own = any(map(_is_of_one_host, [*lines, *heads])) or any(map(_asks_more, matches))
-        self._each_alone = own or are_read_twice(blocks)  # the second time, Host means what HostName said
+        self.read_twice = _are_read_twice(blocks)
+        self._each_alone = own or self.read_twice  # the second time, Host means what HostName said
         held = {line.keyword for block in blocks if _under_match(block) for line in block.lines}
         self._free = tuple(keyword for keyword in _FREE if keyword not in held)
         self._keywords: dict[tuple[Line, ...], set[str]] = defaultdict(set)
@@ -103,11 +104,11 @@ class Grouping:
         return line.keyword in self._free and bool(re.fullmatch(pattern, " ".join(line.words())))
 
 
-def are_read_twice(blocks: Sequence[Block]) -> bool:
+def _are_read_twice(blocks: Sequence[Block]) -> bool:
     """Whether ssh reads the files a second time: Match final, or CanonicalizeHostname."""
     heads = {word.lower().lstrip("!") for block in blocks for head in block.heads for word in head.words()}
-    lines = (line for block in blocks for line in block.lines if line.keyword == "canonicalizehostname")
-    return "final" in heads or any(line.value.lower() not in ("no", "false") for line in lines)
+    lines = (line for block in blocks for line in block.lines)
+    return "final" in heads or any(line.turns_on("canonicalizehostname") for line in lines)
 
 
 def _is_of_one_host(line: Line) -> bool:
@@ -122,15 +123,8 @@ def _is_of_one_host(line: Line) -> bool:
 
 def _asks_more(match: Line) -> bool:
     """Whether a Match line asks for more than names, and what is the same for all hosts."""
-    words = iter(match.words())
-    for word in words:
-        kind, equals, _ = word.lower().lstrip("!").partition("=")
-        if kind in ("all", "final", "canonical"):
-            continue
-        if kind not in _SAME_FOR_ALL | _OF_A_NAME | {"user"}:
-            return True
-        equals or next(words, "")
-    return False
+    kinds = (word.lower().lstrip("!").partition("=")[0] for word in match.criteria())
+    return any(kind not in _UNDERSTOOD for kind in kinds)
 
 
 def _under_match(block: Block) -> bool:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import pwd
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from shutil import which
 
 from ..shell.pool import fan_out
-from .alike import Alike, Asked, Grouping, are_read_twice
+from .alike import Alike, Asked, Grouping
 from .files import blocks
 from .host import HostConfig
 from .program import SshProgram
@@ -35,22 +36,24 @@ class SshConfig:
     """
 
     def __init__(self, files: Sequence[Path], user: str = "root", port: int = 22) -> None:
-        self._blocks = list(blocks(files))
+        held = list(blocks(files))
+        self._alike: Callable[[Asked], Alike]
         self._lines = {
             _OLD_NAMES.get(line.keyword, line.keyword): str(line)
-            for block in reversed(self._blocks)
+            for block in reversed(held)
             for line in reversed(block.lines)
         }
-        included = {line.value for block in self._blocks for line in block.lines if line.keyword == "include"}
+        included = {line.value for block in held for line in block.lines if line.keyword == "include"}
         self._complete = not any("%" in name for name in included)
-        self._grouping = Grouping(self._blocks)
         self._answers: dict[Hashable, Values] = {}
-        program = _program() if any(block.heads or block.lines for block in self._blocks) else ""
-        self._source = (
-            SshProgram(program, files, user, port, are_read_twice(self._blocks))
-            if program
-            else Reader(self._blocks, user, port)
-        )
+        program = _program() if any(block.heads or block.lines for block in held) else ""
+        self._source: SshProgram | Reader
+        if program:
+            grouping = Grouping(held)
+            self._source = SshProgram(program, files, user, port, grouping.read_twice)
+            self._alike = cache(grouping.of)
+        else:  # paramiko's reader fills tokens in for one host
+            self._source, self._alike = Reader(held, user, port), cache(Alike)
 
     def prepare(self, hosts: Sequence[Asked]) -> None:
         """Asks for many hosts at once, each answer once. Raises UsageError."""
@@ -75,10 +78,6 @@ class SshConfig:
         )
         refuse(config, self._lines)
         return config
-
-    def _alike(self, asked: Asked) -> Alike:
-        """With whom a host shares an answer; paramiko's reader fills tokens in for one host."""
-        return Alike(asked) if isinstance(self._source, Reader) else self._grouping.of(asked)
 
     def _meant(self, values: Values, may_be_set: frozenset[str] | None) -> Values:
         """`values` by the names of today, without what nothing sets: ssh tells its defaults, too."""

@@ -19,6 +19,7 @@ SYSTEM = Path("/etc/ssh/ssh_config")
 
 _LINE = re.compile(r'\s*"?(\w+)"?(?:\s*=\s*|\s+|$)(.*?)\s*')
 _AWAY = (FileNotFoundError, NotADirectoryError, PermissionError, IsADirectoryError)
+_WITHOUT_VALUE = ("all", "canonical", "final")
 _DEEPEST = 16  # levels of Include, as in OpenSSH
 
 
@@ -42,6 +43,18 @@ class Line:
             return shlex.split(self.value, comments=True)
         except ValueError:
             return self.value.split()
+
+    def criteria(self) -> Iterator[str]:
+        """What a Match line asks about, such as `host` and `!user`, without what it is to be."""
+        words = iter(self.words())
+        for word in words:
+            yield word
+            if word.lower().lstrip("!") not in _WITHOUT_VALUE and "=" not in word:
+                next(words, "")
+
+    def turns_on(self, keyword: str) -> bool:
+        """Whether it sets a keyword of yes and no, and not to no."""
+        return self.keyword == keyword and self.value.lower() not in ("no", "false")
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ import paramiko
 
 from ..errors import UsageError, reason
 from .alike import Asked
-from .files import Block, Line
+from .files import Block
 
 _MATCHES = {"all", "exec", "final", "host", "localuser", "originalhost", "user"}
 _TO_THE_END = {"proxycommand", "localcommand", "remotecommand"}
@@ -60,10 +60,9 @@ def _not_understood(blocks: Sequence[Block]) -> Iterator[str]:
     lines = {line: None for block in blocks for line in (*block.heads, *block.lines)}
     for line in lines:
         if line.keyword == "match":
-            yield from (f"{line}: Match {word} {_INSTEAD}" for word in _unknown(line))
-        elif line.keyword == "include" or (
-            line.keyword == "canonicalizehostname" and line.value.lower() not in ("no", "false")
-        ):
+            unknown = (word for word in line.criteria() if word.lstrip("!").lower() not in _MATCHES)
+            yield from (f"{line}: Match {word} {_INSTEAD}" for word in unknown)
+        elif line.keyword == "include" or line.turns_on("canonicalizehostname"):
             yield f"{line}: {line.word} {_INSTEAD}"
         elif line.keyword == "port" and not re.fullmatch('[0-9]+|"[0-9]+"', line.value):
             yield f"{line}: {line.word} {line.value} {_INSTEAD}"
@@ -71,13 +70,3 @@ def _not_understood(blocks: Sequence[Block]) -> Iterator[str]:
             yield f"{line}: {line.value}: a comment behind a value {_INSTEAD}"
         elif line.keyword not in _TO_THE_END | _NAMES and '"' in line.value[1:-1]:
             yield f"{line}: {line.value}: several words in quotes {_INSTEAD}"
-
-
-def _unknown(match: Line) -> Iterator[str]:
-    words = iter(match.words())
-    for word in words:
-        kind = word.lstrip("!").lower()
-        if kind not in _MATCHES:
-            yield word
-        if kind not in ("all", "final", "canonical"):
-            next(words, "")
