@@ -181,13 +181,19 @@ class World:
         started = self.inside(*enter, "/usr/sbin/sshd", "-f", "/etc/lab/sshd_config", "-E", "/etc/lab/log")
         if started.status:
             raise LabError(f"sshd of {host}: {last_words(started.text)}")
-        until((folder / "pid").exists, f"sshd of {host} does not start")
+        until(lambda: self._pid(host) is not None, f"sshd of {host} does not start")
 
     def stop_sshd(self, host: str) -> None:
-        """Ends a host's sshd, and returns when it has gone."""
+        """Ends a host's sshd, and returns when it has gone. Raises LabError."""
+        ended = self.inside("kill", str(self._pid(host)))
+        if ended.status:
+            raise LabError(f"sshd of {host}: {last_words(ended.text)}")
+        until(lambda: not (self.state / host / "pid").exists(), f"sshd of {host} does not end")
+
+    def _pid(self, host: str) -> int | None:
+        """The process of a host's sshd; sshd writes the file a moment after it has made it."""
         file = self.state / host / "pid"
-        self.inside("kill", file.read_text().strip())
-        until(lambda: not file.exists(), f"sshd of {host} does not end")
+        return int(file.read_text()) if file.exists() and file.stat().st_size else None
 
     @contextmanager
     def sshds(self, settings: Mapping[str, str]) -> Iterator[None]:
