@@ -188,13 +188,6 @@ def test_each_of_many_gets_its_own_reason(tls: ssl.SSLContext) -> None:
     assert met == {endpoint: words[endpoint.host] for endpoint in endpoints}
 
 
-def test_what_paramiko_logs_goes_where_it_went(caplog: pytest.LogCaptureFixture) -> None:
-    with Sshd().client() as transport, pytest.raises(Unreached):
-        Tunnel(transport, Endpoint("10.0.0.1", 6443), PATIENT)
-    ours = [record for record in caplog.records if record.name.startswith("paramiko.transport.")]
-    assert [record.levelname for record in ours] == ["ERROR"]
-
-
 def test_a_node_that_forbids_it() -> None:
     sshd = Sshd(forwarding=lambda _: int(paramiko.OPEN_FAILED_ADMINISTRATIVELY_PROHIBITED))
     with sshd.client() as transport, pytest.raises(Unreached) as caught:
