@@ -16,6 +16,7 @@ ROOT = Path(__file__).parent.parent
 CORE = ROOT / "tasks" / "core"
 MAY_KNOW = {
     "errors": "",
+    "late": "",
     "results": "errors",
     "localfiles": "errors",
     "answer": "",
@@ -33,7 +34,7 @@ MAY_KNOW = {
     "openssh": "config errors localfiles shell transport",
     "login": "config errors gate localfiles openssh transport",
     "ssh": "config errors facts gate localfiles login openssh scripts shell transport",
-    "run": "config console errors localfiles openssh results scripts shell ssh",
+    "run": "config console errors late localfiles openssh results scripts shell ssh",
     "probes": "config errors facts localfiles release results scripts shell ssh transport",
     "check": "config console errors facts probes release results run scripts shell ssh",
     "traffic": "config console errors facts probes release results run scripts shell ssh",
