@@ -18,6 +18,7 @@ PLACES = {
     "_auth_trigger": paramiko.Transport,
     "_kex_info": paramiko.Transport,
     "_preferred_kex": paramiko.Transport,
+    "_preferred_ciphers": paramiko.Transport,
     "_parse_disconnect": paramiko.Transport.run,
     "_parse_debug": paramiko.Transport.run,
     "_verify_key": KexCurve25519,

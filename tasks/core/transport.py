@@ -2,6 +2,7 @@
 
 Names that paramiko does not publish are used here and in login.userauth alone, since there is no public way:
 _kex_info, _preferred_kex     curve25519-sha256 by the name that RFC 8731 gave it
+_preferred_ciphers            their order
 _parse_disconnect             gets what a server says when it hangs up; what it said is in no exception
 _verify_key                   gets the host key with its signature, which an agent wants to see (session-bind)
 _parse_debug                  would write what sshd says at each login into a log that nobody keeps
@@ -34,6 +35,8 @@ class Transport(paramiko.Transport):  # type: ignore[misc]
         RFC_8731: paramiko.Transport._kex_info[f"{RFC_8731}@libssh.org"],
     }
     _preferred_kex = (*paramiko.Transport._preferred_kex, RFC_8731)
+    # those of GCM bring a proof of their own, which paramiko else compares in Python, byte by byte
+    _preferred_ciphers = (*sorted(paramiko.Transport._preferred_ciphers, key=lambda name: "gcm" not in name),)
     farewell = ""
     """What the server said when it hung up."""
     proof: tuple[bytes, bytes] | None = None
@@ -41,9 +44,6 @@ class Transport(paramiko.Transport):  # type: ignore[misc]
 
     def __init__(self, sock: Any, **options: Any) -> None:
         super().__init__(sock, packetizer_class=_Packets, **options)
-        offered = self.get_security_options()
-        # those bring a proof of their own, which paramiko else compares in Python, byte by byte
-        offered.ciphers = sorted(offered.ciphers, key=lambda name: "gcm" not in name)
         self._here = local()
         self._refusals: dict[int, tuple[int, str]] = {}
 

@@ -123,7 +123,7 @@ class Node(Link):
     def _begin(
         self, kind: type[C], open_session: Callable[[], Any], script: str, root: bool, **bounds: Any
     ) -> C:
-        sudo, password = root and self.session.ssh.sudo, self.config.sudo.password
+        sudo, password = root and self.session.ssh.sudo, self.session.sudo_password
         if sudo and password is not None:  # one node tries it first
             self.session.sudo_gate.pass_through(self.label, lambda: self._accepts(password))
         bounds |= {"sudo": sudo, "password": password, "delays": self.delays}
