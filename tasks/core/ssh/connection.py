@@ -51,6 +51,7 @@ class Link(fabric.Connection):  # type: ignore[misc]
     _not_opened: tuple[float, StepError] | None = None
     _proxy: Proxy | None = None
     _said = ""
+    _agent_handler: Any
 
     def __init__(
         self,
@@ -139,7 +140,11 @@ class Link(fabric.Connection):  # type: ignore[misc]
         if self.transport:
             # its thread, about to read, would else wait for what has the socket's number next
             self.transport.join(_LOOK)
+        self.client.close()
         super().close()
+        if self._agent_handler:  # Fabric's own, which it closes only while there is a connection
+            self._agent_handler.close()
+            self._agent_handler = None
         self.transport = None  # with all that it held
         proxy, self._proxy = self._proxy, None
         if proxy:
