@@ -75,6 +75,7 @@ class Deployment:
         self._plans: dict[str, Plan] = {}
         self._addresses: dict[str, servers.Addresses] = {}
         self._unproven: dict[str, tuple[str, ...]] = {}
+        self._untidy: set[str] = set()
 
     @property
     def changing(self) -> list[Node]:
@@ -84,12 +85,14 @@ class Deployment:
     @property
     def staging(self) -> list[Node]:
         """Those, and the nodes on which a run that was cut off has left files behind."""
-        proxy, changing = self._settings.proxy, set(self.changing)
-        return [n for n in self._run.alive if n in changing or n.survey(proxy).leftovers]
+        changing = set(self.changing)
+        return [n for n in self._run.alive if n in changing or n.label in self._untidy]
 
     def survey(self, node: Node) -> StepResult[NodePlan]:
         """Looks at a node; what cannot work is found before anything is written there."""
         made, facts = self._look(node)
+        if facts.leftovers:
+            self._untidy.add(node.label)
         release = self._releases.for_node(facts)
         notes = [*layout.notes(facts, self._settings.proxy), *self._unproven.get(node.label, ())]
         state = State.WARNING if notes else State.OK
