@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import replace
 from time import monotonic, sleep
 
@@ -42,7 +43,7 @@ class Releases:
         self._settings = settings
         self._unit = rendering.unit(settings)
         self._binaries = {binary.arch: (binary, binary.read()) for binary in store.kept(settings)}
-        self._made: dict[tuple[str, str], Release] = {}
+        self._made: dict[Hashable, Release] = {}
         if not self._binaries:
             version = settings.build.version
             raise KubeNginxError(
@@ -57,11 +58,12 @@ class Releases:
                 f"the node is {arch}, and the binaries are for {', '.join(sorted(self._binaries))}",
                 hint=f"add a build host that is {arch} to build.hosts, then fab build",
             )
-        conf = rendering.conf(self._settings, facts.addresses)
-        if (arch, conf) not in self._made:
+        key = (arch, frozenset(facts.addresses.items()))
+        if key not in self._made:
             binary, content = self._binaries[arch]
-            self._made[arch, conf] = release(binary.version, binary.glibc, content, conf, self._unit)
-        return self._made[arch, conf]
+            conf = rendering.conf(self._settings, facts.addresses)
+            self._made[key] = release(binary.version, binary.glibc, content, conf, self._unit)
+        return self._made[key]
 
 
 class Deployment:
@@ -70,6 +72,7 @@ class Deployment:
     def __init__(self, r: Run, force: bool = False) -> None:
         self._run = r
         self._settings = r.settings
+        self._names = servers.names(r.settings.apiservers)
         self._releases = Releases(r.settings)
         self._force = force
         self._plans: dict[str, Plan] = {}
@@ -192,6 +195,6 @@ class Deployment:
         proxy, known = self._settings.proxy, self._addresses.get(node.label)
         if known is not None:
             return replace(node.survey(proxy), addresses=known)
-        facts = node.survey(proxy, servers.names(self._settings.apiservers))
+        facts = node.survey(proxy, self._names)
         self._addresses[node.label] = facts.addresses
         return facts
