@@ -75,14 +75,14 @@ class RemoteCommand:
         command = f"{frame.SUDO} {asks} {command}" if sudo else command
         with self._explained(self._not_opened):
             self._channel = open_session()
-        self._came = Event()  # something, or the end, on either stream
-        self._channel.in_buffer.set_event(self._came)
-        self._channel.in_stderr_buffer.set_event(self._came)
         begun = False
         try:
             with self._explained(self._not_opened):
                 self._channel.exec_command(command)
             begun = True
+            self._came = Event()  # something, or the end, on either stream
+            self._channel.in_buffer.set_event(self._came)
+            self._channel.in_stderr_buffer.set_event(self._came)
             self._begin(user)
         except BaseException:
             self.close()  # sshd allows a connection only ten sessions
