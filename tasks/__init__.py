@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any
 
 from invoke import Collection
 
 from . import checks, compile, install, rollout, service, setup
 from .checks import *  # noqa: F403 - what is a task is in each file's __all__
 from .compile import *  # noqa: F403
+from .core.late import late, read
 from .core.run import uncaught
-from .core.run.opening import TaskFailed
-from .core.ssh.fleet import Connections
 from .install import *  # noqa: F403
 from .rollout import *  # noqa: F403
 from .service import *  # noqa: F403
 from .setup import *  # noqa: F403
+
+with late():
+    from .core.run import opening
+    from .core.ssh import fleet
+
+if TYPE_CHECKING:
+    from .core.run.opening import TaskFailed
+    from .core.ssh.fleet import Connections
 
 _FILES = (setup, compile, install, service, rollout, checks)  # in the order of the runbook
 
@@ -25,8 +33,11 @@ ns = Collection("kube-nginx", *(getattr(file, name) for file in _FILES for name 
 uncaught.watch()
 
 
-def __getattr__(name: str) -> str:
-    """`__version__`, from the installed package's metadata; a bare checkout has none."""
+def __getattr__(name: str) -> Any:
+    """What is no task, made when it is used first; a bare checkout has no `__version__`."""
+    if name in ("Connections", "TaskFailed"):
+        read(globals())
+        return fleet.Connections if name == "Connections" else opening.TaskFailed
     if name != "__version__":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     try:

@@ -7,20 +7,19 @@ from typing import Any, Unpack
 import fabric
 from invoke import Context
 
-from .core.check.fleet_check import FleetCheck
-from .core.check.node_check import NodeCheck
-from .core.check.watch import seconds_of
 from .core.errors import KubeNginxError, UsageError
+from .core.late import late
 from .core.results import values
 from .core.run.flags import ROLLOUT_HELP, FleetFlags, fleet_task
 from .core.run.flags import seconds as number
-from .core.run.opening import run
-from .core.ssh.fleet import settings_of
-from .core.traffic import chart
-from .core.traffic.drill import Drill
-from .core.traffic.report import DrillReport
-from .core.traffic.sessions import Sessions, counted, together
-from .core.traffic.target import named
+
+with late():
+    from .core.check import fleet_check, node_check
+    from .core.check import watch as watching
+    from .core.run import opening
+    from .core.ssh import fleet
+    from .core.traffic import chart, report, sessions, target
+    from .core.traffic import drill as drills
 
 __all__ = ["check", "connections", "drill"]
 
@@ -35,28 +34,30 @@ _DRILL = {
 
 
 @fleet_task({"watch": _WATCH}, optional=["watch"])
-def check(c: Context, watch: Any = None, **flags: Unpack[FleetFlags]) -> dict[str, NodeCheck]:
+def check(c: Context, watch: Any = None, **flags: Unpack[FleetFlags]) -> dict[str, node_check.NodeCheck]:
     """Show what each node meets at each apiserver and through its kube-nginx; exit 1 if one has no way."""
-    with run(c, "check", **flags) as r:
-        every = seconds_of(watch)
+    with opening.run(c, "check", **flags) as r:
+        every = watching.seconds_of(watch)
         if flags.get("json") and every:
             raise UsageError("--json is one document, and --watch many looks: give one of them")
-        fleet = FleetCheck(r)
+        this = fleet_check.FleetCheck(r)
         if every:
-            fleet.watch(every)
+            this.watch(every)
         else:
-            fleet.look()(r.console)
-    return fleet.seen
+            this.look()(r.console)
+    return this.seen
 
 
 @fleet_task()
-def connections(c: Context, **flags: Unpack[FleetFlags]) -> dict[str, Sessions]:
+def connections(c: Context, **flags: Unpack[FleetFlags]) -> dict[str, sessions.Sessions]:
     """Show which apiserver each node's sessions are on, and how even that is; changes nothing."""
-    with run(c, "connections", **flags) as r:
-        found = values(r.step("connections", lambda node: counted(node, r.settings), over=lambda seen: True))
+    with opening.run(c, "connections", **flags) as r:
+        found = values(
+            r.step("connections", lambda node: sessions.counted(node, r.settings), over=lambda seen: True)
+        )
         seen = {node.label: found[node.label] for node in r.fleet if node.label in found}
         if seen:
-            r.summary.total = total = together(seen.values(), r.settings.apiservers)
+            r.summary.total = total = sessions.together(seen.values(), r.settings.apiservers)
             chart.show(r.console, seen, total)
     return seen
 
@@ -69,12 +70,12 @@ def drill(
     wait: str = "0",
     yes: bool = False,
     **flags: Unpack[FleetFlags],
-) -> DrillReport | None:
+) -> report.DrillReport | None:
     """See what happens when an apiserver dies: drops the packets to it on one node for some seconds."""
     given: dict[str, Any] = {"apiserver": apiserver, "seconds": seconds, "yes": yes, "wait": wait}
     limit = _one(c, flags.get("limit"))
-    with run(c, "drill", limit=limit, json=flags.get("json", False), **given) as r:
-        this = Drill(r, named(r.settings, apiserver), number("--seconds", seconds))
+    with opening.run(c, "drill", limit=limit, json=flags.get("json", False), **given) as r:
+        this = drills.Drill(r, target.named(r.settings, apiserver), number("--seconds", seconds))
         this.refuse_unusual(limit)
         r.step("survey", this.survey)
         this.ask_first(yes)
@@ -88,6 +89,6 @@ def _one(c: Context, limit: str | None) -> str | None:
     if limit is not None or isinstance(c, fabric.Connection):
         return limit
     try:
-        return settings_of(c).nodes[0].name
+        return fleet.settings_of(c).nodes[0].name
     except KubeNginxError:
         return None

@@ -6,26 +6,35 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from threading import Lock
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from invoke import Context
 
-from .core.config.model import LOCAL, Settings
 from .core.errors import StepError
-from .core.nginx import build_commands, fetch, store
-from .core.nginx.build_commands import Configure, Inspect, MakeInstall, Tools, Unpack, WorkFolder
+from .core.late import late
 from .core.results import State, StepResult, output, values
 from .core.run.flags import FLEET_HELP, task
-from .core.run.opening import run
-from .core.run.run import Run
-from .core.scripts.script import A, Script
-from .core.shell.local import Local
-from .core.ssh.fleet import settings_of, ssh_host
-from .core.ssh.node import Node
+
+with late():
+    from .core.config import model
+    from .core.nginx import build_commands, fetch, store
+    from .core.run import opening
+    from .core.shell import local
+    from .core.ssh import fleet
+    from .core.ssh import node as nodes
+
+if TYPE_CHECKING:
+    from .core.config.model import Settings
+    from .core.run.run import Run
+    from .core.scripts.script import Script
+    from .core.shell.local import Local
+    from .core.ssh.node import Node
+
+    Builder = Local | Node
 
 __all__ = ["build", "configure", "download", "make_install", "verify"]
 
-Builder = Local | Node
+A = TypeVar("A")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,13 +51,15 @@ _JSON = {"json": FLEET_HELP["json"]}
 
 
 def _builders(c: Context) -> list[Builder]:
-    store.refuse_shared(settings_of(c))
-    return [Local() if host == LOCAL else ssh_host(c, host) for host in settings_of(c).build.hosts]
+    settings = fleet.settings_of(c)
+    store.refuse_shared(settings)
+    hosts = settings.build.hosts
+    return [local.Local() if host == model.LOCAL else fleet.ssh_host(c, host) for host in hosts]
 
 
 def _do(host: Builder, script: Script[A], show: Callable[[str], None] | None = None) -> A:
     """Runs a script there; its answer. Raises StepError."""
-    if isinstance(host, Node):
+    if isinstance(host, nodes.Node):
         return host.do(script, show)
     limits: Any = {"timeout": script.time_limit, "most": script.output_limit, "tail": script.tail}
     return script.read(host.sh(script.text(), each_line=show, check=False, **limits))
@@ -62,7 +73,9 @@ def _arch(host: Builder) -> str:
 
 
 def _work(settings: Settings, host: Builder) -> str:
-    return str(store.folder(settings)) if host.label == LOCAL else settings.build.work_dir_for(host.label)
+    return (
+        str(store.folder(settings)) if host.label == model.LOCAL else settings.build.work_dir_for(host.label)
+    )
 
 
 def _kept(settings: Settings, host: Builder) -> StepResult[None] | None:
@@ -75,7 +88,7 @@ def _kept(settings: Settings, host: Builder) -> StepResult[None] | None:
 @task(help=_JSON)
 def download(c: Context, json: bool = False) -> None:
     """1. Fetch nginx's source, check its sha256, unpack it."""
-    with run(c, "download", json=json, hosts=lambda: _builders(c)) as r:
+    with opening.run(c, "download", json=json, hosts=lambda: _builders(c)) as r:
         r.step("download", _download(r))
 
 
@@ -88,9 +101,9 @@ def _download(r: Run) -> Callable[[Builder], StepResult[None]]:
             store.refuse_shared(r.settings)  # it may have been made just now, by whomever
         place = _work(r.settings, host)
         tarball = fetch.tarball_path(build, folder)
-        if isinstance(host, Node):
+        if isinstance(host, nodes.Node):
             transferred |= _send_tarball(host, place, tarball.name, fetch.read(build, folder), build.sha256)
-        unpacked = _do(host, Unpack(build, place)).changed
+        unpacked = _do(host, build_commands.Unpack(build, place)).changed
         detail = f"{tarball.name}, sha256 {build.sha256[:12]}..."
         return StepResult(State.CHANGED if transferred or unpacked else State.OK, detail)
 
@@ -99,7 +112,7 @@ def _download(r: Run) -> Callable[[Builder], StepResult[None]]:
 
 def _send_tarball(host: Node, place: str, name: str, content: bytes, digest: str) -> bool:
     path = f"{place}/{name}"
-    if host.do(WorkFolder(place, name)).sha256 == digest:
+    if host.do(build_commands.WorkFolder(place, name)).sha256 == digest:
         return False
     host.send(content, path, "0644", root=False)
     return True
@@ -108,7 +121,7 @@ def _send_tarball(host: Node, place: str, name: str, content: bytes, digest: str
 @task(help=_JSON | {"force": "Also if the binary is kept already."})
 def configure(c: Context, force: bool = False, json: bool = False) -> None:
     """2. See that a C compiler is there, then ./configure with the runbook's flags."""
-    with run(c, "configure", json=json, hosts=lambda: _builders(c)) as r:
+    with opening.run(c, "configure", json=json, hosts=lambda: _builders(c)) as r:
         r.step("configure", lambda host: _configure(r, host, force))
 
 
@@ -122,8 +135,8 @@ def _configure(r: Run, host: Builder, force: bool) -> StepResult[None]:
     build, place = r.settings.build, _work(r.settings, host)
     _need(host, f"{build_commands.source(build, place)}/configure", "fab download")
     show("looking for a C compiler")
-    installed = _do(host, Tools(build.static)).changed
-    _do(host, Configure(build, place), show)
+    installed = _do(host, build_commands.Tools(build.static)).changed
+    _do(host, build_commands.Configure(build, place), show)
     detail = " ".join(build_commands.flags(build))
     return StepResult(State.CHANGED, f"{detail} (compiler installed)" if installed else detail)
 
@@ -136,7 +149,7 @@ def _need(host: Builder, path: str, first: str) -> None:
 @task(help=_JSON | {"force": "Also if the binary is kept already."})
 def make_install(c: Context, force: bool = False, json: bool = False) -> None:
     """3. Run make and make install, and keep a stripped binary."""
-    with run(c, "make-install", json=json, hosts=lambda: _builders(c)) as r:
+    with opening.run(c, "make-install", json=json, hosts=lambda: _builders(c)) as r:
         r.step("make-install", lambda host: _make_install(r, host, force))
 
 
@@ -145,7 +158,7 @@ def _make_install(r: Run, host: Builder, force: bool) -> StepResult[None]:
         return kept
     build, place, arch = r.settings.build, _work(r.settings, host), _arch(host)
     _need(host, f"{build_commands.source(build, place)}/objs/Makefile", "fab configure")
-    make = MakeInstall(build, place, arch, connected=isinstance(host, Node))
+    make = build_commands.MakeInstall(build, place, arch, connected=isinstance(host, nodes.Node))
     _do(host, make, lambda line: r.reporter.progress(host.label, line))
     return StepResult(State.CHANGED, build_commands.key(build, arch))
 
@@ -153,7 +166,7 @@ def _make_install(r: Run, host: Builder, force: bool) -> StepResult[None]:
 @task(help=_JSON)
 def verify(c: Context, json: bool = False) -> list[Built]:
     """4. Run what was built: its version, flags, libraries."""
-    with run(c, "verify", json=json, hosts=lambda: _builders(c)) as r:
+    with opening.run(c, "verify", json=json, hosts=lambda: _builders(c)) as r:
         found = r.step("verify", lambda host: _verify(r.settings, host))
         return [*values(found).values()]
 
@@ -163,7 +176,7 @@ def _verify(settings: Settings, host: Builder) -> StepResult[Built]:
     key = build_commands.key(build, _arch(host))
     path = f"{_work(settings, host)}/binaries/{key}/kube-nginx"
     _need(host, path, "fab make-install")
-    seen = _do(host, Inspect(path))
+    seen = _do(host, build_commands.Inspect(path))
     if faults := build_commands.faults(build, seen):
         raise StepError(f"{path}: {'; '.join(faults)}", hint="build it again: fab build --force")
     content = host.fetch(path)
@@ -179,7 +192,7 @@ def _verify(settings: Settings, host: Builder) -> StepResult[Built]:
 @task(help=_JSON | {"force": "Also if the binary is kept already."})
 def build(c: Context, force: bool = False, json: bool = False) -> list[Built]:
     """1-4. Compile nginx with its stream module only: download, configure, make-install, verify."""
-    with run(c, "build", json=json, hosts=lambda: _builders(c)):
+    with opening.run(c, "build", json=json, hosts=lambda: _builders(c)):
         download(c)
         configure(c, force=force)
         make_install(c, force=force)

@@ -3,27 +3,28 @@
 from __future__ import annotations
 
 from itertools import chain
-from typing import Unpack
+from typing import TYPE_CHECKING, Unpack
 
 from invoke import Context, Exit
 
-from .core.config.model import Settings
-from .core.console.confirm import ask
 from .core.errors import StepError
-from .core.facts.facts import CURRENT, PREVIOUS
+from .core.late import late
 from .core.results import Result, State, StepResult, values
-from .core.rollout import diff as plans
-from .core.rollout.activation import Activation, Order
-from .core.rollout.deployment import Deployment
-from .core.rollout.diff import NodePlan
-from .core.rollout.plan import returning
-from .core.rollout.preflight import in_the_way, outsider, refuse, startable
-from .core.rollout.rolling import rolling
 from .core.run.flags import FleetFlags, RolloutFlags, fleet_task
-from .core.run.opening import run
-from .core.run.run import Run
-from .core.scripts.files import Uninstall
-from .core.ssh.node import Node
+
+with late():
+    from .core.console import confirm
+    from .core.facts import facts as known
+    from .core.rollout import activation, deployment, plan, rolling
+    from .core.rollout import diff as plans
+    from .core.rollout import preflight as check
+    from .core.run import opening
+    from .core.scripts import files
+
+if TYPE_CHECKING:
+    from .core.config.model import Settings
+    from .core.run.run import Run
+    from .core.ssh.node import Node
 
 __all__ = ["deploy", "diff", "preflight", "rollback", "uninstall"]
 
@@ -31,21 +32,21 @@ __all__ = ["deploy", "diff", "preflight", "rollback", "uninstall"]
 @fleet_task({"force": "Restart also where nothing differs."})
 def deploy(c: Context, force: bool = False, **flags: Unpack[RolloutFlags]) -> dict[str, str]:
     """5-12. Bring every node to what hosts.toml says, the least disruptive way, and prove that it works."""
-    with run(c, "deploy", force=force, **flags) as r:
-        deployment = Deployment(r, force)
-        r.step("survey", deployment.survey, over=lambda seen: seen.result is not None)
-        r.step("stage", deployment.stage, deployment.staging)
-        rolling(r, "activate", deployment.activate, deployment.changing)
+    with opening.run(c, "deploy", force=force, **flags) as r:
+        this = deployment.Deployment(r, force)
+        r.step("survey", this.survey, over=lambda seen: seen.result is not None)
+        r.step("stage", this.stage, this.staging)
+        rolling.rolling(r, "activate", this.activate, this.changing)
         return r.summary.results()
 
 
 @fleet_task({"exit-code": "Exit with 3 if anything would change."})
-def diff(c: Context, exit_code: bool = False, **flags: Unpack[FleetFlags]) -> dict[str, NodePlan]:
+def diff(c: Context, exit_code: bool = False, **flags: Unpack[FleetFlags]) -> dict[str, plans.NodePlan]:
     """Show what deploy would do to each node, and how its files differ; writes nothing anywhere."""
-    with run(c, "diff", **flags) as r:
-        deployment = Deployment(r)
-        found = values(r.step("diff", deployment.would, over=lambda seen: True))
-        changing = {node.label: found[node.label] for node in deployment.changing}
+    with opening.run(c, "diff", **flags) as r:
+        this = deployment.Deployment(r)
+        found = values(r.step("diff", this.would, over=lambda seen: True))
+        changing = {node.label: found[node.label] for node in this.changing}
         if not r.as_json:
             plans.show(r.console, changing)
     if exit_code and changing:
@@ -54,21 +55,22 @@ def diff(c: Context, exit_code: bool = False, **flags: Unpack[FleetFlags]) -> di
 
 
 @fleet_task()
-def preflight(c: Context, **flags: Unpack[FleetFlags]) -> dict[str, NodePlan]:
+def preflight(c: Context, **flags: Unpack[FleetFlags]) -> dict[str, plans.NodePlan]:
     """See whether deploy could work on each node: libc, room, mounts, ports; writes nothing."""
-    with run(c, "preflight", **flags) as r:
-        return values(r.step("preflight", Deployment(r).able, over=lambda seen: True))
+    with opening.run(c, "preflight", **flags) as r:
+        able = deployment.Deployment(r).able
+        return values(r.step("preflight", able, over=lambda seen: True))
 
 
 @fleet_task()
 def rollback(c: Context, **flags: Unpack[RolloutFlags]) -> dict[str, str]:
     """Go back to the release before, on every node that has one; once more goes forward again."""
-    with run(c, "rollback", **flags) as r:
+    with opening.run(c, "rollback", **flags) as r:
         found = r.step("survey", lambda node: _way_back(r.settings, node))
         if len({seen.detail for seen in found.values() if not (seen.error or seen.result)}) > 1:
             r.console.print("the nodes do not all go the same way: see above, and --limit", markup=False)
         able = [node for node in r.alive if not found[node.label].result]
-        rolling(r, "rollback", lambda node: _rollback(r, node), able)
+        rolling.rolling(r, "rollback", lambda node: _rollback(r, node), able)
         return r.summary.results()
 
 
@@ -76,25 +78,25 @@ def _way_back(settings: Settings, node: Node) -> StepResult[None]:
     """Where a node goes; what cannot work is found before the first one has gone."""
     facts = node.survey(settings.proxy)
     releases = facts.releases
-    if PREVIOUS not in releases:
+    if known.PREVIOUS not in releases:
         return StepResult(State.OK, "no release before this one", result=Result.UNCHANGED)
-    refuse(chain(in_the_way(facts), startable(facts, settings.proxy)))
-    return StepResult(State.OK, f"from {releases.get(CURRENT, '-')} to {releases[PREVIOUS]}")
+    check.refuse(chain(check.in_the_way(facts), check.startable(facts, settings.proxy)))
+    return StepResult(State.OK, f"from {releases.get(known.CURRENT, '-')} to {releases[known.PREVIOUS]}")
 
 
 def _rollback(r: Run, node: Node) -> StepResult[None]:
     if _way_back(r.settings, node).result:
         raise StepError("somebody has removed the release before this one", hint="fab status --limit {nodes}")
     facts = node.survey(r.settings.proxy)
-    action = returning(facts, r.settings.proxy)
-    order = Order(action, Result.ROLLED_BACK, facts.releases[PREVIOUS], listen=())
-    return Activation(r, node).apply(order)
+    action = plan.returning(facts, r.settings.proxy)
+    order = activation.Order(action, Result.ROLLED_BACK, facts.releases[known.PREVIOUS], listen=())
+    return activation.Activation(r, node).apply(order)
 
 
 @fleet_task({"yes": "Do not ask."})
 def uninstall(c: Context, yes: bool = False, **flags: Unpack[FleetFlags]) -> dict[str, StepResult[None]]:
     """Stop and remove the service, its unit and its files."""
-    with run(c, "uninstall", **flags) as r:
+    with opening.run(c, "uninstall", **flags) as r:
         if not yes:
             _ask(r)
         return r.step("uninstall", lambda node: _uninstall(r, node), finish=True)
@@ -103,13 +105,13 @@ def uninstall(c: Context, yes: bool = False, **flags: Unpack[FleetFlags]) -> dic
 def _ask(r: Run) -> None:
     names = ", ".join(node.label for node in r.fleet)
     what = f"This stops kube-nginx and removes it from {names}."
-    ask(r.console, what, f"uninstall would stop kube-nginx on {names}: say --yes to do it unasked")
+    confirm.ask(r.console, what, f"uninstall would stop kube-nginx on {names}: say --yes to do it unasked")
 
 
 def _uninstall(r: Run, node: Node) -> StepResult[None]:
-    refuse(outsider(node.survey(r.settings.proxy), r.settings.proxy))
+    check.refuse(check.outsider(node.survey(r.settings.proxy), r.settings.proxy))
     r.lock(node)
-    removed = node.do(Uninstall(r.settings.proxy))
+    removed = node.do(files.Uninstall(r.settings.proxy))
     if removed.kept:
         return StepResult(State.WARNING, f"{removed.kept[0]} holds files that are not ours and stays")
     return (

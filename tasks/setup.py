@@ -11,14 +11,17 @@ from pathlib import Path
 import fabric
 from invoke import Context
 
-from .core.config.model import expanded
-from .core.config.settings import ENVIRONMENT, FILE_NAME, SettingsError, configured, find
 from .core.console import terminal
-from .core.console.command_line import named
 from .core.errors import UsageError
+from .core.late import late
 from .core.run.flags import task
-from .core.run.opening import reporting
-from .core.setup import dialogue, environment, initial
+
+with late():
+    from .core.config import model
+    from .core.config import settings as files
+    from .core.console import command_line
+    from .core.run import opening
+    from .core.setup import dialogue, environment, initial
 
 __all__ = ["init"]
 
@@ -53,20 +56,21 @@ def init(
     --apiservers count more than what the file says. It asks, or wants --yes, when
     all nodes of the file would be apiservers, too.
     """
-    with reporting("init"), _nothing_written():
+    with opening.reporting("init"), _nothing_written():
         if isinstance(c, fabric.Connection) or c.config.run.dry:
             raise UsageError("init takes no -H and no --dry; --nodes names the nodes, --to another file")
-        hosts_file, _ = configured(c.config)
-        path = expanded(to if to is not None else os.environ.get(ENVIRONMENT) or hosts_file or FILE_NAME)
+        hosts_file, _ = files.configured(c.config)
+        usual = os.environ.get(files.ENVIRONMENT) or hosts_file or files.FILE_NAME
+        path = model.expanded(usual if to is None else to)
         initial.refuse_taken(path)
         if from_ is None:
             dialogue.refuse_unasked(nodes, apiservers)
-        given = None if from_ is None else environment.read(expanded(from_))
+        given = None if from_ is None else environment.read(model.expanded(from_))
         config = dialogue.initial_config(given, nodes, apiservers)
         if given and apiservers is None and not yes:
             dialogue.confirm_apiservers(config, given)
         settings = initial.create(config, path)
-    terminal.write(named(dialogue.summary(settings, config, _prefix(c, path))))
+    terminal.write(command_line.named(dialogue.summary(settings, config, _prefix(c, path))))
 
 
 @contextmanager
@@ -79,7 +83,7 @@ def _nothing_written() -> Iterator[None]:
 
 def _prefix(c: Context, path: Path) -> str:
     """What goes before `fab` so that it reads `path`."""
-    with suppress(SettingsError):
-        if find(*configured(c.config)).resolve() == path.resolve():
+    with suppress(files.SettingsError):
+        if files.find(*files.configured(c.config)).resolve() == path.resolve():
             return ""
-    return f"{ENVIRONMENT}={shlex.quote(str(path))} "
+    return f"{files.ENVIRONMENT}={shlex.quote(str(path))} "

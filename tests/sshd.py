@@ -15,6 +15,7 @@ from tasks.core.facts.facts import Facts
 from tasks.core.scripts.script import Script
 from tasks.core.shell.command import CommandResult
 from tasks.core.ssh.node import Node
+from tasks.core.transport import Transport
 
 T = TypeVar("T")
 
@@ -101,10 +102,10 @@ class Sshd:
             self._unauthenticated -= 1
 
     @contextmanager
-    def client(self) -> Iterator[paramiko.Transport]:
+    def client(self) -> Iterator[Transport]:
         """A connection to this server."""
         with listening(self.serve) as port, socket.create_connection(("127.0.0.1", port)) as connection:
-            transport = paramiko.Transport(connection)
+            transport = Transport(connection)
             transport.connect(username="root", password="any")
             try:
                 yield transport
@@ -116,7 +117,7 @@ class Sshd:
 class NodeOver:
     """As much of a node as a prober needs: a connection, and what its `programs` say if asked."""
 
-    transport: paramiko.Transport
+    transport: Transport
     programs: str = ""
     facts: Facts = field(default_factory=Facts)
     label: str = "n1"
@@ -135,7 +136,7 @@ class NodeOver:
         return script.parse(CommandResult(0, self.programs, ""))
 
 
-def over(transport: paramiko.Transport, programs: str = "", facts: Facts | None = None) -> Node:
+def over(transport: Transport, programs: str = "", facts: Facts | None = None) -> Node:
     """The node at the other end, without curl, openssl and bash unless `programs` tells what they met."""
     return cast(Node, NodeOver(transport, programs, facts or Facts()))
 

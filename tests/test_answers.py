@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tasks.core.answer import read_answer, text
+from tasks.core.answer import Lines, read_answer, text
 from tasks.core.config.address import Endpoint
 from tasks.core.config.model import Build, Proxy
 from tasks.core.errors import StepError
@@ -133,6 +133,12 @@ def test_whom_every_release_reaches(release: str) -> None:
 def test_nginx_as_it_was_built() -> None:
     seen: Inspected = answer(ANSWERS / "debian-12" / "inspect.txt")
     assert faults(Build(version="1.26.3", static=True), seen) == []
+
+
+def test_the_values_below_a_prefix() -> None:
+    lines = Lines({"file./a.b": "1", "file": "2", "files.c": "3", "file.": "4", "file.d": ""})
+    assert lines.below("file") == {"/a.b": "1", "": "4", "d": ""}
+    assert (lines.below("fil"), lines["file"], lines.get("d")) == ({}, "2", None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import copy
+import gc
+import threading
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 
@@ -52,6 +56,56 @@ def test_many_at_once_get_through_a_narrow_door(links: Links) -> None:
     assert met == [None] * 40
     assert all(opened)
     assert sshd.dropped.is_set()
+
+
+def test_whoever_reads_from_a_socket_is_who_closes_it(links: Links) -> None:
+    """A thread that is about to read would wait for whatever gets the socket's number next."""
+    closers = []
+    closed = threading.Event()
+    with listening(Sshd().serve) as port:
+        one = links(port)
+        one.open()
+        reader = one.transport
+        close, read = reader.packetizer.close, reader.packetizer.read_message
+
+        def noted() -> None:
+            closers.append(threading.current_thread())
+            closed.set()
+            close()
+
+        def slow() -> object:
+            try:
+                return read()
+            except EOFError:
+                closed.wait(0.5)  # whoever does not wait for the reader closes it now
+                raise
+
+        reader.packetizer.close, reader.packetizer.read_message = noted, slow
+        reader.global_request("keepalive@example", wait=True)
+        one.close()
+    assert closers == [reader]
+    assert not reader.is_alive()
+
+
+def test_nothing_stays_of_a_connection_that_was_closed(links: Links) -> None:
+    with listening(Sshd().serve) as port:
+        one = links(port)
+        one.open()
+        gone = weakref.ref(one.transport)
+        one.close()
+        gc.collect()
+        assert gone() is None
+        one.open()
+        assert one.is_connected
+        one.close()
+
+
+def test_a_link_changes_no_setting_that_others_share(links: Links) -> None:
+    one = links()
+    before = copy.deepcopy(dict(one.session.config))
+    two = Link(one.session.settings.nodes[0], one.session, connect_kwargs=LOGIN)
+    two.inline_ssh_env = False
+    assert dict(one.session.config) == before
 
 
 def test_a_login_that_takes_too_long_says_why_that_may_be(links: Links) -> None:

@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 from rich.text import Text
 
-from tasks.core.console import report, terminal
+from tasks.core.console import report, screen
 from tasks.core.console.summary import Record
 from tasks.core.errors import StepError, last_lines
 from tasks.core.results import State, StepResult
@@ -122,8 +122,8 @@ def test_a_table_on_a_terminal_has_the_colours_of_its_cells() -> None:
 
 
 def test_addresses_are_no_emojis(capsys: pytest.CaptureFixture[str]) -> None:
-    terminal.console_for(as_json=False).print("[red]fd00:a:b::1[/]", "fd00:b:1")
-    report.Plain(terminal.console_for(as_json=True))._print("fd00:a:b::1")
+    screen.console_for(as_json=False).print("[red]fd00:a:b::1[/]", "fd00:b:1")
+    report.Plain(screen.console_for(as_json=True))._print("fd00:a:b::1")
     assert capsys.readouterr() == ("fd00:a:b::1 fd00:b:1\n", "fd00:a:b::1\n")
 
 

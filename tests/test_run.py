@@ -16,7 +16,7 @@ import invoke
 import pytest
 
 from tasks.core.config.model import Rollout, Settings
-from tasks.core.console import report, terminal
+from tasks.core.console import report, screen
 from tasks.core.console.summary import Summary
 from tasks.core.errors import KubeNginxError, StepError, UsageError
 from tasks.core.results import State, StepResult
@@ -56,7 +56,7 @@ def begun(*names: str, as_json: bool = False, parallel: int = 32, hint: str = ""
     return Run(
         Settings(None, "recommended", (), ()),
         fleet,
-        terminal.console_for(as_json),
+        screen.console_for(as_json),
         report.Silent(),
         Summary("deploy", list(names), "fab {task} --limit {names}", hint),
         interrupt,

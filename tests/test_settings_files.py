@@ -1,8 +1,10 @@
+import os
 from pathlib import Path
 
 import pytest
 
 from tasks.core.config.address import NodeSpec
+from tasks.core.config.model import Settings
 from tasks.core.config.settings import SettingsError, find, load
 
 
@@ -41,6 +43,28 @@ def test_a_file_with_a_byte_order_mark(tmp_path: Path) -> None:
     path = tmp_path / "hosts.toml"
     path.write_bytes(b'\xef\xbb\xbfnodes = ["a"]\r\napiservers = ["b"]\r\n')
     assert load(path).nodes == (NodeSpec("a", "a"),)
+
+
+def test_a_file_is_checked_once_for_as_long_as_it_is_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "hosts.toml"
+
+    def rewritten(text: str) -> Settings:
+        """Of one size and time, in the same place."""
+        path.write_text(text)
+        os.utime(path, (1, 1))
+        return load(path)
+
+    first = rewritten('nodes = ["a"]\napiservers = ["x"]\n')
+    assert load(path) is first
+    assert rewritten('nodes = ["b"]\napiservers = ["x"]\n').nodes == (NodeSpec("b", "b"),)
+    for _ in range(2):
+        with pytest.raises(SettingsError, match="apiservers: must be a list"):
+            rewritten('nodes = ["b"]\napiservers = "xxx"\n')
+    monkeypatch.setenv("HOME", str(tmp_path))
+    moved = rewritten('nodes = ["a"]\napiservers = ["x"]\n')
+    assert (moved.nodes, moved.ssh.config) == (first.nodes, tmp_path / ".ssh" / "config")
 
 
 class TestFind:

@@ -15,7 +15,7 @@ from rich.text import Text
 
 from tasks.core.check import watch
 from tasks.core.console import confirm as consent
-from tasks.core.console import report, terminal
+from tasks.core.console import report, screen, terminal
 from tasks.core.console import summary as summaries
 from tasks.core.console.summary import Record, Summary
 from tasks.core.errors import StepError, UsageError
@@ -95,7 +95,7 @@ WAYS: dict[str, Callable[[Console], None]] = {
 def test_no_way_to_a_person_lets_it_through(way: str, on_terminal: bool) -> None:
     stream = StringIO()
     on_terminal = on_terminal or way == "a picture that is drawn anew"
-    console = terminal.Output(file=stream, width=400, force_terminal=on_terminal, color_system=None)
+    console = screen.Output(file=stream, width=400, force_terminal=on_terminal, color_system=None)
     WAYS[way](console)
     seen = stream.getvalue()
     assert r"\x1b]0;x" in seen

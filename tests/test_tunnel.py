@@ -15,6 +15,7 @@ from tasks.core.config.address import Endpoint
 from tasks.core.probes.result import Reason, Unreached
 from tasks.core.probes.tunnel import Tunnel
 from tasks.core.shell.pool import together
+from tasks.core.transport import Transport
 from tests.sshd import Sshd, listening
 from tests.tls import OK, answer, https, identity
 
@@ -25,7 +26,7 @@ APISERVER = identity("apiserver")
 
 
 @pytest.fixture
-def node() -> Iterator[paramiko.Transport]:
+def node() -> Iterator[Transport]:
     with Sshd().client() as transport:
         yield transport
 
@@ -39,7 +40,7 @@ def there(port: int) -> Endpoint:
     return Endpoint("127.0.0.1", port)
 
 
-def test_many_questions_over_one_connection(node: paramiko.Transport, tls: ssl.SSLContext) -> None:
+def test_many_questions_over_one_connection(node: Transport, tls: ssl.SSLContext) -> None:
     serve, connections = https(tls, OK, answer("500 Oh", "[-]etcd failed")), list[socket.socket]()
 
     def counted(connection: socket.socket) -> None:
@@ -56,7 +57,7 @@ def test_many_questions_over_one_connection(node: paramiko.Transport, tls: ssl.S
     assert len(connections) == 1
 
 
-def test_what_is_asked_for(node: paramiko.Transport, tls: ssl.SSLContext) -> None:
+def test_what_is_asked_for(node: Transport, tls: ssl.SSLContext) -> None:
     asked: list[bytes] = []
 
     def serve(connection: socket.socket) -> None:
@@ -71,7 +72,7 @@ def test_what_is_asked_for(node: paramiko.Transport, tls: ssl.SSLContext) -> Non
     assert (line, host) == (b"GET /livez HTTP/1.1", f"Host: 127.0.0.1:{port}".encode())
 
 
-def test_a_body_in_chunks(node: paramiko.Transport, tls: ssl.SSLContext) -> None:
+def test_a_body_in_chunks(node: Transport, tls: ssl.SSLContext) -> None:
     chunked = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\no\r\n1\r\nk\r\n0\r\n\r\n"
     with listening(https(tls, chunked)) as port, Tunnel(node, there(port), PATIENT) as tunnel:
         assert [tunnel.get("/", PATIENT).body for _ in "ab"] == [b"ok", b"ok"]
@@ -84,7 +85,7 @@ def test_a_body_in_chunks(node: paramiko.Transport, tls: ssl.SSLContext) -> None
         (b"SSH-2.0-x\r\n", "not HTTP", "answered in TLS, but not in HTTP: 'SSH-2.0-x'"),
     ],
 )
-def test_no_answer(node: paramiko.Transport, tls: ssl.SSLContext, said: bytes, word: str, text: str) -> None:
+def test_no_answer(node: Transport, tls: ssl.SSLContext, said: bytes, word: str, text: str) -> None:
     with (
         listening(https(tls, said)) as port,
         Tunnel(node, there(port), PATIENT) as tunnel,
@@ -94,7 +95,7 @@ def test_no_answer(node: paramiko.Transport, tls: ssl.SSLContext, said: bytes, w
     assert (caught.value.reason.is_known, caught.value.reason.word, caught.value.text) == (True, word, text)
 
 
-def test_an_answer_that_is_cut_off(node: paramiko.Transport, tls: ssl.SSLContext) -> None:
+def test_an_answer_that_is_cut_off(node: Transport, tls: ssl.SSLContext) -> None:
     def serve(connection: socket.socket) -> None:
         with tls.wrap_socket(connection, server_side=True) as secured:
             secured.recv(65536)
@@ -109,7 +110,7 @@ def test_an_answer_that_is_cut_off(node: paramiko.Transport, tls: ssl.SSLContext
     assert caught.value.text == "closed the connection in the middle of its answer"
 
 
-def test_silence_in_tls(node: paramiko.Transport, tls: ssl.SSLContext) -> None:
+def test_silence_in_tls(node: Transport, tls: ssl.SSLContext) -> None:
     ended = threading.Event()
 
     def serve(connection: socket.socket) -> None:
@@ -123,7 +124,7 @@ def test_silence_in_tls(node: paramiko.Transport, tls: ssl.SSLContext) -> None:
     assert (caught.value.reason.word, caught.value.text) == ("no answer", "did not answer within 0.3 s")
 
 
-def test_the_connection_to_the_node_breaks(node: paramiko.Transport, tls: ssl.SSLContext) -> None:
+def test_the_connection_to_the_node_breaks(node: Transport, tls: ssl.SSLContext) -> None:
     with listening(https(tls, OK)) as port, Tunnel(node, there(port), PATIENT) as tunnel:
         node.close()
         with pytest.raises(Unreached) as caught:
@@ -131,7 +132,7 @@ def test_the_connection_to_the_node_breaks(node: paramiko.Transport, tls: ssl.SS
     assert caught.value.text == "could not be tried: the SSH connection broke"
 
 
-def test_all_of_a_chain_is_kept(node: paramiko.Transport, tmp_path: Path) -> None:
+def test_all_of_a_chain_is_kept(node: Transport, tmp_path: Path) -> None:
     ca = identity("kubernetes")
     between = identity("between", by=ca, ca=True)
     apiserver = identity("apiserver", by=between)
@@ -142,7 +143,7 @@ def test_all_of_a_chain_is_kept(node: paramiko.Transport, tmp_path: Path) -> Non
         assert tunnel.chain == (apiserver.der, between.der)
 
 
-def test_a_server_that_is_not_there(node: paramiko.Transport) -> None:
+def test_a_server_that_is_not_there(node: Transport) -> None:
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
         with pytest.raises(Unreached) as caught:
@@ -185,13 +186,6 @@ def test_each_of_many_gets_its_own_reason(tls: ssl.SSLContext) -> None:
     assert met.pop(there(port)) == "TLS"
     words = {"10.0.0.1": "refused", "10.0.0.2": "forbidden", "10.0.0.3": "no way"}
     assert met == {endpoint: words[endpoint.host] for endpoint in endpoints}
-
-
-def test_what_paramiko_logs_goes_where_it_went(caplog: pytest.LogCaptureFixture) -> None:
-    with Sshd().client() as transport, pytest.raises(Unreached):
-        Tunnel(transport, Endpoint("10.0.0.1", 6443), PATIENT)
-    ours = [record for record in caplog.records if record.name.startswith("paramiko.transport.")]
-    assert [record.levelname for record in ours] == ["ERROR"]
 
 
 def test_a_node_that_forbids_it() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import cache
 from importlib.resources import files
 from shlex import quote
 
@@ -10,8 +11,9 @@ _TEMPLATES = ".".join([*__package__.split(".")[:-2], "templates"])
 """The sibling of the package that holds this one: `templates`, or `kube_nginx.templates`."""
 
 
+@cache
 def template(name: str) -> str:
-    """The text of one of them."""
+    """The text of one of them; each is read once."""
     return files(_TEMPLATES).joinpath(name).read_text(encoding="utf-8")
 
 

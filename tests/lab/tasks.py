@@ -1,22 +1,30 @@
 """The lab on the command line: fab lab.up, lab.down, lab.status, lab.shell."""
 
+from __future__ import annotations
+
 import functools
 import os
 from collections.abc import Callable
-from typing import Concatenate, ParamSpec
+from typing import TYPE_CHECKING, Concatenate, ParamSpec
 
 from invoke.collection import Collection
 from invoke.context import Context
 from invoke.exceptions import Exit
 from invoke.tasks import task
-from rich.console import Console
-from rich.table import Table
 
-from tests.lab import kubernetes
-from tests.lab.lab import Lab
-from tests.lab.machine import LabError, prepare
-from tests.lab.progress import Progress
-from tests.lab.servers import Server
+from tasks.core.late import late
+
+with late("rich", "tests.lab"):
+    from rich import console as consoles
+    from rich import table as tables
+
+    from tests.lab import kubernetes, machine
+    from tests.lab import lab as labs
+    from tests.lab import progress as progresses
+
+if TYPE_CHECKING:
+    from tests.lab.lab import Lab
+    from tests.lab.servers import Server
 
 P = ParamSpec("P")
 NAME = {"name": "name of the lab, if there is more than one [$KUBE_NGINX_LAB, or lab]"}
@@ -31,7 +39,7 @@ def _human(
     def wrapper(context: Context, /, *args: P.args, **kwargs: P.kwargs) -> None:
         try:
             function(context, *args, **kwargs)
-        except (LabError, OSError) as error:
+        except (machine.LabError, OSError) as error:
             raise Exit(str(error), 1) from error
 
     return wrapper
@@ -49,8 +57,8 @@ def up(
     context: Context, nodes: str | None = None, name: str | None = None, apiservers: str | None = None
 ) -> None:
     """Start the lab of real hosts on this machine, or mend it."""
-    progress = Progress(Console())
-    lab = Lab(name, apiservers=apiservers, progress=progress)
+    progress = progresses.Progress(consoles.Console())
+    lab = labs.Lab(name, apiservers=apiservers, progress=progress)
     lab.up(_number(nodes))
     count, kind = len(lab.nodes), "real" if lab.is_real else "stand-in"
     progress.say(f"up: {count} node{'s'[: count > 1]}, {len(lab.apiservers)} {kind} apiservers")
@@ -61,8 +69,8 @@ def up(
 @_human
 def build(context: Context) -> None:
     """Build kube-apiserver and kubectl from Debian's source package, unless this machine has them."""
-    progress = Progress(Console())
-    prepare(progress)
+    progress = progresses.Progress(consoles.Console())
+    machine.prepare(progress)
     progress.say(str(kubernetes.build(progress)))
 
 
@@ -70,8 +78,8 @@ def build(context: Context) -> None:
 @_human
 def down(context: Context, name: str | None = None) -> None:
     """Stop the lab and remove all of it but the cached roots."""
-    progress = Progress(Console())
-    Lab(name, progress=progress).down()
+    progress = progresses.Progress(consoles.Console())
+    labs.Lab(name, progress=progress).down()
     progress.say("down")
 
 
@@ -79,28 +87,28 @@ def down(context: Context, name: str | None = None) -> None:
 @_human
 def status(context: Context, name: str | None = None) -> None:
     """Show the lab's hosts; exit code 1 unless all are up."""
-    lab = Lab(name)
-    table = Table("host", "system", "address", "state")
+    lab = labs.Lab(name)
+    table = tables.Table("host", "system", "address", "state")
     for node in lab.nodes:
         table.add_row(node.name, node.suite, node.address, node.system_state())
     for server in lab.servers:
         table.add_row(server.name, "", server.address, _server_state(server))
-    Console().print(table)
+    consoles.Console().print(table)
     if not lab.is_up():
-        raise LabError(_not_up(lab))
+        raise machine.LabError(_not_up(lab))
 
 
 @task(help={"node": "the node's name [lab-node-1]", **NAME})
 @_human
 def shell(context: Context, node: str | None = None, name: str | None = None) -> None:
     """Log in to a node of the lab."""
-    lab = Lab(name)
+    lab = labs.Lab(name)
     names = [known.name for known in lab.nodes]
     host = node or names[0]
     if not lab.ssh_config.exists():
-        raise LabError(_not_up(lab))
+        raise machine.LabError(_not_up(lab))
     if host not in names:
-        raise LabError(f"no node {host} in lab {lab.name}: it has {', '.join(names)}")
+        raise machine.LabError(f"no node {host} in lab {lab.name}: it has {', '.join(names)}")
     os.execvp("ssh", ["ssh", "-F", str(lab.ssh_config), host])
 
 
@@ -108,7 +116,7 @@ def _number(text: str | None) -> int | None:
     try:
         return int(text) if text else None
     except ValueError:
-        raise LabError(f"not a number of nodes: {text}") from None
+        raise machine.LabError(f"not a number of nodes: {text}") from None
 
 
 def _not_up(lab: Lab) -> str:

@@ -17,7 +17,7 @@ from rich.live import Live
 from rich.text import Text
 
 from ..config.validation import shown
-from ..console.terminal import Output
+from ..console.screen import Output
 from ..errors import StepError, UsageError
 from ..ssh.node import Node
 

@@ -7,6 +7,7 @@ The defaults are those of profile `recommended`; `PROFILES` has what profile `ru
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeVar, cast
 
@@ -15,8 +16,7 @@ from .address import Endpoint, NodeSpec, parse_node, parse_user
 from .validation import boolean, choice, integer, optional, parsed, string
 
 LOCAL = "local"
-REMOTE_WORK_DIR = "/opt/k8s/work"
-"""Where an SSH host builds: the runbook's folder."""
+REMOTE_WORK_DIR = "/opt/k8s/work"  # where an SSH host builds: the runbook's folder
 
 PORT = integer(1, 65535)
 HostKeys = Literal["strict", "accept-new"]
@@ -43,6 +43,11 @@ def keys_of(table: type) -> dict[str, Key]:
 
 def expanded(text: str) -> Path:
     """`text` with ~ replaced where a home is known; unlike Path.expanduser it never raises."""
+    return _expanded(text, os.environ.get("HOME"))
+
+
+@lru_cache(maxsize=256)  # each node has the same ten or so
+def _expanded(text: str, home: str | None) -> Path:
     return Path(os.path.expanduser(text))
 
 

@@ -3,6 +3,7 @@
 import os
 import tomllib
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +58,13 @@ def configured(config: Any) -> tuple[str | None, Path | None]:
 
 def load(path: Path) -> Settings:
     """Read and check the file at `path`; raises SettingsError with all that is wrong in it."""
-    return parse(_read(path), path)
+    return _checked(path, _read(path), os.path.expanduser("~"))
+
+
+@lru_cache(maxsize=4)
+def _checked(path: Path, content: bytes, home: str) -> Settings:
+    """Checks what a file holds, once for as long as it does; its paths with ~ are below `home`."""
+    return parse(_data(path, content), path)
 
 
 def parse(data: Mapping[str, object], path: Path) -> Settings:
@@ -69,13 +76,20 @@ def parse(data: Mapping[str, object], path: Path) -> Settings:
     return settings
 
 
-def _read(path: Path) -> Mapping[str, object]:
+def _read(path: Path) -> bytes:
     try:
-        return tomllib.loads(read_bounded(path, 1 << 20).decode("utf-8-sig"))
-    except UnicodeDecodeError as error:
-        raise SettingsError(f"{path}: byte {error.start}: not UTF-8; save the file as UTF-8") from None
+        return read_bounded(path, 1 << 20)
     except OSError as error:
         raise SettingsError(f"{path}: cannot be read: {error.strerror}") from None
+    except ValueError as error:
+        raise SettingsError(f"{path}: cannot be read: {error}") from None
+
+
+def _data(path: Path, content: bytes) -> Mapping[str, object]:
+    try:
+        return tomllib.loads(content.decode("utf-8-sig"))
+    except UnicodeDecodeError as error:
+        raise SettingsError(f"{path}: byte {error.start}: not UTF-8; save the file as UTF-8") from None
     except RecursionError:
         raise SettingsError(f"{path}: not TOML: nested too deeply") from None
     except ValueError as error:

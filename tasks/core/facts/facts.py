@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 
-from ..answer import Lines, answer, below, each, flag, names, one, strings, text
+from ..answer import Lines, answer, each, flag, names, one, strings, text
 from ..config.address import Endpoint
 from .parts import File, Folder, Holder, Process, addresses, content, version
 from .sockets import excludes, from_kernel, overlap
@@ -19,11 +19,12 @@ _AT_ONCE = 1.0  # seconds after its start in which a process has its first worke
 
 
 def _kept(lines: Lines) -> Mapping[str, Mapping[str, str]]:
-    return {which: below(lines, f"kept.{which}") for which in below(lines, "release")}
+    kept = Lines(lines.below("kept"))
+    return {which: kept.below(which) for which in lines.below("release")}
 
 
 def _listening(lines: Lines) -> Mapping[Endpoint, Holder | None]:
-    return {from_kernel(address): Holder.read(owner) for address, owner in below(lines, "listen").items()}
+    return {from_kernel(address): Holder.read(owner) for address, owner in lines.below("listen").items()}
 
 
 @dataclass(frozen=True, slots=True)

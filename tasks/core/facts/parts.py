@@ -6,9 +6,9 @@ import re
 from base64 import b64decode
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from ipaddress import ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 
-from ..answer import Lines, below
+from ..answer import Lines
 
 _SERVICE = re.compile(r"[\w:.@\\][\w:.@\\-]*\.service", re.ASCII)
 
@@ -106,7 +106,7 @@ class Process:
         """Out of the survey's lines; None if there is none."""
         if not lines.get("pid"):
             return None
-        workers = {pid: ticks for pid, ticks in below(lines, "worker").items() if ticks}
+        workers = {pid: ticks for pid, ticks in lines.below("worker").items() if ticks}
         booted = float(lines.get("now") or 0) - float(lines.get("uptime") or 0)
 
         def wall(ticks: str) -> float:
@@ -123,8 +123,8 @@ class Process:
             workers={int(pid): wall(ticks) for pid, ticks in workers.items()},
             worker_identities=frozenset(f"{pid}:{ticks}" for pid, ticks in workers.items()),
             owner=lines.get("owner", ""),
-            beside=tuple(map(int, below(lines, "beside"))),
-            stopped=tuple(map(int, below(lines, "stopped"))),
+            beside=tuple(map(int, lines.below("beside"))),
+            stopped=tuple(map(int, lines.below("stopped"))),
             named=lines.get("pid_file") == "1",
             detached=lines.get("detached") == "1",
         )
@@ -142,14 +142,15 @@ def content(value: str) -> str:
 
 def addresses(value: str) -> tuple[str, ...]:
     """Those that nginx can connect to, IPv4 first; for a link-local one it would need a zone."""
-    found = {ip_address(word) for word in value.split() if _is_address(word)}
+    found = {ip for word in value.split() if (ip := _address(word))}
     plain = {getattr(ip, "ipv4_mapped", None) or ip for ip in found}
     usable = [ip for ip in plain if ip.version == 4 or not ip.is_link_local]
     return tuple(map(str, sorted(usable, key=lambda ip: (ip.version, int(ip)))))
 
 
-def _is_address(word: str) -> bool:
+def _address(word: str) -> IPv4Address | IPv6Address | None:
+    """None for what is none, and for one with a zone."""
     try:
-        return "%" not in str(ip_address(word))
+        return None if "%" in word else ip_address(word)
     except ValueError:
-        return False
+        return None

@@ -3,11 +3,9 @@
 paramiko's own asks for no key before it signs, and keeps from us which methods a server would take and
 why it hangs up. A security key would have to be touched, and a passphrase typed, for keys that nobody takes.
 
-Names that paramiko does not publish are used in this module alone, since there is no public way:
-_handler_table     of an auth_handler: what a Transport gives the replies to
-_auth_trigger      tells a Transport that the user is in, when compression may begin
-_parse_disconnect  gets what a server says when it hangs up; what it said is in no exception
-_verify_key        gets the host key with its signature, which an agent wants to see (session-bind)
+Names that paramiko does not publish are used here and in core.transport alone, since there is no public way:
+_handler_table  of an auth_handler: what a Transport gives the replies to
+_auth_trigger   tells a Transport that the user is in, when compression may begin
 """
 
 from __future__ import annotations
@@ -18,11 +16,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from time import monotonic
-from typing import Any, ClassVar
+from typing import Any
 
 import paramiko
 
-from ..openssh.algorithms import RFC_8731
+from ..transport import Transport
 from .keys import string
 
 _SERVICE_REQUEST, _SERVICE_ACCEPT = 5, 6
@@ -48,26 +46,6 @@ class DisconnectedError(paramiko.AuthenticationException):  # type: ignore[misc]
     """The server ended the connection while we logged in; its text is what it said, "" if nothing."""
 
 
-class Transport(paramiko.Transport):  # type: ignore[misc]
-    """A transport that keeps what a server says when it hangs up, and how it proved its host key."""
-
-    _kex_info: ClassVar[dict[str, Any]] = {
-        **paramiko.Transport._kex_info,
-        RFC_8731: paramiko.Transport._kex_info[f"{RFC_8731}@libssh.org"],
-    }
-    _preferred_kex = (*paramiko.Transport._preferred_kex, RFC_8731)
-    farewell = ""
-    proof: tuple[bytes, bytes] | None = None
-
-    def _parse_disconnect(self, m: paramiko.Message) -> None:
-        m.get_int()
-        self.farewell = m.get_string().decode(errors="replace")
-
-    def _verify_key(self, host_key: bytes, signature: bytes) -> None:
-        super()._verify_key(host_key, signature)
-        self.proof = self.proof or (host_key, signature)
-
-
 class Userauth:
     """One login of `user`: a question and its reply at a time. It stands where paramiko has its AuthHandler.
 
@@ -75,7 +53,7 @@ class Userauth:
     DisconnectedError; or whatever else ended the connection.
     """
 
-    def __init__(self, transport: paramiko.Transport, user: str) -> None:
+    def __init__(self, transport: Transport, user: str) -> None:
         self.transport = weakref.proxy(transport)
         self.username = user
         self.authenticated = False
@@ -156,7 +134,7 @@ class Userauth:
             if reply is None:
                 break
             return reply
-        error, farewell = self.transport.get_exception(), getattr(self.transport, "farewell", "")
+        error, farewell = self.transport.get_exception(), self.transport.farewell
         if farewell or error is None or isinstance(error, EOFError):
             raise DisconnectedError(farewell)
         raise error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import paramiko
 
+from ..transport import RFC_8731
 from .host import HostConfig
 
 LISTS = {
@@ -13,8 +14,6 @@ LISTS = {
     "MACs": "digests",
 }
 """The keywords, and what paramiko.transport.SecurityOptions calls each."""
-RFC_8731 = "curve25519-sha256"
-"""The name of what paramiko knows by its first one only; `login.userauth.Transport` speaks it."""
 _SPOKEN = paramiko.transport.SecurityOptions(paramiko.Transport)
 
 

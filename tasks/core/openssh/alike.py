@@ -19,6 +19,7 @@ _FILLED_IN_LATER |= {"host", "match", "proxycommand"}
 _READ_HERE = {"host", "match", "hostname", "port"}
 _UNDERSTOOD = {"localnetwork", "localuser", "sessiontype", "tagged", "version"}  # the same for all hosts
 _UNDERSTOOD |= {"host", "originalhost", "user", "all", "canonical", "final"}
+_PATTERN = re.compile("[*?!]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +145,9 @@ def _may_hold(head: Line, name: str) -> bool:
     """Whether a Host line holds for a name; a Match line is ssh's to decide."""
     if head.keyword == "match":
         return True
-    patterns = [word.replace("[", "[[]") for word in head.words()]  # ssh has * and ? alone
+    words = head.words()
+    if not any(_PATTERN.search(word) for word in words):
+        return name in words
+    patterns = [word.replace("[", "[[]") for word in words]  # ssh has * and ? alone
     never = any(fnmatchcase(name, word[1:]) for word in patterns if word.startswith("!"))
     return not never and any(fnmatchcase(name, word) for word in patterns if not word.startswith("!"))

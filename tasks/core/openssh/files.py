@@ -18,6 +18,7 @@ OWN = expanded("~/.ssh/config")
 SYSTEM = Path("/etc/ssh/ssh_config")
 
 _LINE = re.compile(r'\s*"?(\w+)"?(?:\s*=\s*|\s+|$)(.*?)\s*')
+_SIGNS = re.compile(r"""["'\\#]""")  # without them, words are what blanks part
 _AWAY = (FileNotFoundError, NotADirectoryError, PermissionError, IsADirectoryError)
 _WITHOUT_VALUE = ("all", "canonical", "final")
 _DEEPEST = 16  # levels of Include, as in OpenSSH
@@ -39,6 +40,8 @@ class Line:
 
     def words(self) -> list[str]:
         """The value's words; quotes hold blanks together, a # begins a comment."""
+        if not _SIGNS.search(self.value):
+            return self.value.split()
         try:
             return shlex.split(self.value, comments=True)
         except ValueError:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from email.message import Message
+from functools import cache
 from http.client import BadStatusLine, HTTPException, HTTPResponse, IncompleteRead
 from time import monotonic
 from typing import Any, Self, TypeVar
@@ -17,6 +18,7 @@ from typing import Any, Self, TypeVar
 import paramiko
 
 from ..config.address import Endpoint
+from ..transport import Transport
 from .forward import forwarded
 from .result import Reason, Unreached
 
@@ -39,16 +41,15 @@ class Answer:
 class Tunnel:
     """A TLS connection to `endpoint` that the node's sshd opens (direct-tcpip), to `address` if one is given.
 
-    A wildcard address is reached at its loopback address. No certificate is checked: `chain` are those
-    that the peer sent, its own first, in DER; `seconds` what opening took. It is for one thread at a time.
+    A wildcard address is reached at its loopback address. No certificate is checked. `seconds` is what
+    opening took. It is for one thread at a time.
     """
 
-    chain: tuple[bytes, ...]
     seconds: float
 
     def __init__(
         self,
-        transport: paramiko.Transport,
+        transport: Transport,
         endpoint: Endpoint,
         timeout: float,
         address: Endpoint | None = None,
@@ -72,8 +73,16 @@ class Tunnel:
             except BaseException:
                 self.close()
                 raise
-        self.chain = _chain(self._tls)
         self.seconds = monotonic() - began
+
+    @property
+    def chain(self) -> tuple[bytes, ...]:
+        """The certificates that the peer sent, its own first, in DER."""
+        if sys.version_info >= (3, 13):
+            return tuple(self._tls.get_unverified_chain())
+        # 3.11 and 3.12, which change no more, have it without a public name
+        found: Any = self._tls._sslobj.get_unverified_chain()  # type: ignore[attr-defined]
+        return tuple(certificate.public_bytes(_ssl.ENCODING_DER) for certificate in found or ())
 
     def get(self, path: str, timeout: float, since: float | None = None) -> Answer:
         """What GET `path` is answered with, within `timeout` seconds; may be repeated.
@@ -156,6 +165,7 @@ class Tunnel:
             self._incoming.write(data)
 
 
+@cache  # making one costs as much as a handshake
 def _unchecked() -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
@@ -182,15 +192,6 @@ class _Reader(io.RawIOBase):
             data = self._take(len(buffer))
         buffer[: len(data)] = data
         return len(data)
-
-
-def _chain(tls: Any) -> tuple[bytes, ...]:
-    """The certificates that the server sent, its own first, in DER."""
-    if sys.version_info >= (3, 13):
-        return tuple(tls.get_unverified_chain())
-    # 3.11 and 3.12, which change no more, have it without a public name
-    found = tls._sslobj.get_unverified_chain()
-    return tuple(certificate.public_bytes(_ssl.ENCODING_DER) for certificate in found or ())
 
 
 def _not_tls(heard: bytes, error: ssl.SSLError) -> Unreached:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import replace
 from time import monotonic, sleep
 
@@ -42,7 +43,7 @@ class Releases:
         self._settings = settings
         self._unit = rendering.unit(settings)
         self._binaries = {binary.arch: (binary, binary.read()) for binary in store.kept(settings)}
-        self._made: dict[tuple[str, str], Release] = {}
+        self._made: dict[Hashable, Release] = {}
         if not self._binaries:
             version = settings.build.version
             raise KubeNginxError(
@@ -57,11 +58,12 @@ class Releases:
                 f"the node is {arch}, and the binaries are for {', '.join(sorted(self._binaries))}",
                 hint=f"add a build host that is {arch} to build.hosts, then fab build",
             )
-        conf = rendering.conf(self._settings, facts.addresses)
-        if (arch, conf) not in self._made:
+        key = (arch, frozenset(facts.addresses.items()))
+        if key not in self._made:
             binary, content = self._binaries[arch]
-            self._made[arch, conf] = release(binary.version, binary.glibc, content, conf, self._unit)
-        return self._made[arch, conf]
+            conf = rendering.conf(self._settings, facts.addresses)
+            self._made[key] = release(binary.version, binary.glibc, content, conf, self._unit)
+        return self._made[key]
 
 
 class Deployment:
@@ -70,11 +72,13 @@ class Deployment:
     def __init__(self, r: Run, force: bool = False) -> None:
         self._run = r
         self._settings = r.settings
+        self._names = servers.names(r.settings.apiservers)
         self._releases = Releases(r.settings)
         self._force = force
         self._plans: dict[str, Plan] = {}
         self._addresses: dict[str, servers.Addresses] = {}
         self._unproven: dict[str, tuple[str, ...]] = {}
+        self._untidy: set[str] = set()
 
     @property
     def changing(self) -> list[Node]:
@@ -84,12 +88,14 @@ class Deployment:
     @property
     def staging(self) -> list[Node]:
         """Those, and the nodes on which a run that was cut off has left files behind."""
-        proxy, changing = self._settings.proxy, set(self.changing)
-        return [n for n in self._run.alive if n in changing or n.survey(proxy).leftovers]
+        changing = set(self.changing)
+        return [n for n in self._run.alive if n in changing or n.label in self._untidy]
 
     def survey(self, node: Node) -> StepResult[NodePlan]:
         """Looks at a node; what cannot work is found before anything is written there."""
         made, facts = self._look(node)
+        if facts.leftovers:
+            self._untidy.add(node.label)
         release = self._releases.for_node(facts)
         notes = [*layout.notes(facts, self._settings.proxy), *self._unproven.get(node.label, ())]
         state = State.WARNING if notes else State.OK
@@ -189,6 +195,6 @@ class Deployment:
         proxy, known = self._settings.proxy, self._addresses.get(node.label)
         if known is not None:
             return replace(node.survey(proxy), addresses=known)
-        facts = node.survey(proxy, servers.names(self._settings.apiservers))
+        facts = node.survey(proxy, self._names)
         self._addresses[node.label] = facts.addresses
         return facts

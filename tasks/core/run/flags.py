@@ -8,14 +8,19 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import wraps
 from types import MappingProxyType
-from typing import Any, ParamSpec, TypedDict, TypeVar, cast, get_type_hints
+from typing import TYPE_CHECKING, Any, ParamSpec, TypedDict, TypeVar, cast
 
 import invoke
 
-from ..config.model import Rollout, keys_of
-from ..config.validation import shown, whole
 from ..errors import UsageError
-from ..ssh.options import hosts_together
+from ..late import late, read
+
+with late():
+    from ..config import model, validation
+    from ..ssh import options as fabric_options
+
+if TYPE_CHECKING:
+    from ..config.model import Rollout
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -37,6 +42,7 @@ class RolloutFlags(FleetFlags, total=False):
     wait: str
 
 
+_SHARED: dict[str, type] = {f"Unpack[{kind.__name__}]": kind for kind in (FleetFlags, RolloutFlags)}
 _DEFAULTS = {"json": False, "wait": "0"}
 FLEET_HELP = {
     "limit": "Only these nodes: names, hosts, groups or globs, separated by commas.",
@@ -62,7 +68,7 @@ def fleet_task(
     """
 
     def decorate(body: Callable[P, R]) -> Callable[P, R]:
-        shared = get_type_hints(body)["flags"].__args__[0].__annotations__
+        shared = _SHARED[body.__annotations__["flags"]].__annotations__
         own = [p for p in inspect.signature(body).parameters.values() if p.kind != p.VAR_KEYWORD]
         flags = [
             inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=_DEFAULTS.get(name))
@@ -94,7 +100,9 @@ def _once(body: Callable[P, R]) -> Callable[P, R]:
     @wraps(body)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
         nonlocal left, result
-        hosts = hosts_together(args[0] if args else None)
+        for names in (globals(), body.__globals__):
+            read(names)
+        hosts = fabric_options.hosts_together(args[0] if args else None)
         if not hosts:
             return body(*args, **kwargs)
         if not left:
@@ -131,11 +139,11 @@ def _checked(key: str, value: object) -> Any:
     try:
         if key != "batch" and not _NUMBER.fullmatch(text):
             raise ValueError("must be a number, such as 1")
-        return keys_of(Rollout)[key].check(value if key == "batch" else int(text))
+        return model.keys_of(model.Rollout)[key].check(value if key == "batch" else int(text))
     except ValueError as error:
-        raise UsageError(f"--{key.replace('_', '-')} {shown(value)}: {error}") from None
+        raise UsageError(f"--{key.replace('_', '-')} {validation.shown(value)}: {error}") from None
 
 
 def seconds(flag: str, text: object) -> int:
     """The value of a flag that is a number of seconds. Raises UsageError."""
-    return whole(flag, text, 86400, "a number of seconds")
+    return validation.whole(flag, text, 86400, "a number of seconds")

@@ -11,7 +11,7 @@ from typing import Any
 import fabric
 import invoke
 
-from ..console import command_line, prompt, report, summary, terminal
+from ..console import command_line, prompt, report, screen, summary, terminal
 from ..console.summary import Record, Summary
 from ..errors import KubeNginxError, UsageError
 from ..ssh.fleet import Fleet, fleet_of, session_of
@@ -100,7 +100,7 @@ def _opened(
     again = "fab -H {names} {task}" if isinstance(c, fabric.Connection) else "fab {task} --limit {names}"
     again = "fab {task}" if hosts else again
     hint = str(c.config.get("kube_nginx", {}).get("unreachable_hint", ""))
-    console, interrupt = terminal.console_for(json), Interrupt()
+    console, interrupt = screen.console_for(json), Interrupt()
     return Run(
         settings,
         fleet,

@@ -10,8 +10,8 @@ from typing import Any, TypeVar
 
 from ..config.model import Rollout, Settings
 from ..console.report import Reporter
+from ..console.screen import Output
 from ..console.summary import Record, Summary
-from ..console.terminal import Output
 from ..errors import KubeNginxError, NotStarted, StepError
 from ..results import State, StepResult
 from ..ssh.fleet import Fleet

@@ -12,14 +12,16 @@ from types import TracebackType
 import fabric.main
 import invoke
 
-from ..config.address import parse_node
-from ..config.model import expanded
 from ..console import terminal
 from ..errors import reason
-from ..localfiles import read_bounded
-from ..openssh.files import OWN, SYSTEM, lines_of
-from ..ssh.options import flag
+from ..late import late
 from . import process
+
+with late():
+    from .. import localfiles
+    from ..config import address, model
+    from ..openssh import files
+    from ..ssh import options
 
 _TRACED = {
     invoke.Task.__call__.__code__,  # whoever wrote the task has to know where
@@ -52,15 +54,15 @@ def _in_a_line(kind: type[BaseException], error: BaseException, trace: Traceback
 
 def _problems() -> Iterator[str]:
     """What -H or ssh_config has that Fabric cannot read, and does not name."""
-    for word in str(flag("hosts") or "").split(","):
+    for word in str(options.flag("hosts") or "").split(","):
         try:
-            word and parse_node(word)
+            word and address.parse_node(word)
         except ValueError as error:
             yield f"-H {word}: {error}"
-    named = flag("ssh-config")
-    for file in [expanded(named)] if named else [OWN, SYSTEM]:
+    named = options.flag("ssh-config")
+    for file in [model.expanded(named)] if named else [files.OWN, files.SYSTEM]:
         with suppress(OSError):
-            for line in lines_of(file, read_bounded(file).decode(errors="replace")):
+            for line in files.lines_of(file, localfiles.read_bounded(file).decode(errors="replace")):
                 pattern, words = _READ_BY_FABRIC.get(line.keyword, ("", ""))
                 if pattern and not re.fullmatch(pattern, line.value.strip('"')):
                     yield f"{line}: {line.word} {line.value}: must be {words} for fab -H"

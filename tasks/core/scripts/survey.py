@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ..answer import below
+from ..answer import Lines
 from ..config.address import Endpoint
 from ..facts.facts import Facts
 from ..facts.sockets import from_kernel
@@ -32,7 +32,7 @@ class Peers(OnNode[Mapping[Endpoint, int]]):
 
     def parse(self, result: CommandResult) -> Mapping[Endpoint, int]:
         found: Counter[Endpoint] = Counter()
-        for address, count in below(result.values, "peer").items():
+        for address, count in Lines(result.values).below("peer").items():
             found[from_kernel(address)] += int(count)
         return found
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 from ..config.address import Endpoint
 from ..config.model import Settings
 from ..config.settings import SettingsError
-from ..console import confirm, terminal
+from ..console import confirm, screen, terminal
 from ..errors import UsageError
 from .environment import Environment
 from .initial import InitialConfig, checked
@@ -55,7 +55,7 @@ def confirm_apiservers(config: InitialConfig, given: Environment) -> None:
         f"({_some(node.name for node in config.nodes)})."
     )
     confirm.ask(
-        terminal.console_for(as_json=True),
+        screen.console_for(as_json=True),
         f"{what}\nDoes each of them run a kube-apiserver? If not: --apiservers names those that do.",
         f"{what} There is no terminal to ask on: say --yes if each of them runs a kube-apiserver, "
         "else --apiservers with those that do",

@@ -17,6 +17,8 @@ _LOOK = 0.1  # seconds between two looks whether Ctrl-C came, or the rest is giv
 
 def together(items: Sequence[T], work: Callable[[T], R]) -> list[R]:
     """What `work` returns for each, of all at once. Raises what it raised."""
+    if len(items) == 1:
+        return [work(items[0])]
     found = dict(fan_out(range(len(items)), lambda at: work(items[at]), len(items)))
     results = [found[at] for at in range(len(items))]
     for result in results:

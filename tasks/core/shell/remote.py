@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from threading import Event
 from time import monotonic
 from typing import Any
 
@@ -19,8 +20,7 @@ from .output import CHUNK, FOREVER, MOST, Output, TooMuch
 
 BROKE = "the connection broke while the command ran"
 GONE = (paramiko.SSHException, OSError, EOFError)
-_LOOK = 0.2  # seconds between two looks at stderr, and whether somebody still waits
-_SOON = 0.02  # the same, while sudo may ask
+_LOOK = 0.2  # seconds between two looks whether somebody still waits
 _ASKS = "kn.asks"  # sudo's question: a password is only sent when it comes, and once
 _AGAIN = "give the right one: fab --prompt-for-sudo-password TASK"
 _MAY = "let {user} use sudo without a password, or fab --prompt-for-sudo-password"
@@ -80,6 +80,9 @@ class RemoteCommand:
             with self._explained(self._not_opened):
                 self._channel.exec_command(command)
             begun = True
+            self._came = Event()  # something, or the end, on either stream
+            self._channel.in_buffer.set_event(self._came)
+            self._channel.in_stderr_buffer.set_event(self._came)
             self._begin(user)
         except BaseException:
             self.close()  # sshd allows a connection only ten sessions
@@ -95,7 +98,7 @@ class RemoteCommand:
             if self._unsent and (self._password is None or frame.READS in self._seen):
                 script, self._unsent = self._unsent, b""
                 self.send(script)
-            more = self._read(deadline, look=_SOON if self._password else _LOOK)
+            more = self._read(deadline)
             frame.note(self._seen, self._out.end, monotonic() - self._began)
             if frame.BEGINS not in self._seen:
                 asked = self._answer(asked)
@@ -176,24 +179,29 @@ class RemoteCommand:
         with suppress(*GONE):
             self._channel.close()
 
-    def _read(self, deadline: float, given_up: Callable[[], bool] | None = None, look: float = _LOOK) -> bool:
+    def _read(self, deadline: float, given_up: Callable[[], bool] | None = None) -> bool:
         """Waits until something has come; false at the end of all output."""
         with self._explained(BROKE):
             while True:
-                self._channel.settimeout(max(min(look, deadline - monotonic()), 0))
-                out = None  # nothing yet
-                with suppress(TimeoutError):
+                self._channel.settimeout(0)
+                with suppress(TimeoutError):  # nothing is there
                     out = self._channel.recv(CHUNK)
                     self._out.add(out)
-                if self._channel.recv_stderr_ready():
-                    self._err.add(self._channel.recv_stderr(MOST))
+                    return bool(out) or self._read_stderr()
+                if self._read_stderr():
                     return True
-                if out is not None:
-                    return bool(out)
                 if given_up and given_up():
                     raise NotStarted
-                if monotonic() >= deadline:
+                left = deadline - monotonic()
+                if left <= 0:
                     raise TimeoutError
+                self._came.wait(min(left, _LOOK) if given_up else left)
+
+    def _read_stderr(self) -> bool:
+        ready = self._channel.recv_stderr_ready()
+        if ready:
+            self._err.add(self._channel.recv_stderr(MOST))
+        return bool(ready)
 
     @contextmanager
     def _explained(self, broke: str) -> Iterator[None]:

@@ -20,6 +20,7 @@ from ..login.given import given as given_keys
 from ..login.strategy import Strategy
 from ..openssh.host import HostConfig
 from ..shell.delays import CAUSES, Delays
+from ..transport import is_tcp
 from .dial import Hop, Proxy, dial, jump_hosts, proxy_command
 from .hostkeys import HostKey
 from .options import key_files
@@ -50,6 +51,7 @@ class Link(fabric.Connection):  # type: ignore[misc]
     _not_opened: tuple[float, StepError] | None = None
     _proxy: Proxy | None = None
     _said = ""
+    _agent_handler: Any
 
     def __init__(
         self,
@@ -64,7 +66,14 @@ class Link(fabric.Connection):  # type: ignore[misc]
         config = session.host_config(spec) if host_config is None else host_config
         seconds = connect_timeout or session.connect_timeout(config)
         given = session.options.connect_kwargs if connect_kwargs is None else connect_kwargs
+        files = key_files(given.get("key_filename"), session.ssh.identity)
         forwards = config.get("ForwardAgent", "yes" if session.config.forward_agent else "no")
+        self.label, self.session, self.host_config, self.delays = spec.name, session, config, Delays()
+        self.host_key = HostKey(session.known_hosts, config, session.accepts_new(config))
+        gate = session.password_gate(config.user)
+        self.login = Login(config, session.keyring, given_keys(given, tuple(files)), gate, seconds)
+        self.handshakes = BoundedSemaphore(MOST_HANDSHAKES)
+        self._opening = RLock()
         super().__init__(
             config.hostname,
             user=config.user,
@@ -76,19 +85,15 @@ class Link(fabric.Connection):  # type: ignore[misc]
             connect_kwargs={
                 **dict.fromkeys(("banner_timeout", "auth_timeout", "channel_timeout"), seconds),
                 **given,
-                "key_filename": key_files(given.get("key_filename"), session.ssh.identity),
+                "key_filename": files,
+                "transport_factory": self.host_key.transport,
+                "compress": config.says("Compression") or given.get("compress", False),
+                "auth_strategy": Strategy(self.login),
             },
         )
-        host_key = HostKey(session.known_hosts, config, session.accepts_new(config))
-        self._set(label=spec.name, session=session, host_config=config, host_key=host_key, delays=Delays())
-        self._set(_opening=RLock(), handshakes=BoundedSemaphore(MOST_HANDSHAKES))
-        self.connect_kwargs["transport_factory"] = host_key.transport
-        keys = given_keys(self.connect_kwargs, self.connect_kwargs["key_filename"])
-        gate = session.password_gate(config.user)
-        login = Login(config, session.keyring, keys, gate, seconds)
-        self._set(login=login)
-        self.connect_kwargs["compress"] = config.says("Compression") or given.get("compress", False)
-        self.connect_kwargs["auth_strategy"] = Strategy(login)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        object.__setattr__(self, name, value)  # Invoke has what no class knows become a setting, for all
 
     def open(self) -> None:
         """Connects, unless connected.
@@ -121,7 +126,7 @@ class Link(fabric.Connection):  # type: ignore[misc]
         """What the connection is made over: a ProxyCommand's socket, or a channel of the jump host."""
         if isinstance(self.gateway, str):
             proxy = Proxy(self.gateway)
-            self._set(_proxy=proxy)
+            self._proxy = proxy
             return proxy.socket
         if isinstance(self.gateway, Link):
             self.gateway.open_as_gateway()
@@ -132,18 +137,21 @@ class Link(fabric.Connection):  # type: ignore[misc]
     def close(self) -> None:
         """Ends the connection, and its ProxyCommand."""
         self.hang_up()
-        super().close()
         if self.transport:
-            with suppress(OSError, EOFError):
-                self.transport.stop_thread()
-                self.transport.join(_LOOK)  # its jump host may be closed next
+            # its thread, about to read, would else wait for what has the socket's number next
+            self.transport.join(_LOOK)
+        self.client.close()
+        super().close()
+        if self._agent_handler:  # Fabric's own, which it closes only while there is a connection
+            self._agent_handler.close()
+            self._agent_handler = None
         self.transport = None  # with all that it held
-        proxy, _ = self._proxy, self._set(_proxy=None)
+        proxy, self._proxy = self._proxy, None
         if proxy:
-            self._set(_said=proxy.close())
+            self._said = proxy.close()
 
     def hang_up(self) -> None:
-        """Ends the connection below, or `close` would wait until paramiko's thread looks at it again."""
+        """Ends the connection below, at which paramiko's thread ends."""
         sock = self.transport.sock if self.is_connected else None
         if isinstance(sock, socket.socket | paramiko.Channel):
             with suppress(OSError, EOFError):
@@ -159,7 +167,7 @@ class Link(fabric.Connection):  # type: ignore[misc]
             except StepError as error:
                 message = f"the gateway {self.label}: {error.message}"
                 failed = StepError(message, hint=error.hint, unreachable=True)
-                self._set(_not_opened=(monotonic(), failed))
+                self._not_opened = (monotonic(), failed)
                 raise failed from None
 
     def _connect(self) -> None:
@@ -178,10 +186,8 @@ class Link(fabric.Connection):  # type: ignore[misc]
         transport = self.client.get_transport()
         transport.set_keepalive(self.host_config.seconds("ServerAliveInterval") or KEEPALIVE)
         transport.sock.settimeout(_LOOK)
-        if isinstance(transport.sock, socket.socket) and transport.sock.family != socket.AF_UNIX:
-            transport.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux; elsewhere the timeouts of each step remain
-                transport.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, GONE_AFTER * 1000)
+        if is_tcp(transport.sock) and hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux; else each step's timeout
+            transport.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, GONE_AFTER * 1000)
 
     def _slot(self) -> AbstractContextManager[Any]:
         """What bounds how many shake hands at a time through one jump host, or by ProxyCommands."""

@@ -15,9 +15,9 @@ from typing import Any
 import paramiko
 
 from ..errors import StepError
-from ..login.userauth import Transport
 from ..openssh.algorithms import restrict
 from ..openssh.host import HostConfig
+from ..transport import Transport
 from .knownhosts import AUTHORITY, REVOKED, RSA, Entry, Key, KnownHostsFile, revoked_keys
 
 
@@ -54,7 +54,7 @@ class HostKey(paramiko.MissingHostKeyPolicy):  # type: ignore[misc]
         self.hashed = config.says("HashKnownHosts")
         self.accept_new = accept_new
 
-    def transport(self, sock: Any, **options: Any) -> paramiko.Transport:
+    def transport(self, sock: Any, **options: Any) -> Transport:
         """A transport that asks for a key of a kind that is known, as OpenSSH's order_hostkeyalgs does."""
         with self.known.lock:
             kinds = {entry.key.kind for entry in self._entries(self.name) if not entry.marker}

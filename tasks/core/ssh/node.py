@@ -42,7 +42,7 @@ class Node(Link):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._set(_another=partial(Link, *args, **kwargs), _others=[], _sessions=Lock())
+        self._another, self._others, self._sessions = partial(Link, *args, **kwargs), [], Lock()
 
     def create_session(self, timeout: float | None = None) -> paramiko.Channel:
         """A session; where sshd allows a connection no more of them (MaxSessions), on another connection.
@@ -56,7 +56,7 @@ class Node(Link):
                 with suppress(paramiko.ChannelException):
                     return self._session_of(link, timeout)
             another = self._another()
-            another._set(delays=self.delays)
+            another.delays = self.delays
             try:
                 another.open()
                 channel = self._session_of(another, timeout)
@@ -87,7 +87,8 @@ class Node(Link):
             link.hang_up()
 
     def close(self) -> None:
-        """Closes its connections."""
+        """Closes its connections; what was known of it goes, too, which is much for a thousand nodes."""
+        self.invalidate_facts()
         super().close()
         for link in self._others:
             link.close()
@@ -123,7 +124,7 @@ class Node(Link):
     def _begin(
         self, kind: type[C], open_session: Callable[[], Any], script: str, root: bool, **bounds: Any
     ) -> C:
-        sudo, password = root and self.session.ssh.sudo, self.config.sudo.password
+        sudo, password = root and self.session.ssh.sudo, self.session.sudo_password
         if sudo and password is not None:  # one node tries it first
             self.session.sudo_gate.pass_through(self.label, lambda: self._accepts(password))
         bounds |= {"sudo": sudo, "password": password, "delays": self.delays}
@@ -166,7 +167,7 @@ class Node(Link):
             asked = time()
             seen = self.do(Survey(proxy, tuple(names))).compared(asked, time())
             self.refuse_others_than_root(seen)
-            object.__setattr__(self, "_facts", seen)
+            self._facts = seen
         return seen
 
     def refuse_others_than_root(self, seen: Facts) -> None:
@@ -179,7 +180,7 @@ class Node(Link):
 
     def invalidate_facts(self) -> None:
         """What was known may have changed: the next `survey` looks again."""
-        object.__setattr__(self, "_facts", None)
+        self._facts = None
 
     def ship(self, content: bytes, path: str, mode: str, known: Facts) -> bool:
         """Puts a file in place, owned by root; true if it was not there already, byte for byte.

@@ -40,14 +40,14 @@ class Session:
         self.options = options
         self.known_hosts = KnownHosts()
         self.keyring = Keyring()
-        self.sudo_gate = Gate()
+        self.sudo_gate, self.sudo_password = Gate(), config.sudo.password
         self._password_gates: defaultdict[str, Gate] = defaultdict(Gate)
         self.ssh_files = self._ssh_files()
         self.user = self.ssh.user or options.get("user") or "root"
         own = {
             "user": self.user,
             "forward_agent": options.get("forward_agent"),
-            "sudo": {"password": config.sudo.password},
+            "sudo": {"password": self.sudo_password},
         }
         self.config = fabric.Config(
             ssh_config=paramiko.SSHConfig(),  # ours says all that Fabric would look for there
