@@ -43,7 +43,7 @@ def keys_of(table: type) -> dict[str, Key]:
 
 def expanded(text: str) -> Path:
     """`text` with ~ replaced where a home is known; unlike Path.expanduser it never raises."""
-    return _expanded(text, os.environ.get("HOME"))
+    return _expanded(text, os.environ.get("HOME") if text.startswith("~") else None)
 
 
 @lru_cache(maxsize=256)  # each node has the same ten or so

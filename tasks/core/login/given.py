@@ -62,9 +62,9 @@ class Login:
         names = [expanded(name) for name in given.keys]
         by_config = config.values.get("identityfile", ())
         self.named = bool(names or by_config)
-        usual = [expanded(name) for name in KEYS] if given.default_keys else []
-        names += config.identity_files if by_config else [] if names else usual
         ends = not self.named or config.says("IdentitiesOnly") or "none" in by_config
+        usual = [expanded(name) for name in KEYS] if given.default_keys and not (self.named and ends) else []
+        names += config.identity_files if by_config else [] if names else usual
         self.last = [] if ends else usual
         self.files = [Path(str(name).removesuffix(_CERTIFICATE)) for name in dict.fromkeys(names)]
         of_names = [name for name in names if name.name.endswith(_CERTIFICATE)]

@@ -38,7 +38,8 @@ class HostConfig:
 
     def get(self, keyword: str, default: str = "") -> str:
         """The value of a keyword that has one; `default` where none is set."""
-        return next(iter(self.values.get(keyword.lower(), ())), default)
+        values = self.values.get(keyword.lower())
+        return values[0] if values else default
 
     def says(self, keyword: str) -> bool:
         """Whether a keyword of yes and no is on."""
@@ -98,6 +99,8 @@ class HostConfig:
                 raise UsageError(f"ssh_config: {keyword} {text}: {match[0]} stands for nothing; write it out")
             return found
 
+        if "%" not in text and "$" not in text:
+            return text
         return re.sub(r"%(.?)|\$\{(\w*)\}" if variables else "%(.?)()", value, text)
 
     @cached_property

@@ -95,6 +95,10 @@ class Link(fabric.Connection):  # type: ignore[misc]
     def __setattr__(self, name: str, value: object) -> None:
         object.__setattr__(self, name, value)  # Invoke has what no class knows become a setting, for all
 
+    def resolve_connect_kwargs(self, connect_kwargs: dict[str, Any]) -> dict[str, Any]:
+        """All of them: what Fabric would add from settings and ssh_config is ours to read."""
+        return connect_kwargs
+
     def open(self) -> None:
         """Connects, unless connected.
 

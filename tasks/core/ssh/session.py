@@ -31,6 +31,13 @@ logging.getLogger("paramiko").addHandler(logging.NullHandler())
 MOST_HANDSHAKES = 8  # through one jump host at a time: from 10 on sshd drops some (MaxStartups)
 
 
+class _NoSshConfig(paramiko.SSHConfig):  # type: ignore[misc]
+    """What Fabric looks into for each host; ours says all that it would look for."""
+
+    def lookup(self, hostname: str) -> paramiko.SSHConfigDict:
+        return paramiko.SSHConfigDict()
+
+
 class Session:
     """The shared half of all connections made from one hosts.toml and one command line."""
 
@@ -50,7 +57,7 @@ class Session:
             "sudo": {"password": self.sudo_password},
         }
         self.config = fabric.Config(
-            ssh_config=paramiko.SSHConfig(),  # ours says all that Fabric would look for there
+            ssh_config=_NoSshConfig(),
             overrides={key: value for key, value in own.items() if value is not None},
             lazy=True,  # what Fabric's files say is in `options`
         )
