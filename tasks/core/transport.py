@@ -25,6 +25,9 @@ RFC_8731 = "curve25519-sha256"
 """The name of what paramiko knows by its first one only."""
 _AHEAD = 1 << 15  # bytes that are read from a connection at a time
 _NEVER = float("inf")
+LOOK = 5.0
+"""Seconds after which its thread looks up from a silent connection; until the login, 0.1."""
+_GONE_AFTER = 15  # seconds without an acknowledgement, after which a host is taken for gone
 
 
 class Transport(paramiko.Transport):  # type: ignore[misc]
@@ -46,6 +49,15 @@ class Transport(paramiko.Transport):  # type: ignore[misc]
         super().__init__(sock, packetizer_class=_Packets, **options)
         self._here = local()
         self._refusals: dict[int, tuple[int, str]] = {}
+
+    def settle(self, keepalive: int) -> None:
+        """The login is over: a silent host is asked whether it is there after so many seconds, and no sooner."""
+        self.set_keepalive(keepalive)
+        self.sock.settimeout(LOOK)
+        if is_tcp(self.sock) and hasattr(
+            socket, "TCP_USER_TIMEOUT"
+        ):  # Linux; else each step's timeout remains
+            self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _GONE_AFTER * 1000)
 
     def refusal(self) -> tuple[int, str] | None:
         """Why the server did not open the channel that this thread asked for last; None if it did not say.

@@ -20,15 +20,13 @@ from ..login.given import given as given_keys
 from ..login.strategy import Strategy
 from ..openssh.host import HostConfig
 from ..shell.delays import CAUSES, Delays
-from ..transport import is_tcp
+from ..transport import LOOK
 from .dial import Hop, Proxy, dial, jump_hosts, proxy_command
 from .hostkeys import HostKey
 from .options import key_files
 from .session import MOST_HANDSHAKES, Session
 
-_LOOK = 5.0  # seconds after which paramiko's thread looks up from a silent connection; its own are 0.1
 KEEPALIVE = 10  # seconds between questions to a host from which nothing has come
-GONE_AFTER = 15  # seconds without an acknowledgement, after which a host is taken for gone
 BACK_OFF = (0.2, 2.0)  # seconds: the longest pause before the second try, and before any
 REFUSED_FOR = 3.0  # seconds in which a rebooting sshd may begin to listen
 _AUTH_HINT = "set ssh.user or ssh.identity in hosts.toml, or IdentityFile in ssh_config"
@@ -143,7 +141,7 @@ class Link(fabric.Connection):  # type: ignore[misc]
         self.hang_up()
         if self.transport:
             # its thread, about to read, would else wait for what has the socket's number next
-            self.transport.join(_LOOK)
+            self.transport.join(LOOK)
         self.client.close()
         super().close()
         if self._agent_handler:  # Fabric's own, which it closes only while there is a connection
@@ -187,11 +185,8 @@ class Link(fabric.Connection):  # type: ignore[misc]
             self.close()
             raise
         self.delays.add("login", monotonic() - began - self.login.waited)
-        transport = self.client.get_transport()
-        transport.set_keepalive(self.host_config.seconds("ServerAliveInterval") or KEEPALIVE)
-        transport.sock.settimeout(_LOOK)
-        if is_tcp(transport.sock) and hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux; else each step's timeout
-            transport.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, GONE_AFTER * 1000)
+        keepalive = self.host_config.seconds("ServerAliveInterval") or KEEPALIVE
+        self.client.get_transport().settle(keepalive)
 
     def _slot(self) -> AbstractContextManager[Any]:
         """What bounds how many shake hands at a time through one jump host, or by ProxyCommands."""

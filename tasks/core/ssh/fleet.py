@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import atexit
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from contextvars import ContextVar, Token
@@ -227,12 +227,17 @@ def select(nodes: Sequence[NodeSpec], limit: str | None) -> list[NodeSpec]:
     patterns = [p.strip() for p in limit.split(",") if p.strip()]
     if not patterns:
         raise UsageError(f"--limit {limit!r} names no node")
-    names = {node: (node.name, node.host, *node.groups) for node in nodes}
+    named: defaultdict[str, set[NodeSpec]] = defaultdict(set)
+    for node in nodes:
+        for name in (node.name, node.host, *node.groups):
+            named[name].add(node)
     chosen: set[NodeSpec] = set()
     for pattern in patterns:
-        hits = {node for node in nodes if any(fnmatchcase(name, pattern) for name in names[node])}
+        glob = any(sign in pattern for sign in "*?[")
+        found = [name for name in named if fnmatchcase(name, pattern)] if glob else [pattern]
+        hits = set[NodeSpec]().union(*(named[name] for name in found if name in named))
         if not hits:
-            known = sorted({name for each in names.values() for name in each})
+            known = sorted(named)
             near = nearest(pattern, known)
             hint = f"did you mean {near}?" if near else f"known are {', '.join(known[:12])}"
             raise UsageError(f"--limit {pattern}: no node, host or group matches; {hint}")
