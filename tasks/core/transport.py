@@ -51,12 +51,12 @@ class Transport(paramiko.Transport):  # type: ignore[misc]
         self._refusals: dict[int, tuple[int, str]] = {}
 
     def settle(self, keepalive: int) -> None:
-        """The login is over: a silent host is asked whether it is there after so many seconds, and no sooner."""
+        """The login is over: a silent host is asked after so many seconds whether it is there."""
         self.set_keepalive(keepalive)
         self.sock.settimeout(LOOK)
         if is_tcp(self.sock) and hasattr(
             socket, "TCP_USER_TIMEOUT"
-        ):  # Linux; else each step's timeout remains
+        ):  # Linux
             self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _GONE_AFTER * 1000)
 
     def refusal(self) -> tuple[int, str] | None:
