@@ -54,9 +54,7 @@ class Transport(paramiko.Transport):  # type: ignore[misc]
         """The login is over: a silent host is asked after so many seconds whether it is there."""
         self.set_keepalive(keepalive)
         self.sock.settimeout(LOOK)
-        if is_tcp(self.sock) and hasattr(
-            socket, "TCP_USER_TIMEOUT"
-        ):  # Linux
+        if is_tcp(self.sock) and hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux
             self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _GONE_AFTER * 1000)
 
     def refusal(self) -> tuple[int, str] | None:
