@@ -88,6 +88,17 @@ class TestMerged:
         whole, parts = deploy("abcdefg"), of(tmp_path, deploy("abc"), deploy("defg"))
         assert json.loads(parts.document()) == json.loads(whole.document())
 
+    @pytest.mark.parametrize("hosts", ["abcdefg", "a", ""])
+    def test_a_run_that_wrote_lines(self, tmp_path: Path, hosts: str) -> None:
+        """One of each node, as it ended, and one of all."""
+        document = json.loads(deploy(hosts, "1/1").document())
+        nodes = [{"status": "ok", **node} for node in document.pop("nodes")]
+        lines = [json.dumps(line) for line in [*reversed(nodes), {**document, "counts": {}}]]
+        (tmp_path / "lines").write_text("\n".join(lines) + "\n")
+        found = json.loads(recap_of([str(tmp_path / "lines")]).document())
+        wanted = json.loads(of(tmp_path, deploy(hosts, "1/1")).document())
+        assert found == {**wanted, "nodes": wanted["nodes"][::-1]}
+
     def test_a_merged_one_may_be_merged_again(self, tmp_path: Path) -> None:
         once = of(tmp_path, deploy("ab"), deploy("cd"))
         (tmp_path / "merged").write_text(once.document())
@@ -206,7 +217,9 @@ WRONG: dict[str, tuple[object, str]] = {
 NOT_JSON = {
     "nothing": (b" \n", "is empty: that run has not ended, or had no --json"),
     "no JSON": (b"survey a ok\n{}", "is no JSON (line 1: Expecting value); fab TASK --json writes it"),
-    "half of it": (b'{"task": "x",\n "no', "is no JSON (line 2: "),
+    "half of it": (b'{\n "task": "x",\n "no', "is no JSON (line 3: "),
+    "lines that end too early": (b'{"node": "a"}\n', "ends before its run did: the last line is of a node"),
+    "half a line": (b'{"node": "a"}\n{"node', "is no JSON (line 2: Unterminated string"),
     "no text": (b"\xff\xfe", "is no text in UTF-8"),
     "too deep": (b"[" * 100_000, "has numbers too long, or objects too deep"),
     "too long": (b"9" * 10_000, "has numbers too long, or objects too deep"),

@@ -59,16 +59,26 @@ def read(file: str) -> Document:
 
 
 def _parsed(content: bytes) -> object:
+    """The document, also of a run that wrote a line for each node, and then one of all of them."""
     if not content.strip():
         raise ValueError("is empty: that run has not ended, or had no --json")
     try:
-        return json.loads(content.decode())
+        text = content.decode()
     except UnicodeDecodeError:
         raise ValueError("is no text in UTF-8") from None
+    lines = [*enumerate(text.split("\n"))] if text.startswith('{"') else [(0, text)]
+    *nodes, last = [_json(line, number) for number, line in lines if line.strip()]
+    if isinstance(last, dict) and "node" in last:
+        raise ValueError("ends before its run did: the last line is of a node")
+    return {"nodes": nodes, **last} if isinstance(last, dict) and len(lines) > 1 else last
+
+
+def _json(text: str, above: int) -> object:
+    try:
+        return json.loads(text)
     except json.JSONDecodeError as error:
-        raise ValueError(
-            f"is no JSON (line {error.lineno}: {error.msg}); fab TASK --json writes it"
-        ) from None
+        where = f"line {above + error.lineno}: {error.msg}"
+        raise ValueError(f"is no JSON ({where}); fab TASK --json writes it") from None
     except (ValueError, RecursionError):
         raise ValueError("has numbers too long, or objects too deep, for a document of --json") from None
 
@@ -92,7 +102,8 @@ def _node(of: _Object) -> NodeRun:
     bad = result == Result.NOT_STARTED or any(record.outcome.state == State.FAILED for record in records)
     if ok == bad:
         raise ValueError(f"{of.where}.ok is {str(ok).lower()}, which its steps and its result do not say")
-    return NodeRun(name, ok, result, records, of.keys)
+    told = {key: value for key, value in of.keys.items() if key != "status"}  # which only lines have
+    return NodeRun(name, ok, result, records, told)
 
 
 def _records(name: str, of: _Object, result: str) -> Iterator[Record]:
