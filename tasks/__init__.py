@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from invoke import Collection
 
-from . import checks, compile, install, rollout, service, setup
+from . import checks, compile, install, recaps, rollout, service, setup
 from .checks import *  # noqa: F403 - what is a task is in each file's __all__
 from .compile import *  # noqa: F403
 from .core.late import late, read
 from .core.run import uncaught
 from .install import *  # noqa: F403
+from .recaps import *  # noqa: F403
 from .rollout import *  # noqa: F403
 from .service import *  # noqa: F403
 from .setup import *  # noqa: F403
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from .core.run.opening import TaskFailed
     from .core.ssh.fleet import Connections
 
-_FILES = (setup, compile, install, service, rollout, checks)  # in the order of the runbook
+_FILES = (setup, compile, install, service, rollout, checks, recaps)  # in the order of the runbook
 
 __all__ = ["Connections", "TaskFailed", "ns", *(name for file in _FILES for name in file.__all__)]  # noqa: PLE0604
 

@@ -10,7 +10,7 @@ from invoke import Context
 from .core.errors import KubeNginxError, UsageError
 from .core.late import late
 from .core.results import values
-from .core.run.flags import ROLLOUT_HELP, FleetFlags, fleet_task
+from .core.run.flags import ROLLOUT_HELP, FleetFlags, NodeFlags, fleet_task
 from .core.run.flags import seconds as number
 
 with late():
@@ -41,6 +41,8 @@ def check(c: Context, watch: Any = None, **flags: Unpack[FleetFlags]) -> dict[st
         if flags.get("json") and every:
             raise UsageError("--json is one document, and --watch many looks: give one of them")
         this = fleet_check.FleetCheck(r)
+        if not r.fleet:
+            return {}
         if every:
             this.watch(every)
         else:
@@ -69,7 +71,7 @@ def drill(
     seconds: str = "20",
     wait: str = "0",
     yes: bool = False,
-    **flags: Unpack[FleetFlags],
+    **flags: Unpack[NodeFlags],
 ) -> report.DrillReport | None:
     """See what happens when an apiserver dies: drops the packets to it on one node for some seconds."""
     given: dict[str, Any] = {"apiserver": apiserver, "seconds": seconds, "yes": yes, "wait": wait}

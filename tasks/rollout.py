@@ -97,7 +97,7 @@ def _rollback(r: Run, node: Node) -> StepResult[None]:
 def uninstall(c: Context, yes: bool = False, **flags: Unpack[FleetFlags]) -> dict[str, StepResult[None]]:
     """Stop and remove the service, its unit and its files."""
     with opening.run(c, "uninstall", **flags) as r:
-        if not yes:
+        if r.fleet and not yes:
             _ask(r)
         return r.step("uninstall", lambda node: _uninstall(r, node), finish=True)
 

@@ -146,13 +146,16 @@ def status(c: Context, **flags: Unpack[FleetFlags]) -> dict[str, seeing.NodeStat
 @task(
     help={
         "limit": FLEET_HELP["limit"],
+        "shard": FLEET_HELP["shard"],
         "lines": "How many of the last lines.",
         "follow": "Go on with new lines until Ctrl-C.",
     }
 )
-def logs(c: Context, limit: str | None = None, lines: str = "20", follow: bool = False) -> None:
+def logs(
+    c: Context, limit: str | None = None, shard: str | None = None, lines: str = "20", follow: bool = False
+) -> None:
     """13. Show the service's journal, each line after its node's name."""
-    with opening.run(c, "logs", limit=limit, quiet=True) as r:
+    with opening.run(c, "logs", limit=limit, shard=shard, quiet=True) as r:
         count = validation.whole("--lines", lines, 10_000_000)
         if follow:
             r.fleet.parallel = len(r.fleet)

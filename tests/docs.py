@@ -10,6 +10,7 @@ from dataclasses import is_dataclass
 from pathlib import Path, PosixPath
 from typing import Any, get_args, get_type_hints
 
+from benchmarks.scale import page as scale
 from tasks import ns
 from tasks.core.config.model import PROFILES, SECTIONS, keys_of
 from tasks.core.results import json_key, outputs
@@ -125,7 +126,13 @@ def _found(kind: type, names: list[str]) -> str:
     return text + _table("key", rows) + "".join(f"\n{_found(part, [name])}" for part, name in inner.items())
 
 
-PAGES = {"docs/settings.md": settings, "docs/tasks.md": tasks, "docs/json.md": json_keys, "docs/ssh.md": ssh}
+PAGES = {
+    "docs/settings.md": settings,
+    "docs/tasks.md": tasks,
+    "docs/json.md": json_keys,
+    "docs/scale.md": scale,
+    "docs/ssh.md": ssh,
+}
 
 
 def written(page: str) -> str:

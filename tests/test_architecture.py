@@ -10,7 +10,7 @@ from types import ModuleType
 import invoke
 import pytest
 
-from tasks import checks, compile, install, rollout, service, setup
+from tasks import checks, compile, install, recaps, rollout, service, setup
 
 ROOT = Path(__file__).parent.parent
 CORE = ROOT / "tasks" / "core"
@@ -26,6 +26,7 @@ MAY_KNOW = {
     "config": "errors localfiles",
     "shell": "errors gate templates",
     "console": "errors results",
+    "shards": "config console errors localfiles results",
     "setup": "config console errors localfiles",
     "facts": "answer config errors results",
     "release": "config errors facts templates",
@@ -33,7 +34,7 @@ MAY_KNOW = {
     "nginx": "answer config errors localfiles scripts shell",
     "openssh": "config errors localfiles shell transport",
     "login": "config errors gate localfiles openssh transport",
-    "ssh": "config errors facts gate localfiles login openssh scripts shell transport",
+    "ssh": "config errors facts gate localfiles login openssh scripts shards shell transport",
     "run": "config console errors late localfiles openssh results scripts shell ssh",
     "probes": "config errors facts localfiles release results scripts shell ssh transport",
     "check": "config console errors facts probes release results run scripts shell ssh",
@@ -87,7 +88,7 @@ def test_a_package_is_small_and_says_what_it_is_for(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "file", [setup, compile, install, service, rollout, checks], ids=lambda file: file.__name__
+    "file", [setup, compile, install, service, rollout, checks, recaps], ids=lambda file: file.__name__
 )
 def test_every_task_is_exported(file: ModuleType) -> None:
     tasks = {name for name, value in vars(file).items() if isinstance(value, invoke.Task)}

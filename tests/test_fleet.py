@@ -13,8 +13,9 @@ from invoke import Config, Context
 
 from tasks.core.config.address import NodeSpec
 from tasks.core.errors import UsageError
+from tasks.core.shards.selection import select
 from tasks.core.shell.pool import fan_out
-from tasks.core.ssh.fleet import Connections, Fleet, fleet_of, select
+from tasks.core.ssh.fleet import Connections, Fleet, fleet_of
 from tasks.core.ssh.node import Node
 
 NODES = [

@@ -128,7 +128,7 @@ ROWS: dict[str, tuple[str, int, str]] = {
     "hosts.toml of 100 MB": (
         "truncate -s 100M x; KUBE_NGINX_HOSTS=x $FAB status",
         2,
-        "x: cannot be read: has more than 1 MB",
+        "x: cannot be read: has more than 16 MB",
     ),
     "hosts.toml not UTF-8": (
         r"printf '\377\376' >x; KUBE_NGINX_HOSTS=x $FAB status",

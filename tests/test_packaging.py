@@ -39,6 +39,7 @@ TASKS = {
     "make-install",
     "mkdir",
     "preflight",
+    "recap",
     "reload",
     "render",
     "restart",

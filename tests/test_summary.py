@@ -116,3 +116,10 @@ def test_diffs_are_coloured_on_a_terminal() -> None:
     text = shown({"a": plan()}, terminal=True)
     assert "\x1b[31m-old [b]\x1b[0m\n" in text
     assert "\x1b[32m+new [b]\x1b[0m\n" in text
+
+
+def test_the_document_of_a_shard_says_which_and_why_it_stopped() -> None:
+    summary = Summary("deploy", ["a", "z"], "", records=RECORDS[:1], shard="2/4")
+    summary.stop(["z"], "1 failed, and max_failures is 0")
+    document = json.loads(summary.document())
+    assert (document["shard"], document["stopped"]) == ("2/4", "1 failed, and max_failures is 0")

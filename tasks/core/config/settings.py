@@ -15,6 +15,7 @@ from .validation import Problems
 
 ENVIRONMENT = "KUBE_NGINX_HOSTS"
 FILE_NAME = "hosts.toml"
+_MOST = 16 << 20  # bytes: 100,000 nodes with addresses, names and groups have 10 MB
 
 
 class SettingsError(UsageError):
@@ -78,7 +79,7 @@ def parse(data: Mapping[str, object], path: Path) -> Settings:
 
 def _read(path: Path) -> bytes:
     try:
-        return read_bounded(path, 1 << 20)
+        return read_bounded(path, _MOST)
     except OSError as error:
         raise SettingsError(f"{path}: cannot be read: {error.strerror}") from None
     except ValueError as error:

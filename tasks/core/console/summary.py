@@ -42,7 +42,8 @@ class Summary:
 
     `retry` is the line that repeats it, with {task} and {names}; `hint` what to do where hosts do not answer.
     `typed` is how hosts are named on a command line, where that is not by their names. `counts`: the results
-    are counted even if there is none. `total` is what was found on all hosts together.
+    are counted even if there is none. `total` is what was found on all hosts together. `shard`: which part
+    of the fleet these hosts are; "": all.
     """
 
     task: str
@@ -55,6 +56,7 @@ class Summary:
     total: object = None
     not_started: list[str] = field(default_factory=list)
     why_not: str = ""
+    shard: str = ""
 
     @property
     def failed(self) -> list[str]:
@@ -133,7 +135,9 @@ class Summary:
                     **({"result": results[host]} if host in results else {}),
                 }
             )
-        return _dumped({"task": self.task, "ok": not bad, **(as_json(self.total) or {}), "nodes": nodes})
+        document = {"task": self.task, "ok": not bad, "shard": self.shard, "stopped": self.why_not}
+        told = {key: value for key, value in document.items() if value != ""}
+        return _dumped({**told, **(as_json(self.total) or {}), "nodes": nodes})
 
     def _error(self, host: str, step: str, error: StepError) -> dict[str, Any]:
         return {

@@ -26,11 +26,17 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-class FleetFlags(TypedDict, total=False):
-    """Those of a task that goes to nodes."""
+class NodeFlags(TypedDict, total=False):
+    """Those of a task that goes to a node."""
 
     limit: str | None
     json: bool
+
+
+class FleetFlags(NodeFlags, total=False):
+    """Those of one that goes to many."""
+
+    shard: str | None
 
 
 class RolloutFlags(FleetFlags, total=False):
@@ -42,10 +48,13 @@ class RolloutFlags(FleetFlags, total=False):
     wait: str
 
 
-_SHARED: dict[str, type] = {f"Unpack[{kind.__name__}]": kind for kind in (FleetFlags, RolloutFlags)}
+_SHARED: dict[str, type] = {
+    f"Unpack[{kind.__name__}]": kind for kind in (NodeFlags, FleetFlags, RolloutFlags)
+}
 _DEFAULTS = {"json": False, "wait": "0"}
 FLEET_HELP = {
     "limit": "Only these nodes: names, hosts, groups or globs, separated by commas.",
+    "shard": "Only part I of N, such as 1/4, of all nodes or of those of --limit, by a hash of their names.",
     "json": "One JSON document on stdout, all else on stderr.",
 }
 ROLLOUT_HELP = {
@@ -75,7 +84,12 @@ def fleet_task(
             for name in shared
         ]
         cast(Any, body).__signature__ = inspect.Signature([*own, *flags])
-        texts = FLEET_HELP | (ROLLOUT_HELP if "canary" in shared else {}) | dict(help)
+        texts = {
+            name: text
+            for name, text in (FLEET_HELP | ROLLOUT_HELP).items()
+            if name.replace("-", "_") in shared
+        }
+        texts |= help
         return task(help=texts, optional=optional)(body)
 
     return decorate

@@ -40,6 +40,7 @@ def run(
     task: str,
     *,
     limit: str | None = None,
+    shard: str | None = None,
     json: bool = False,
     quiet: bool = False,
     hosts: Callable[[], Sequence[Any]] | None = None,
@@ -60,9 +61,11 @@ def run(
         if c.config.run.dry:
             raise UsageError("--dry would still connect and write; see fab diff, fab render, fab status")
         session = session_of(c)
-        this = _opened(c, session, task, limit, json, hosts, flags)
+        this = _opened(c, session, task, limit, shard, json, hosts, flags)
         if quiet:
             this.reporter = report.Silent()
+        if shard and not this.fleet:
+            this.console.print(f"{task}: no node is in shard {shard}: nothing to do", markup=False)
         with process.listening(this.interrupt.handle):
             token = _current.set(this)
             try:  # Ctrl-C may come while the locks are let go of
@@ -86,12 +89,13 @@ def _opened(
     session: Session,
     task: str,
     limit: str | None,
+    shard: str | None,
     json: bool,
     hosts: Callable[[], Sequence[Any]] | None,
     flags: dict[str, Any],
 ) -> Run:
     settings = session.settings
-    fleet = Fleet.from_connections(list(hosts())) if hosts else fleet_of(c, limit)
+    fleet = Fleet.from_connections(list(hosts())) if hosts else fleet_of(c, limit, shard)
     fleet.parallel = settings.rollout.parallel
     nodes = [host for host in fleet if isinstance(host, Node)]
     process.allow_files(len(nodes), sum(isinstance(node.gateway, str) for node in nodes))
@@ -106,7 +110,14 @@ def _opened(
         fleet,
         console,
         report.reporter_for(console),
-        Summary(task, [host.label for host in fleet], again + "".join(_as_typed(flags)), hint, fleet.typed),
+        Summary(
+            task,
+            [host.label for host in fleet],
+            again + "".join(_as_typed(flags)),
+            hint,
+            fleet.typed,
+            shard=shard or "",
+        ),
         interrupt,
         Locks(locks.holder(command_line.name_of(task)), lambda: interrupt.came),
         rollout_of(settings.rollout, flags),

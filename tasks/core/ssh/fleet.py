@@ -1,14 +1,13 @@
-"""Many hosts: which ones a task means, and the connections that tasks share."""
+"""Many hosts: those that a task acts on, and the connections that tasks share."""
 
 from __future__ import annotations
 
 import atexit
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from contextvars import ContextVar, Token
 from dataclasses import replace
-from fnmatch import fnmatchcase
 from pathlib import Path
 from threading import Lock
 from types import MappingProxyType
@@ -22,8 +21,8 @@ from fabric.group import GroupResult
 from ..config.address import Endpoint, NodeSpec, parse_node
 from ..config.model import Settings
 from ..config.settings import configured, find, load
-from ..config.validation import nearest
 from ..errors import UsageError
+from ..shards.selection import select
 from ..shell.pool import fan_out
 from .node import Node
 from .options import flag, hosts_together, key_files, options_of, unfit
@@ -113,23 +112,26 @@ def settings_of(c: invoke.Context) -> Settings:
     return session_of(c).settings
 
 
-def fleet_of(c: invoke.Context, limit: str | None = None) -> Fleet:
+def fleet_of(c: invoke.Context, limit: str | None = None, shard: str | None = None) -> Fleet:
     """The nodes that a task acts on; nothing is connected yet.
 
     A Connection (`fab -H`, or a caller's own) means exactly that host, or those of -H where it stands for
     all of them; a plain Context means the nodes of hosts.toml, narrowed by `limit`: names, hosts, groups or
-    globs, separated by commas.
+    globs, separated by commas, and then to one `shard` of them, such as 1/4, which may be empty.
 
-    Raises UsageError: a limit that matches nothing.
+    Raises UsageError: a limit that matches nothing, or a shard that is none.
     """
     session = session_of(c)
     if isinstance(c, fabric.Connection):
-        if limit is not None:
-            raise UsageError("--limit narrows the fleet of hosts.toml; -H names the host: give one of them")
+        for name, text in (("--limit", limit), ("--shard", shard)):
+            if text is not None:
+                raise UsageError(
+                    f"{name} narrows the fleet of hosts.toml; -H names the host: give one of them"
+                )
         several = [fabric.Connection(word, config=c.config) for word in hosts_together(c)]
         fleet = _of_connections(session, several or [c])
     else:
-        chosen = select(session.settings.nodes, limit)
+        chosen = select(session.settings.nodes, limit, shard)
         session.prepare(chosen)
         fleet = Fleet.from_connections([_node(session, spec) for spec in chosen])
     fleet.parallel = session.settings.rollout.parallel
@@ -218,28 +220,3 @@ def _typed(c: fabric.Connection, given: NodeSpec) -> NodeSpec:
             if (spec.host, spec.user or c.user, spec.port or c.port) == (given.host, c.user, c.port):
                 return spec
     return given
-
-
-def select(nodes: Sequence[NodeSpec], limit: str | None) -> list[NodeSpec]:
-    """The nodes that `limit` names, in the fleet's order; all of them if it is None. Raises UsageError."""
-    if limit is None:
-        return list(nodes)
-    patterns = [p.strip() for p in limit.split(",") if p.strip()]
-    if not patterns:
-        raise UsageError(f"--limit {limit!r} names no node")
-    named: defaultdict[str, set[NodeSpec]] = defaultdict(set)
-    for node in nodes:
-        for name in (node.name, node.host, *node.groups):
-            named[name].add(node)
-    chosen: set[NodeSpec] = set()
-    for pattern in patterns:
-        glob = any(sign in pattern for sign in "*?[")
-        found = [name for name in named if fnmatchcase(name, pattern)] if glob else [pattern]
-        hits = set[NodeSpec]().union(*(named[name] for name in found if name in named))
-        if not hits:
-            known = sorted(named)
-            near = nearest(pattern, known)
-            hint = f"did you mean {near}?" if near else f"known are {', '.join(known[:12])}"
-            raise UsageError(f"--limit {pattern}: no node, host or group matches; {hint}")
-        chosen |= hits
-    return [node for node in nodes if node in chosen]
