@@ -36,7 +36,7 @@ def deploy(c: Context, force: bool = False, **flags: Unpack[RolloutFlags]) -> di
         this = deployment.Deployment(r, force)
         r.step("survey", this.survey, over=lambda seen: seen.result is not None)
         r.step("stage", this.stage, this.staging)
-        rolling.rolling(r, "activate", this.activate, this.changing)
+        rolling.rolling(r, "activate", this.activate, this.changing, this.new)
         return r.summary.results()
 
 

@@ -86,6 +86,11 @@ class Deployment:
         return [n for n in self._run.alive if self._plans[n.label].action != Action.NOTHING]
 
     @property
+    def new(self) -> list[Node]:
+        """Of those the nodes that have nothing of it yet."""
+        return [n for n in self.changing if self._plans[n.label].first]
+
+    @property
     def staging(self) -> list[Node]:
         """Those, and the nodes on which a run that was cut off has left files behind."""
         changing = set(self.changing)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from time import sleep
 from typing import TypeVar
 
@@ -14,14 +14,15 @@ from ..ssh.node import Node
 T = TypeVar("T")
 
 
-def batches(items: Sequence[T], rollout: Rollout) -> list[list[T]]:
-    """`items` in their order, cut into the canaries and then batches; none of the lists is empty.
+def batches(items: Sequence[T], rollout: Rollout, new: Collection[T] = ()) -> list[list[T]]:
+    """`items` in their order: the canaries, all that are `new`, then batches; none of the lists is empty.
 
-    A percentage in `rollout.batch` is one of all `items`, canaries included, rounded up.
+    A percentage in `rollout.batch` is one of all that are not `new`, canaries included, rounded up.
     """
     canaries, rest = items[: rollout.canary], items[rollout.canary :]
-    size = _size(rollout.batch, len(items))
-    parts = [canaries, *(rest[at : at + size] for at in range(0, len(rest), size))]
+    wave, others = [item for item in rest if item in new], [item for item in rest if item not in new]
+    size = _size(rollout.batch, sum(item not in new for item in items))
+    parts = [canaries, wave, *(others[at : at + size] for at in range(0, len(others), size))]
     return [list(part) for part in parts if part]
 
 
@@ -32,16 +33,23 @@ def _size(batch: int | str, count: int) -> int:
     return max(1, -(-count * percent // 100))
 
 
-def rolling(r: Run, name: str, work: Callable[[Node], StepResult[object]], nodes: Sequence[Node]) -> None:
+def rolling(
+    r: Run,
+    name: str,
+    work: Callable[[Node], StepResult[object]],
+    nodes: Sequence[Node],
+    new: Collection[Node] = (),
+) -> None:
     """Does `work` on the canaries, then batch by batch; `r.rollout` says how many, and when to stop.
 
+    Those of `nodes` that are `new` serve nobody yet: unless --batch was given, all go after the canaries.
     Each node is locked and looked at anew when its turn comes, and unlocked when it is over. No batch
     begins after Ctrl-C, after too many failures, or if no canary worked; the summary then has those whose
     turn never came.
     """
     rollout, done = r.rollout, set[str]()
     r.summary.counts = True
-    rounds = batches(nodes, rollout)
+    rounds = batches(nodes, rollout, () if r.batch_given else new)
     for number, batch in enumerate(rounds, 1):
         if number > 1 and rollout.pause:
             sleep(rollout.pause)

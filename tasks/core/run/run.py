@@ -26,7 +26,7 @@ T = TypeVar("T")
 class Run:
     """A task at work on a fleet. `wait`: how many seconds another's lock on a node is waited for.
 
-    `alone`: no other task of the command line may want the connections.
+    `alone`: no other task of the command line may want the connections. `batch_given`: by --batch.
     """
 
     settings: Settings
@@ -40,6 +40,7 @@ class Run:
     wait: int = 0
     as_json: bool = False
     alone: bool = False
+    batch_given: bool = False
 
     @property
     def alive(self) -> list[Any]:
