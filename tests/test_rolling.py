@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, cast
@@ -25,6 +26,7 @@ from tasks.core.run import locks
 from tasks.core.run.flags import seconds
 from tasks.core.run.opening import run
 from tasks.core.shell.piped import Piped
+from tasks.core.shell.pool import waiting
 from tasks.core.ssh.fleet import Fleet
 
 from .test_run import OK, Held, Host, begun, context, doing, ended, failing, over
@@ -144,6 +146,37 @@ def test_harm_stops_it_after_those_that_are_new_too(
 def test_whether_a_batch_was_given(context: invoke.Context, batch: str | None, given: bool) -> None:
     with run(context, "deploy", hosts=over("a"), batch=batch) as r:
         assert r.batch_given is given
+
+
+def test_a_node_that_only_waits_makes_room_for_another() -> None:
+    r, met = begun(*"abcde", parallel=1), threading.Barrier(5)
+
+    def work(host: Any) -> StepResult[object]:
+        with waiting(after=0):
+            met.wait(20)
+        return OK
+
+    nodes: Any = r.alive
+    r.rollout = Rollout(canary=0, batch="100%")
+    rolling.rolling(r, "activate", work, nodes)
+    assert (len(r.summary.records), r.summary.failed) == (5, [])
+
+
+def test_so_does_one_that_somebody_else_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    turn = threading.Event()
+
+    def acquire(node: Host, me: str, wait: int, given_up: object) -> Piped:
+        if node.label == "a":
+            assert turn.wait(20)
+        turn.set()
+        return cast(Piped, Held())
+
+    monkeypatch.setattr(locks, "acquire", acquire)
+    r = begun(*"ab", parallel=1)
+    nodes: Any = r.alive
+    r.rollout = Rollout(canary=0, batch="100%")
+    rolling.rolling(r, "activate", well, nodes)
+    assert (len(r.summary.records), r.summary.failed) == (2, [])
 
 
 def test_one_batch_is_not_numbered() -> None:

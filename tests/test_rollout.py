@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -13,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import run_fab, run_fab_on_terminal
+from tests.conftest import run_fab, run_fab_on_terminal, under_way
 from tests.lab import faults
 from tests.lab.lab import Lab
 from tests.lab.load import Load
@@ -305,6 +306,34 @@ def test_first_installs_go_at_once_after_the_canary(lab: Lab, quick: Path, hosts
     assert run_fab(*anew, "--limit", "lab-node-2,lab-node-3", hosts=one).status == 0
     lab.nodes[0].enter("systemctl stop kube-nginx")
     assert rounds(one, "--canary", "0") == ["1/2: 2 changed", "2/2: 1 changed"]
+    assert run_fab("status", hosts=quick).status == 0
+
+
+def is_at_it(node: Node) -> bool:
+    """Whether an activation is under way there."""
+    return bool(node.enter("find /proc/[0-9]*/fd -lname '/run/kube-nginx[./]action*' 2>/dev/null || true"))
+
+
+def test_a_node_that_only_waits_holds_no_slot(lab: Lab, quick: Path, hosts_toml: Toml) -> None:
+    """Ctrl-C while all three wait, one of which is lost: the others are finished, and it finishes by itself."""
+    rollout = '[rollout]\nparallel = 1\ncanary = 0\nbatch = "100%"\nsettle = 8\n'
+    one_slot = hosts_toml(("[build]", f"{rollout}\n[build]"))
+    before = [main_pid(node) for node in lab.nodes]
+    with under_way(one_slot, "restart") as process:
+        deadline = time.monotonic() + 30
+        while not all(map(is_at_it, lab.nodes)):
+            assert time.monotonic() < deadline
+            assert process.poll() is None
+        lab.nodes[1].enter("pkill -f '^sshd.*: root@'")
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert "restart: 1 failed, 2 restarted\n" in out
+    assert "lab-node-2: restart: restart: the connection broke while the command ran" in err
+    assert "the node finishes by itself" in err
+    while is_at_it(lab.nodes[1]):
+        assert time.monotonic() < deadline + 60
+    assert all(main_pid(node) != pid for node, pid in zip(lab.nodes, before, strict=True))
     assert run_fab("status", hosts=quick).status == 0
 
 

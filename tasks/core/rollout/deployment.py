@@ -20,6 +20,7 @@ from ..release.release import Release, found, name_of, release
 from ..results import State, StepResult
 from ..run.run import Run
 from ..scripts.files import Tidy
+from ..shell.pool import waiting
 from ..ssh.node import Node
 from . import preflight
 from .activation import Activation, Order
@@ -175,6 +176,7 @@ class Deployment:
             raise StepError(message, hint="; ".join(dict.fromkeys(error.hint for error in errors)))
         return made, facts
 
+    @waiting()
     def _silent(self, node: Node, facts: Facts) -> str:
         """Why a service that would go on as it is does not serve; "" if it does, or is not to blame."""
         proxy = self._settings.proxy

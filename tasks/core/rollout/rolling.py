@@ -9,6 +9,7 @@ from typing import TypeVar
 from ..config.model import Rollout
 from ..results import StepResult
 from ..run.run import Run
+from ..shell.pool import waiting
 from ..ssh.node import Node
 
 T = TypeVar("T")
@@ -54,7 +55,7 @@ def rolling(
         if number > 1 and rollout.pause:
             sleep(rollout.pause)
         title = f"{name} {number}/{len(rounds)}" if len(rounds) > 1 else name
-        done |= {*r.step(name, lambda node: _locked(r, node, work), batch, title, finish=True)}
+        done |= {*r.step(name, lambda node: _locked(r, node, work), batch, title, finish=True, patient=True)}
         failures = len(done & {*r.summary.failed})
         no_canary = rollout.canary > 0 and 0 < failures == len(done)
         if r.interrupt.came or failures > rollout.max_failures or no_canary:
@@ -67,7 +68,8 @@ def _locked(r: Run, node: Node, work: Callable[[Node], StepResult[object]]) -> S
     r.lock(node)
     node.invalidate_facts()
     try:
-        node.survey(r.settings.proxy)
+        with waiting():
+            node.survey(r.settings.proxy)
         r.interrupt.check()
         return work(node)
     finally:
