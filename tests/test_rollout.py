@@ -315,7 +315,7 @@ def is_at_it(node: Node) -> bool:
 
 
 def test_a_node_that_only_waits_holds_no_slot(lab: Lab, quick: Path, hosts_toml: Toml) -> None:
-    """Ctrl-C while all three wait, one of which is lost: the others are finished, and it finishes by itself."""
+    """Ctrl-C while all three wait, one of which is lost: the others finish, and it does so by itself."""
     rollout = '[rollout]\nparallel = 1\ncanary = 0\nbatch = "100%"\nsettle = 8\n'
     one_slot = hosts_toml(("[build]", f"{rollout}\n[build]"))
     before = [main_pid(node) for node in lab.nodes]
