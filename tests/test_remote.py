@@ -245,6 +245,16 @@ class TestEndsEarly:
 class TestBreaks:
     """A connection that is lost, and a host that says nothing."""
 
+    def test_no_session_is_opened(
+        self, transport: paramiko.Transport, shells: Shells, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        over = threading.Event()
+        opened = int(paramiko.OPEN_SUCCEEDED)
+        monkeypatch.setattr(shells, "check_channel_request", lambda *asked: opened if over.wait(20) else 1)
+        error = refusal(lambda: piped(transport, "cat", timeout=0.2))
+        over.set()
+        assert (error.message, error.command) == ("sshd opened no session in time", "cat")
+
     def test_silence(self, transport: paramiko.Transport) -> None:
         command = piped(transport, "cat")
         command._timeout = 0.05  # not earlier: it takes a while to begin

@@ -19,6 +19,7 @@ from .delays import Delays
 from .output import CHUNK, FOREVER, MOST, Output, TooMuch
 
 BROKE = "the connection broke while the command ran"
+_NO_SESSION, _IS_LATE = "sshd opened no session in time", "Timeout opening channel"  # as paramiko says it
 GONE = (paramiko.SSHException, OSError, EOFError)
 _LOOK = 0.2  # seconds between two looks whether somebody still waits
 _ASKS = "kn.asks"  # sudo's question: a password is only sent when it comes, and once
@@ -215,7 +216,8 @@ class RemoteCommand:
             message = f"{self._late} within {self._timeout:g} s"
             raise StepError(message, command=self._script, tail=self._last_lines()) from None
         except GONE as error:
-            raise StepError(broke.format(reason(error)), command=self._script) from None
+            message = _NO_SESSION if _IS_LATE in str(error) else broke.format(reason(error))
+            raise StepError(message, command=self._script) from None
 
     def _last_lines(self) -> str:
         return CommandResult(-1, self._out.own, self._err.own).last_lines(self._tail)
