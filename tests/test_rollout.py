@@ -328,7 +328,7 @@ def test_a_node_that_only_waits_holds_no_slot(lab: Lab, quick: Path, hosts_toml:
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
-    assert "restart: 1 failed, 2 restarted\n" in out
+    assert "restart: 2 restarted, 1 failed\n" in out
     assert "lab-node-2: restart: restart: the connection broke while the command ran" in err
     assert "the node finishes by itself" in err
     while is_at_it(lab.nodes[1]):
