@@ -55,7 +55,7 @@ class Played(paramiko.Channel):  # type: ignore[misc]
         self.now = 0.0
         self._steps = iter(steps)
         self._set_window(1 << 20, 1 << 15)
-        self.status_event = _Status(self)
+        self.status_event = Came(self)
 
     def moment(self) -> None:
         """The next step happens."""
@@ -81,8 +81,8 @@ class Played(paramiko.Channel):  # type: ignore[misc]
         self.closed = True
 
 
-class _Status(threading.Event):
-    """Whether the status is there, on a clock of its own."""
+class Came(threading.Event):
+    """Is waited for while the steps of a channel happen, by that channel's clock."""
 
     def __init__(self, channel: Played) -> None:
         super().__init__()
@@ -105,6 +105,7 @@ def ended(steps: Sequence[Step], monkeypatch: pytest.MonkeyPatch) -> str:
         return channel.now
 
     monkeypatch.setattr(remote, "monotonic", monotonic)
+    monkeypatch.setattr(remote, "Event", lambda: Came(channel), raising=False)
     try:
         result = RemoteCommand(lambda: channel, "root", "work", timeout=LIMIT).result()
     except StepError as error:
@@ -131,4 +132,5 @@ def test_it_is_a_result_or_too_late(events: tuple[Step, ...], monkeypatch: pytes
 
 
 def test_one_that_breaks_in_time_is_said_to(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert {ended(steps, monkeypatch) for steps in orders((said, close), 9)} == {BROKE}
+    in_time = ([*steps, *[nothing] * 9] for steps in orders((said, close), 9))
+    assert {ended(steps, monkeypatch) for steps in in_time} == {BROKE}
