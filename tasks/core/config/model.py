@@ -173,7 +173,7 @@ class Rollout:
     batch: int | str = key(
         "25%",
         rules.batch,
-        "nodes at a time after those: a number, or a share of all but first installs, which go together",
+        "nodes at a time after those: a number, or a share, rounded up; first installs go together",
     )
     pause: int = key(0, _seconds(0, 86400), "seconds between batches")
     max_failures: int = key(
