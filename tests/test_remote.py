@@ -255,6 +255,15 @@ class TestBreaks:
         over.set()
         assert (error.message, error.command) == ("sshd opened no session in time", "cat")
 
+    def test_sshd_does_not_say_that_it_began(
+        self, transport: paramiko.Transport, shells: Shells, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        over = threading.Event()
+        monkeypatch.setattr(shells, "check_channel_exec_request", lambda *asked: over.wait(20))
+        error = refusal(lambda: Piped(transport.open_session, "root", "cat", timeout=0.2))
+        over.set()
+        assert (error.message, error.command) == ("no answer within 0.2 s", "cat")
+
     def test_silence(self, transport: paramiko.Transport) -> None:
         command = piped(transport, "cat")
         command._timeout = 0.05  # not earlier: it takes a while to begin

@@ -40,6 +40,19 @@ _BESIDE = re.compile("sudo: (unable to resolve host|setrlimit)")
 _NO_SHELL = "is it nologin or false? set ssh.user in hosts.toml to a user whose shell runs commands"
 
 
+class _Reply(Event):
+    """sshd's answer to a request, which paramiko itself would await without end."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__()
+        self._seconds = seconds
+
+    def wait(self, timeout: float | None = None) -> bool:
+        if not super().wait(self._seconds):
+            raise TimeoutError
+        return True
+
+
 class RemoteCommand:
     """Begins `script` for `user`, through sudo if `sudo` is true, with `password` if sudo may ask for one.
 
@@ -79,6 +92,7 @@ class RemoteCommand:
         begun = False
         try:
             with self._explained(self._not_opened):
+                self._channel.event = _Reply(self._timeout)
                 self._channel.exec_command(command)
             begun = True
             self._came = Event()  # something, or the end, on either stream
