@@ -164,9 +164,7 @@ class Proxy:
 class Rollout:
     """How a change travels over the fleet. Counts are of nodes."""
 
-    parallel: int = key(
-        32, integer(1, 1000), "nodes at a time; in a rollout, those that only wait do not count"
-    )
+    parallel: int = key(32, integer(1, 1000), "nodes that are worked on at a time")
     canary: int = key(
         1, rules.canary, "nodes that are activated before all others: one of them must work; 0: none"
     )
