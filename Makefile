@@ -37,6 +37,7 @@ bench: .venv/ready ## measure what docs/behaviour.md and docs/performance.md say
 	$(FLEET) --nodes 1000 --only '$(THOUSAND)'
 	for delay in 1 8; do $(FLEET) --nodes 100 --delay $$delay || exit; done
 	for nodes in 6 30; do $(FLEET) --hosts real --nodes $$nodes || exit; done
+	$(RUN)/python -m benchmarks.fleet.rollout
 
 docs: .venv/ready ## write what docs/ says of tasks and settings, from the code
 	$(RUN)/python -m tests.docs

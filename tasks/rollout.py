@@ -35,8 +35,8 @@ def deploy(c: Context, force: bool = False, **flags: Unpack[RolloutFlags]) -> di
     with opening.run(c, "deploy", force=force, **flags) as r:
         this = deployment.Deployment(r, force)
         r.step("survey", this.survey, over=lambda seen: seen.result is not None)
-        r.step("stage", this.stage, this.staging)
-        rolling.rolling(r, "activate", this.activate, this.changing)
+        r.step("stage", this.stage, this.staging, patient=True)
+        rolling.rolling(r, "activate", this.activate, this.changing, this.new)
         return r.summary.results()
 
 

@@ -54,10 +54,47 @@ def test_by_default_one_then_quarters() -> None:
     assert batches("abcdefgh", Rollout()) == [["a"], ["b", "c"], ["d", "e"], ["f", "g"], ["h"]]
 
 
+@pytest.mark.parametrize(
+    ("new", "canary", "batch", "parts"),
+    [
+        ("abcdefgh", 1, 1, "a bcdefgh"),
+        ("abcdefgh", 1, "1%", "a bcdefgh"),
+        ("abcdefgh", 0, 1, "abcdefgh"),
+        ("abcdefgh", 9, 1, "abcdefgh"),
+        ("bdfh", 1, 1, "a bdfh c e g"),
+        ("bdfh", 2, 2, "ab dfh ce g"),
+        ("a", 1, 3, "a bcd efg h"),
+        ("h", 1, 3, "a h bcd efg"),
+        # a share of those that could be harmed: c, e, f and g
+        ("abdh", 1, "25%", "a bdh c e f g"),
+        ("abdh", 1, "50%", "a bdh ce fg"),
+        ("abdh", 3, "50%", "abc dh ef g"),
+        ("", 1, 3, "a bcd efg h"),
+    ],
+)
+def test_all_that_are_new_go_at_once_after_the_canaries(
+    new: str, canary: int, batch: int | str, parts: str
+) -> None:
+    found = batches("abcdefgh", Rollout(canary=canary, batch=batch), new)
+    assert " ".join(map("".join, found)) == parts
+
+
 @thorough
 @given(FLEETS, ROLLOUTS)
 def test_every_item_comes_once_and_in_order(items: list[int], rollout: Rollout) -> None:
     assert list(chain.from_iterable(batches(items, rollout))) == items
+
+
+@thorough
+@given(st.lists(st.integers(), max_size=50, unique=True), ROLLOUTS, st.sets(st.integers()))
+def test_every_item_comes_once_whatever_is_new(items: list[int], rollout: Rollout, more: set[int]) -> None:
+    new = {*items[::3]} | more
+    parts = batches(items, rollout, new)
+    assert sorted(chain.from_iterable(parts)) == sorted(items)
+    # what is new delays nobody, and makes no batch larger
+    old = [item for item in items if item not in new]
+    largest = max(map(len, batches(old, replace(rollout, canary=0))), default=0)
+    assert all(len(part) <= largest or new.issuperset(part) for part in parts[bool(rollout.canary) :])
 
 
 @thorough

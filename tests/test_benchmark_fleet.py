@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -38,10 +39,10 @@ def begun(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
     if reason := why_not():
         pytest.skip(reason)
 
-    def begin(*words: str) -> subprocess.Popen[str]:
-        command = [sys.executable, "-m", "benchmarks.fleet", "--rounds", "1", *words]
+    def begin(*words: str, module: str = "fleet", **more: Any) -> subprocess.Popen[str]:
+        command = [sys.executable, "-m", f"benchmarks.{module}", *words]
         env = {**os.environ, "TMPDIR": str(tmp_path)}
-        return subprocess.Popen(command, cwd=ROOT, env=env, stderr=subprocess.PIPE, text=True)
+        return subprocess.Popen(command, cwd=ROOT, env=env, stderr=subprocess.PIPE, text=True, **more)
 
     yield begin
     assert [*tmp_path.glob("kube-nginx-*")] == []
@@ -55,7 +56,7 @@ def begun(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
 @pytest.mark.lab
 def test_each_reaches_every_host(begun: Callable[..., subprocess.Popen[str]], tmp_path: Path) -> None:
     raw = tmp_path / "raw.json"
-    with begun("--nodes", "10", "--only", SHORT, "--json", str(raw)) as process:
+    with begun("--nodes", "10", "--rounds", "1", "--only", SHORT, "--json", str(raw)) as process:
         _, err = process.communicate(timeout=LONG)
     assert process.returncode == 0, err
     runs = json.loads(raw.read_text())
@@ -65,11 +66,22 @@ def test_each_reaches_every_host(begun: Callable[..., subprocess.Popen[str]], tm
 
 
 @pytest.mark.lab
+def test_a_rollout_is_timed(begun: Callable[..., subprocess.Popen[str]]) -> None:
+    words = ("--nodes", "6", "--parallel", "1", "--settle", "0.5")
+    with begun(*words, module="fleet.rollout", stdout=subprocess.PIPE) as process:
+        out, err = process.communicate(timeout=LONG)
+    assert process.returncode == 0, err
+    assert "\nnodes that need no time  " in out
+    assert "\n0.5 s each  " in out
+    assert "\n4 rounds of 0.5 + 2 s, besides the first: " in out
+
+
+@pytest.mark.lab
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_nothing_is_left_of_one_that_is_interrupted(
     begun: Callable[..., subprocess.Popen[str]], tmp_path: Path, number: int, status: int
 ) -> None:
-    with begun("--nodes", "5", "--delay", "500", "--only", "paramiko") as process:
+    with begun("--nodes", "5", "--rounds", "1", "--delay", "500", "--only", "paramiko") as process:
         assert process.stderr
         assert any("1/1 paramiko" in line for line in process.stderr)  # the one that is not measured
         deadline = time.monotonic() + LONG

@@ -143,12 +143,31 @@ def test_still_nothing_to_do(changes: Changes) -> None:
 
 
 def test_nothing_there() -> None:
-    assert plan(SUMS, Facts(), PROXY) == Plan(Action.INSTALL, ("nothing of it is there",), NAMES, stages=True)
+    why = ("nothing of it is there",)
+    assert plan(SUMS, Facts(), PROXY) == Plan(Action.INSTALL, why, NAMES, stages=True, first=True)
 
 
 def test_nothing_there_but_a_stray() -> None:
     found = plan(SUMS, Facts(**held(PATHS[BINARY])), PROXY, force=True)
     assert found == Plan(Action.INSTALL, ("nothing of it is there",), NAMES, unmanaged=(77,), stages=True)
+
+
+@pytest.mark.parametrize(
+    ("facts", "first"),
+    [
+        (Facts(), True),
+        (replace(Facts(), releases={"current": "r0"}), True),  # one that did not come up, and was stopped
+        (replace(Facts(), listening={LISTEN: Holder(77, "", PATHS[BINARY], "nginx")}), False),
+        (replace(Facts(), process=PROCESS), False),
+        (replace(HEALTHY, **gone("inactive", "dead")), False),
+        (replace(HEALTHY, **gone("failed", "failed")), False),
+        (replace(HEALTHY, **(missing(*NAMES) | gone("inactive", "dead"))), False),  # its unit is elsewhere
+        (replace(HEALTHY, **(missing(*NAMES) | gone("", "") | unit(LoadState="not-found"))), True),
+        *((replace(HEALTHY, **(missing(name) | gone("inactive", "dead"))), False) for name in NAMES),
+    ],
+)
+def test_a_node_that_has_had_nothing_yet(facts: Facts, first: bool) -> None:
+    assert plan(SUMS, facts, PROXY).first is first
 
 
 @pytest.mark.parametrize(

@@ -245,6 +245,25 @@ class TestEndsEarly:
 class TestBreaks:
     """A connection that is lost, and a host that says nothing."""
 
+    def test_no_session_is_opened(
+        self, transport: paramiko.Transport, shells: Shells, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        over = threading.Event()
+        opened = int(paramiko.OPEN_SUCCEEDED)
+        monkeypatch.setattr(shells, "check_channel_request", lambda *asked: opened if over.wait(20) else 1)
+        error = refusal(lambda: piped(transport, "cat", timeout=0.2))
+        over.set()
+        assert (error.message, error.command) == ("sshd opened no session in time", "cat")
+
+    def test_sshd_does_not_say_that_it_began(
+        self, transport: paramiko.Transport, shells: Shells, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        over = threading.Event()
+        monkeypatch.setattr(shells, "check_channel_exec_request", lambda *asked: over.wait(20))
+        error = refusal(lambda: Piped(transport.open_session, "root", "cat", timeout=0.2))
+        over.set()
+        assert (error.message, error.command) == ("no answer within 0.2 s", "cat")
+
     def test_silence(self, transport: paramiko.Transport) -> None:
         command = piped(transport, "cat")
         command._timeout = 0.05  # not earlier: it takes a while to begin

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, cast
@@ -25,6 +26,7 @@ from tasks.core.run import locks
 from tasks.core.run.flags import seconds
 from tasks.core.run.opening import run
 from tasks.core.shell.piped import Piped
+from tasks.core.shell.pool import waiting
 from tasks.core.ssh.fleet import Fleet
 
 from .test_run import OK, Held, Host, begun, context, doing, ended, failing, over
@@ -68,6 +70,8 @@ def rolled(
     work: Callable[[Any], StepResult[object]],
     nodes: str | None = None,
     before: Callable[[Host], StepResult[object]] | None = None,
+    new: str = "",
+    batch_given: bool = False,
     **rollout: Any,
 ) -> tuple[Any, list[tuple[str, str, str]]]:
     """The run after `work` was done on `nodes` (None: all that are alive), and the steps of it."""
@@ -76,8 +80,8 @@ def rolled(
         r.step("before", before)
     r.reporter = steps = Steps()
     chosen: Any = [host for host in r.alive if nodes is None or host.label in nodes]
-    r.rollout = Rollout(**rollout)
-    rolling.rolling(r, "activate", work, chosen)
+    r.rollout, r.batch_given = Rollout(**rollout), batch_given
+    rolling.rolling(r, "activate", work, chosen, [node for node in chosen if node.label in new])
     return r, steps.seen
 
 
@@ -107,6 +111,72 @@ def test_a_batch_begins_when_the_one_before_is_over() -> None:
 
     r, _ = rolled("abcde", work, canary=2, batch=2)
     assert (len(seen), r.summary.failed) == (5, [])
+
+
+@pytest.mark.parametrize(
+    ("batch_given", "waves"), [(False, ["a", "c d f", "b", "e"]), (True, ["a", "b", "c", "d", "e", "f"])]
+)
+def test_those_that_are_new_go_at_once_unless_a_batch_was_given(batch_given: bool, waves: list[str]) -> None:
+    _, steps = rolled("abcdef", well, new="acdf", batch_given=batch_given, canary=1, batch=1)
+    assert [hosts for _, hosts, _ in steps] == waves
+
+
+@pytest.mark.parametrize(
+    ("bad", "max_failures", "begun", "why"),
+    [
+        ("a", 0, "a", "1 failed, and max_failures is 0"),
+        ("a", 9, "a", "1 failed, and no canary worked"),
+        ("c", 0, "acdf", "1 failed, and max_failures is 0"),
+        ("cd", 1, "acdf", "2 failed, and max_failures is 1"),
+        ("cd", 2, "acdfbe", ""),
+        ("b", 1, "acdfbe", ""),
+        ("b", 0, "acdfb", "1 failed, and max_failures is 0"),
+    ],
+)
+def test_harm_stops_it_after_those_that_are_new_too(
+    bad: str, max_failures: int, begun: str, why: str
+) -> None:
+    r, steps = rolled("abcdef", failing(*bad), new="acdf", canary=1, batch=1, max_failures=max_failures)
+    assert "".join(hosts for _, hosts, _ in steps).replace(" ", "") == begun
+    assert r.summary.not_started == [name for name in "abcdef" if name not in begun]
+    assert r.summary.why_not == why
+
+
+@pytest.mark.parametrize(("batch", "given"), [(None, False), ("25%", True)])
+def test_whether_a_batch_was_given(context: invoke.Context, batch: str | None, given: bool) -> None:
+    with run(context, "deploy", hosts=over("a"), batch=batch) as r:
+        assert r.batch_given is given
+
+
+def test_a_node_that_only_waits_makes_room_for_another() -> None:
+    r, met = begun(*"abcde", parallel=1), threading.Barrier(5)
+
+    def work(host: Any) -> StepResult[object]:
+        with waiting(after=0):
+            met.wait(20)
+        return OK
+
+    nodes: Any = r.alive
+    r.rollout = Rollout(canary=0, batch="100%")
+    rolling.rolling(r, "activate", work, nodes)
+    assert (len(r.summary.records), r.summary.failed) == (5, [])
+
+
+def test_so_does_one_that_somebody_else_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    turn = threading.Event()
+
+    def acquire(node: Host, me: str, wait: int, given_up: object) -> Piped:
+        if node.label == "a":
+            assert turn.wait(20)
+        turn.set()
+        return cast(Piped, Held())
+
+    monkeypatch.setattr(locks, "acquire", acquire)
+    r = begun(*"ab", parallel=1)
+    nodes: Any = r.alive
+    r.rollout = Rollout(canary=0, batch="100%")
+    rolling.rolling(r, "activate", well, nodes)
+    assert (len(r.summary.records), r.summary.failed) == (2, [])
 
 
 def test_one_batch_is_not_numbered() -> None:

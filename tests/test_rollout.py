@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -12,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import run_fab
+from tests.conftest import run_fab, run_fab_on_terminal, under_way
 from tests.lab import faults
 from tests.lab.lab import Lab
 from tests.lab.load import Load
@@ -283,6 +285,56 @@ def test_a_first_one_that_leads_nowhere_is_left_stopped(lab: Lab, quick: Path) -
     assert node.enter("systemctl is-active kube-nginx || true").strip() == "inactive"
     assert node.enter("ls /etc/systemd/system | grep kube-nginx || true") == ""
     assert node.enter("ls /etc/systemd/system/multi-user.target.wants | grep kube-nginx || true") == ""
+
+
+def rounds(hosts: Path, *flags: str) -> list[str]:
+    """What a terminal shows of each round of a deploy: "1/2: 1 changed"."""
+    ran = run_fab_on_terminal(["deploy", *flags], "", hosts)
+    assert ran.status == 0, ran.out
+    shown = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", ran.out)
+    return [": ".join(found) for found in re.findall(r"[●!] activate (\S+) +(1 changed|2 changed)", shown)]
+
+
+def test_first_installs_go_at_once_after_the_canary(lab: Lab, quick: Path, hosts_toml: Toml) -> None:
+    one = hosts_toml(("[build]", "[rollout]\nsettle = 1\nbatch = 1\n\n[build]"))
+    anew = ("uninstall", "--yes")
+    assert run_fab(*anew, hosts=one).status == 0
+    assert rounds(one) == ["1/2: 1 changed", "2/2: 2 changed"]
+    assert run_fab(*anew, hosts=one).status == 0
+    assert rounds(one, "--batch", "1") == ["1/3: 1 changed", "2/3: 1 changed", "3/3: 1 changed"]
+    # whoever has the service, running or not, keeps to the batches
+    assert run_fab(*anew, "--limit", "lab-node-2,lab-node-3", hosts=one).status == 0
+    lab.nodes[0].enter("systemctl stop kube-nginx")
+    assert rounds(one, "--canary", "0") == ["1/2: 2 changed", "2/2: 1 changed"]
+    assert run_fab("status", hosts=quick).status == 0
+
+
+def is_at_it(node: Node) -> bool:
+    """Whether an activation is under way there."""
+    return bool(node.enter("find /proc/[0-9]*/fd -lname '/run/kube-nginx[./]action*' 2>/dev/null || true"))
+
+
+def test_a_node_that_only_waits_holds_no_slot(lab: Lab, quick: Path, hosts_toml: Toml) -> None:
+    """Ctrl-C while all three wait, one of which is lost: the others finish, and it does so by itself."""
+    rollout = '[rollout]\nparallel = 1\ncanary = 0\nbatch = "100%"\nsettle = 8\n'
+    one_slot = hosts_toml(("[build]", f"{rollout}\n[build]"))
+    before = [main_pid(node) for node in lab.nodes]
+    with under_way(one_slot, "restart") as process:
+        deadline = time.monotonic() + 30
+        while not all(map(is_at_it, lab.nodes)):
+            assert time.monotonic() < deadline
+            assert process.poll() is None
+        lab.nodes[1].enter("pkill -f '^sshd.*: root@'")
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert "restart: 2 restarted, 1 failed\n" in out
+    assert "lab-node-2: restart: restart: the connection broke while the command ran" in err
+    assert "the node finishes by itself" in err
+    while is_at_it(lab.nodes[1]):
+        assert time.monotonic() < deadline + 60
+    assert all(main_pid(node) != pid for node, pid in zip(lab.nodes, before, strict=True))
+    assert run_fab("status", hosts=quick).status == 0
 
 
 def test_sessions_to_a_removed_apiserver_end(lab: Lab, quick: Path, hosts_toml: Toml) -> None:

@@ -164,14 +164,14 @@ class Proxy:
 class Rollout:
     """How a change travels over the fleet. Counts are of nodes."""
 
-    parallel: int = key(32, integer(1, 1000), "nodes at a time")
+    parallel: int = key(32, integer(1, 1000), "nodes that are worked on at a time")
     canary: int = key(
         1, rules.canary, "nodes that are activated before all others: one of them must work; 0: none"
     )
     batch: int | str = key(
         "25%",
         rules.batch,
-        "nodes at a time after those: a number, or a share of all that are activated, rounded up",
+        "nodes at a time after those: a number, or a share, rounded up; first installs go together",
     )
     pause: int = key(0, _seconds(0, 86400), "seconds between batches")
     max_failures: int = key(

@@ -19,6 +19,7 @@ from ..results import Result, State, StepResult
 from ..run.run import Run
 from ..scripts.activate import Activate, Activated, ActivateStatus, Outcome
 from ..scripts.service import LastLines
+from ..shell.pool import waiting
 from ..ssh.node import Node
 from .plan import Action
 
@@ -79,8 +80,9 @@ class Activation:
     def apply(self, order: Order) -> StepResult[None]:
         """Does what `order` says, and proves that an apiserver is reached through it, or goes back."""
         facts = self.node.survey(self.settings.proxy)
-        served, (behind, known) = answers(self.node, _own(facts), ()), self._apiservers(facts)
-        answered = served or answers(self.node, (), known)
+        with waiting():
+            served, (behind, known) = answers(self.node, _own(facts), ()), self._apiservers(facts)
+            answered = served or answers(self.node, (), known)
         self.run.interrupt.check()
         ended = self._script(order, facts)
         if ended.outcome != Outcome.DONE:
@@ -103,6 +105,7 @@ class Activation:
         addresses = tuple(server for server in known if not servers.names([server])) or known
         return (addresses if servers.names(wanted) else wanted), addresses
 
+    @waiting()
     def _prove(self, order: Order, behind: Sequence[Endpoint], answered: bool) -> Proof:
         def look() -> Proof:
             proof = prove(self.node, listen, behind, answered)
@@ -147,7 +150,8 @@ class Activation:
             **order.was,
         )
         try:
-            return self.node.do(script)
+            with waiting(after=0):
+                return self.node.do(script)
         except StepError as error:
             if error.status == ActivateStatus.NOT_STARTED:
                 raise

@@ -20,6 +20,7 @@ from ..release.release import Release, found, name_of, release
 from ..results import State, StepResult
 from ..run.run import Run
 from ..scripts.files import Tidy
+from ..shell.pool import waiting
 from ..ssh.node import Node
 from . import preflight
 from .activation import Activation, Order
@@ -84,6 +85,11 @@ class Deployment:
     def changing(self) -> list[Node]:
         """The nodes that are not as they should be, and can be."""
         return [n for n in self._run.alive if self._plans[n.label].action != Action.NOTHING]
+
+    @property
+    def new(self) -> list[Node]:
+        """Of those the nodes that have nothing of it yet."""
+        return [n for n in self.changing if self._plans[n.label].first]
 
     @property
     def staging(self) -> list[Node]:
@@ -170,6 +176,7 @@ class Deployment:
             raise StepError(message, hint="; ".join(dict.fromkeys(error.hint for error in errors)))
         return made, facts
 
+    @waiting()
     def _silent(self, node: Node, facts: Facts) -> str:
         """Why a service that would go on as it is does not serve; "" if it does, or is not to blame."""
         proxy = self._settings.proxy

@@ -48,7 +48,8 @@ class Plan:
     """`why` gives each reason for it, `files` the names that are replaced.
 
     `stages`: the release has to be brought to the node, if only to be kept there. `edited` are files that
-    somebody has changed on the node. `unmanaged` are PIDs that hold the port and are to end.
+    somebody has changed on the node. `unmanaged` are PIDs that hold the port and are to end. `first`: there
+    is no such service yet, nor any file of it, so that nobody can be harmed.
     """
 
     action: Action
@@ -57,6 +58,7 @@ class Plan:
     edited: tuple[str, ...] = ()
     unmanaged: tuple[int, ...] = ()
     stages: bool = False
+    first: bool = False
 
     @property
     def result(self) -> Result:
@@ -82,9 +84,9 @@ def plan(
     there = found(facts, proxy)
     files = tuple(name for name in NAMES if there.get(name) != sums[name])
     if not there and facts.process is None:
-        return Plan(
-            Action.INSTALL, ("nothing of it is there",), files, (), _unmanaged(facts, proxy), stages=True
-        )
+        nothing, unmanaged = ("nothing of it is there",), _unmanaged(facts, proxy)
+        first = facts.unit.get("LoadState", "not-found") == "not-found" and not unmanaged
+        return Plan(Action.INSTALL, nothing, files, (), unmanaged, stages=True, first=first)
     kept = _kept(sums, facts)
     wants = {
         Action.RESTART: _restart(files, facts, proxy, force, silent),

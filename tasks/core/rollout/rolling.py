@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from time import sleep
 from typing import TypeVar
 
 from ..config.model import Rollout
 from ..results import StepResult
 from ..run.run import Run
+from ..shell.pool import waiting
 from ..ssh.node import Node
 
 T = TypeVar("T")
 
 
-def batches(items: Sequence[T], rollout: Rollout) -> list[list[T]]:
-    """`items` in their order, cut into the canaries and then batches; none of the lists is empty.
+def batches(items: Sequence[T], rollout: Rollout, new: Collection[T] = ()) -> list[list[T]]:
+    """`items` in their order: the canaries, all that are `new`, then batches; none of the lists is empty.
 
-    A percentage in `rollout.batch` is one of all `items`, canaries included, rounded up.
+    A percentage in `rollout.batch` is one of all that are not `new`, canaries included, rounded up.
     """
     canaries, rest = items[: rollout.canary], items[rollout.canary :]
-    size = _size(rollout.batch, len(items))
-    parts = [canaries, *(rest[at : at + size] for at in range(0, len(rest), size))]
+    wave, others = [item for item in rest if item in new], [item for item in rest if item not in new]
+    size = _size(rollout.batch, sum(item not in new for item in items))
+    parts = [canaries, wave, *(others[at : at + size] for at in range(0, len(others), size))]
     return [list(part) for part in parts if part]
 
 
@@ -32,21 +34,28 @@ def _size(batch: int | str, count: int) -> int:
     return max(1, -(-count * percent // 100))
 
 
-def rolling(r: Run, name: str, work: Callable[[Node], StepResult[object]], nodes: Sequence[Node]) -> None:
+def rolling(
+    r: Run,
+    name: str,
+    work: Callable[[Node], StepResult[object]],
+    nodes: Sequence[Node],
+    new: Collection[Node] = (),
+) -> None:
     """Does `work` on the canaries, then batch by batch; `r.rollout` says how many, and when to stop.
 
+    Those of `nodes` that are `new` serve nobody yet: unless --batch was given, all go after the canaries.
     Each node is locked and looked at anew when its turn comes, and unlocked when it is over. No batch
     begins after Ctrl-C, after too many failures, or if no canary worked; the summary then has those whose
     turn never came.
     """
     rollout, done = r.rollout, set[str]()
     r.summary.counts = True
-    rounds = batches(nodes, rollout)
+    rounds = batches(nodes, rollout, () if r.batch_given else new)
     for number, batch in enumerate(rounds, 1):
         if number > 1 and rollout.pause:
             sleep(rollout.pause)
         title = f"{name} {number}/{len(rounds)}" if len(rounds) > 1 else name
-        done |= {*r.step(name, lambda node: _locked(r, node, work), batch, title, finish=True)}
+        done |= {*r.step(name, lambda node: _locked(r, node, work), batch, title, finish=True, patient=True)}
         failures = len(done & {*r.summary.failed})
         no_canary = rollout.canary > 0 and 0 < failures == len(done)
         if r.interrupt.came or failures > rollout.max_failures or no_canary:
@@ -59,7 +68,8 @@ def _locked(r: Run, node: Node, work: Callable[[Node], StepResult[object]]) -> S
     r.lock(node)
     node.invalidate_facts()
     try:
-        node.survey(r.settings.proxy)
+        with waiting():
+            node.survey(r.settings.proxy)
         r.interrupt.check()
         return work(node)
     finally:

@@ -59,7 +59,7 @@ FLEET_HELP = {
 }
 ROLLOUT_HELP = {
     "canary": "How many nodes go first; one of them must work [rollout.canary].",
-    "batch": "How many go at a time after the canaries, or a percentage [rollout.batch].",
+    "batch": "How many go at a time after those, or a percentage; first installs, too [rollout.batch].",
     "max-failures": "With more failures than this, no further batch begins [rollout.max_failures].",
     "wait": "Seconds to wait for another command that is at work on a node [0: fail at once].",
 }

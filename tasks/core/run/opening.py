@@ -124,6 +124,7 @@ def _opened(
         seconds("--wait", flags.get("wait", "0")),
         json,
         command_line.is_one_task(),
+        batch_given=flags.get("batch") is not None,
     )
 
 

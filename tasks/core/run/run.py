@@ -14,6 +14,7 @@ from ..console.screen import Output
 from ..console.summary import Record, Summary
 from ..errors import KubeNginxError, NotStarted, StepError
 from ..results import State, StepResult
+from ..shell.pool import waiting
 from ..ssh.fleet import Fleet
 from ..ssh.node import Node
 from .interrupt import Interrupt
@@ -26,7 +27,7 @@ T = TypeVar("T")
 class Run:
     """A task at work on a fleet. `wait`: how many seconds another's lock on a node is waited for.
 
-    `alone`: no other task of the command line may want the connections.
+    `alone`: no other task of the command line may want the connections. `batch_given`: by --batch.
     """
 
     settings: Settings
@@ -40,6 +41,7 @@ class Run:
     wait: int = 0
     as_json: bool = False
     alone: bool = False
+    batch_given: bool = False
 
     @property
     def alive(self) -> list[Any]:
@@ -57,12 +59,14 @@ class Run:
         left_behind: Callable[[Any], StepError] | None = None,
         given_up: Callable[[], bool] | None = None,
         over: Callable[[StepResult[T]], bool] | None = None,
+        patient: bool = False,
     ) -> dict[str, StepResult[T]]:
         """Does `work(host)` on those of `hosts` (None: all) that have not failed yet; gives what each found.
 
         `finish` lets hosts that have begun finish after Ctrl-C; no other starts. With `left_behind`, which
         says how a host is left then, they have a moment for it only. Once `given_up`, none is waited for.
-        A node whose work is `over` by what was found needs its connection no more.
+        A node whose work is `over` by what was found needs its connection no more. Of a `patient` step, hosts
+        that are only waited for make room for others: see `pool.waiting`.
         """
         crew = Fleet.from_connections([host for host in self.alive if hosts is None or host in hosts])
         crew.parallel = self.fleet.parallel
@@ -82,7 +86,8 @@ class Run:
         self.interrupt.finishing = finish
         try:  # Ctrl-C may come while the bar is being drawn
             self.reporter.step_begins(name, [host.label for host in crew], title)
-            for host, result in crew.each(timed, self.interrupt.overdue if left_behind else given_up):
+            enough = self.interrupt.overdue if left_behind else given_up
+            for host, result in crew.each(timed, enough, patient):
                 if not isinstance(result, NotStarted):
                     seconds = monotonic() - started.pop(host.label)
                     found[host.label] = self._note(name, host, result, seconds)
@@ -97,7 +102,8 @@ class Run:
     def lock(self, node: Node) -> None:
         """Keeps other commands from working on `node` until the end. Raises as `Locks.acquire` does."""
         self.interrupt.check()
-        self.locks.acquire(node, self.wait)
+        with waiting():
+            self.locks.acquire(node, self.wait)
 
     def _note(
         self, step: str, host: Any, result: StepResult[T] | BaseException, seconds: float

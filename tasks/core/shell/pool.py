@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager
 from queue import Empty, SimpleQueue
-from threading import Thread
-from typing import TypeVar, cast
+from threading import Lock, Thread, get_ident, local
+from time import monotonic
+from typing import Generic, TypeVar, cast
 
 T = TypeVar("T")
 R = TypeVar("R")
 
-_LOOK = 0.1  # seconds between two looks whether Ctrl-C came, or the rest is given up
+LATE = 1.0  # seconds after which a host that works counts as one that is waited for
+_LOOK = 0.1  # seconds between two looks whether Ctrl-C came, the rest is given up, or somebody only waits
+_here = local()
 
 
 def together(items: Sequence[T], work: Callable[[T], R]) -> list[R]:
@@ -27,43 +30,95 @@ def together(items: Sequence[T], work: Callable[[T], R]) -> list[R]:
     return cast("list[R]", results)
 
 
+@contextmanager
+def waiting(after: float = LATE) -> Iterator[None]:
+    """A block in which a host is waited for: once that has taken `after` seconds, another may begin.
+
+    It means something within the work of a `fan_out` that is `patient` only.
+    """
+    waits: dict[int, float] | None = getattr(_here, "waits", None)
+    if waits is None or get_ident() in waits:
+        yield
+        return
+    waits[get_ident()] = monotonic() + after
+    try:
+        yield
+    finally:
+        del waits[get_ident()]
+
+
 def fan_out(
     items: Sequence[T],
     work: Callable[[T], R],
     parallel: int,
     given_up: Callable[[], bool] | None = None,
+    patient: bool = False,
 ) -> Iterator[tuple[T, R | BaseException]]:
     """Yields each item with what `work` returned or raised, as they finish, until the rest is `given_up`.
 
-    At most `parallel` run at a time. The threads are daemons, as those of concurrent.futures are not, so
-    Ctrl-C is never held up by a host that does not answer.
+    No item begins while `parallel` are at work; if it is `patient`, those that are `waiting` do not count.
+    The threads are daemons, as those of concurrent.futures are not, so Ctrl-C is never held up by a host that
+    does not answer.
     """
-    todo = deque(items)
-    done: SimpleQueue[tuple[T, R | BaseException]] = SimpleQueue()
-
-    def worker() -> None:
-        with suppress(IndexError):  # nothing is left
-            while True:
-                item = todo.popleft()
-                try:
-                    done.put((item, work(item)))
-                except BaseException as error:  # handed over to the caller's thread
-                    done.put((item, error))
-
-    for count in range(min(parallel, len(items))):
-        try:
-            Thread(target=worker, daemon=True).start()
-        except RuntimeError:  # no more can be had: those that run do the work
-            if not count:
-                worker()
-            break
+    crew = _Crew(items, work, parallel, patient)
     left = len(items)
     while left:
+        crew.hire()
         try:
-            ended = done.get(timeout=_LOOK)  # a signal just before a wait without end would not be seen
+            ended = crew.done.get(timeout=_LOOK)  # a signal just before a wait without end would not be seen
         except Empty:
             if given_up and given_up():
                 return
             continue
         left -= 1
         yield ended
+
+
+class _Crew(Generic[T, R]):
+    """The threads of a `fan_out`, and what is still to be done."""
+
+    def __init__(self, items: Sequence[T], work: Callable[[T], R], parallel: int, patient: bool) -> None:
+        self.done: SimpleQueue[tuple[T, R | BaseException]] = SimpleQueue()
+        self._todo = deque(items)
+        self._work = work
+        self._parallel = parallel
+        self._patient = patient
+        self._waits: dict[int, float] = {}  # threads, and when each counts no more
+        self._threads = 0
+        self._lock = Lock()
+
+    def hire(self) -> None:
+        """Begins threads for as many items as may begin now."""
+        while taken := self._take(new=1):
+            try:
+                Thread(target=self._serve, args=taken, daemon=True).start()
+            except RuntimeError:  # no more can be had: those that run do the work
+                if self._threads == 1:
+                    self._serve(*taken)
+                    return
+                with self._lock:
+                    self._threads -= 1
+                    self._todo.appendleft(*taken)
+                return
+
+    def _serve(self, item: T) -> None:
+        if self._patient:
+            _here.waits = self._waits
+        taken = [item]
+        while taken:
+            try:
+                self.done.put((taken[0], self._work(taken[0])))
+            except BaseException as error:  # handed over to the caller's thread
+                self.done.put((taken[0], error))
+            taken = self._take(new=0)
+
+    def _take(self, new: int) -> list[T]:
+        """The next item, if this thread, or a `new` one, may begin it now; without one, this thread ends."""
+        with self._lock:
+            now = monotonic()
+            at_work = self._threads - sum(since <= now for since in [*self._waits.values()])
+            if self._todo and at_work + new <= self._parallel:
+                self._threads += new
+                return [self._todo.popleft()]
+            self._threads -= 1 - new
+            return []

@@ -19,6 +19,7 @@ from .delays import Delays
 from .output import CHUNK, FOREVER, MOST, Output, TooMuch
 
 BROKE = "the connection broke while the command ran"
+_NO_SESSION, _IS_LATE = "sshd opened no session in time", "Timeout opening channel"  # as paramiko says it
 GONE = (paramiko.SSHException, OSError, EOFError)
 _LOOK = 0.2  # seconds between two looks whether somebody still waits
 _ASKS = "kn.asks"  # sudo's question: a password is only sent when it comes, and once
@@ -37,6 +38,19 @@ _SUDO_ELSE = "see what sudo itself says there, as {user}: sudo -n sh -c true"
 _BESIDE = re.compile("sudo: (unable to resolve host|setrlimit)")
 """What sudo says besides, and goes on."""
 _NO_SHELL = "is it nologin or false? set ssh.user in hosts.toml to a user whose shell runs commands"
+
+
+class _Reply(Event):
+    """sshd's answer to a request, which paramiko itself would await without end."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__()
+        self._seconds = seconds
+
+    def wait(self, timeout: float | None = None) -> bool:
+        if not super().wait(self._seconds):
+            raise TimeoutError
+        return True
 
 
 class RemoteCommand:
@@ -78,6 +92,7 @@ class RemoteCommand:
         begun = False
         try:
             with self._explained(self._not_opened):
+                self._channel.event = _Reply(self._timeout)
                 self._channel.exec_command(command)
             begun = True
             self._came = Event()  # something, or the end, on either stream
@@ -215,7 +230,8 @@ class RemoteCommand:
             message = f"{self._late} within {self._timeout:g} s"
             raise StepError(message, command=self._script, tail=self._last_lines()) from None
         except GONE as error:
-            raise StepError(broke.format(reason(error)), command=self._script) from None
+            message = _NO_SESSION if _IS_LATE in str(error) else broke.format(reason(error))
+            raise StepError(message, command=self._script) from None
 
     def _last_lines(self) -> str:
         return CommandResult(-1, self._out.own, self._err.own).last_lines(self._tail)

@@ -41,10 +41,10 @@ class Fleet(fabric.ThreadingGroup):  # type: ignore[misc]
     typed: Mapping[str, str] = MappingProxyType({})
 
     def each(
-        self, work: Callable[[Any], R], given_up: Callable[[], bool] | None = None
+        self, work: Callable[[Any], R], given_up: Callable[[], bool] | None = None, patient: bool = False
     ) -> Iterator[tuple[Any, R | BaseException]]:
         """Yields each host with what `work(host)` returned or raised, as they finish; see `fan_out`."""
-        return fan_out(list(self), work, self.parallel, given_up)
+        return fan_out(list(self), work, self.parallel, given_up, patient)
 
     def _do(self, method: str, *args: Any, **kwargs: Any) -> GroupResult:
         found = dict(self.each(lambda node: getattr(node, method)(*args, **kwargs)))

@@ -1,0 +1,142 @@
+"""Threads over many items: how many work at a time, and who makes room for others."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from tasks.core.shell import pool
+from tasks.core.shell.pool import fan_out, together, waiting
+
+LONG = 20.0  # seconds
+
+
+class Count:
+    """How many are at work, and never more than the pool itself thinks."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self.at_work = 0
+
+    def add(self, number: int) -> int:
+        """How many there are then."""
+        with self._lock:
+            self.at_work += number
+            return self.at_work
+
+    @contextmanager
+    def aside(self, after: float = 0) -> Iterator[None]:
+        """A block in which the thread only waits."""
+        self.add(-1)
+        with waiting(after):
+            yield
+        self.add(1)
+
+
+def test_all_may_wait_at_once() -> None:
+    met = threading.Barrier(20)
+
+    def work(item: int) -> int:
+        with waiting(after=0):
+            met.wait(LONG)
+        return item
+
+    assert dict(fan_out(range(20), work, 1, patient=True)) == {item: item for item in range(20)}
+
+
+@pytest.mark.parametrize(
+    ("patient", "after", "room"), [(True, 0, True), (True, 0.2, True), (True, 3600, False), (False, 0, False)]
+)
+def test_who_makes_room(patient: bool, after: float, room: bool) -> None:
+    second = threading.Event()
+
+    def work(item: int) -> bool:
+        if item == 0:
+            with waiting(after):
+                return second.wait(LONG if room else 0.5)
+        second.set()
+        return True
+
+    assert dict(fan_out(range(2), work, 1, patient=patient)) == {0: room, 1: True}
+
+
+def test_nobody_begins_while_enough_are_at_work() -> None:
+    """Those who have waited go on at once, and may be more; they become fewer again."""
+    count, first, pair = Count(), threading.Barrier(7), threading.Barrier(2)
+
+    def work(item: int) -> int:
+        began = count.add(1)
+        if item < 5:
+            with count.aside():
+                first.wait(LONG)
+        elif item < 7:
+            first.wait(LONG)  # two work, and five wait: nobody can begin
+        (first if item < 7 else pair).wait(LONG)
+        count.add(-1)
+        return began
+
+    found = dict(fan_out(range(47), work, 2, patient=True))
+    assert {found[item] for item in range(7, 47)} <= {1, 2}
+    assert count.at_work == 0
+
+
+def test_what_fails_while_it_waits_is_told() -> None:
+    def work(item: int) -> None:
+        with waiting(after=0):
+            raise ValueError(item)
+
+    found = dict(fan_out(range(3), work, 1, patient=True))
+    assert [str(found[item]) for item in range(3)] == ["0", "1", "2"]
+
+
+def test_one_that_waits_in_another_wait_counts_once() -> None:
+    inner, second = threading.Event(), threading.Event()
+
+    def work(item: int) -> bool:
+        if item == 0:
+            with waiting(after=0):
+                with waiting(after=3600):
+                    inner.set()
+                return second.wait(LONG)
+        second.set()
+        return inner.is_set()
+
+    assert dict(fan_out(range(2), work, 1, patient=True)) == {0: True, 1: True}
+
+
+class Unstarted(threading.Thread):
+    """Where the machine gives no more than so many threads."""
+
+    left = 0
+
+    def start(self) -> None:
+        if type(self).left <= 0:
+            raise RuntimeError("can't start new thread")
+        type(self).left -= 1
+        super().start()
+
+
+@pytest.mark.parametrize("given", [0, 1, 3])
+@pytest.mark.parametrize("patient", [True, False])
+def test_no_more_threads_can_be_had(monkeypatch: pytest.MonkeyPatch, given: int, patient: bool) -> None:
+    monkeypatch.setattr(Unstarted, "left", given)
+    monkeypatch.setattr(pool, "Thread", Unstarted)
+
+    def work(item: int) -> int:
+        with waiting(after=0):
+            return item
+
+    assert dict(fan_out(range(50), work, 8, patient=patient)) == {item: item for item in range(50)}
+
+
+def test_one_alone_needs_no_thread() -> None:
+    assert together([0], lambda _: threading.current_thread()) == [threading.current_thread()]
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_what_one_of_them_raises_is_raised(count: int) -> None:
+    with pytest.raises(ZeroDivisionError):
+        together(range(count), lambda item: 1 // item)
