@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import pytest
 
 from tasks.core.shell import pool
-from tasks.core.shell.pool import fan_out, together, waiting
+from tasks.core.shell.pool import MOST_BEGUN, fan_out, together, waiting
 
 LONG = 20.0  # seconds
 
@@ -37,14 +37,14 @@ class Count:
 
 
 def test_all_may_wait_at_once() -> None:
-    met = threading.Barrier(20)
+    met = threading.Barrier(MOST_BEGUN)
 
     def work(item: int) -> int:
         with waiting(after=0):
             met.wait(LONG)
         return item
 
-    assert dict(fan_out(range(20), work, 1, patient=True)) == {item: item for item in range(20)}
+    assert dict(fan_out(range(MOST_BEGUN), work, 1, patient=True)) == {item: item for item in range(MOST_BEGUN)}
 
 
 @pytest.mark.parametrize(
@@ -81,6 +81,29 @@ def test_nobody_begins_while_enough_are_at_work() -> None:
     found = dict(fan_out(range(47), work, 2, patient=True))
     assert {found[item] for item in range(7, 47)} <= {1, 2}
     assert count.at_work == 0
+
+
+def test_those_that_wait_are_bounded_too() -> None:
+    count, most, lock = 0, 0, threading.Lock()
+    full = threading.Event()
+
+    def work(item: int) -> None:
+        nonlocal count, most
+        with lock:
+            count += 1
+            most = max(most, count)
+            if count == MOST_BEGUN:
+                full.set()
+        with waiting(after=0):
+            full.wait(LONG)
+            second.wait(0.3)  # whoever would be let in by mistake comes now
+        with lock:
+            count -= 1
+
+    second = threading.Event()
+    list(fan_out(range(3 * MOST_BEGUN), work, 1, patient=True))
+    assert full.is_set()
+    assert most == MOST_BEGUN
 
 
 def test_what_fails_while_it_waits_is_told() -> None:

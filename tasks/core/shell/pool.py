@@ -14,6 +14,8 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 LATE = 1.0  # seconds after which a host that works counts as one that is waited for
+MOST_BEGUN = 8
+"""Of those that wait and work together, as many times `parallel`: each has a thread and a connection."""
 _LOOK = 0.1  # seconds between two looks whether Ctrl-C came, the rest is given up, or somebody only waits
 _here = local()
 
@@ -56,7 +58,8 @@ def fan_out(
 ) -> Iterator[tuple[T, R | BaseException]]:
     """Yields each item with what `work` returned or raised, as they finish, until the rest is `given_up`.
 
-    No item begins while `parallel` are at work; if it is `patient`, those that are `waiting` do not count.
+    No item begins while `parallel` are at work; if it is `patient`, those that are `waiting` do not count,
+    up to MOST_BEGUN.
     The threads are daemons, as those of concurrent.futures are not, so Ctrl-C is never held up by a host that
     does not answer.
     """
@@ -117,7 +120,8 @@ class _Crew(Generic[T, R]):
         with self._lock:
             now = monotonic()
             at_work = self._threads - sum(since <= now for since in [*self._waits.values()])
-            if self._todo and at_work + new <= self._parallel:
+            room = self._parallel - at_work >= new and self._threads + new <= self._parallel * MOST_BEGUN
+            if self._todo and room:
                 self._threads += new
                 return [self._todo.popleft()]
             self._threads -= 1 - new
