@@ -44,7 +44,8 @@ def test_all_may_wait_at_once() -> None:
             met.wait(LONG)
         return item
 
-    assert dict(fan_out(range(MOST_BEGUN), work, 1, patient=True)) == {item: item for item in range(MOST_BEGUN)}
+    everybody = range(MOST_BEGUN)
+    assert dict(fan_out(everybody, work, 1, patient=True)) == {item: item for item in everybody}
 
 
 @pytest.mark.parametrize(
