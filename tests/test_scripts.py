@@ -658,7 +658,8 @@ def test_copy_is_exact(place: Place, tmp_path: Path) -> None:
     if os.getuid() == 0:
         os.chown(source, 12, 34)
     copy.write_bytes(b"longer" * 999999)
-    done = functions(place, f"copy '{source}' '{copy}' && same '{source}' '{copy}' && echo same")
+    both = f"'{source}' '{copy}'"
+    done = functions(place, f"copy {both} && sums {both} && same {both} && echo same")
     assert (done.stdout, done.stderr) == ("same\n", "")
     assert copy.read_bytes() == source.read_bytes()
     assert (copy.stat().st_mode, copy.stat().st_uid) == (source.stat().st_mode, source.stat().st_uid)
@@ -683,8 +684,8 @@ def test_where_a_link_waits_nothing_is_written_to_what_it_leads_to(place: Place,
 
 @pytest.mark.parametrize("change", ["echo >> a", "rm a", "rm b", "ln -sf a b"])
 def test_same_sees_every_difference(place: Place, tmp_path: Path, change: str) -> None:
-    begin = f"cd '{tmp_path}'; echo x > a; chmod 644 a; copy a b; same a b && echo same"
-    done = functions(place, f"{begin}; {change}; same a b || echo differs")
+    begin = f"cd '{tmp_path}'; echo x > a; chmod 644 a; copy a b; sums a b; same a b && echo same"
+    done = functions(place, f"{begin}; {change}; sums a b; same a b || echo differs")
     assert done.stdout == "same\ndiffers\n"
 
 
@@ -881,7 +882,7 @@ class TestMain:
         place.unit.write_text("PIDFile=/x/nginx.pid\n")
         stubs = 'is_master() { [ "$1" = 77 ]; }; systemctl() { echo MainPID=5; }; children() { :; }'
         stubs += "; in_unit() { [ $1 = 5 ]; }"
-        assert of_common(place, f"{stubs}; main") == f"{found}\n"
+        assert of_common(place, f"{stubs}; ask; main") == f"{found}\n"
 
     def test_without_a_pid_file_in_the_unit_systemd_knows(self, place: Place) -> None:
         """It ends them all when the one that it knows ends."""
@@ -889,19 +890,15 @@ class TestMain:
         file.parent.mkdir(parents=True)
         file.write_text("77\n")
         stubs = "is_master() { :; }; systemctl() { echo MainPID=5; }; in_unit() { [ $1 = 5 ]; }"
-        assert of_common(place, f"{stubs}; main") == "5\n"
+        assert of_common(place, f"{stubs}; ask; main") == "5\n"
 
     def test_a_process_outside_of_the_unit_is_not(self, place: Place) -> None:
         file = Path(place.proxy.prefix, "logs", "nginx.pid")
         file.parent.mkdir(parents=True)
         file.write_text(f"{os.getpid()}\n")
         place.unit.write_text("PIDFile=/x/nginx.pid\n")
-        assert (
-            of_common(
-                place, "systemctl() { echo MainPID=5; }; in_unit() { [ $1 = 5 ]; }; children() { :; }; main"
-            )
-            == "5\n"
-        )
+        stubs = "systemctl() { echo MainPID=5; }; in_unit() { [ $1 = 5 ]; }; children() { :; }"
+        assert of_common(place, f"{stubs}; ask; main") == "5\n"
 
     def test_a_worker_is_not(self, place: Place, tmp_path: Path) -> None:
         file = Path(place.proxy.prefix, "logs", "nginx.pid")
@@ -912,7 +909,7 @@ class TestMain:
             stubs = f"in_unit() {{ :; }}; systemctl() {{ echo MainPID={parent}; }}"
             file.write_text(f"{worker}\n")
             place.unit.write_text("PIDFile=/x/nginx.pid\n")
-            assert of_common(place, f"{stubs}; main") == f"{master}\n"
+            assert of_common(place, f"{stubs}; ask; main") == f"{master}\n"
 
     @pytest.mark.parametrize("kind", ["fifo", "link", "folder"])
     def test_what_is_no_file_is_not_read(self, place: Place, kind: str) -> None:
@@ -925,7 +922,7 @@ class TestMain:
         else:
             file.symlink_to("/dev/zero")
         stubs = "systemctl() { echo MainPID=5; }; in_unit() { [ $1 = 5 ]; }; children() { :; }"
-        assert of_common(place, f"{stubs}; main") == "5\n"
+        assert of_common(place, f"{stubs}; ask; main") == "5\n"
 
 
 @contextmanager
