@@ -276,15 +276,19 @@ class TestLock:
     def folder(self, lock: Path, shell: None) -> None:
         lock.parent.mkdir()
 
-    def script(self, lock: Path, holder: str, wait: float = 0, patience: float = 0) -> list[str]:
-        given = {"lock": lock, "wait": wait, "patience": patience, "holder": holder}
+    def script(
+        self, lock: Path, holder: str, wait: float = 0, patience: float = 0, survey: str = ""
+    ) -> list[str]:
+        given = {"lock": lock, "wait": wait, "patience": patience, "holder": holder, "survey": survey}
         text = shell_script(Lock.files, given)
         return ["sh", "-c", with_defaults(text)]
 
     @contextmanager
-    def held(self, lock: Path, holder: str, wait: float = 0) -> Iterator[subprocess.Popen[bytes]]:
+    def held(
+        self, lock: Path, holder: str, wait: float = 0, survey: str = ""
+    ) -> Iterator[subprocess.Popen[bytes]]:
         """A process that has the lock."""
-        command = self.script(lock, holder, wait)
+        command = self.script(lock, holder, wait, survey=survey)
         with subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
         ) as process:
@@ -339,6 +343,31 @@ class TestLock:
             process.stdin.close()
             assert process.wait(20) == 0
             assert self.free(lock)
+
+    def test_it_surveys_as_often_as_it_is_asked(self, lock: Path) -> None:
+        with self.held(lock, "first", survey='echo "kn.a=$lock"; echo why >&2; exit 69') as process:
+            assert process.stdin is not None
+            assert process.stdout is not None
+            for asked in (b"?", b".?."):
+                process.stdin.write(asked)
+                process.stdin.flush()
+                said = [process.stdout.readline().decode() for _ in range(3)]
+                assert said == [f"kn.a={lock}\n", "why\n", "kn.surveyed=69\n"]
+                assert not self.free(lock)
+
+    def test_a_survey_that_hangs_keeps_no_lock(self, lock: Path, tmp_path: Path) -> None:
+        os.mkfifo(tmp_path / "never")
+        hangs = f"echo begun; read -r row < {shlex.quote(str(tmp_path / 'never'))}"
+        with self.held(lock, "first", survey=hangs) as process:
+            assert process.stdin is not None
+            assert process.stdout is not None
+            process.stdin.write(b"?")
+            process.stdin.flush()
+            assert process.stdout.readline() == b"begun\n"
+            process.stdin.close()
+            assert process.wait(20) == 0
+            assert self.free(lock)
+            os.close(os.open(tmp_path / "never", os.O_WRONLY))
 
     @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGHUP])
     def test_it_ends_when_its_shell_was_killed_and_the_connection_is_gone(

@@ -108,7 +108,7 @@ def _opened(
         report.reporter_for(console),
         Summary(task, [host.label for host in fleet], again + "".join(_as_typed(flags)), hint, fleet.typed),
         interrupt,
-        Locks(locks.holder(command_line.name_of(task)), lambda: interrupt.came),
+        Locks(locks.holder(command_line.name_of(task)), lambda: interrupt.came, settings.proxy),
         rollout_of(settings.rollout, flags),
         seconds("--wait", flags.get("wait", "0")),
         json,
