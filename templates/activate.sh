@@ -9,9 +9,9 @@
 trap '' HUP INT TERM PIPE
 exec 8<>"$lock/action"
 take 0 8 || refused action 'another activation is under way on the node'
-has=
-IFS= read -r has 2>/dev/null < "$lock/lock"
-case $has in
+taken_by=
+IFS= read -r taken_by 2>/dev/null < "$lock/lock"
+case $taken_by in
   "$holder since "*) ;;
   *) echo 'the lock on the node has gone to somebody else' >&2; exit 75 ;;
 esac

@@ -126,7 +126,7 @@ send_away() {
     [ "$1" = TERM ] || kill -KILL $(children "$master") 2>/dev/null
     kill -"$1" "$master" 2>/dev/null
   done
-  until ask && [ -z "$(successors)" ] && [ "$(main)" = "$old" ]; do
+  until ask; [ -z "$(successors)" ] && [ "$(main)" = "$old" ]; do
     [ "$(now)" -lt "$soon" ] || return 1
     sleep 0.05
   done
