@@ -58,8 +58,8 @@ settles() {
   until_it_holds "$1" || return 1
   chosen=$(main) seconds=$((settle / 100))
   [ "$seconds" -gt 0 ] || return 0
-  # no longer than it lives; TERM is ignored
-  timeout -s USR1 "$seconds" tail -f /dev/null -s 0.1 --pid="$chosen"
+  # no longer than it lives, but also when nobody reads what this script writes; TERM is ignored
+  timeout -s USR1 "$seconds" tail -f /dev/null -s 0.1 --pid="$chosen" >/dev/null
   holds && [ "$(main)" = "$chosen" ] && return
   [ -d "/proc/$chosen" ] || why='its process ended'
   why="it came up, but within $seconds s: ${why:-another process came}"

@@ -12,7 +12,7 @@ mkdir "$part"
 while read -r name mode sha size; do
   # written through: a name that says what is in it must be true after a power cut, too
   if [ "$size" -gt 0 ]; then
-    dd of="$part/$name" bs=64k count="$size" iflag=fullblock,count_bytes conv=fsync,excl 2>/dev/null <&3 || true
+    head -c "$size" <&3 | dd of="$part/$name" bs=64k conv=fsync,excl 2>/dev/null || true
   else
     from=$(live "$name")
     [ "$(sum "$from")" = "$sha" ] || from=$releases/$release/$name
