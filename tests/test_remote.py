@@ -573,11 +573,11 @@ class TestLock:
         return locks.acquire(node, "me", 0, survey=Short(Proxy()))
 
     def test_the_node_is_surveyed_through_it(self, node: Node) -> None:
-        held = self.surveying(node, "echo kn.uid=0; echo kn.surveyed=; exit 3")
+        held = self.surveying(node, "echo kn.uid=0; exit 3")
         assert cast(Any, node).surveyed[0] is held
         for _ in range(2):
             said = held.ask(Lock.ASKED, Lock.ANSWERED, 20)
-            assert said == CommandResult(3, "kn.uid=0\nkn.surveyed=\n")
+            assert said == CommandResult(3, "kn.uid=0\n")
             assert held.answers
         held.release(20)
         assert not held.answers
@@ -589,8 +589,8 @@ class TestLock:
         error = refusal(lambda: held.ask(Lock.ASKED, Lock.ANSWERED, 0.5))
         assert error.message == "no answer within 0.5 s"
         assert not held.answers
-        held.release(20)
-        locks.acquire(node, "you", 0).close()
+        held.release(1)
+        locks.acquire(node, "you", 20).close()
         os.close(os.open(tmp_path / "never", os.O_WRONLY))
 
     def test_how_long_an_activation_is_waited_for(self) -> None:
