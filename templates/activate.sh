@@ -9,7 +9,9 @@
 trap '' HUP INT TERM PIPE
 exec 8<>"$lock/action"
 take 0 8 || refused action 'another activation is under way on the node'
-case $(cat "$lock/lock" 2>/dev/null) in
+taken_by=
+IFS= read -r taken_by 2>/dev/null < "$lock/lock"
+case $taken_by in
   "$holder since "*) ;;
   *) echo 'the lock on the node has gone to somebody else' >&2; exit 75 ;;
 esac
@@ -17,12 +19,11 @@ esac
 # --- what it needs besides ---
 
 # of several masters, one that an upgrade by hand, or one that was cut off, has left goes on with what it once read
-alone() {
-  pid=$(main)
-  [ "${pid:-0}" -gt 0 ] || return 0
+alone() { # MAIN PID
+  [ "$1" -gt 0 ] || return 0
   for process in $(of_unit); do ! is_stopped "$process" || kill -CONT "$process"; done
   soon=$(($(now) + 500))
-  while left=$(list "$(accepting "$(list "$pid $(workers "$pid")")")") && [ -n "$left" ]; do
+  while left=$(list "$(accepting "$(list "$1 $(workers "$1")")")") && [ -n "$left" ]; do
     # shellcheck disable=SC2086 # words
     kill -QUIT $left 2>/dev/null
     [ "$(now)" -lt "$soon" ] || { why="a process beside the main one does not end (PID $left)"; return 1; }
@@ -30,21 +31,20 @@ alone() {
   done
 }
 # written by the service's user, who may write there anyway: root follows no link that they left
-pid_right() { # USER
-  pid=$(main)
+pid_right() { # USER, MAIN PID
   # shellcheck disable=SC2016 # the other shell's
-  [ "${pid:-0}" -eq 0 ] || [ "$(recorded_pid)" = "$pid" ] ||
-    as "$1" sh -c 'rm -rf "$0" && echo "$1" > "$0"' "$pid_file" "$pid"
+  [ "$2" -eq 0 ] || [ "$(recorded_pid)" = "$2" ] ||
+    as "$1" sh -c 'rm -rf "$0" && echo "$1" > "$0"' "$pid_file" "$2"
 }
 needs() {
-  owner=$(user_of "$unit_path")
+  owner=$(user_of "$unit_path") pid=$(main)
   why="the user $owner could not be made"
   account "$owner" || return
   why='folders and modes could not be put right'
-  folders "$owner" && logs_for "$owner" && modes && pid_right "$owner" || return
+  folders "$owner" && logs_for "$owner" && modes && pid_right "$owner" "$pid" || return
   refresh
   why="systemd cannot use the unit: $(of_systemd LoadState)"
-  [ "$(of_systemd LoadState)" = loaded ] && alone
+  [ "$(of_systemd LoadState)" = loaded ] && alone "$pid"
 }
 # what is about to run is tested before anything is stopped
 tested() {
@@ -55,7 +55,8 @@ tested() {
     is_whole "$release" || return
     ! is_elsewhere "$releases/$release/$unit" || return 0
     why='the folders could not be made'
-    account "$(user_of "$releases/$release/$unit")" && folders "$(user_of "$releases/$release/$unit")" || return
+    owner=$(user_of "$releases/$release/$unit")
+    account "$owner" && folders "$owner" || return
     why='nginx refuses the release there'
     passes "$releases/$release"
   else
@@ -104,17 +105,19 @@ before_start() {
 
 # --- what is noted when it is over ---
 
-identity() { echo "$(cat /proc/sys/kernel/random/boot_id):$1:$(started "$1")"; }
 record() {
   pid=$(main)
+  sums "$conf" "$unit_path"
+  digest "$conf" && of_conf=$digest
   # a process that goes on is one of the unit with which it began
-  of_file=$(sum "$unit_path")
+  digest "$unit_path" && of_file=$digest
   [ "$pid" != "$first" ] || of_file=$began_by
   of_workers=$(for worker in $(workers "$pid"); do echo "$worker:$(started "$worker")"; done)
-  rm -f "$releases/.running"
+  read -r boot_id < /proc/sys/kernel/random/boot_id
+  ! there "$releases/.running" || rm -f "$releases/.running"
   (
     set -C # not to where a link leads
-    printf '%s\n' "main=$(identity "$pid")" "conf=$(sum "$conf")" "unit=$of_file" \
+    printf '%s\n' "main=$boot_id:$pid:$(started "$pid")" "conf=$of_conf" "unit=$of_file" \
       "changed=$(stat -c %.9Z "$conf")" "workers=$(list "$of_workers")" > "$releases/.running"
   ) &&
     mv -fT "$releases/.running" "$releases/running"
@@ -132,9 +135,7 @@ done_with() {
       '') rm -f "$releases/previous" ;;
       *) point previous "$previous" ;;
     esac
-    # shellcheck disable=SC2010 # the order is ls's
-    ls -1t "$releases" | grep -x '[0-9a-f]\{10\}' | grep -vx "$(named current)\|$(named previous)" |
-      tail -n "+$((keep - 1))" | while read -r old; do rm -rf "${releases:?}/$old"; done
+    prune "$release"
   fi
   case $action in stop | enable) ;; *) record ;; esac
 }
@@ -228,7 +229,8 @@ if ! tested; then
   say result refused
   exit 1
 fi
-first=$(main) first_workers=$(list "$(workers "$(main)")")
+first=$(main)
+first_workers=$(list "$(workers "$first")")
 if forth; then
   done_with
   say result 'done'

@@ -1,4 +1,4 @@
-# What several scripts need. Given: prefix, unit, unit_path; properties (of the unit, for `told`; may be missing).
+# What several scripts need. Given: prefix, unit, unit_path; properties (more of the unit's to ask for; may be missing).
 # Ends with 69 if systemd hangs. A node pays for every program that is run: what the shell can do itself, it does.
 releases=$prefix/releases
 binary=$prefix/sbin/kube-nginx
@@ -26,9 +26,36 @@ clean() { tr -d '\n' | tr '[:space:][:cntrl:]' '?'; }
 # shellcheck disable=SC2048,SC2086 # words
 list() { echo $*; } # on one line
 
+there() { [ -e "$1" ] || [ -L "$1" ]; } # whatever it is, and wherever it leads
+# what follows BEGINNING in the last line that begins so, as of a unit file's options the last one counts
+last_of() { # BEGINNING FILE
+  said=
+  while IFS= read -r row || [ -n "$row" ]; do
+    case $row in "$1"*) said=${row#"$1"} ;; esac
+  done 2>/dev/null < "$2"
+  printf '%s\n' "$said"
+}
+
 # What the service's user may have put there is read as a regular file, no more than so much of it, and not for long.
 # A pipe or a lease is not waited for; a link is followed only where `nofollow` is not given.
 sum() { [ ! -f "$1" ] || { digest=$(timeout -s KILL 5 sha256sum -- "$1") 2>/dev/null; echo "${digest%% *}"; }; }
+# the sums of several files at once, for `digest`; where one keeps us waiting, each has time of its own
+sums() { # FILES
+  for file; do
+    shift
+    [ ! -f "$file" ] || set -- "$@" "$file"
+  done
+  of_files='' ended=0
+  [ "$#" = 0 ] || of_files=$(timeout -s KILL 5 sha256sum -- "$@" 2>/dev/null) 2>/dev/null || ended=$?
+  [ "$ended" != 137 ] || of_files=$(for file; do printf '%s  %s\n' "$(sum "$file")" "$file"; done)
+  of_files=$newline$of_files$newline
+}
+digest() { # FILE
+  case $of_files in
+    *"  $1$newline"*) digest=${of_files%%"  $1$newline"*} && digest=${digest##*"$newline"} ;;
+    *) digest= ;;
+  esac
+}
 some() { # FILE BLOCKS [nofollow]: its first blocks, each of 64 KB
   { [ ! -f "$1" ] || timeout -s KILL 5 dd if="$1" iflag="nonblock${3:+,$3}" bs=64k count="$2"; } 2>/dev/null
 }
@@ -41,23 +68,23 @@ named() {
 
 # --- systemd and the processes of the unit ---
 
-# shellcheck disable=SC2317,SC2329 # a survey has its own
-of_systemd() { shown=$(systemctl show -p "$1" "$unit" 2>/dev/null); echo "${shown#*=}"; }
+# systemd is asked for all at once: what it said then of one property. Once something has been done, it is asked anew
+properties=ControlGroup,MainPID,LoadState,ActiveState,SubState,UnitFileState,NeedDaemonReload,DropInPaths${properties:+,$properties}
+ask() { shown=$(systemctl show -p "$properties" "$unit" 2>/dev/null); }
+of_systemd() { # PROPERTY
+  case $newline$shown in
+    *"$newline$1="*) said=$newline$shown said=${said#*"$newline$1="} && echo "${said%%"$newline"*}" ;;
+  esac
+}
 # every systemd to date opens the pid file as it is, and waits for whoever would write to a pipe
 if [ -p "$pid_file" ] && { timeout -s KILL 10 systemctl show "$unit" >/dev/null 2>&1; [ "$?" = 137 ]; }; then
   echo "systemd hangs: $pid_file is a pipe; on the node: mv -T $pid_file /root/pipe && echo 1<> /root/pipe" >&2
   exit 69
 fi
-# all that is asked at once, and what of it systemd has said of one property
-shown=$(systemctl show -p "ControlGroup${properties:+,$properties}" "$unit" 2>/dev/null)
-told() { # PROPERTY
-  case $newline$shown in
-    *"$newline$1="*) said=$newline$shown said=${said#*"$newline$1="} && echo "${said%%"$newline"*}" ;;
-  esac
-}
+ask
 # this systemd's: a container may have a unit of the same name. Of one that does not run systemd names none, and
 # where it is in a container without a namespace of its own, all names begin with where that is
-group=$(told ControlGroup) number='' first=''
+group=$(of_systemd ControlGroup) number='' first=''
 while IFS= read -r row; do
   case ${row#*:} in
     name=systemd:*) number=${row%%:*} first=${first:-${row#*:*:}} ;;

@@ -3,30 +3,39 @@
 # an account that was deleted while the service runs comes back with the number that the service goes by
 account() { # USER
   [ -n "$1" ] && ! id -u "$1" >/dev/null 2>&1 || return 0
-  number=$(stat -c %u "/proc/$(main)" 2>/dev/null)
+  number=$(main)
+  [ "${number:-0}" = 0 ] || number=$(stat -c %u "/proc/$number" 2>/dev/null)
   case $number in '' | 0) number='' ;; *) ! getent passwd "$number" >/dev/null || number='' ;; esac
   useradd --system --user-group ${number:+--uid "$number"} --no-create-home --home-dir /nonexistent \
     --shell /usr/sbin/nologin "$1"
 }
 # root's folders, which the service's user may read, and logs, which an earlier one may still write to
 folders() { # USER
-  mkdir -p "$prefix/conf" "$prefix/sbin" "$releases" || return
-  for folder in "$prefix" "$prefix/conf" "$prefix/sbin" "$releases"; do
-    case $(stat -Lc %u:%a "$folder") in 0:755 | 0:?755) ;; *) chown 0:0 "$folder" && chmod 755 "$folder" || return ;; esac
-  done
+  [ -d "$prefix/conf" ] && [ -d "$prefix/sbin" ] && [ -d "$releases" ] ||
+    mkdir -p "$prefix/conf" "$prefix/sbin" "$releases" || return
+  seen=$(stat -Lc '%u:%a %n' "$prefix" "$prefix/conf" "$prefix/sbin" "$releases") || return
+  while read -r mode folder; do
+    case $mode in 0:755 | 0:?755) ;; *) chown 0:0 "$folder" && chmod 755 "$folder" || return ;; esac
+  done <<END
+$seen
+END
   [ -d "$prefix/logs" ] || { mkdir "$prefix/logs" && logs_for "$1"; }
 }
 logs_for() { # USER
-  [ "$(stat -Lc %U "$prefix/logs")" = "${1:-root}" ] || chown "${1:-root}:${1:-root}" "$prefix/logs/" || return
-  case $(stat -Lc %a "$prefix/logs") in 755 | ?755) ;; *) chmod 755 "$prefix/logs/" || return ;; esac
+  of=${1:-root} seen=$(stat -Lc %U:%a "$prefix/logs")
+  [ "${seen%:*}" = "$of" ] || chown "$of:$of" "$prefix/logs/" || return
+  case ${seen#*:} in 755 | ?755) ;; *) chmod 755 "$prefix/logs/" || return ;; esac
   # an earlier service that ran as somebody else has left its pid file and its log there; what it may have linked to
   # root would write, now that it is root who runs it
   [ -n "$1" ] || find "$prefix/logs/" -mindepth 1 -maxdepth 1 ! -type d \( -links +1 -o ! -type f ! -user root \) \
     -exec rm -f {} +
-  find "$prefix/logs/" -mindepth 1 -maxdepth 1 -type f -links 1 ! -user "${1:-root}" \
-    -exec chown -h "${1:-root}:${1:-root}" {} +
+  find "$prefix/logs/" -mindepth 1 -maxdepth 1 -type f -links 1 ! -user "$of" -exec chown -h "$of:$of" {} +
 }
-user_of() { sed -n 's/^User=-.*/User=?/; s/^User=//p' "$1" 2>/dev/null | tail -n 1; } # UNIT FILE; no option
+user_of() { # UNIT FILE
+  whose=$(last_of User= "$1")
+  case $whose in -*) whose='?' ;; esac # no option
+  echo "$whose"
+}
 
 # nobody else has our lock (8) and what we are told (3), writes our answer, or keeps us waiting
 as() { # USER COMMAND...
@@ -39,8 +48,8 @@ as() { # USER COMMAND...
 # use would open the pid file, which is another user's while that still serves
 passes() { # FOLDER
   trial=$releases/trial.part whom=$(user_of "$1/kube-nginx.service") stderr=
-  ! grep -q '^ExecStart=.* -e stderr' "$1/kube-nginx.service" || stderr=1
-  rm -rf "$trial"
+  case $(last_of ExecStart= "$1/kube-nginx.service") in *' -e stderr'*) stderr=1 ;; esac
+  ! there "$trial" || rm -rf "$trial"
   mkdir "$trial" "$trial/logs" && sed "s|$prefix/logs/|$trial/logs/|" "$1/kube-nginx.conf" > "$trial/kube-nginx.conf" &&
     chown "${whom:-root}" "$trial/logs" &&
     as "$whom" "$1/kube-nginx" -t -q -c "$trial/kube-nginx.conf" -p "$trial" ${stderr:+-e stderr}

@@ -3,7 +3,10 @@
 
 now() { read -r up _ < /proc/uptime; echo "${up%.*}${up#*.}"; }
 refresh() {
-  [ "$(of_systemd NeedDaemonReload)$(of_systemd LoadState)$(new_drop_ins)" = noloaded ] || systemctl daemon-reload
+  ask
+  [ "$(of_systemd NeedDaemonReload)$(of_systemd LoadState)$(new_drop_ins)" = noloaded ] && return
+  systemctl daemon-reload
+  ask
 }
 
 # whether the service does what it should; if not, $why says what is missing. The five are its arguments:
@@ -13,14 +16,17 @@ expected=
 anew() { unlike=none stale= beside= image=; }
 anew
 holds() {
+  ask
   why="the service is $(of_systemd ActiveState) ($(of_systemd SubState))"
   [ "$why" = 'the service is active (running)' ] || return 1
   pid=$(main)
   why="the process that was there goes on (PID $pid)"
   [ "$pid" != "$unlike" ] || return 1
   runs=$(program "$unit_path")
-  why="it runs another file than $runs: $(readlink "/proc/$pid/exe" | clean)"
-  [ "$(sum "/proc/$pid/exe")" = "${image:-$(sum "$runs")}" ] || return 1
+  if [ -n "$image" ] || ! [ "/proc/$pid/exe" -ef "$runs" ]; then
+    why="it runs another file than $runs: $(readlink "/proc/$pid/exe" | clean)"
+    [ "$(sum "/proc/$pid/exe")" = "${image:-$(sum "$runs")}" ] || return 1
+  fi
   why='nginx did not take the new configuration: no new worker has come'
   news=
   for worker in $(workers "$pid"); do
@@ -28,9 +34,11 @@ holds() {
   done
   [ -n "$news" ] || return 1
   own=$(sockets "$pid")
+  listed=$newline$(listening)
   for address in $expected; do
     why="it does not listen where it should ($address)"
-    inode=$(listening | while read -r local inode; do [ "$local" != "$address" ] || echo "$inode"; done)
+    inode=${listed##*"$newline$address "}
+    inode=${inode%%"$newline"*}
     case $own in *"socket:[${inode:-none}]"*) ;; *) return 1 ;; esac
   done
   # whatever is proven through the listener could be their doing
@@ -48,14 +56,14 @@ until_it_holds() {
 # a new process must also live for a while: the same one, all the time
 settles() {
   until_it_holds "$1" || return 1
-  chosen=$(main) quiet=$(($(now) + settle))
-  while [ "$(now)" -lt "$quiet" ]; do
-    sleep 0.1
-    holds && [ "$(main)" = "$chosen" ] && continue
-    [ -d "/proc/$chosen" ] || why='its process ended'
-    why="it came up, but within $((settle / 100)) s: ${why:-another process came}"
-    return 1
-  done
+  chosen=$(main) seconds=$((settle / 100))
+  [ "$seconds" -gt 0 ] || return 0
+  # no longer than it lives, but also when nobody reads what this script writes; TERM is ignored
+  timeout -s USR1 "$seconds" tail -f /dev/null -s 0.1 --pid="$chosen" >/dev/null
+  holds && [ "$(main)" = "$chosen" ] && return
+  [ -d "/proc/$chosen" ] || why='its process ended'
+  why="it came up, but within $seconds s: ${why:-another process came}"
+  return 1
 }
 began=$(date +%s)
 journal() { journalctl -q -u "$unit" --since "@$began" -n 8 --no-pager -o cat >&2; }
@@ -71,13 +79,16 @@ boots() {
 }
 # by a signal: nginx's own `-s reload` would believe its pid file, which others may have removed
 reload() {
+  ask
   pid=$(main)
-  unlike=none stale=$(list "$(workers "$pid")") beside= image=$(sum "/proc/$pid/exe")
+  unlike=none stale=$(list "$(workers "$pid")") beside= image=
+  [ "/proc/$pid/exe" -ef "$(program "$unit_path")" ] || image=$(sum "/proc/$pid/exe")
   { [ "$pid" -gt 0 ] && kill -HUP "$pid" 2>/dev/null; } || { why='the service does not run'; return 1; }
   until_it_holds "$1"
 }
 # the new master is seen to live before the old one is sent away; if it dies, the old one has gone on
 upgrade() {
+  ask
   old=$(main) unlike=$old stale= beside=may image=
   [ "${old:-0}" -gt 0 ] || { why='the service does not run'; return 1; }
   # while the master before it still lives, for the sessions that it had, nginx ignores USR2
@@ -115,14 +126,14 @@ send_away() {
     [ "$1" = TERM ] || kill -KILL $(children "$master") 2>/dev/null
     kill -"$1" "$master" 2>/dev/null
   done
-  until [ -z "$(successors)" ] && [ "$(main)" = "$old" ]; do
+  until ask; [ -z "$(successors)" ] && [ "$(main)" = "$old" ]; do
     [ "$(now)" -lt "$soon" ] || return 1
     sleep 0.05
   done
 }
 restart() {
-  unlike=$(main) stale= beside= image=
   refresh
+  unlike=$(main) stale= beside= image=
   # root's nginx would write to where a user's links lead
   [ -n "$(user_of "$unit_path")" ] || is_elsewhere "$unit_path" || logs_for '' ||
     { why="$prefix/logs could not be put right"; return 1; }
@@ -134,4 +145,4 @@ restart() {
   timeout "$((timeout / 100))" systemctl restart "$unit" || { why='the service did not start'; return 1; }
   settles "$1"
 }
-stop() { is_safe && systemctl stop "$unit" 2>/dev/null; systemctl reset-failed "$unit" 2>/dev/null; }
+stop() { ask; is_safe && systemctl stop "$unit" 2>/dev/null; systemctl reset-failed "$unit" 2>/dev/null; }

@@ -5,21 +5,28 @@
 exec 3<&0
 account "$user" && folders "$user" || exit
 set -e
+set --
 whole=1
 part=$releases/$release.part
 mkdir "$part"
 while read -r name mode sha size; do
-  from=$(live "$name")
-  [ "$(sum "$from")" = "$sha" ] || from=$releases/$release/$name
   # written through: a name that says what is in it must be true after a power cut, too
   if [ "$size" -gt 0 ]; then
     head -c "$size" <&3 | dd of="$part/$name" bs=64k conv=fsync,excl 2>/dev/null || true
   else
+    from=$(live "$name")
+    [ "$(sum "$from")" = "$sha" ] || from=$releases/$release/$name
     dd if="$from" of="$part/$name" bs=64k conv=fsync,excl 2>/dev/null || true
   fi
-  seen=$(sum "$part/$name")
-  if [ "$seen" != "$sha" ]; then
-    echo "$name arrived on the node with sha256 $seen, not $sha" >&2
+  set -- "$@" "$part/$name"
+done <<END
+$parts
+END
+sums "$@"
+while read -r name mode sha _; do
+  digest "$part/$name"
+  if [ "$digest" != "$sha" ]; then
+    echo "$name arrived on the node with sha256 $digest, not $sha" >&2
     whole=0
   else
     chmod "$mode" "$part/$name"
@@ -36,5 +43,5 @@ if ! passes "$part"; then
   rm -rf "$part"
   exit 67
 fi
-rm -rf "${releases:?}/$release"
+! there "$releases/$release" || rm -rf "${releases:?}/$release"
 mv "$part" "$releases/$release"

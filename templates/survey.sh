@@ -63,7 +63,6 @@ above() { # PATH
 # --- the process ---
 
 # a survey is of one moment: what it needs twice it asks once
-of_systemd() { told "$1"; }
 recorded=$(recorded_pid)
 recorded_pid() { echo "$recorded"; }
 pid=$(main) mine='' own=''
@@ -73,7 +72,7 @@ while IFS= read -r row; do
 done <<END
 $shown
 END
-found=$(outsider "$(told MainPID)") && say outsider "$found"
+found=$(outsider "$(of_systemd MainPID)") && say outsider "$found"
 for f in $(new_drop_ins); do say "drop_in.$(echo "$f" | clean)" 1; done
 if [ -n "$pid" ]; then
   say pid "$pid"; say started "$(started "$pid")"; say owner "$(owner "$pid")"
@@ -100,15 +99,6 @@ fi
 
 # --- the files ---
 
-# of several files at once, as sha256sum writes them; where one keeps us waiting, each has time of its own
-sums() { # FILES
-  all_sums=$(timeout -s KILL 5 sha256sum -- "$@" 2>/dev/null) 2>/dev/null
-  if [ "$?" = 137 ]; then
-    for file; do printf '%s  %s\n' "$(sum "$file")" "$file"; done
-  else
-    printf '%s\n' "$all_sums"
-  fi
-}
 # what is looked at together, as parameters: folders first, each with /. behind it, so that a link is followed
 set --
 for d in "$prefix" "$prefix/conf" "$prefix/logs" "$prefix/sbin" "$releases"; do
@@ -133,23 +123,14 @@ for link in current previous; do
   # shellcheck disable=SC2016 # sed's
   say "listens.$link" "$(sed -n '/^[[:space:]]*listen/{s/^[[:space:]]*listen[[:space:]]*\([^;[:space:]]*\).*/\1/;H;}
     ${x;s/^\n//;s/\n/ /g;p;}' "$releases/$release/kube-nginx.conf" 2>/dev/null)"
-  for name in $names; do
-    f=$releases/$release/$name
-    [ ! -f "$f" ] || set -- "$@" "$f"
-  done
+  for name in $names; do set -- "$@" "$releases/$release/$name"; done
 done
 runs=$binary
 if [ -n "$pid" ] && ! [ "/proc/$pid/exe" -ef "$binary" ]; then
   runs=/proc/$pid/exe
   set -- "$@" "$runs"
 fi
-of_files=$newline$([ "$#" = 0 ] || sums "$@")$newline
-digest() { # FILE
-  case $of_files in
-    *"  $1$newline"*) digest=${of_files%%"  $1$newline"*} && digest=${digest##*"$newline"} ;;
-    *) digest= ;;
-  esac
-}
+sums "$@"
 while read -r uid mode changed modified f; do
   case $f in
     '') ;;

@@ -57,8 +57,8 @@ exec {shutil.which("find")} "$@\""""
 STAT = f"""case $2:$3 in
   %u:/proc/*) cat "${{0%/*}}/../number" ;;
   %U:/proc/*) cat "${{0%/*}}/../service" ;;
-  %U:*) cat "${{0%/*}}/../logs" 2>/dev/null || echo root ;;
-  %u:%a:*) echo "0:$({shutil.which("stat")} -Lc %a "$3")" ;;
+  %U:%a:*) echo "$(cat "${{0%/*}}/../logs" 2>/dev/null || echo root):$({shutil.which("stat")} -Lc %a "$3")" ;;
+  '%u:%a %n:'*) shift 2; {shutil.which("stat")} -Lc '0:%a %n' "$@" ;;
   *) exec {shutil.which("stat")} "$@" ;;
 esac"""
 
@@ -79,7 +79,7 @@ class TestMkdir:
             "chown": f'echo "chown $*" >> {tmp_path}/did\n{GIVE} {tmp_path}/logs; esac',
             "find": FIND,
             "stat": STAT,
-            "systemctl": f'[ "$3" != MainPID ] || echo "MainPID=$(cat {tmp_path}/main)"',
+            "systemctl": f'echo "MainPID=$(cat {tmp_path}/main)"',
         }
         for name, text in programs.items():
             (tmp_path / "bin" / name).write_text(f"#!/bin/sh\n{text}\n")

@@ -5,16 +5,22 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from time import monotonic
+from typing import cast
 
 import pytest
 from invoke import Config, Context
 
+from tasks.core.config.model import Proxy
 from tasks.core.errors import StepError
+from tasks.core.scripts.survey import Survey
 from tasks.core.shell.command import CommandResult, kill_on_disconnect
+from tasks.core.shell.piped import Piped
 from tasks.core.ssh.fleet import Connections, fleet_of
 from tasks.core.ssh.node import Node
+from tests.scripts import facts
 from tests.sshd import listening
 from tests.test_remote import BROKE, SUDO, Shells, eventually
 
@@ -200,3 +206,26 @@ def test_two_fleets_in_two_threads(shells: Shells, tmp_path: Path, monkeypatch: 
         found = [*pool.map(work, ("a", "b"), (one, two))]
     assert found == [("a\n", False), ("b\n", False)]
     assert [b"echo a" in shells.heard, b"echo b" in others.heard] == [True, True]
+
+
+def test_a_survey_goes_through_the_session_of_the_lock(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    """That which the lock was told of, for as long as its session answers."""
+
+    class Held:
+        answers = True
+
+        def ask(self, question: bytes, end: str, seconds: float) -> CommandResult:
+            return CommandResult(0, "kn.uid=0\nkn.arch=lock\n")
+
+    def surveyed(proxy: Proxy, *names: str) -> str:
+        node.invalidate_facts()
+        return node.survey(proxy, names).arch
+
+    monkeypatch.setattr(Node, "do", lambda self, script: facts("kn.uid=0\nkn.arch=own\nkn.address.a=::1\n"))
+    proxy, lock = Proxy(), Held()
+    assert surveyed(proxy) == "own"
+    node.survey_through(cast(Piped, lock), Survey(proxy))
+    assert surveyed(proxy) == "lock"
+    assert (surveyed(proxy, "a"), surveyed(replace(proxy, prefix="/other"))) == ("own", "own")
+    lock.answers = False
+    assert surveyed(proxy) == "own"

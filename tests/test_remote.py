@@ -18,9 +18,11 @@ from typing import IO, Any, cast
 import paramiko
 import pytest
 
+from tasks.core.config.model import Proxy
 from tasks.core.errors import NotStarted, StepError
 from tasks.core.run import locks
 from tasks.core.scripts.lock import LOCK, Lock
+from tasks.core.scripts.survey import Survey
 from tasks.core.shell import remote
 from tasks.core.shell.command import CommandResult
 from tasks.core.shell.piped import Piped
@@ -534,6 +536,9 @@ class TestLock:
                     script = script.replace(old, new)
                 return piped(transport, script, timeout=timeout)
 
+            def survey_through(self, *how: object) -> None:
+                self.surveyed = how
+
         return cast(Node, Fake())
 
     def test_the_second_one_is_told_who_has_it(self, node: Node) -> None:
@@ -576,6 +581,36 @@ class TestLock:
     def test_it_is_free_as_soon_as_it_was_released(self, node: Node) -> None:
         for _ in range(3):
             locks.acquire(node, "me", 0).release(2)
+
+    def surveying(self, node: Node, text: str) -> Piped:
+        """The lock of a node that is surveyed by this script."""
+
+        class Short(Survey):
+            def text(self) -> str:
+                return text
+
+        return locks.acquire(node, "me", 0, survey=Short(Proxy()))
+
+    def test_the_node_is_surveyed_through_it(self, node: Node) -> None:
+        held = self.surveying(node, "echo kn.uid=0; exit 3")
+        assert cast(Any, node).surveyed[0] is held
+        for _ in range(2):
+            said = held.ask(Lock.ASKED, Lock.ANSWERED, 20)
+            assert said == CommandResult(3, "kn.uid=0\n")
+            assert held.answers
+        held.release(20)
+        assert not held.answers
+
+    def test_a_survey_that_does_not_come(self, node: Node, tmp_path: Path) -> None:
+        """It may come late, and is not taken for another one's."""
+        os.mkfifo(tmp_path / "never")
+        held = self.surveying(node, f"echo kn.uid=0; read -r row < {tmp_path}/never")
+        error = refusal(lambda: held.ask(Lock.ASKED, Lock.ANSWERED, 0.5))
+        assert error.message == "no answer within 0.5 s"
+        assert not held.answers
+        held.release(1)
+        locks.acquire(node, "you", 20).close()
+        os.close(os.open(tmp_path / "never", os.O_WRONLY))
 
     def test_how_long_an_activation_is_waited_for(self) -> None:
         told: list[tuple[str, float]] = []

@@ -57,7 +57,7 @@ def held(monkeypatch: pytest.MonkeyPatch) -> dict[str, Held]:
     """The locks that were had, by host."""
     had: dict[str, Held] = {}
 
-    def acquire(node: Host, me: str, wait: int, given_up: object) -> Piped:
+    def acquire(node: Host, me: str, wait: int, *_: object) -> Piped:
         had[node.label] = Held(wait)
         return cast(Piped, had[node.label])
 
@@ -304,7 +304,7 @@ def test_each_node_is_locked_when_its_turn_comes(held: dict[str, Held]) -> None:
 
 
 def test_a_node_that_somebody_else_has_fails_in_its_turn(monkeypatch: pytest.MonkeyPatch) -> None:
-    def acquire(node: Host, me: str, wait: int, given_up: object) -> Piped:
+    def acquire(node: Host, me: str, wait: int, *_: object) -> Piped:
         if node.label == "b":
             raise StepError("locked by x@y")
         return cast(Piped, Held())

@@ -15,7 +15,7 @@ from typing import Any, cast
 import invoke
 import pytest
 
-from tasks.core.config.model import Rollout, Settings
+from tasks.core.config.model import Proxy, Rollout, Settings
 from tasks.core.console import report, screen
 from tasks.core.console.summary import Summary
 from tasks.core.errors import KubeNginxError, StepError, UsageError
@@ -60,7 +60,7 @@ def begun(*names: str, as_json: bool = False, parallel: int = 32, hint: str = ""
         report.Silent(),
         Summary("deploy", list(names), "fab {task} --limit {names}", hint),
         interrupt,
-        Locks("somebody", lambda: interrupt.came),
+        Locks("somebody", lambda: interrupt.came, Proxy()),
         Rollout(),
         as_json=as_json,
     )
@@ -605,7 +605,7 @@ class TestLocks:
         """What `acquire` gave, by host."""
         given: dict[str, Held] = {}
 
-        def acquire(node: Host, me: str, wait: int, given_up: object) -> Piped:
+        def acquire(node: Host, me: str, wait: int, *_: object) -> Piped:
             assert node.label not in given
             given[node.label] = Held()
             return cast(Piped, given[node.label])

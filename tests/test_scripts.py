@@ -276,15 +276,19 @@ class TestLock:
     def folder(self, lock: Path, shell: None) -> None:
         lock.parent.mkdir()
 
-    def script(self, lock: Path, holder: str, wait: float = 0, patience: float = 0) -> list[str]:
-        given = {"lock": lock, "wait": wait, "patience": patience, "holder": holder}
+    def script(
+        self, lock: Path, holder: str, wait: float = 0, patience: float = 0, survey: str = ""
+    ) -> list[str]:
+        given = {"lock": lock, "wait": wait, "patience": patience, "holder": holder, "survey": survey}
         text = shell_script(Lock.files, given)
         return ["sh", "-c", with_defaults(text)]
 
     @contextmanager
-    def held(self, lock: Path, holder: str, wait: float = 0) -> Iterator[subprocess.Popen[bytes]]:
+    def held(
+        self, lock: Path, holder: str, wait: float = 0, survey: str = ""
+    ) -> Iterator[subprocess.Popen[bytes]]:
         """A process that has the lock."""
-        command = self.script(lock, holder, wait)
+        command = self.script(lock, holder, wait, survey=survey)
         with subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
         ) as process:
@@ -339,6 +343,31 @@ class TestLock:
             process.stdin.close()
             assert process.wait(20) == 0
             assert self.free(lock)
+
+    def test_it_surveys_as_often_as_it_is_asked(self, lock: Path) -> None:
+        with self.held(lock, "first", survey='echo "kn.a=$lock"; echo why >&2; exit 69') as process:
+            assert process.stdin is not None
+            assert process.stdout is not None
+            for asked in (b"?", b".?."):
+                process.stdin.write(asked)
+                process.stdin.flush()
+                said = [process.stdout.readline().decode() for _ in range(3)]
+                assert said == [f"kn.a={lock}\n", "why\n", "kn.surveyed=69\n"]
+                assert not self.free(lock)
+
+    def test_a_survey_that_hangs_keeps_no_lock(self, lock: Path, tmp_path: Path) -> None:
+        os.mkfifo(tmp_path / "never")
+        hangs = f"echo begun; read -r row < {shlex.quote(str(tmp_path / 'never'))}"
+        with self.held(lock, "first", survey=hangs) as process:
+            assert process.stdin is not None
+            assert process.stdout is not None
+            process.stdin.write(b"?")
+            process.stdin.flush()
+            assert process.stdout.readline() == b"begun\n"
+            process.stdin.close()
+            assert process.wait(20) == 0
+            assert self.free(lock)
+            os.close(os.open(tmp_path / "never", os.O_WRONLY))
 
     @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGHUP])
     def test_it_ends_when_its_shell_was_killed_and_the_connection_is_gone(
@@ -658,7 +687,8 @@ def test_copy_is_exact(place: Place, tmp_path: Path) -> None:
     if os.getuid() == 0:
         os.chown(source, 12, 34)
     copy.write_bytes(b"longer" * 999999)
-    done = functions(place, f"copy '{source}' '{copy}' && same '{source}' '{copy}' && echo same")
+    both = f"'{source}' '{copy}'"
+    done = functions(place, f"copy {both} && sums {both} && same {both} && echo same")
     assert (done.stdout, done.stderr) == ("same\n", "")
     assert copy.read_bytes() == source.read_bytes()
     assert (copy.stat().st_mode, copy.stat().st_uid) == (source.stat().st_mode, source.stat().st_uid)
@@ -683,8 +713,8 @@ def test_where_a_link_waits_nothing_is_written_to_what_it_leads_to(place: Place,
 
 @pytest.mark.parametrize("change", ["echo >> a", "rm a", "rm b", "ln -sf a b"])
 def test_same_sees_every_difference(place: Place, tmp_path: Path, change: str) -> None:
-    begin = f"cd '{tmp_path}'; echo x > a; chmod 644 a; copy a b; same a b && echo same"
-    done = functions(place, f"{begin}; {change}; same a b || echo differs")
+    begin = f"cd '{tmp_path}'; echo x > a; chmod 644 a; copy a b; sums a b; same a b && echo same"
+    done = functions(place, f"{begin}; {change}; sums a b; same a b || echo differs")
     assert done.stdout == "same\ndiffers\n"
 
 
@@ -881,7 +911,7 @@ class TestMain:
         place.unit.write_text("PIDFile=/x/nginx.pid\n")
         stubs = 'is_master() { [ "$1" = 77 ]; }; systemctl() { echo MainPID=5; }; children() { :; }'
         stubs += "; in_unit() { [ $1 = 5 ]; }"
-        assert of_common(place, f"{stubs}; main") == f"{found}\n"
+        assert of_common(place, f"{stubs}; ask; main") == f"{found}\n"
 
     def test_without_a_pid_file_in_the_unit_systemd_knows(self, place: Place) -> None:
         """It ends them all when the one that it knows ends."""
@@ -889,19 +919,15 @@ class TestMain:
         file.parent.mkdir(parents=True)
         file.write_text("77\n")
         stubs = "is_master() { :; }; systemctl() { echo MainPID=5; }; in_unit() { [ $1 = 5 ]; }"
-        assert of_common(place, f"{stubs}; main") == "5\n"
+        assert of_common(place, f"{stubs}; ask; main") == "5\n"
 
     def test_a_process_outside_of_the_unit_is_not(self, place: Place) -> None:
         file = Path(place.proxy.prefix, "logs", "nginx.pid")
         file.parent.mkdir(parents=True)
         file.write_text(f"{os.getpid()}\n")
         place.unit.write_text("PIDFile=/x/nginx.pid\n")
-        assert (
-            of_common(
-                place, "systemctl() { echo MainPID=5; }; in_unit() { [ $1 = 5 ]; }; children() { :; }; main"
-            )
-            == "5\n"
-        )
+        stubs = "systemctl() { echo MainPID=5; }; in_unit() { [ $1 = 5 ]; }; children() { :; }"
+        assert of_common(place, f"{stubs}; ask; main") == "5\n"
 
     def test_a_worker_is_not(self, place: Place, tmp_path: Path) -> None:
         file = Path(place.proxy.prefix, "logs", "nginx.pid")
@@ -912,7 +938,7 @@ class TestMain:
             stubs = f"in_unit() {{ :; }}; systemctl() {{ echo MainPID={parent}; }}"
             file.write_text(f"{worker}\n")
             place.unit.write_text("PIDFile=/x/nginx.pid\n")
-            assert of_common(place, f"{stubs}; main") == f"{master}\n"
+            assert of_common(place, f"{stubs}; ask; main") == f"{master}\n"
 
     @pytest.mark.parametrize("kind", ["fifo", "link", "folder"])
     def test_what_is_no_file_is_not_read(self, place: Place, kind: str) -> None:
@@ -925,7 +951,7 @@ class TestMain:
         else:
             file.symlink_to("/dev/zero")
         stubs = "systemctl() { echo MainPID=5; }; in_unit() { [ $1 = 5 ]; }; children() { :; }"
-        assert of_common(place, f"{stubs}; main") == "5\n"
+        assert of_common(place, f"{stubs}; ask; main") == "5\n"
 
 
 @contextmanager

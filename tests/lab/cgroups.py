@@ -59,13 +59,14 @@ class Cgroup:
                 check=True,
             )
 
-    def pids(self) -> set[int]:
-        """List the processes of the group and of the groups below it."""
-        return {pid for folder in self._tree() for pid in _read_pids(folder)}
+    def pids(self, command: str = "") -> set[int]:
+        """List the processes of the group and of the groups below it; if given, those that run command."""
+        found = {pid for folder in self._tree() for pid in _read_pids(folder)}
+        return {pid for pid in found if _command(pid) == command[:15]} if command else found
 
     def runs(self, command: str) -> bool:
         """Tell whether one of the group's processes runs the command of this (short) name."""
-        return any(_command(pid) == command[:15] for pid in self.pids())
+        return bool(self.pids(command))
 
     def init(self) -> int | None:
         """Find the container's PID 1, by the number that it has on this machine."""

@@ -71,6 +71,10 @@ class Node(Host):
             raise LabError(f"{self.name} is off")
         return init
 
+    def pids(self, command: str) -> set[int]:
+        """List the node's processes that run the command of this (short) name, by this machine's numbers."""
+        return self._cgroup.pids(command)
+
     def send_signal(self, number: signal.Signals, commands: Container[str]) -> None:
         """Send a signal to the node's processes that run one of the commands, by their short names."""
         self._cgroup.send(number, commands)

@@ -9,8 +9,10 @@ from collections.abc import Callable, Mapping
 from threading import Event, Thread
 from threading import Lock as Mutex
 
+from ..config.model import Proxy
 from ..errors import NotStarted, StepError
 from ..scripts.lock import Lock
+from ..scripts.survey import Survey
 from ..shell.piped import Piped
 from ..shell.pool import together
 from ..ssh.node import Node
@@ -24,12 +26,19 @@ def holder(task: str) -> str:
     return f"{getpass.getuser()}@{socket.gethostname()} (fab {task}, PID {os.getpid()})"
 
 
-def acquire(node: Node, me: str, wait: int, given_up: Callable[[], bool] = lambda: False) -> Piped:
+def acquire(
+    node: Node,
+    me: str,
+    wait: int,
+    given_up: Callable[[], bool] = lambda: False,
+    survey: Survey | None = None,
+) -> Piped:
     """Locks `node` for `me` until the result is closed or the connection breaks; waits up to `wait` seconds.
 
+    That `survey` of the node goes through the same session then.
     Raises StepError that says who has it, from where and since when, and NotStarted once it is `given_up`.
     """
-    script = Lock(me, wait)
+    script = Lock(me, wait, survey=survey.text() if survey else "")
     held = node.piped(script.text(), timeout=script.time_limit)
     try:
         held.until(script.HAS, given_up)
@@ -42,6 +51,8 @@ def acquire(node: Node, me: str, wait: int, given_up: Callable[[], bool] = lambd
         if error.status is None:
             raise
         raise (script.error(held.ended()) or error) from None
+    if survey:
+        node.survey_through(held, survey)
     return held
 
 
@@ -64,10 +75,14 @@ class Heartbeat:
 
 
 class Locks:
-    """`holder` is who we are, for whoever finds a node locked; no lock is waited for once `interrupted`."""
+    """`holder` is who we are, for whoever finds a node locked; no lock is waited for once `interrupted`.
 
-    def __init__(self, holder: str, interrupted: Callable[[], bool]) -> None:
+    `proxy` is what nodes are surveyed for while they are locked.
+    """
+
+    def __init__(self, holder: str, interrupted: Callable[[], bool], proxy: Proxy) -> None:
         self.holder = holder
+        self._survey = Survey(proxy)
         self._interrupted = interrupted
         self._held: dict[str, Piped] = {}
         self._heartbeat: Heartbeat | None = None
@@ -80,7 +95,7 @@ class Locks:
         """
         if node.label in self._held:
             return
-        self._held[node.label] = acquire(node, self.holder, wait, self._interrupted)
+        self._held[node.label] = acquire(node, self.holder, wait, self._interrupted, self._survey)
         with self._mutex:
             self._heartbeat = self._heartbeat or Heartbeat(self._held)
 

@@ -119,7 +119,7 @@ def _opened(
             shard=shard or "",
         ),
         interrupt,
-        Locks(locks.holder(command_line.name_of(task)), lambda: interrupt.came),
+        Locks(locks.holder(command_line.name_of(task)), lambda: interrupt.came, settings.proxy),
         rollout_of(settings.rollout, flags),
         seconds("--wait", flags.get("wait", "0")),
         json,

@@ -24,7 +24,10 @@ class LockStatus(Status):
 
 @dataclass(frozen=True)
 class Lock(Script[None]):
-    """Holds the node; waits `wait` seconds for it, and `patience` for an activation of before."""
+    """Holds the node; waits `wait` seconds for it, and `patience` for an activation of before.
+
+    `survey` is the text of the script that it runs, beside holding the node, whenever it is ASKED.
+    """
 
     files = ("flock", "lock")
     statuses = (LockStatus,)
@@ -32,9 +35,12 @@ class Lock(Script[None]):
     wait: int
     patience: int = 120
     lock: str = LOCK
+    survey: str = ""
 
     HAS = "kn.locked=1"
     """The line that it writes once it has the lock."""
+    ASKED, ANSWERED = b"?", "kn.surveyed="
+    """What asks it for a survey, and how the line begins that ends with the survey's exit status."""
 
     @property
     def time_limit(self) -> float:

@@ -15,10 +15,9 @@ from ..shell.command import CommandResult
 from .script import OnNode
 
 PROPERTIES = (
-    "LoadState,UnitFileState,ActiveState,SubState,Result,MainPID,NRestarts,"
-    "ActiveEnterTimestamp,ActiveEnterTimestampMonotonic,NeedDaemonReload,DropInPaths,"
-    "LimitNOFILE,LimitNOFILESoft,User"
+    "Result,NRestarts,ActiveEnterTimestamp,ActiveEnterTimestampMonotonic,LimitNOFILE,LimitNOFILESoft,User"
 )
+"""Those besides what templates/common.sh asks systemd for."""
 
 
 class Peers(OnNode[Mapping[Endpoint, int]]):

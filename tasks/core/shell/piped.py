@@ -8,6 +8,7 @@ from time import monotonic
 
 from ..errors import StepError
 from .command import CommandResult
+from .output import MOST, Output
 from .remote import BROKE, GONE, RemoteCommand
 
 
@@ -15,6 +16,7 @@ class Piped(RemoteCommand):
     """One whose standard input is ours, byte for byte. `timeout` is for each wait: no pause may be longer."""
 
     _late, _not_opened = "no answer", BROKE
+    _asked = False
 
     def until(self, word: str, given_up: Callable[[], bool] | None = None) -> None:
         """Waits for a line that begins with `word`.
@@ -29,6 +31,23 @@ class Piped(RemoteCommand):
                 raise StepError(
                     message, command=self._script, status=ended.status, tail=ended.last_lines(self._tail)
                 )
+
+    def ask(self, question: bytes, end: str, seconds: float) -> CommandResult:
+        """Sends `question`; what the script then writes, up to a line `end` with a status, within `seconds`.
+
+        Raises StepError if that does not come: `answers` is false from then on, as it may still come.
+        """
+        self._out, self._timeout, self._asked = Output(MOST), seconds, True
+        self.send(question)
+        self.until(end)
+        said, _, status = self._out.own.rpartition(end)
+        self._asked = False
+        return CommandResult(int(status), said)
+
+    @property
+    def answers(self) -> bool:
+        """Whether it goes on, and owes no answer."""
+        return not (self._asked or self._channel.closed or self._channel.exit_status_ready())
 
     def _lines(self) -> list[str]:
         return self._out.own.splitlines(keepends=True)

@@ -8,7 +8,7 @@ from contextlib import closing, suppress
 from functools import partial
 from hashlib import sha256
 from shlex import quote
-from threading import Lock
+from threading import Lock as Mutex
 from time import time
 from typing import Any, TypeVar
 
@@ -19,6 +19,7 @@ from ..config.model import Proxy
 from ..errors import StepError, reason
 from ..facts.facts import Facts
 from ..scripts.files import Receive, ReceiveAsUser
+from ..scripts.lock import Lock
 from ..scripts.script import A, Script
 from ..scripts.survey import Survey
 from ..shell.command import CommandResult
@@ -36,13 +37,14 @@ class Node(Link):
     """A host that tasks act on."""
 
     _facts: Facts | None = None
+    _locked: tuple[Piped, Survey] | None = None  # the session of its lock, and what that surveys
     _another: Callable[[], Link]
     _others: list[Link]  # connections besides this one, for sessions that sshd allows it no more
-    _sessions: Lock
+    _sessions: Mutex
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._another, self._others, self._sessions = partial(Link, *args, **kwargs), [], Lock()
+        self._another, self._others, self._sessions = partial(Link, *args, **kwargs), [], Mutex()
 
     def create_session(self, timeout: float | None = None) -> paramiko.Channel:
         """A session; where sshd allows a connection no more of them (MaxSessions), on another connection.
@@ -165,10 +167,20 @@ class Node(Link):
         if seen is None or not seen.addresses.keys() >= set(names):
             self.open()
             asked = time()
-            seen = self.do(Survey(proxy, tuple(names))).compared(asked, time())
+            seen = self._surveyed(Survey(proxy, tuple(names))).compared(asked, time())
             self.refuse_others_than_root(seen)
             self._facts = seen
         return seen
+
+    def survey_through(self, lock: Piped, survey: Survey) -> None:
+        """Has that survey go through the session of the node's lock, for as long as there is one."""
+        self._locked = lock, survey
+
+    def _surveyed(self, script: Survey) -> Facts:
+        lock, same = self._locked or (None, None)
+        if lock is None or script != same or not lock.answers:
+            return self.do(script)
+        return script.read(lock.ask(Lock.ASKED, Lock.ANSWERED, script.seconds_allowed))
 
     def refuse_others_than_root(self, seen: Facts) -> None:
         """Raises StepError when the survey was not made as root."""
