@@ -47,7 +47,10 @@ sums() { # FILES
   done
   of_files='' ended=0
   [ "$#" = 0 ] || of_files=$(timeout -s KILL 5 sha256sum -- "$@" 2>/dev/null) 2>/dev/null || ended=$?
-  [ "$ended" != 137 ] || of_files=$(for file; do printf '%s  %s\n' "$(sum "$file")" "$file"; done)
+  if [ "$ended" = 137 ]; then
+    of_files=''
+    for file; do of_files=$of_files$(sum "$file")"  $file$newline"; done
+  fi
   of_files=$newline$of_files$newline
 }
 digest() { # FILE

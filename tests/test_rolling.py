@@ -165,7 +165,7 @@ def test_a_node_that_only_waits_makes_room_for_another() -> None:
 def test_so_does_one_that_somebody_else_has(monkeypatch: pytest.MonkeyPatch) -> None:
     turn = threading.Event()
 
-    def acquire(node: Host, me: str, wait: int, given_up: object) -> Piped:
+    def acquire(node: Host, me: str, wait: int, *_: object) -> Piped:
         if node.label == "a":
             assert turn.wait(20)
         turn.set()

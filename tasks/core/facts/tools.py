@@ -8,9 +8,9 @@ from ..errors import StepError
 
 TOOLS: Mapping[str, tuple[str, ...]] = {
     "coreutils": (
-        *("base64", "cat", "chmod", "chown", "cut", "date", "dd", "df", "dirname", "env", "head", "id", "ln"),
+        *("base64", "cat", "chmod", "chown", "cut", "date", "dd", "df", "env", "head", "id", "ln"),
         *("ls", "mkdir", "mv", "readlink", "rm", "rmdir", "sha256sum", "sleep", "sort", "stat", "tail"),
-        *("timeout", "touch", "tr", "uname", "uniq", "wc"),
+        *("timeout", "touch", "tr", "uname", "uniq"),
     ),
     "grep": ("grep",),
     "sed": ("sed",),
