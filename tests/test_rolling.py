@@ -274,7 +274,7 @@ def test_each_node_is_unlocked_when_its_turn_is_over(held: dict[str, Held]) -> N
     seen: list[list[int]] = []
 
     def work(node: Any) -> StepResult[object]:
-        seen.append([one.closed for one in held.values()])
+        seen.append([held[name].closed for name in "abcd"])
         if node.label == "b":
             raise StepError("no")
         return OK
@@ -282,10 +282,10 @@ def test_each_node_is_unlocked_when_its_turn_is_over(held: dict[str, Held]) -> N
     r.rollout = Rollout(canary=1, batch=1)
     rolling.rolling(r, "activate", work, r.alive)
     assert seen == [[0, 0, 0, 0], [1, 0, 0, 0]]
-    assert [one.closed for one in held.values()] == [1, 1, 0, 0]
+    assert [held[name].closed for name in "abcd"] == [1, 1, 0, 0]
     assert r.summary.not_started == ["c", "d"]
     r.locks.close()
-    assert [one.closed for one in held.values()] == [1, 1, 1, 1]
+    assert [held[name].closed for name in "abcd"] == [1, 1, 1, 1]
 
 
 def test_each_node_is_locked_when_its_turn_comes(held: dict[str, Held]) -> None:
