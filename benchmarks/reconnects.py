@@ -19,6 +19,7 @@ from random import Random
 
 from tasks.core.config.model import Rollout
 from tasks.core.rollout.rolling import batches
+from tasks.core.shell.pool import MOST_BEGUN
 
 BUSY = 0.5
 """Seconds that fab is at work on a node in its turn; rollout.settle follows, and by chance as much again."""
@@ -61,11 +62,13 @@ def _moments(fleet: Fleet, rollout: Rollout, nodes: int, chance: Random) -> Iter
     now = 0.0
     for number, batch in enumerate(batches(range(nodes), rollout)):
         now += rollout.pause if number else 0
-        places, ends = [now] * min(rollout.parallel, len(batch)), [now]
+        places, ends = [now] * rollout.parallel, [now]
+        turns = [now] * rollout.parallel * MOST_BEGUN
         for _ in batch:
-            begins = heapq.heappop(places)
+            begins = max(heapq.heappop(places), heapq.heappop(turns))
             acted = begins + BUSY
             ends.append(acted + rollout.settle + chance.uniform(0, BUSY))
+            heapq.heappush(turns, ends[-1])
             yield begins
             yield from (acted + chance.uniform(0, BACK_OFF) for _ in range(fleet.clients))
             yield from (ends[-1] for _ in range(fleet.apiservers))

@@ -12,6 +12,7 @@ from benchmarks.fleet.page import RESULTS
 from benchmarks.reconnects import Fleet, chart, connections
 from tasks.core.config.model import Rollout
 from tasks.core.rollout.rolling import batches
+from tasks.core.shell.pool import MOST_BEGUN
 
 SIZES = (1_000, 10_000, 100_000)
 LIMIT = 100
@@ -95,7 +96,8 @@ def _rollouts() -> Iterator[str]:
     yield "| --- | --- | --- | --- | --- |"
     for name, fleet, rollout in shown:
         seen = connections(fleet, rollout)
-        together = fleet.shards * max(map(len, batches(range(fleet.nodes // fleet.shards), rollout)))
+        largest = max(map(len, batches(range(fleet.nodes // fleet.shards), rollout)))
+        together = fleet.shards * min(largest, rollout.parallel * MOST_BEGUN)
         worst = f"{max(seen):,}" if max(seen) <= LIMIT else f"**{max(seen):,}**"
         yield f"| {name} | {together:,} | {worst} | {sum(seen) / len(seen):,.0f} | {len(seen) / 60:.0f} |"
     yield ""
