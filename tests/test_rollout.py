@@ -311,7 +311,7 @@ def test_first_installs_go_at_once_after_the_canary(lab: Lab, quick: Path, hosts
 
 def is_at_it(node: Node) -> bool:
     """Whether an activation is under way there."""
-    return bool(node.enter("find /proc/[0-9]*/fd -lname '/run/kube-nginx[./]action*' 2>/dev/null || true"))
+    return bool(node.enter("grep -als 'activate[.]sh' /proc/[0-9]*/cmdline || true"))
 
 
 def test_a_node_that_only_waits_holds_no_slot(lab: Lab, quick: Path, hosts_toml: Toml) -> None:
