@@ -15,8 +15,9 @@ from typing import Any
 
 import pytest
 
-from benchmarks.fleet import measure, page
+from benchmarks.fleet import goals, measure, page
 from tests.conftest import ROOT
+from tests.lab import roots
 from tests.lab.machine import why_not
 
 LONG = 600.0
@@ -158,6 +159,48 @@ def test_a_line_of_the_page() -> None:
     assert fabric == ["Fabric", "200.0", "100.0 to 400.0", "1.00", "50 MB", "7", "9", "1", "2.0 s"]
     assert ours[:4] == ["ours", "100.0", "100.0 to 100.0", "0.50"]
     assert ours[5:8] == ["8", "10", "1"]
+
+
+def test_a_first_deploy_is_beside_a_first_one() -> None:
+    names = {
+        "first Fabric": 10.0,
+        "Fabric": 5.0,
+        "first Ansible": 400.0,
+        "first fab deploy": 20.0,
+        "fab deploy": 2.5,
+    }
+    runs = {name: [cost(cpu)] for name, cpu in names.items()}
+    assert [line[3] for line in page.rows(runs, nodes=10)] == ["1.00", "1.00", "40.00", "2.00", "0.50"]
+    assert [*page.ratios({("real", 6, 0): runs})] == [
+        ["first fab deploy", "6 real", "", "2.00; 1.00", "", "0.050; 1.00"],
+        ["fab deploy", "6 real", "", "0.50; 1.00", "", ""],
+    ]
+
+
+@pytest.mark.parametrize(("wall", "end"), [(9.6, "reached"), (9.7, "missed")])
+def test_a_goal_beside_another(wall: float, end: str) -> None:
+    runs = {"first Fabric": [cost(1.0)], "first fab deploy": [cost(1.0, wall=wall)]}
+    (line,) = goals.rows({("real", 6, 0.0): runs})
+    limit = "9.60 s (1.8 x first Fabric's + 6 s)"
+    assert line == ["first fab deploy: wall", "6 real", f"{wall:.2f} s", limit, end]
+
+
+def test_goals_of_a_thousand() -> None:
+    ours = [cost(6.0, memory=90e6, files=42), cost(4.0, memory=96e6, files=43), cost(4.4, memory=95e6)]
+    runs = {"Fabric with ssh_config": [cost(5.0, wall=1.0)], "fab status": ours}
+    lines = [[line[0], *line[2:]] for line in goals.rows({("light", 1000, 0.0): runs})]
+    assert [(line[0].partition(": ")[2], *line[1:]) for line in lines] == [
+        ("CPU a node", "4.4 ms", "5.0 ms", "reached"),
+        ("CPU a node, of Fabric with ssh_config's", "0.88", "0.75", "missed"),
+        ("memory", "95 MB", "95 MB", "reached"),
+        ("files", "43", "42", "missed"),
+        ("threads", "7", "74", "reached"),
+        ("wall, of Fabric with ssh_config's", "2.00", "1", "missed"),
+    ]
+
+
+def test_nodes_of_tests_get_none_of_what_the_benchmark_adds() -> None:
+    assert roots.root("trixie", ("python3",)) != roots.root("trixie") == roots.root("trixie", ())
 
 
 def test_bars_have_a_scale_of_their_own() -> None:

@@ -1,13 +1,15 @@
 /* The login shell of light hosts: it answers any command with the file `answer` of its home, where it begins,
  * after as many seconds as the file `delay` says. A script of kube-nginx is read first, and framed as sh would;
  * files that have its name instead, `lock.sh` and `lock.sh.delay` say, are for it alone, and where there is one
- * `lock.sh.holds`, it goes on to the end of its standard input. */
+ * `lock.sh.holds`, it goes on to the end of its standard input, and gives the survey to whoever asks for it there. */
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
+
+#define SURVEYED "kn.surveyed=0\n"
 
 static char buffer[1 << 20];
 
@@ -77,8 +79,11 @@ int main(int argc, char **argv)
 	nanosleep(&pause, NULL);
 	say(1, buffer, file(own(name, "", "answer")));
 	if (own(name, ".holds", NULL))
-		while (read(0, buffer, sizeof buffer) > 0)
-			;
+		for (char asked; read(0, &asked, 1) > 0;)
+			if (asked == '?') {
+				say(1, buffer, file("answer"));
+				say(1, SURVEYED, strlen(SURVEYED));
+			}
 	if (framed)
 		mark("kn.ends\n");
 	return 0;

@@ -90,8 +90,11 @@ LIGHT = (
     _script("pyinfra", "pyinfra_exec.py", package="pyinfra"),
 )
 REAL = (
-    _script("Fabric", "fabric_deploy.py", anew=True),
-    _ours("deploy", "installed", "fab deploy, first", anew=True),
+    _script("first Fabric", "fabric_deploy.py", anew=True),
+    _script("Fabric", "fabric_deploy.py"),
+    _script("first Ansible", "ansible_playbook.py", package="ansible-core", anew=True),
+    _script("Ansible", "ansible_playbook.py", "unchanged", package="ansible-core"),
+    _ours("deploy", "installed", "first fab deploy", anew=True),
     _ours("deploy", "unchanged"),
     _ours("status", "answers"),
 )

@@ -136,8 +136,11 @@ def light(count: int, delay: float) -> Iterator[Hosts]:
 
 @contextmanager
 def real(count: int, name: str) -> Iterator[Hosts]:
-    """The nodes of a lab, which is there for this only unless it was up. Raises LabError."""
-    lab = Lab(name, progress=Progress(Console(stderr=True)))
+    """The nodes of a lab, which is there for this only unless it was up. Raises LabError.
+
+    Those that it starts have a python3, which Ansible's modules are made of; no other lab's have one.
+    """
+    lab = Lab(name, packages=("python3",), progress=Progress(Console(stderr=True)))
     was_up = lab.ssh_config.exists()
     with tempfile.TemporaryDirectory(prefix="kube-nginx-fleet.") as temporary:
         folder = Path(temporary)
@@ -151,9 +154,9 @@ def real(count: int, name: str) -> Iterator[Hosts]:
             text = text.replace("/run/kube-nginx-lab/lab/", f"{folder}/")
             (folder / "hosts.toml").write_text(text)
             hosts.fab("build", "render", "--to", str(folder))
+            shutil.copy(_binary(folder / "hosts.toml"), folder / "kube-nginx")
             with tarfile.open(folder / "files.tar", "w") as tar:
-                tar.add(_binary(folder / "hosts.toml"), "kube-nginx")
-                for file in ("kube-nginx.conf", "kube-nginx.service"):
+                for file in ("kube-nginx", "kube-nginx.conf", "kube-nginx.service"):
                     tar.add(folder / file, file)
             yield hosts
         finally:

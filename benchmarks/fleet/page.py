@@ -9,15 +9,19 @@ from typing import Any
 
 from jinja2 import Environment, StrictUndefined
 
+from benchmarks.fleet import goals
+from benchmarks.fleet.goals import Runs, Setting
+
 RESULTS = Path(__file__).with_name("results.json")
 TEMPLATE = Path(__file__).with_name("page.md.j2")
 PAGE = Path(__file__).parents[2] / "docs" / "performance.md"
 BESIDE = "Fabric"
-"""With whose CPU the others are compared."""
+"""With whose CPU the others are compared; a first deploy with its first one."""
+OURS = {"light": ("fab status", "fab deploy"), "real": ("first fab deploy", "fab deploy")}
+OTHERS = ("Fabric with ssh_config", BESIDE, "paramiko", "Ansible")
+"""To whom ours is compared, in CPU and in wall."""
 BARS = ("fab status", "fab deploy", BESIDE, "paramiko")
 WIDTH = 40
-
-Runs = Sequence[Mapping[str, float]]
 
 
 def key(hosts: str, nodes: int, delay: float) -> str:
@@ -32,8 +36,8 @@ def text(results: Mapping[str, Any]) -> str:
     )
     runs = {_setting(name): each for name, each in results["runs"].items()}
     tables = [
-        (hosts, nodes, delay, [*rows(runs[hosts, nodes, delay], nodes)])
-        for hosts, nodes, delay in sorted(runs)
+        (hosts, nodes, delay, rounds(measured), [*rows(measured, nodes)])
+        for (hosts, nodes, delay), measured in sorted(runs.items())
     ]
     at_once = {
         nodes: runs["light", nodes, 0.0]
@@ -48,32 +52,66 @@ def text(results: Mapping[str, Any]) -> str:
         real=[table[1:] for table in tables if table[0] == "real"],
         bars=bars(at_once),
         beside=BESIDE,
+        others=OTHERS,
+        ratios=[*ratios(runs)],
+        goals=[*goals.rows(runs)],
     )
 
 
-def _setting(name: str) -> tuple[str, int, float]:
+def _setting(name: str) -> Setting:
     hosts, nodes, delay = name.split()
     return hosts, int(nodes), float(delay)
 
 
-def rows(runs: Mapping[str, Runs], nodes: int) -> Iterator[list[str]]:
+def rounds(runs: Runs) -> str:
+    """How often each ran, if not as often: the fewest and the most."""
+    counts = sorted({len(each) for each in runs.values()})
+    return " to ".join(map(str, counts[:1] + counts[1:][-1:])) + (" round" if counts == [1] else " rounds")
+
+
+def rows(runs: Runs, nodes: int) -> Iterator[list[str]]:
     """The cells of each contender's line."""
-    usual = median(run["cpu"] for run in runs[BESIDE]) if BESIDE in runs else None
     for name, each in runs.items():
+        beside = runs.get(_like(name, BESIDE))
         cpu = sorted(run["cpu"] / nodes * 1000 for run in each)
         most = {what: max(run[what] for run in each) for what in ("threads", "files", "processes")}
         yield [
             name,
             f"{median(cpu):.1f}",
             f"{cpu[0]:.1f} to {cpu[-1]:.1f}",
-            f"{median(cpu) * nodes / 1000 / usual:.2f}" if usual else "",
+            _ratio("cpu", each, beside) if beside else "",
             f"{median(run['memory'] for run in each) / 1e6:.0f} MB",
             *(f"{count:,.0f}" for count in most.values()),
             f"{median(run['wall'] for run in each):.1f} s",
         ]
 
 
-def bars(by_nodes: Mapping[int, Mapping[str, Runs]]) -> str:
+def ratios(runs: Mapping[Setting, Runs]) -> Iterator[list[str]]:
+    """The cells of the lines that compare ours with others: name, hosts, and CPU and wall beside each."""
+    for setting, measured in sorted(runs.items()):
+        for name in OURS[setting[0]]:
+            if name not in measured:
+                continue
+            cells = []
+            for other in OTHERS:
+                beside = measured.get(_like(name, other))
+                cells.append(
+                    "; ".join(_ratio(cost, measured[name], beside) for cost in ("cpu", "wall") if beside)
+                )
+            if any(cells):
+                yield [name, goals.where(setting), *cells]
+
+
+def _like(name: str, other: str) -> str:
+    """The other at the same work."""
+    return f"first {other}" if name.startswith("first ") else other
+
+
+def _ratio(cost: str, one: Sequence[Mapping[str, float]], other: Sequence[Mapping[str, float]]) -> str:
+    return goals.ratio(goals.value(cost, one, 1), goals.value(cost, other, 1))
+
+
+def bars(by_nodes: Mapping[int, Runs]) -> str:
     """How CPU, memory and wall grow with the fleet, each with bars of its own scale."""
     return "\n".join(
         line
@@ -86,7 +124,7 @@ def bars(by_nodes: Mapping[int, Mapping[str, Runs]]) -> str:
     )
 
 
-def _bars(title: str, what: str, unit: float, by_nodes: Mapping[int, Mapping[str, Runs]]) -> Iterator[str]:
+def _bars(title: str, what: str, unit: float, by_nodes: Mapping[int, Runs]) -> Iterator[str]:
     found = {
         (name, nodes): median(run[what] for run in runs[name]) / unit / (nodes if what == "cpu" else 1)
         for name in BARS

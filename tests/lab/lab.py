@@ -42,6 +42,7 @@ class Lab:
     name: one to twelve lower-case letters and digits; by default $KUBE_NGINX_LAB, or `lab`.
     nodes: how many; by default as many as the lab has, or three.
     apiservers: `stand-in`, or `real`: kube-apiservers with an etcd; by default as the lab has, or stand-ins.
+    packages: Debian's, which nodes that it starts have besides the usual ones.
     Raises LabError for a bad name, number or kind.
     """
 
@@ -51,6 +52,7 @@ class Lab:
         nodes: int | None = None,
         *,
         apiservers: str | None = None,
+        packages: tuple[str, ...] = (),
         progress: Progress | None = None,
     ) -> None:
         self.name = name or os.environ.get("KUBE_NGINX_LAB") or "lab"
@@ -61,6 +63,7 @@ class Lab:
         if apiservers not in (None, *KINDS):
             raise LabError(f"apiservers are {' or '.join(KINDS)}, not {apiservers}")
         self._kind = apiservers
+        self._packages = packages
         self._progress = progress or Progress()
 
     @property
@@ -140,7 +143,7 @@ class Lab:
         return network.Switch(f"kn-{self.name}", network.subnet(self.name))
 
     def _node(self, number: int) -> Node:
-        return Node(self.name, number, self.state)
+        return Node(self.name, number, self.state, self._packages)
 
     def _server(self, number: int) -> Apiserver:
         return Apiserver(self.name, number, self.state, servers.real if self.is_real else servers.stand_in)
@@ -194,7 +197,7 @@ class Lab:
 
     def _mend(self, hosts: list[Host]) -> None:
         suites = [host.suite for host in hosts if isinstance(host, Node)]
-        roots.build(suites, self._progress)
+        roots.build(suites, self._progress, self._packages)
         self._switch.ensure()
         first = [host for host in hosts if isinstance(host, Etcd)]
         _each(self._start, first)

@@ -28,8 +28,10 @@ class Node(Host):
     """A Debian system with systemd as PID 1 and sshd on port 22.
 
     Its disk is an overlay over the cached root; it lasts from boot to boot, until the node is
-    removed or `reset`.
+    removed or `reset`. packages: Debian's, besides those that each node has.
     """
+
+    packages: tuple[str, ...] = ()
 
     kind = "node"
     first_address = 10
@@ -134,7 +136,7 @@ class Node(Host):
             kubectl.unlink(missing_ok=True)
 
     def _command(self) -> list[str]:
-        lower = roots.root(self.suite)
+        lower = roots.root(self.suite, self.packages)
         disk = self._disk / lower.name
         upper, work, merged = (disk / part for part in ("upper", "work", "merged"))
         for part in (upper, work, merged):

@@ -7,7 +7,7 @@ import fcntl
 import hashlib
 import os
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -67,10 +67,11 @@ CONFINE = (
 )
 
 
-def root(suite: str) -> Path:
-    """Give the folder of a suite's root, whether it is built yet or not."""
+def root(suite: str, more: Sequence[str] = ()) -> Path:
+    """Give the folder of a suite's root, built yet or not; `more`: packages besides those of every root."""
     build_commands = repr((PACKAGES, MORE, CUSTOMIZE)).encode()
-    return cache() / "roots" / f"{suite}-{hashlib.sha256(build_commands).hexdigest()[:10]}"
+    own = f"{suite}-{hashlib.sha256(build_commands).hexdigest()[:10]}"
+    return cache() / "roots" / "+".join((own, *more))
 
 
 def cache() -> Path:
@@ -79,21 +80,22 @@ def cache() -> Path:
     return Path(caches) / "kube-nginx" / "lab"
 
 
-def build(suites: Iterable[str], progress: Progress) -> None:
+def build(suites: Iterable[str], progress: Progress, more: Sequence[str] = ()) -> None:
     """Build the roots that are not in the cache, two at a time.
 
     Raises LabError with mmdebstrap's last words.
     """
-    missing = [suite for suite in dict.fromkeys(suites) if not root(suite).is_dir()]
+    missing = [suite for suite in dict.fromkeys(suites) if not root(suite, more).is_dir()]
     with ThreadPoolExecutor(2) as pool:
-        list(pool.map(lambda suite: _build(suite, progress), missing))
+        list(pool.map(lambda suite: _build(suite, progress, more), missing))
 
 
-def _build(suite: str, progress: Progress) -> None:
-    target = root(suite)
+def _build(suite: str, progress: Progress, more: Sequence[str]) -> None:
+    target = root(suite, more)
     draft = target.with_name(f".{suite}.building")
     target.parent.mkdir(parents=True, exist_ok=True)
-    with progress.step(f"building the root of {suite}"), locked(target.with_name(f".{suite}.lock")):
+    what = " with ".join((suite, *more))
+    with progress.step(f"building the root of {what}"), locked(target.with_name(f".{suite}.lock")):
         if target.is_dir():
             return
         if draft.exists():
@@ -101,7 +103,7 @@ def _build(suite: str, progress: Progress) -> None:
         scratch = draft / "tmp"
         scratch.mkdir(parents=True)
         run(
-            [*CONFINE, *_command(suite, draft / "root")],
+            [*CONFINE, *_command(suite, draft / "root", more)],
             timeout=None,
             env={"TMPDIR": str(scratch)},
         )
@@ -110,11 +112,11 @@ def _build(suite: str, progress: Progress) -> None:
         shutil.rmtree(draft)
 
 
-def _command(suite: str, target: Path) -> list[str]:
+def _command(suite: str, target: Path, more: Sequence[str]) -> list[str]:
     return [
         "mmdebstrap",
         "--variant=minbase",
-        f"--include={','.join((*PACKAGES, *MORE.get(suite, ())))}",
+        f"--include={','.join((*PACKAGES, *MORE.get(suite, ()), *more))}",
         f"--keyring={KEYRING}",
         f"--customize-hook={CUSTOMIZE}",
         suite,
