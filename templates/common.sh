@@ -71,8 +71,9 @@ named() {
 
 # --- systemd and the processes of the unit ---
 
-# systemd is asked for all at once: what it said then of one property. Once something has been done, it is asked anew
-properties=ControlGroup,MainPID,LoadState,ActiveState,SubState,UnitFileState,NeedDaemonReload,DropInPaths${properties:+,$properties}
+# systemd is asked for all at once, and anew once something has been done; what it said then of one property
+properties=DropInPaths,NeedDaemonReload${properties:+,$properties}
+properties=ControlGroup,MainPID,LoadState,ActiveState,SubState,UnitFileState,$properties
 ask() { shown=$(systemctl show -p "$properties" "$unit" 2>/dev/null); }
 of_systemd() { # PROPERTY
   case $newline$shown in
