@@ -13,7 +13,7 @@ from .core.results import Result, State, StepResult, values
 from .core.run.flags import FleetFlags, RolloutFlags, fleet_task
 
 with late():
-    from .core.console import confirm
+    from .core.console import alike, prompt
     from .core.facts import facts as known
     from .core.rollout import activation, deployment, plan, rolling
     from .core.rollout import diff as plans
@@ -103,9 +103,9 @@ def uninstall(c: Context, yes: bool = False, **flags: Unpack[FleetFlags]) -> dic
 
 
 def _ask(r: Run) -> None:
-    names = ", ".join(node.label for node in r.fleet)
+    names = alike.listed([node.label for node in r.fleet])
     what = f"This stops kube-nginx and removes it from {names}."
-    confirm.ask(r.console, what, f"uninstall would stop kube-nginx on {names}: say --yes to do it unasked")
+    prompt.confirm(r.console, what, f"uninstall would stop kube-nginx on {names}: say --yes to do it unasked")
 
 
 def _uninstall(r: Run, node: Node) -> StepResult[None]:

@@ -11,11 +11,11 @@ from invoke import Context
 from .core.errors import StepError
 from .core.late import late
 from .core.results import Result, State, StepResult
-from .core.run.flags import FLEET_HELP, FleetFlags, RolloutFlags, fleet_task, task
+from .core.run.flags import ALL_ROWS, FLEET_HELP, FleetFlags, RolloutFlags, fleet_task, task
 
 with late():
     from .core.config import validation
-    from .core.console import report
+    from .core.console import table
     from .core.facts import remedy
     from .core.rollout import activation, plan, rolling
     from .core.rollout import preflight as check
@@ -132,14 +132,16 @@ def _over_the_fleet(r: Run, order: Order) -> dict[str, str]:
     return r.summary.results()
 
 
-@fleet_task()
-def status(c: Context, **flags: Unpack[FleetFlags]) -> dict[str, seeing.NodeStatus | None]:
+@fleet_task(ALL_ROWS)
+def status(
+    c: Context, all_rows: bool = False, **flags: Unpack[FleetFlags]
+) -> dict[str, seeing.NodeStatus | None]:
     """12. Show each node's service; exit 1 unless all are active, and an apiserver answers through each."""
     with opening.run(c, "status", **flags) as r:
         found = r.step("status", lambda node: seeing.status_of(r.settings, node), over=lambda seen: True)
         seen = {node: result.value for node, result in found.items()}
         if seen:
-            report.table(r.console, seeing.COLUMNS, seeing.rows(r.summary.hosts, seen))
+            table.table(r.console, seeing.COLUMNS, seeing.rows(r.summary.hosts, seen), all_rows)
         return seen
 
 

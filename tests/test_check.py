@@ -19,7 +19,7 @@ from tasks.core.check.drift import Drift
 from tasks.core.check.node_check import UNSEEN, ListenerCheck, NodeCheck, node_check, values_of
 from tasks.core.check.watch import Draw, Poller, seconds_of, watch
 from tasks.core.config.address import Endpoint
-from tasks.core.console import report
+from tasks.core.console.table import table as draw_table
 from tasks.core.errors import StepError, UsageError
 from tasks.core.facts.facts import Facts
 from tasks.core.probes.classify import EndpointCheck, classify
@@ -155,7 +155,7 @@ class TestTable:
         seen = node_check(RUNS, cells, {LISTENER: through(replace(CLOCK, word="at try 4"))}, drifts)
         console = Console(file=StringIO(), width=80, force_terminal=True, color_system=None)
         lines = table.lines(["worker-10"], {"worker-10": seen}, apiservers)
-        report.table(console, table.columns(apiservers), lines)
+        draw_table(console, table.columns(apiservers), lines)
         *_, line = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
         words = "worker-10 expires 12 d expires 12 d expires 12 d at try 4 servers +1"
         assert " ".join(line.split()) == words
@@ -176,7 +176,7 @@ class TestTable:
     def test_why_nodes_were_not_seen(self) -> None:
         off = StepError("cannot connect to it: timed out")
         failures = {"n1": off, "n2": StepError("not root"), "n3": StepError(off.message)}
-        assert table.unseen(failures) == [
+        assert table.unseen(failures, {}) == [
             "bad: n1, n3: cannot connect to it: timed out",
             "bad: n2: not root",
         ]

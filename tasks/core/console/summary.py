@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-import shlex
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 from ..errors import StepError
 from ..results import Result, State, StepResult, as_json
 from . import command_line
+from .alike import alike, listed, told
 
 _CHANGED = (
     *(Result.CORRECTED, Result.ENABLED, Result.RELOADED, Result.UPGRADED, Result.RESTARTED),
@@ -22,13 +22,17 @@ _CHANGED = (
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A result with its place: which host, which step, how many seconds; `slow`: what it waited for."""
+    """A result with its place: which host, which step, how many seconds; `slow`: what it waited for.
+
+    `address` is HOST:PORT; "" of what is no host.
+    """
 
     host: str
     step: str
     outcome: StepResult[object]
     seconds: float
     slow: str = ""
+    address: str = ""
 
     @property
     def error(self) -> StepError | None:
@@ -93,22 +97,24 @@ class Summary:
     def failures(self) -> Iterator[str]:
         """Lines on what failed and what was not started, and what to do next."""
         yield "" if self.results() else f"\n{self.task}: {len(self.failed)} of {len(self.hosts)} failed"
-        in_order = sorted(self.records, key=lambda record: self.hosts.index(record.host))
+        place = {host: at for at, host in enumerate(self.hosts)}
+        in_order = sorted(self.records, key=lambda record: place[record.host])
         yield from grouped(in_order, self.typed)
         if self.hint and any(r.error and r.error.unreachable for r in self.records):
             yield f"  hint: {self.hint}"
         if self.not_started:
             yield from self._changed()
-            yield f"{Result.NOT_STARTED}: {', '.join(self.not_started)}: {self.why_not}"
+            yield f"{Result.NOT_STARTED}: {listed(self.not_started)}: {self.why_not}"
         again = {*self.failed, *self.not_started}
-        names = shlex.quote(",".join(self.typed.get(host, host) for host in self.hosts if host in again))
+        typed = [self.typed.get(host, host) for host in self.hosts if host in again]
+        names = command_line.several(typed, may_be_file="--limit" in self.retry)
         yield f"retry: {self.retry.format(task=command_line.name_of(self.task), names=names)}"
 
     def _changed(self) -> Iterator[str]:
         failed = {*self.failed}
         done = {h: r for h, r in self.results().items() if r in _CHANGED and h not in failed}
         for result in dict.fromkeys(done.values()):
-            yield f"{result}: {', '.join(host for host, what in done.items() if what == result)}"
+            yield f"{result}: {listed([host for host, what in done.items() if what == result])}"
 
     def document(self) -> str:
         """The JSON document; see docs/json.md."""
@@ -156,27 +162,30 @@ def _found(value: object) -> dict[str, Any]:
     return told if isinstance(told, dict) else {} if told is None else {"value": told}
 
 
-def explain(error: StepError, step: str, hosts: Sequence[str], typed: Mapping[str, str]) -> str:
-    """A failure in words: hosts, step, what was seen, the command, its last lines, what to do next."""
-    lines = [f"{', '.join(hosts)}: {step}: {error.message}"]
-    if error.command:
-        first, *rest = error.command.strip().splitlines()
-        lines.append(f"  command: {first}{' ...' if rest else ''}")
-    lines += [f"  | {line}" for line in error.tail.splitlines()]
-    if error.hint:
-        named = [typed.get(host, host) for host in hosts]
-        lines.append(f"  hint: {command_line.advice(error.hint, named)}")
-    return "\n".join(lines)
-
-
 def grouped(records: Sequence[Record], typed: Mapping[str, str]) -> list[str]:
     """The failures, each told once for all hosts that have the same one; they are `typed` so."""
-    groups: dict[tuple[str, str, str, str], tuple[StepError, list[str]]] = {}
-    for record in records:
-        if error := record.error:
-            key = (record.step, error.message, error.tail, error.hint)
-            groups.setdefault(key, (error, []))[1].append(record.host)
-    return [explain(error, key[0], hosts, typed) for key, (error, hosts) in groups.items()]
+    failed = {record.host: record for record in records if record.error}
+    said = ((host, record.address, _said(record)) for host, record in failed.items())
+    return [_explained(texts, failed[hosts[0]], hosts, typed) for texts, hosts in alike(said)]
+
+
+def _said(record: Record) -> tuple[str, str, str]:
+    """All that tells one failure from another."""
+    error = cast(StepError, record.error)
+    return f"{record.step}: {error.message}", error.tail, error.hint
+
+
+def _explained(texts: Sequence[str], first: Record, hosts: Sequence[str], typed: Mapping[str, str]) -> str:
+    """A failure in words: hosts, step, what was seen, the command, its last lines, what to do next."""
+    message, tail, hint = texts
+    lines = [told(message, hosts)]
+    if first.error and first.error.command:
+        command, *rest = first.error.command.strip().splitlines()
+        lines.append(f"  command: {command}{' ...' if rest else ''}")
+    lines += [f"  | {line}" for line in tail.splitlines()]
+    if hint:
+        lines.append(f"  hint: {command_line.advice(hint, [typed.get(host, host) for host in hosts])}")
+    return "\n".join(lines)
 
 
 def refusal(task: str, message: str) -> str:

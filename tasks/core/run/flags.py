@@ -53,7 +53,7 @@ _SHARED: dict[str, type] = {
 }
 _DEFAULTS = {"json": False, "wait": "0"}
 FLEET_HELP = {
-    "limit": "Only these nodes: names, hosts, groups or globs, separated by commas.",
+    "limit": "Only these nodes: names, hosts, groups or globs, separated by commas, or @FILE of them.",
     "shard": "Only part I of N, such as 1/4, of all nodes or of those of --limit, by a hash of their names.",
     "json": "One JSON document on stdout, all else on stderr.",
 }
@@ -63,6 +63,7 @@ ROLLOUT_HELP = {
     "max-failures": "With more failures than this, no further batch begins [rollout.max_failures].",
     "wait": "Seconds to wait for another command that is at work on a node [0: fail at once].",
 }
+ALL_ROWS = {"all-rows": "A row a node, also where more than 50 have them."}
 _NUMBER = re.compile(r"-?[0-9]{1,18}")
 
 

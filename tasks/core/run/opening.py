@@ -14,6 +14,7 @@ import invoke
 from ..console import command_line, prompt, report, screen, summary, terminal
 from ..console.summary import Record, Summary
 from ..errors import KubeNginxError, UsageError
+from ..localfiles import words_of
 from ..ssh.fleet import Fleet, fleet_of, session_of
 from ..ssh.node import Node
 from ..ssh.session import Session
@@ -95,7 +96,7 @@ def _opened(
     flags: dict[str, Any],
 ) -> Run:
     settings = session.settings
-    fleet = Fleet.from_connections(list(hosts())) if hosts else fleet_of(c, limit, shard)
+    fleet = Fleet.from_connections(list(hosts())) if hosts else fleet_of(c, limit and words_of(limit), shard)
     fleet.parallel = settings.rollout.parallel
     nodes = [host for host in fleet if isinstance(host, Node)]
     process.allow_files(len(nodes), sum(isinstance(node.gateway, str) for node in nodes))
@@ -109,7 +110,7 @@ def _opened(
         settings,
         fleet,
         console,
-        report.reporter_for(console),
+        report.reporter_for(console, len(fleet)),
         Summary(
             task,
             [host.label for host in fleet],

@@ -78,6 +78,7 @@ class Run:
         def timed(host: Any) -> StepResult[T]:
             self.interrupt.check()
             started[host.label] = monotonic()
+            self.reporter.begins(host.label)
             result = work(host)
             if over and self.alone and over(result):
                 host.close()
@@ -114,7 +115,8 @@ class Run:
         slow = host.delays.long_ones()
         if slow and result.error and slow not in result.error.hint:
             result.error.hint = "; ".join(filter(None, (result.error.hint, slow)))
-        record = Record(host.label, step, result, seconds, slow)
+        address = f"{host.host}:{host.port}" if isinstance(host, Node) else ""
+        record = Record(host.label, step, result, seconds, slow, address)
         self.summary.records.append(record)
         self.reporter.done(record)
         return result

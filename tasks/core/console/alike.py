@@ -1,0 +1,117 @@
+"""What many nodes have alike is told once: how many they are, and the names of the first."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
+from itertools import chain
+from typing import NamedTuple
+
+NAMED = 5
+"""How many nodes are named where they are counted."""
+MANY = 50
+"""So many nodes have a line each; of more, those that are alike have one together."""
+
+_OWN, _CHANGES, _SIZE = "\x00", "\x01", "\x02"  # stand where something was left out
+_CHANGING = re.compile(
+    r"(?P<size>(?<![\w.:-])\d+(?:\.\d+)?)"
+    r"(?=%| ?(?:ms|s|min|h|d|days?|hours?|minutes?|seconds?|[kMGT]?i?B|bytes)\b)"
+    r"|\d{4}[-/]\d\d[-/]\d\d(?:[T ]\d\d:\d\d:\d\d\S*)?"  # dates
+    r"|(?<![\w:.])\d?\d:\d\d:\d\d(?:[.,]\d+)?(?![\w:])"  # times
+    r"|\b(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)\b"
+    r"|\b(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec) +\d{1,2}\b"
+    r"|(?<=PID )\d+|(?<=pid )\d+|(?<=ps -fp )\d+|(?<=\[)\d+(?=\]:)|\b\d+#\d+(?=:)"  # processes
+    r"|\b[0-9a-f]{12,}\b|SHA256:[\w+/]+|(?<=known_hosts:)\d+"  # sums, keys
+)
+
+
+def listed(names: Sequence[str]) -> str:
+    """`a, b`; of more than five also how many: `17 nodes: a, b, c, d, e and 12 more`."""
+    if len(names) <= NAMED:
+        return ", ".join(names)
+    return f"{len(names)} nodes: {', '.join(names[:NAMED])} and {len(names) - NAMED} more"
+
+
+def told(text: str, names: Sequence[str]) -> str:
+    """`a, b: text`; of more than five nodes `text: 17 nodes: a, b, c, d, e and 12 more`."""
+    first, *more = text.split("\n")
+    whole = f"{first}: {listed(names)}" if len(names) > NAMED else f"{listed(names)}: {first}"
+    return "\n".join([whole, *more])
+
+
+@lru_cache(maxsize=4096)
+def skeleton(text: str) -> tuple[str, tuple[str, ...]]:
+    """`text` without what differs from one look to the next (times, sizes, PIDs, sums), and that."""
+    found: list[str] = []
+
+    def out(match: re.Match[str]) -> str:
+        found.append(match[0])
+        return _SIZE if match["size"] else _CHANGES
+
+    return _CHANGING.sub(out, text), tuple(found)
+
+
+def alike(said: Iterable[tuple[str, str, Sequence[str]]]) -> Iterator[tuple[list[str], list[str]]]:
+    """Of nodes, their addresses (HOST:PORT or "") and what they said: each thing once, with its nodes.
+
+    What is the same is one; so is, of more than five nodes, what differs in no more than the node's own name
+    and address, and in what `skeleton` leaves out. Such a place is then "..." or `3 to 5`. What most nodes
+    said comes first.
+    """
+    groups: dict[tuple[str, ...], list[_Said]] = {}
+    for node, address, texts in said:
+        seen = [skeleton(_without_own(text, node, address)) for text in texts]
+        kind = tuple(text for text, _ in seen)
+        groups.setdefault(kind, []).append(_Said(node, tuple(texts), [changing for _, changing in seen]))
+    parts = chain.from_iterable(_parts(kind, members) for kind, members in groups.items())
+    yield from sorted(parts, key=lambda part: -len(part[1]))
+
+
+def _parts(kind: tuple[str, ...], members: Sequence[_Said]) -> Iterator[tuple[list[str], list[str]]]:
+    if len(members) > NAMED:
+        merged = [_merged(text, members, at) for at, text in enumerate(kind)]
+        yield merged, [one.node for one in members]
+        return
+    for texts in dict.fromkeys(one.texts for one in members):
+        yield [*texts], [one.node for one in members if one.texts == texts]
+
+
+class _Said(NamedTuple):
+    node: str
+    texts: tuple[str, ...]
+    changing: Sequence[tuple[str, ...]]
+
+
+def _without_own(text: str, node: str, address: str) -> str:
+    text = re.sub(f"[{_OWN}{_CHANGES}{_SIZE}]", "?", text)
+    host, _, port = address.rpartition(":")
+    short = node.partition(".")[0]
+    own = {node, address, host, f"[{host}]:{port}", short if re.search("[a-z]", short) else ""} - {""}
+    if not any(name in text for name in own):
+        return text
+    names = "|".join(re.escape(name) for name in sorted(own, key=len, reverse=True))
+    return re.sub(rf"(?<![\w.{{-])(?:{names})(?![\w-]|\.\w)", _OWN, text)
+
+
+def _merged(kind: str, members: Sequence[_Said], at: int) -> str:
+    """The text that all have at this place; or with what stands for what is not the same in all."""
+    if len({one.texts[at] for one in members}) == 1:
+        return members[0].texts[at]
+    places: Iterator[set[str]] = iter(
+        [{*values} for values in zip(*(one.changing[at] for one in members), strict=True)]
+    )
+
+    def put(match: re.Match[str]) -> str:
+        values = next(places)
+        if len(values) == 1:
+            return values.pop()
+        return spread(values) if match[0] == _SIZE else "..."
+
+    return re.sub(f"[{_CHANGES}{_SIZE}]", put, kind.replace(_OWN, "..."))
+
+
+def spread(numbers: Iterable[str]) -> str:
+    """`3 to 5`; `3` if there is no other."""
+    ordered = sorted(numbers, key=float)
+    return ordered[0] if ordered[0] == ordered[-1] else f"{ordered[0]} to {ordered[-1]}"
