@@ -80,7 +80,7 @@ def drill(
     """See what happens when an apiserver dies: drops the packets to it on one node for some seconds."""
     given: dict[str, Any] = {"apiserver": apiserver, "seconds": seconds, "yes": yes, "wait": wait}
     limit = _one(c, flags.get("limit"))
-    with opening.run(c, "drill", limit=limit, json=flags.get("json", False), **given) as r:
+    with opening.run(c, "drill", limit=limit, json=flags.get("json"), **given) as r:
         this = drills.Drill(r, target.named(r.settings, apiserver), number("--seconds", seconds))
         this.refuse_unusual(limit)
         r.step("survey", this.survey)

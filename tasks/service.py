@@ -99,7 +99,7 @@ def _systemctl(r: Run, verb: str, is_done: Callable[[Facts], bool]) -> Done:
 @fleet_task()
 def restart(c: Context, **flags: Unpack[RolloutFlags]) -> dict[str, str]:
     """11. Stop and start the service, batch by batch: cuts every open connection."""
-    with opening.run(c, "restart", **flags) as r:
+    with opening.run(c, "restart", counts=True, **flags) as r:
         order = activation.Order(plan.Action.RESTART, Result.RESTARTED, repair=False)
         return _over_the_fleet(r, order)
 
@@ -107,7 +107,7 @@ def restart(c: Context, **flags: Unpack[RolloutFlags]) -> dict[str, str]:
 @fleet_task()
 def reload(c: Context, **flags: Unpack[RolloutFlags]) -> dict[str, str]:
     """Have nginx take its configuration anew, batch by batch, without cutting connections."""
-    with opening.run(c, "reload", **flags) as r:
+    with opening.run(c, "reload", counts=True, **flags) as r:
         order = activation.Order(plan.Action.RELOAD, Result.RELOADED, repair=False)
         return _over_the_fleet(r, order)
 

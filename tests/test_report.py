@@ -213,9 +213,9 @@ def test_of_many_a_terminal_gets_what_is_left_and_who_is_slowest() -> None:
         live.step_ends()
         plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown).rpartition("\r")[2]
         assert len(plain) < width
-        assert " 500/1000 0:00:0" in plain
+        assert " 500/1000 " in plain
         assert "0:00 left; 500 failed; a-very" in plain
-        assert plain.rstrip().endswith(" 0s")
+        assert plain.rstrip().endswith("… 0s" if width == 80 else "internal 0s")
 
 
 def test_last_lines_skips_blank_ones() -> None:

@@ -82,9 +82,10 @@ def is_one_task() -> bool:
     return program is not None and len(program.tasks) == len(_contexts(program)) == 1
 
 
-def asks_for_json() -> bool:
-    """Whether a task of this library was typed with --json."""
-    return any("json" in task.args and task.args["json"].value for task in _contexts(_program()))
+def asks_for_json() -> object:
+    """What --json was given where a task of this library was typed with it: True, or its value."""
+    typed = (task.args["json"].value for task in _contexts(_program()) if "json" in task.args)
+    return next(filter(None, typed), None)
 
 
 def _program() -> Any:

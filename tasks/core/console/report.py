@@ -35,7 +35,7 @@ MARKS = {
 }
 QUIET = 30.0
 """Seconds after which a pipe is told that the step still goes on."""
-_WIDE = 100  # columns of a terminal with room for a long bar
+_WIDE = 100  # columns of a terminal with room for a long bar, and for the time since the beginning
 
 
 class Reporter(Protocol):
@@ -132,13 +132,13 @@ class Live:
     def step_begins(self, step: str, hosts: Sequence[str], title: str = "") -> None:
         self._tally = Tally(title or step, len(hosts))
         wide = self._console.width >= _WIDE
-        self._rest = _Rest(self._tally, max(8, self._console.width - (57 if wide else 45)))
+        self._rest = _Rest(self._tally, max(8, self._console.width - (57 if wide else 37)))
         columns = (
             SpinnerColumn(),
             TextColumn("{task.description:<14}", markup=False),
             BarColumn(bar_width=20 if wide else 8),
             MofNCompleteColumn(),
-            TimeElapsedColumn(),
+            *([TimeElapsedColumn()] if wide else []),
             self._rest,
         )
         self._bar = Progress(*columns, console=self._console, transient=True)
@@ -205,7 +205,8 @@ class _Rest(ProgressColumn):
         host, seconds = self._tally.slowest()
         told = [f"{_clock(left)} left" if left else "", self._tally.counts(State.OK)]
         known = "".join(f"{part}; " for part in told if part)
-        name = host[: max(8, self._room - len(known) - 5)]
+        room = max(8, self._room - len(known) - 5)
+        name = host if len(host) <= room else f"{host[: room - 1]}…"
         out = f"{name} {seconds:.0f}s" if host else ""
         text = f"{out}: {self.doing[host]}" if host in self.doing else out
         return Text(f"{known}{text}"[: self._room].removesuffix("; "), "dim", no_wrap=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -81,11 +81,9 @@ class Summary:
 
     def results(self) -> dict[str, str]:
         """What became of each host, for tasks that say so; a failure outweighs what was said before it."""
-        seen = {r.host: str(r.outcome.result) for r in self.records if r.outcome.result}
-        if not seen and not self.counts and not self.not_started:
+        if not (self.counts or self.not_started or any(r.outcome.result for r in self.records)):
             return {}
-        failed = {r.host: str(r.outcome.result or Result.FAILED) for r in self.records if r.error}
-        return seen | failed | dict.fromkeys(self.not_started, str(Result.NOT_STARTED))
+        return _results(self.records) | dict.fromkeys(self.not_started, str(Result.NOT_STARTED))
 
     def counted(self) -> str:
         """How many hosts have which result; "" for tasks that do not say."""
@@ -118,32 +116,50 @@ class Summary:
 
     def document(self) -> str:
         """The JSON document; see docs/json.md."""
-        results, nodes = self.results(), []
-        bad = {*self.failed, *self.not_started}
+        results = self.results()
         by_host: dict[str, list[Record]] = {host: [] for host in self.hosts}
         for record in self.records:
             by_host[record.host].append(record)
-        for host, mine in by_host.items():
-            found: dict[str, Any] = {}
-            for record in mine:
-                found |= _found(record.outcome.value)
-            ok = host not in bad
-            changed = any(r.outcome.state == State.CHANGED for r in mine)
-            error = next((record for record in mine if record.error), None)
-            nodes.append(
-                {
-                    "node": host,
-                    "ok": ok,
-                    "changed": ok and results[host] in _CHANGED if host in results else changed,
-                    "steps": [_step(record) for record in mine],
-                    "error": error and error.error and self._error(host, error.step, error.error),
-                    **found,
-                    **({"result": results[host]} if host in results else {}),
-                }
-            )
-        document = {"task": self.task, "ok": not bad, "shard": self.shard, "stopped": self.why_not}
+        nodes = [self._node(host, mine, results.get(host)) for host, mine in by_host.items()]
+        return json.dumps({**self._head(), "nodes": nodes}, indent=2)
+
+    def line(self, host: str, mine: Sequence[Record]) -> dict[str, Any]:
+        """What the document says of a host, when it has ended with these records; and that in a word."""
+        told = self.counts or any(record.outcome.result for record in mine)
+        result = _results(mine).get(host) if told else None
+        left = host in self.not_started
+        node = self._node(host, mine, str(Result.NOT_STARTED) if left else result)
+        word = State.CHANGED if node["changed"] else State.OK if node["ok"] else State.FAILED
+        return {"node": host, "status": str(Result.NOT_STARTED if left else word), **node}
+
+    def last_line(self, counts: Mapping[str, int]) -> dict[str, Any]:
+        """What the document says of them all."""
+        return {**self._head(), "counts": counts}
+
+    def _head(self) -> dict[str, Any]:
+        ok = not (self.failed or self.not_started)
+        document = {"task": self.task, "ok": ok, "shard": self.shard, "stopped": self.why_not}
         told = {key: value for key, value in document.items() if value != ""}
-        return _dumped({**told, **(as_json(self.total) or {}), "nodes": nodes})
+        return {**told, **(as_json(self.total) or {})}
+
+    def _node(self, host: str, mine: Sequence[Record], result: str | None) -> dict[str, Any]:
+        states = {record.outcome.state for record in mine}
+        ok = State.FAILED not in states and result != Result.NOT_STARTED
+        error = next((record for record in mine if record.error), None)
+        address = next((record.address for record in mine if record.address), None)
+        found: dict[str, Any] = {}
+        for record in mine:
+            found |= _found(record.outcome.value)
+        return {
+            "node": host,
+            **({"address": address} if address else {}),
+            "ok": ok,
+            "changed": ok and result in _CHANGED if result else State.CHANGED in states,
+            "steps": [_step(record) for record in mine],
+            "error": error and error.error and self._error(host, error.step, error.error),
+            **found,
+            **({"result": result} if result else {}),
+        }
 
     def _error(self, host: str, step: str, error: StepError) -> dict[str, Any]:
         return {
@@ -154,6 +170,16 @@ class Summary:
             "tail": error.tail.splitlines(),
             "hint": command_line.advice(error.hint, [self.typed.get(host, host)]),
         }
+
+
+def _results(records: Iterable[Record]) -> dict[str, str]:
+    seen, failed = {}, {}
+    for record in records:
+        if record.outcome.result:
+            seen[record.host] = str(record.outcome.result)
+        if record.error:
+            failed[record.host] = str(record.outcome.result or Result.FAILED)
+    return seen | failed
 
 
 def _found(value: object) -> dict[str, Any]:
@@ -188,13 +214,10 @@ def _explained(texts: Sequence[str], first: Record, hosts: Sequence[str], typed:
     return "\n".join(lines)
 
 
-def refusal(task: str, message: str) -> str:
-    """The JSON document of a run that could not begin."""
-    return _dumped({"task": task, "ok": False, "nodes": [], "error": message})
-
-
-def _dumped(document: dict[str, Any]) -> str:
-    return json.dumps(document, indent=2)
+def refusal(task: str, message: str, as_line: bool = False) -> str:
+    """The JSON document, or the last line, of a run that could not begin."""
+    document = {"task": task, "ok": False, "nodes": [], "error": message}
+    return json.dumps(document, indent=None if as_line else 2)
 
 
 def _step(record: Record) -> dict[str, Any]:

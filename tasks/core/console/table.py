@@ -52,6 +52,9 @@ def _folded(rows: Sequence[Row], kinds: Sequence[Hashable]) -> Iterator[tuple[Ro
         groups.setdefault(kind, []).append(row)
     most = max(groups, key=lambda kind: len(groups[kind]))
     others = len(rows) - len(groups[most])
+    if len(groups[most]) <= NAMED:  # nothing is alike
+        yield from ((row, []) for row in rows)
+        return
     for kind in sorted(groups, key=lambda kind: kind == most):
         alike = groups[kind]
         if len(alike) <= NAMED or (kind != most and others <= MANY):

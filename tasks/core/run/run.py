@@ -18,6 +18,7 @@ from ..shell.pool import waiting
 from ..ssh.fleet import Fleet
 from ..ssh.node import Node
 from .interrupt import Interrupt
+from .lines import Lines
 from .locks import Locks
 
 T = TypeVar("T")
@@ -28,6 +29,7 @@ class Run:
     """A task at work on a fleet. `wait`: how many seconds another's lock on a node is waited for.
 
     `alone`: no other task of the command line may want the connections. `batch_given`: by --batch.
+    `lines` tells programs of each node.
     """
 
     settings: Settings
@@ -42,11 +44,12 @@ class Run:
     as_json: bool = False
     alone: bool = False
     batch_given: bool = False
+    lines: Lines | None = None
 
     @property
     def alive(self) -> list[Any]:
         """The hosts that have not failed yet."""
-        failed = self.summary.failed
+        failed = {*self.summary.failed}
         return [host for host in self.fleet if host.label not in failed]
 
     def step(
@@ -119,6 +122,8 @@ class Run:
         record = Record(host.label, step, result, seconds, slow, address)
         self.summary.records.append(record)
         self.reporter.done(record)
+        if self.lines:
+            self.lines.note(record)
         return result
 
 
