@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from rich.text import Text
 
 from ..config.address import APISERVER_PORT, Endpoint
-from ..console.alike import alike, listed, told
 from ..console.command_line import named
 from ..errors import StepError
+from ..folding import alike, listed, told
 from ..results import State
 from .node_check import NodeCheck
 

@@ -22,8 +22,8 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from ..folding import MANY, told
 from ..results import State
-from .alike import MANY, told
 from .summary import Record
 from .tally import Tally
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 from ..errors import StepError
+from ..folding import alike, listed, told
 from ..results import Result, State, StepResult, as_json
 from . import command_line
-from .alike import alike, listed, told
 
 _CHANGED = (
     *(Result.CORRECTED, Result.ENABLED, Result.RELOADED, Result.UPGRADED, Result.RESTARTED),

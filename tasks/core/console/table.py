@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from .alike import MANY, NAMED, listed, skeleton, spread
+from ..folding import MANY, NAMED, listed, skeleton, spread
 from .terminal import printable
 
 Row = Sequence[str | Text]

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping
 from threading import Lock
 from time import monotonic
 
+from ..folding import alike
 from ..results import State
-from .alike import alike
 from .summary import Record
 
 _SOON = 0.1

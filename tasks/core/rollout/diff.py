@@ -9,8 +9,8 @@ from difflib import unified_diff
 from rich.console import Console
 
 from ..config.model import Proxy
-from ..console.alike import told
 from ..facts.facts import Facts
+from ..folding import told
 from ..release.release import paths
 from ..results import output
 from .plan import Action
