@@ -173,12 +173,24 @@ class TestTable:
             "hint: fab diff shows what has drifted, fab deploy brings it back",
         ]
 
+    def test_of_many_nodes_five_are_named(self) -> None:
+        clocks = {f"n{n}": replace(CLOCK, detail=f"its clock is {n} s ahead of the node's") for n in range(9)}
+        assert table.notes({node: row(clock) for node, clock in clocks.items()} | {"other": row()}) == [
+            "warning: 9 nodes: n0, n1, n2, n3, n4 and 4 more: 10.0.0.1:6443: "
+            "its clock is 0 to 8 s ahead of the node's"
+        ]
+
     def test_why_nodes_were_not_seen(self) -> None:
         off = StepError("cannot connect to it: timed out")
         failures = {"n1": off, "n2": StepError("not root"), "n3": StepError(off.message)}
         assert table.unseen(failures, {}) == [
             "bad: n1, n3: cannot connect to it: timed out",
             "bad: n2: not root",
+        ]
+        failures = {f"n{n}": StepError(f"cannot connect to 10.0.0.{n}:22") for n in range(6)}
+        addresses = {f"n{n}": f"10.0.0.{n}:22" for n in range(6)}
+        assert table.unseen(failures, addresses) == [
+            "bad: cannot connect to ...: 6 nodes: n0, n1, n2, n3, n4 and 1 more"
         ]
 
     def test_what_all_have_is_told_of_all(self) -> None:

@@ -156,6 +156,11 @@ def test_plans_that_are_alike_are_shown_once() -> None:
     )
 
 
+def test_of_many_nodes_with_a_plan_five_are_named() -> None:
+    first = shown({node: plan() for node in "abcdefg"}, terminal=False).splitlines()[1]
+    assert first == "reload: the configuration differs: 7 nodes: a, b, c, d, e and 2 more"
+
+
 def test_drop_ins_are_told() -> None:
     data = replace(plan(), diffs={}, drop_ins=("/etc/x.conf", "/run/y.conf"))
     assert shown({"a": data}, terminal=False) == (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from threading import Event, Lock, Thread
 from time import monotonic
 from typing import Protocol
@@ -66,7 +66,8 @@ class Plain:
         self._tally, self._over, self._next = Tally(title or step, len(hosts)), Event(), self._each
         self._heard = self._shown = monotonic()
         self._step = step
-        Thread(target=self._goes_on, args=(self._over,), daemon=True).start()
+        with suppress(RuntimeError):  # no thread can be had
+            Thread(target=self._goes_on, args=(self._over,), daemon=True).start()
 
     def begins(self, host: str) -> None:
         self._tally.begins(host)
