@@ -81,11 +81,10 @@ def test_what_differs_stays_apart(text: str) -> None:
     assert [nodes for _, nodes in told_once] == [[f"w-{n}.example"] for n in range(1, 7)]
 
 
-def test_what_only_one_node_is_called_is_no_own_name() -> None:
-    assert [nodes for _, nodes in once("w-1: x")] == [
-        [f"w-{n}.example" for n in range(2, 7)],
-        ["w-1.example"],
-    ]
+@pytest.mark.parametrize("nodes", [3, 6])
+def test_a_name_that_all_tell_is_not_only_one_nodes_own(nodes: int) -> None:
+    said = "sudo refused the password (tried once, on w-1.example)"
+    assert once(said, nodes) == [(said, [f"w-{n}.example" for n in range(1, nodes + 1)])]
 
 
 def test_few_nodes_are_told_each_as_it_is() -> None:

@@ -59,11 +59,15 @@ def alike(said: Iterable[tuple[str, str, Sequence[str]]]) -> Iterator[tuple[list
     and address, and in what `skeleton` leaves out. Such a place is then "..." or `3 to 5`. What most nodes
     said comes first.
     """
-    groups: dict[tuple[str, ...], list[_Said]] = {}
+    same: dict[tuple[str, ...], list[tuple[str, str]]] = {}
     for node, address, texts in said:
-        seen = [skeleton(_without_own(text, node, address)) for text in texts]
+        same.setdefault(tuple(texts), []).append((node, address))
+    groups: dict[tuple[str, ...], list[_Said]] = {}
+    for texts, nodes in same.items():
+        seen = [skeleton(_without_own(text, nodes)) for text in texts]
         kind = tuple(text for text, _ in seen)
-        groups.setdefault(kind, []).append(_Said(node, tuple(texts), [changing for _, changing in seen]))
+        changing = [changes for _, changes in seen]
+        groups.setdefault(kind, []).extend(_Said(node, texts, changing) for node, _ in nodes)
     parts = chain.from_iterable(_parts(kind, members) for kind, members in groups.items())
     yield from sorted(parts, key=lambda part: -len(part[1]))
 
@@ -83,8 +87,14 @@ class _Said(NamedTuple):
     changing: Sequence[tuple[str, ...]]
 
 
-def _without_own(text: str, node: str, address: str) -> str:
+def _without_own(text: str, nodes: Sequence[tuple[str, str]]) -> str:
+    """`text` without the name and address of each node that says it; what is only one's is not its own."""
     text = re.sub(f"[{_OWN}{_CHANGES}{_SIZE}]", "?", text)
+    texts = {_without_names(text, node, address) for node, address in nodes}
+    return texts.pop() if len(texts) == 1 else text
+
+
+def _without_names(text: str, node: str, address: str) -> str:
     host, _, port = address.rpartition(":")
     short = node.partition(".")[0]
     own = {node, address, host, f"[{host}]:{port}", short if re.search("[a-z]", short) else ""} - {""}
