@@ -13,9 +13,9 @@ from .core.results import Result, State, StepResult, values
 from .core.run.flags import FleetFlags, RolloutFlags, fleet_task
 
 with late():
-    from .core import folding
     from .core.console import prompt
     from .core.facts import facts as known
+    from .core.folding import alike
     from .core.rollout import activation, deployment, plan, rolling
     from .core.rollout import diff as plans
     from .core.rollout import preflight as check
@@ -104,7 +104,7 @@ def uninstall(c: Context, yes: bool = False, **flags: Unpack[FleetFlags]) -> dic
 
 
 def _ask(r: Run) -> None:
-    names = folding.listed([node.label for node in r.fleet])
+    names = alike.listed([node.label for node in r.fleet])
     what = f"This stops kube-nginx and removes it from {names}."
     prompt.confirm(r.console, what, f"uninstall would stop kube-nginx on {names}: say --yes to do it unasked")
 

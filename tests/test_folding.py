@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tasks.core.folding import alike, listed, told
+from tasks.core.folding.alike import alike, listed, told
 
 
 def once(text: str, nodes: int = 6) -> list[tuple[str, list[str]]]:

@@ -9,7 +9,7 @@ from rich.text import Text
 from ..config.address import APISERVER_PORT, Endpoint
 from ..console.command_line import named
 from ..errors import StepError
-from ..folding import alike, listed, told
+from ..folding.alike import alike, listed, told
 from ..results import State
 from .node_check import NodeCheck
 

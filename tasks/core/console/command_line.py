@@ -12,7 +12,7 @@ from tempfile import mkstemp
 from typing import Any
 
 from ..errors import UsageError
-from ..folding import MANY
+from ..folding.alike import MANY
 
 _OURS = (__package__ or "").rsplit(".", 2)[0]
 _LIMITED = re.compile(r"\bfab ([\w.-]+) --limit \{nodes\}")

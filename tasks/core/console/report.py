@@ -22,7 +22,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from ..folding import MANY, told
+from ..folding.alike import MANY, told
 from ..results import State
 from .summary import Record
 from .tally import Tally

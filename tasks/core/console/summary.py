@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 from ..errors import StepError
-from ..folding import alike, listed, told
+from ..folding.alike import alike, listed, told
 from ..results import Result, State, StepResult, as_json
 from . import command_line
 

@@ -9,7 +9,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ..folding import MANY, NAMED, listed, skeleton, spread
+from ..folding.alike import MANY, NAMED, listed
+from ..folding.changing import skeleton, spread
 from .terminal import printable
 
 Row = Sequence[str | Text]

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from threading import Lock
 from time import monotonic
 
-from ..folding import alike
+from ..folding.alike import alike
 from ..results import State
 from .summary import Record
 

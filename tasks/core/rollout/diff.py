@@ -10,7 +10,7 @@ from rich.console import Console
 
 from ..config.model import Proxy
 from ..facts.facts import Facts
-from ..folding import told
+from ..folding.alike import told
 from ..release.release import paths
 from ..results import output
 from .plan import Action

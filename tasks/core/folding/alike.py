@@ -4,26 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from functools import lru_cache
 from itertools import chain
 from typing import NamedTuple
+
+from .changing import CHANGES, OWN, SIZE, skeleton, spread
 
 NAMED = 5
 """How many nodes are named where they are counted."""
 MANY = 50
 """So many nodes have a line each; of more, those that are alike have one together."""
-
-_OWN, _CHANGES, _SIZE = "\x00", "\x01", "\x02"  # stand where something was left out
-_CHANGING = re.compile(
-    r"(?P<size>(?<![\w.:-])\d+(?:\.\d+)?)"
-    r"(?=%| ?(?:ms|s|min|h|d|days?|hours?|minutes?|seconds?|[kMGT]?i?B|bytes)\b)"
-    r"|\d{4}[-/]\d\d[-/]\d\d(?:[T ]\d\d:\d\d:\d\d\S*)?"  # dates
-    r"|(?<![\w:.])\d?\d:\d\d:\d\d(?:[.,]\d+)?(?![\w:])"  # times
-    r"|\b(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)\b"
-    r"|\b(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec) +\d{1,2}\b"
-    r"|(?<=PID )\d+|(?<=pid )\d+|(?<=ps -fp )\d+|(?<=\[)\d+(?=\]:)|\b\d+#\d+(?=:)"  # processes
-    r"|\b[0-9a-f]{12,}\b|SHA256:[\w+/]+|(?<=known_hosts:)\d+"  # sums, keys
-)
 
 
 def listed(names: Sequence[str]) -> str:
@@ -38,18 +27,6 @@ def told(text: str, names: Sequence[str]) -> str:
     first, *more = text.split("\n")
     whole = f"{first}: {listed(names)}" if len(names) > NAMED else f"{listed(names)}: {first}"
     return "\n".join([whole, *more])
-
-
-@lru_cache(maxsize=4096)
-def skeleton(text: str) -> tuple[str, tuple[str, ...]]:
-    """`text` without what differs from one look to the next (times, sizes, PIDs, sums), and that."""
-    found: list[str] = []
-
-    def out(match: re.Match[str]) -> str:
-        found.append(match[0])
-        return _SIZE if match["size"] else _CHANGES
-
-    return _CHANGING.sub(out, text), tuple(found)
 
 
 def alike(said: Iterable[tuple[str, str, Sequence[str]]]) -> Iterator[tuple[list[str], list[str]]]:
@@ -89,7 +66,7 @@ class _Said(NamedTuple):
 
 def _without_own(text: str, nodes: Sequence[tuple[str, str]]) -> str:
     """`text` without the name and address of each node that says it; what is only one's is not its own."""
-    text = re.sub(f"[{_OWN}{_CHANGES}{_SIZE}]", "?", text)
+    text = re.sub(f"[{OWN}{CHANGES}{SIZE}]", "?", text)
     texts = {_without_names(text, node, address) for node, address in nodes}
     return texts.pop() if len(texts) == 1 else text
 
@@ -101,7 +78,7 @@ def _without_names(text: str, node: str, address: str) -> str:
     if not any(name in text for name in own):
         return text
     names = "|".join(re.escape(name) for name in sorted(own, key=len, reverse=True))
-    return re.sub(rf"(?<![\w.{{-])(?:{names})(?![\w-]|\.\w)", _OWN, text)
+    return re.sub(rf"(?<![\w.{{-])(?:{names})(?![\w-]|\.\w)", OWN, text)
 
 
 def _merged(kind: str, members: Sequence[_Said], at: int) -> str:
@@ -116,12 +93,6 @@ def _merged(kind: str, members: Sequence[_Said], at: int) -> str:
         values = next(places)
         if len(values) == 1:
             return values.pop()
-        return spread(values) if match[0] == _SIZE else "..."
+        return spread(values) if match[0] == SIZE else "..."
 
-    return re.sub(f"[{_CHANGES}{_SIZE}]", put, kind.replace(_OWN, "..."))
-
-
-def spread(numbers: Iterable[str]) -> str:
-    """`3 to 5`; `3` if there is no other."""
-    ordered = sorted(numbers, key=float)
-    return ordered[0] if ordered[0] == ordered[-1] else f"{ordered[0]} to {ordered[-1]}"
+    return re.sub(f"[{CHANGES}{SIZE}]", put, kind.replace(OWN, "..."))
