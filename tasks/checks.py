@@ -10,7 +10,7 @@ from invoke import Context
 from .core.errors import KubeNginxError, UsageError
 from .core.late import late
 from .core.results import values
-from .core.run.flags import ROLLOUT_HELP, FleetFlags, NodeFlags, fleet_task
+from .core.run.flags import ALL_ROWS, ROLLOUT_HELP, FleetFlags, NodeFlags, fleet_task
 from .core.run.flags import seconds as number
 
 with late():
@@ -33,14 +33,16 @@ _DRILL = {
 }
 
 
-@fleet_task({"watch": _WATCH}, optional=["watch"])
-def check(c: Context, watch: Any = None, **flags: Unpack[FleetFlags]) -> dict[str, node_check.NodeCheck]:
+@fleet_task({"watch": _WATCH} | ALL_ROWS, optional=["watch"])
+def check(
+    c: Context, watch: Any = None, all_rows: bool = False, **flags: Unpack[FleetFlags]
+) -> dict[str, node_check.NodeCheck]:
     """Show what each node meets at each apiserver and through its kube-nginx; exit 1 if one has no way."""
     with opening.run(c, "check", **flags) as r:
         every = watching.seconds_of(watch)
         if flags.get("json") and every:
             raise UsageError("--json is one document, and --watch many looks: give one of them")
-        this = fleet_check.FleetCheck(r)
+        this = fleet_check.FleetCheck(r, all_rows)
         if not r.fleet:
             return {}
         if every:
@@ -50,8 +52,10 @@ def check(c: Context, watch: Any = None, **flags: Unpack[FleetFlags]) -> dict[st
     return this.seen
 
 
-@fleet_task()
-def connections(c: Context, **flags: Unpack[FleetFlags]) -> dict[str, sessions.Sessions]:
+@fleet_task(ALL_ROWS)
+def connections(
+    c: Context, all_rows: bool = False, **flags: Unpack[FleetFlags]
+) -> dict[str, sessions.Sessions]:
     """Show which apiserver each node's sessions are on, and how even that is; changes nothing."""
     with opening.run(c, "connections", **flags) as r:
         found = values(
@@ -60,7 +64,7 @@ def connections(c: Context, **flags: Unpack[FleetFlags]) -> dict[str, sessions.S
         seen = {node.label: found[node.label] for node in r.fleet if node.label in found}
         if seen:
             r.summary.total = total = sessions.together(seen.values(), r.settings.apiservers)
-            chart.show(r.console, seen, total)
+            chart.show(r.console, seen, total, all_rows)
     return seen
 
 
@@ -76,7 +80,7 @@ def drill(
     """See what happens when an apiserver dies: drops the packets to it on one node for some seconds."""
     given: dict[str, Any] = {"apiserver": apiserver, "seconds": seconds, "yes": yes, "wait": wait}
     limit = _one(c, flags.get("limit"))
-    with opening.run(c, "drill", limit=limit, json=flags.get("json", False), **given) as r:
+    with opening.run(c, "drill", limit=limit, json=flags.get("json"), **given) as r:
         this = drills.Drill(r, target.named(r.settings, apiserver), number("--seconds", seconds))
         this.refuse_unusual(limit)
         r.step("survey", this.survey)

@@ -13,7 +13,7 @@ from invoke import Context
 from .core.errors import StepError
 from .core.late import late
 from .core.results import State, StepResult, output, values
-from .core.run.flags import FLEET_HELP, task
+from .core.run.flags import FLEET_HELP, Json, task
 
 with late():
     from .core.config import model
@@ -85,8 +85,8 @@ def _kept(settings: Settings, host: Builder) -> StepResult[None] | None:
     )
 
 
-@task(help=_JSON)
-def download(c: Context, json: bool = False) -> None:
+@task(help=_JSON, optional=["json"])
+def download(c: Context, json: Json = None) -> None:
     """1. Fetch nginx's source, check its sha256, unpack it."""
     with opening.run(c, "download", json=json, hosts=lambda: _builders(c)) as r:
         r.step("download", _download(r))
@@ -118,8 +118,8 @@ def _send_tarball(host: Node, place: str, name: str, content: bytes, digest: str
     return True
 
 
-@task(help=_JSON | {"force": "Also if the binary is kept already."})
-def configure(c: Context, force: bool = False, json: bool = False) -> None:
+@task(help=_JSON | {"force": "Also if the binary is kept already."}, optional=["json"])
+def configure(c: Context, force: bool = False, json: Json = None) -> None:
     """2. See that a C compiler is there, then ./configure with the runbook's flags."""
     with opening.run(c, "configure", json=json, hosts=lambda: _builders(c)) as r:
         r.step("configure", lambda host: _configure(r, host, force))
@@ -146,8 +146,8 @@ def _need(host: Builder, path: str, first: str) -> None:
         raise StepError(f"{path} does not exist", hint=f"do this first: {first}")
 
 
-@task(help=_JSON | {"force": "Also if the binary is kept already."})
-def make_install(c: Context, force: bool = False, json: bool = False) -> None:
+@task(help=_JSON | {"force": "Also if the binary is kept already."}, optional=["json"])
+def make_install(c: Context, force: bool = False, json: Json = None) -> None:
     """3. Run make and make install, and keep a stripped binary."""
     with opening.run(c, "make-install", json=json, hosts=lambda: _builders(c)) as r:
         r.step("make-install", lambda host: _make_install(r, host, force))
@@ -163,8 +163,8 @@ def _make_install(r: Run, host: Builder, force: bool) -> StepResult[None]:
     return StepResult(State.CHANGED, build_commands.key(build, arch))
 
 
-@task(help=_JSON)
-def verify(c: Context, json: bool = False) -> list[Built]:
+@task(help=_JSON, optional=["json"])
+def verify(c: Context, json: Json = None) -> list[Built]:
     """4. Run what was built: its version, flags, libraries."""
     with opening.run(c, "verify", json=json, hosts=lambda: _builders(c)) as r:
         found = r.step("verify", lambda host: _verify(r.settings, host))
@@ -189,8 +189,8 @@ def _verify(settings: Settings, host: Builder) -> StepResult[Built]:
     return StepResult(State.OK if same else State.CHANGED, binary.summary, value=built)
 
 
-@task(help=_JSON | {"force": "Also if the binary is kept already."})
-def build(c: Context, force: bool = False, json: bool = False) -> list[Built]:
+@task(help=_JSON | {"force": "Also if the binary is kept already."}, optional=["json"])
+def build(c: Context, force: bool = False, json: Json = None) -> list[Built]:
     """1-4. Compile nginx with its stream module only: download, configure, make-install, verify."""
     with opening.run(c, "build", json=json, hosts=lambda: _builders(c)):
         download(c)

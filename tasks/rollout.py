@@ -13,8 +13,9 @@ from .core.results import Result, State, StepResult, values
 from .core.run.flags import FleetFlags, RolloutFlags, fleet_task
 
 with late():
-    from .core.console import confirm
+    from .core.console import prompt
     from .core.facts import facts as known
+    from .core.folding import alike
     from .core.rollout import activation, deployment, plan, rolling
     from .core.rollout import diff as plans
     from .core.rollout import preflight as check
@@ -32,7 +33,7 @@ __all__ = ["deploy", "diff", "preflight", "rollback", "uninstall"]
 @fleet_task({"force": "Restart also where nothing differs."})
 def deploy(c: Context, force: bool = False, **flags: Unpack[RolloutFlags]) -> dict[str, str]:
     """5-12. Bring every node to what hosts.toml says, the least disruptive way, and prove that it works."""
-    with opening.run(c, "deploy", force=force, **flags) as r:
+    with opening.run(c, "deploy", counts=True, force=force, **flags) as r:
         this = deployment.Deployment(r, force)
         r.step("survey", this.survey, over=lambda seen: seen.result is not None)
         r.step("stage", this.stage, this.staging, patient=True)
@@ -43,7 +44,7 @@ def deploy(c: Context, force: bool = False, **flags: Unpack[RolloutFlags]) -> di
 @fleet_task({"exit-code": "Exit with 3 if anything would change."})
 def diff(c: Context, exit_code: bool = False, **flags: Unpack[FleetFlags]) -> dict[str, plans.NodePlan]:
     """Show what deploy would do to each node, and how its files differ; writes nothing anywhere."""
-    with opening.run(c, "diff", **flags) as r:
+    with opening.run(c, "diff", counts=True, **flags) as r:
         this = deployment.Deployment(r)
         found = values(r.step("diff", this.would, over=lambda seen: True))
         changing = {node.label: found[node.label] for node in this.changing}
@@ -65,7 +66,7 @@ def preflight(c: Context, **flags: Unpack[FleetFlags]) -> dict[str, plans.NodePl
 @fleet_task()
 def rollback(c: Context, **flags: Unpack[RolloutFlags]) -> dict[str, str]:
     """Go back to the release before, on every node that has one; once more goes forward again."""
-    with opening.run(c, "rollback", **flags) as r:
+    with opening.run(c, "rollback", counts=True, **flags) as r:
         found = r.step("survey", lambda node: _way_back(r.settings, node))
         if len({seen.detail for seen in found.values() if not (seen.error or seen.result)}) > 1:
             r.console.print("the nodes do not all go the same way: see above, and --limit", markup=False)
@@ -103,9 +104,9 @@ def uninstall(c: Context, yes: bool = False, **flags: Unpack[FleetFlags]) -> dic
 
 
 def _ask(r: Run) -> None:
-    names = ", ".join(node.label for node in r.fleet)
+    names = alike.listed([node.label for node in r.fleet])
     what = f"This stops kube-nginx and removes it from {names}."
-    confirm.ask(r.console, what, f"uninstall would stop kube-nginx on {names}: say --yes to do it unasked")
+    prompt.confirm(r.console, what, f"uninstall would stop kube-nginx on {names}: say --yes to do it unasked")
 
 
 def _uninstall(r: Run, node: Node) -> StepResult[None]:

@@ -11,11 +11,11 @@ from invoke import Context
 from .core.errors import StepError
 from .core.late import late
 from .core.results import Result, State, StepResult
-from .core.run.flags import FLEET_HELP, FleetFlags, RolloutFlags, fleet_task, task
+from .core.run.flags import ALL_ROWS, FLEET_HELP, FleetFlags, RolloutFlags, fleet_task, task
 
 with late():
     from .core.config import validation
-    from .core.console import report
+    from .core.console import table
     from .core.facts import remedy
     from .core.rollout import activation, plan, rolling
     from .core.rollout import preflight as check
@@ -99,7 +99,7 @@ def _systemctl(r: Run, verb: str, is_done: Callable[[Facts], bool]) -> Done:
 @fleet_task()
 def restart(c: Context, **flags: Unpack[RolloutFlags]) -> dict[str, str]:
     """11. Stop and start the service, batch by batch: cuts every open connection."""
-    with opening.run(c, "restart", **flags) as r:
+    with opening.run(c, "restart", counts=True, **flags) as r:
         order = activation.Order(plan.Action.RESTART, Result.RESTARTED, repair=False)
         return _over_the_fleet(r, order)
 
@@ -107,7 +107,7 @@ def restart(c: Context, **flags: Unpack[RolloutFlags]) -> dict[str, str]:
 @fleet_task()
 def reload(c: Context, **flags: Unpack[RolloutFlags]) -> dict[str, str]:
     """Have nginx take its configuration anew, batch by batch, without cutting connections."""
-    with opening.run(c, "reload", **flags) as r:
+    with opening.run(c, "reload", counts=True, **flags) as r:
         order = activation.Order(plan.Action.RELOAD, Result.RELOADED, repair=False)
         return _over_the_fleet(r, order)
 
@@ -132,14 +132,16 @@ def _over_the_fleet(r: Run, order: Order) -> dict[str, str]:
     return r.summary.results()
 
 
-@fleet_task()
-def status(c: Context, **flags: Unpack[FleetFlags]) -> dict[str, seeing.NodeStatus | None]:
+@fleet_task(ALL_ROWS)
+def status(
+    c: Context, all_rows: bool = False, **flags: Unpack[FleetFlags]
+) -> dict[str, seeing.NodeStatus | None]:
     """12. Show each node's service; exit 1 unless all are active, and an apiserver answers through each."""
     with opening.run(c, "status", **flags) as r:
         found = r.step("status", lambda node: seeing.status_of(r.settings, node), over=lambda seen: True)
         seen = {node: result.value for node, result in found.items()}
         if seen:
-            report.table(r.console, seeing.COLUMNS, seeing.rows(r.summary.hosts, seen))
+            table.table(r.console, seeing.COLUMNS, seeing.rows(r.summary.hosts, seen), all_rows)
         return seen
 
 

@@ -16,6 +16,7 @@ ROOT = Path(__file__).parent.parent
 CORE = ROOT / "tasks" / "core"
 MAY_KNOW = {
     "errors": "",
+    "folding": "",
     "late": "",
     "results": "errors",
     "localfiles": "errors",
@@ -25,7 +26,7 @@ MAY_KNOW = {
     "transport": "",
     "config": "errors localfiles",
     "shell": "errors gate templates",
-    "console": "errors results",
+    "console": "errors folding results",
     "shards": "config console errors localfiles results",
     "setup": "config console errors localfiles",
     "facts": "answer config errors results",
@@ -37,9 +38,9 @@ MAY_KNOW = {
     "ssh": "config errors facts gate localfiles login openssh scripts shards shell transport",
     "run": "config console errors late localfiles openssh results scripts shell ssh",
     "probes": "config errors facts localfiles release results scripts shell ssh transport",
-    "check": "config console errors facts probes release results run scripts shell ssh",
+    "check": "config console errors facts folding probes release results run scripts shell ssh",
     "traffic": "config console errors facts probes release results run scripts shell ssh",
-    "rollout": "config console errors facts nginx probes release results run scripts shell ssh",
+    "rollout": "config console errors facts folding nginx probes release results run scripts shell ssh",
 }
 """Of each package or module of core, those that it may import; none may import a task."""
 

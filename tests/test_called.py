@@ -110,7 +110,7 @@ def test_words(text: str, named: str, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("typed", "said"),
     [
-        (["status", "--json", "diff", "--json"], "status, diff would write 2 things"),
+        (["status", "--json", "--limit", "worker-1", "diff", "--json"], "status, diff would write 2 things"),
         (["status", "diff", "--json"], "give each a command line of its own"),
         (["render", "status", "--json"], "render, status would write 2 things"),
     ],
@@ -122,6 +122,17 @@ def test_what_would_be_several_documents_is_refused(good: Path, typed: list[str]
     document = json.loads(ran.out)
     assert (document["ok"], document["nodes"]) == (False, [])
     assert said in document["error"]
+
+
+def test_a_task_is_no_value_of_json(good: Path) -> None:
+    ran = run_fab("status", "--json", "diff", hosts=good)
+    assert (ran.status, ran.out) == (1, "")
+    assert "'diff' is ambiguous" in ran.err
+
+
+def test_lines_are_refused_in_a_line(good: Path) -> None:
+    ran = run_fab("status", "diff", "--json=lines", hosts=good)
+    assert (ran.status, ran.json["nodes"], ran.out.count("\n")) == (2, [], 1)
 
 
 def test_what_is_one_document_is_not(good: Path, folder: Path) -> None:

@@ -19,7 +19,7 @@ from tasks.core.check.drift import Drift
 from tasks.core.check.node_check import UNSEEN, ListenerCheck, NodeCheck, node_check, values_of
 from tasks.core.check.watch import Draw, Poller, seconds_of, watch
 from tasks.core.config.address import Endpoint
-from tasks.core.console import report
+from tasks.core.console.table import table as draw_table
 from tasks.core.errors import StepError, UsageError
 from tasks.core.facts.facts import Facts
 from tasks.core.probes.classify import EndpointCheck, classify
@@ -155,7 +155,7 @@ class TestTable:
         seen = node_check(RUNS, cells, {LISTENER: through(replace(CLOCK, word="at try 4"))}, drifts)
         console = Console(file=StringIO(), width=80, force_terminal=True, color_system=None)
         lines = table.lines(["worker-10"], {"worker-10": seen}, apiservers)
-        report.table(console, table.columns(apiservers), lines)
+        draw_table(console, table.columns(apiservers), lines)
         *_, line = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
         words = "worker-10 expires 12 d expires 12 d expires 12 d at try 4 servers +1"
         assert " ".join(line.split()) == words
@@ -173,12 +173,24 @@ class TestTable:
             "hint: fab diff shows what has drifted, fab deploy brings it back",
         ]
 
+    def test_of_many_nodes_five_are_named(self) -> None:
+        clocks = {f"n{n}": replace(CLOCK, detail=f"its clock is {n} s ahead of the node's") for n in range(9)}
+        assert table.notes({node: row(clock) for node, clock in clocks.items()} | {"other": row()}) == [
+            "warning: 9 nodes: n0, n1, n2, n3, n4 and 4 more: 10.0.0.1:6443: "
+            "its clock is 0 to 8 s ahead of the node's"
+        ]
+
     def test_why_nodes_were_not_seen(self) -> None:
         off = StepError("cannot connect to it: timed out")
         failures = {"n1": off, "n2": StepError("not root"), "n3": StepError(off.message)}
-        assert table.unseen(failures) == [
+        assert table.unseen(failures, {}) == [
             "bad: n1, n3: cannot connect to it: timed out",
             "bad: n2: not root",
+        ]
+        failures = {f"n{n}": StepError(f"cannot connect to 10.0.0.{n}:22") for n in range(6)}
+        addresses = {f"n{n}": f"10.0.0.{n}:22" for n in range(6)}
+        assert table.unseen(failures, addresses) == [
+            "bad: cannot connect to ...: 6 nodes: n0, n1, n2, n3, n4 and 1 more"
         ]
 
     def test_what_all_have_is_told_of_all(self) -> None:

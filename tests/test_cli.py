@@ -31,6 +31,7 @@ def good(tmp_path: Path) -> Path:
     [
         (["--dry", "restart"], 2, "--dry would still connect"),
         (["restart", "--limit", ""], 2, "--limit '' names no node"),
+        (["restart", "--limit", "@nowhere"], 2, "@nowhere: No such file"),
         (["restart", "--limit", "worker-3"], 2, "did you mean worker-"),
         (["-H", "worker-1", "restart", "--limit", "worker-1"], 2, "give one of them"),
         (["logs", "--lines", "abc"], 2, "--lines 'abc': must be a number from 0"),
@@ -49,6 +50,39 @@ def test_a_file_of_known_hosts_without_meaning_is_refused(good: Path, tmp_path: 
     ran = run_fab("status", hosts=good)
     assert (ran.status, ran.out) == (2, "")
     assert "ssh_config:2: UserKnownHostsFile ~/.ssh/%z: %z stands for nothing; write it out" in ran.err
+
+
+@pytest.fixture
+def many(good: Path) -> Path:
+    """A fleet of sixty, none of which can be reached."""
+    (good.parent / "ssh_config").write_text("Host 127.*\n  Port 1\n")
+    names = ", ".join(f'"127.0.1.{number}"' for number in range(1, 61))
+    good.write_text(GOOD.replace('"worker-1", "worker-2"', names))
+    return good
+
+
+def test_what_many_nodes_have_alike_is_told_once(
+    many: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    ran = run_fab("status", hosts=many)
+    five = "60 nodes: 127.0.1.1, 127.0.1.2, 127.0.1.3, 127.0.1.4, 127.0.1.5 and 55 more"
+    bad = "cannot connect to ...: Connection refused: 60 nodes: 127.0.1."
+    *tenths, end, noted, head, row, names, each = ran.out.splitlines()
+    assert [line.split(" after ")[0] for line in tenths] == [f"status: {n} of 60" for n in range(6, 60, 6)]
+    assert end.startswith("status: 60 of 60 after ")
+    assert noted.startswith(f"  failed: {bad}")
+    assert (head.split()[0], row.split()[:4]) == ("NODE", ["60", "nodes", "not", "seen"])
+    assert (names, each) == (five, "each of them: --all-rows")
+    assert f"status: {bad}" in ran.err
+    retry = ran.err.splitlines()[-1].removeprefix("retry: fab ").split()
+    assert retry[:2] == ["status", "--limit"]
+    assert f"status: {bad}" in run_fab(*retry, hosts=many).err
+
+
+def test_each_row_is_shown_when_it_is_asked_for(many: Path) -> None:
+    out = run_fab("status", "--all-rows", hosts=many).out.splitlines()
+    assert [line.split()[0] for line in out[-60:]] == [f"127.0.1.{number}" for number in range(1, 61)]
 
 
 @pytest.mark.parametrize("task", ["deploy", "diff", "preflight", "scp", "build", "verify"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -67,6 +68,17 @@ def test_deploy_runs_kube_nginx_on_every_node(lab: Lab, deployed: Path) -> None:
         assert (node["state"], node["substate"], node["version"]) == ("active", "running", "1.26.3")
         assert node["listeners"] == {"127.0.0.1:8443": "answers"}
         assert node["enabled"] is True
+
+
+def test_status_in_lines_is_a_node_a_line_and_the_summary(lab: Lab, deployed: Path) -> None:
+    document = run_fab("status", "--json", hosts=deployed).json
+    ran = run_fab("status", "--json=lines", hosts=deployed)
+    *lines, last = map(json.loads, ran.out.splitlines())
+    assert sorted(line["node"] for line in lines) == NODES
+    for line, node in zip(sorted(lines, key=lambda line: str(line["node"])), document["nodes"], strict=True):
+        assert (line["status"], {*line} - {"status"}) == ("ok", {*node})
+        assert (line["release"], line["listeners"]) == (node["release"], node["listeners"])
+    assert last == {"task": "status", "ok": True, "counts": {"ok": 3}}
 
 
 def test_an_apiserver_answers_through_every_node(lab: Lab, deployed: Path) -> None:

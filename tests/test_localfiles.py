@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tasks.core.localfiles import read_bounded, write_atomic
+from tasks.core.errors import UsageError
+from tasks.core.localfiles import read_bounded, words_of, write_atomic
 
 
 @pytest.mark.parametrize("before", [None, b"before"])
@@ -49,3 +50,16 @@ def test_what_has_no_end_is_not_read(tmp_path: Path) -> None:
             read_bounded(path)
     assert read_bounded(Path(os.devnull)) == b""
     assert read_bounded(tmp_path / "fifo", piped=True) == b""
+
+
+@pytest.mark.parametrize("text", ["a\nb*\n", "a,b*", "a, b*,\n", " a\tb*"])
+def test_words_may_be_those_of_a_file(tmp_path: Path, text: str) -> None:
+    (tmp_path / "names").write_text(text)
+    assert words_of(f"@{tmp_path}/names") == "a,b*"
+    assert words_of("a,b*") == "a,b*"
+
+
+@pytest.mark.parametrize(("name", "why"), [("nowhere", "No such file or directory"), ("", "Is a directory")])
+def test_a_file_of_words_must_be_one(tmp_path: Path, name: str, why: str) -> None:
+    with pytest.raises(UsageError, match=f"{name}: {why}$"):
+        words_of(f"@{tmp_path}/{name}")

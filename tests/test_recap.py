@@ -84,6 +84,18 @@ class TestMerged:
         assert "b, c, g: activate: ended with status 1" in "\n".join(parts.failures())
         assert "not started: f: 3 failed, and max_failures is 0" in [*parts.failures()]
 
+    def test_nodes_that_cannot_be_connected_to_are_told_together(self, tmp_path: Path) -> None:
+        parts = []
+        for hosts in ("abc", "def"):
+            records = []
+            for host in hosts:
+                error = StepError(f"cannot connect to 10.0.0.{ord(host)}:22: No route to host")
+                result: StepResult[object] = StepResult(State.FAILED, error.message, error=error)
+                records.append(Record(host, "survey", result, 1.0, address=f"10.0.0.{ord(host)}:22"))
+            parts.append(Summary("deploy", [*hosts], AGAIN, records=records))
+        told = "survey: cannot connect to ...: No route to host: 6 nodes: a, b, c, d, e and 1 more"
+        assert told in [*of(tmp_path, *parts).failures()]
+
     def test_for_programs(self, tmp_path: Path) -> None:
         whole, parts = deploy("abcdefg"), of(tmp_path, deploy("abc"), deploy("defg"))
         assert json.loads(parts.document()) == json.loads(whole.document())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 from io import StringIO
 
 import pytest
@@ -10,6 +12,8 @@ from rich.text import Text
 
 from tasks.core.console import report, screen
 from tasks.core.console.summary import Record
+from tasks.core.console.table import table
+from tasks.core.console.tally import told_once
 from tasks.core.errors import StepError, last_lines
 from tasks.core.results import State, StepResult
 
@@ -95,12 +99,12 @@ def test_a_step_that_was_not_done_has_no_green_tick(done: list[Record], mark: st
     ],
 )
 def test_what_the_hosts_of_a_step_have_in_common(details: list[str], line: str) -> None:
-    assert report._in_common(dict(zip("abcde", details, strict=False))) == line
+    assert told_once(dict(zip("abcde", details, strict=False))) == line
 
 
 def test_a_table_in_a_pipe_has_no_lines_and_no_trailing_blanks() -> None:
     stream, console = text_of(10, terminal=False)
-    report.table(console, ("NODE", "STATE"), [("long-name", "x"), ("b", "[y]")])
+    table(console, ("NODE", "STATE"), [("long-name", "x"), ("b", "[y]")])
     assert stream.getvalue() == "NODE       STATE\nlong-name  x\nb          [y]\n"
 
 
@@ -109,7 +113,7 @@ def test_a_table_shows_heads_and_cells_as_they_are(terminal: bool) -> None:
     stream = StringIO()
     console = Console(file=stream, width=80, force_terminal=terminal, color_system=None)
     address = "fd00:a:b::1"
-    report.table(console, ("NODE", f"[{address}]:6443"), [(address, "[b]x[/]"), ("n", Text("[y]", "red"))])
+    table(console, ("NODE", f"[{address}]:6443"), [(address, "[b]x[/]"), ("n", Text("[y]", "red"))])
     head, *rows = (line.split() for line in stream.getvalue().splitlines())
     assert head == ["NODE", f"[{address}]:6443"]
     assert rows == [[address, "[b]x[/]"], ["n", "[y]"]]
@@ -117,7 +121,7 @@ def test_a_table_shows_heads_and_cells_as_they_are(terminal: bool) -> None:
 
 def test_a_table_on_a_terminal_has_the_colours_of_its_cells() -> None:
     stream, console = text_of(80, terminal=True)
-    report.table(console, ("NODE",), [(Text("bad", "red"),)])
+    table(console, ("NODE",), [(Text("bad", "red"),)])
     assert "\x1b[31mbad" in stream.getvalue()
 
 
@@ -127,15 +131,91 @@ def test_addresses_are_no_emojis(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr() == ("fd00:a:b::1 fd00:b:1\n", "fd00:a:b::1\n")
 
 
-def test_nor_are_they_in_the_bar() -> None:
+@pytest.mark.parametrize("host", ["[fd00:a:b::1]", "fd00:a:b::2"])
+def test_nor_are_they_in_the_bar(host: str) -> None:
     stream, console = text_of(120, terminal=True)
     live = report.Live(console)
-    live.step_begins("check", ["[fd00:a:b::1]"])
-    live.progress("fd00:a:b::2", "[bold]half[/]", 1, 2)
-    live.done(Record("[fd00:a:b::1]", "check", StepResult(State.OK), 0.1))
+    live.step_begins("check", [host])
+    live.begins(host)
+    live.progress(host, "[bold]half[/]", 1, 2)
     live.step_ends()
-    assert "[fd00:a:b::1]" in stream.getvalue()
-    assert "fd00:a:b::2: [bold]half[/]" in stream.getvalue()
+    assert f"{host} 0s: [bold]half[/]" in stream.getvalue()
+
+
+FLEET = [f"worker-{number:04}" for number in range(1000)]
+
+
+def failed(host: str, message: str = "no route to host") -> Record:
+    return Record(host, "status", StepResult(State.FAILED, message, error=StepError(message)), 0.1)
+
+
+def played_by_many(reporter: report.Reporter, bad: int = 17) -> None:
+    """A step of a thousand hosts, the first of which fail, and the last of which ends last."""
+    reporter.step_begins("status", FLEET)
+    reporter.begins(FLEET[-1])
+    for number, host in enumerate(FLEET):
+        reporter.begins(host)
+        fine = Record(host, "status", StepResult(State.OK, "active"), 0.1)
+        reporter.done(failed(host) if number < bad else fine)
+    reporter.step_ends()
+
+
+def test_of_many_a_pipe_gets_a_line_for_each_tenth() -> None:
+    stream, console = text_of(80, terminal=False)
+    played_by_many(report.Plain(console, len(FLEET)))
+    *tenths, end, bad = stream.getvalue().splitlines()
+    assert [line.split(" after ")[0] for line in tenths] == [
+        f"status: {tenth}00 of 1000" for tenth in range(1, 10)
+    ]
+    assert all("; slowest: worker-0999, 0 s" in line for line in tenths)
+    assert ": 83 ok, 17 failed; about 0 s left;" in tenths[0]
+    assert end == "status: 1000 of 1000 after 0 s: 983 ok, 17 failed; active"
+    names = "worker-0000, worker-0001, worker-0002, worker-0003, worker-0004"
+    assert bad == f"  failed: no route to host: 17 nodes: {names} and 12 more"
+    assert "\x1b" not in stream.getvalue()
+
+
+def test_a_batch_of_many_is_a_line() -> None:
+    stream, console = text_of(80, terminal=False)
+    reporter = report.Plain(console, len(FLEET))
+    for batch in (FLEET[:10], FLEET[10:20]):
+        reporter.step_begins("activate", batch, "activate 1/100")
+        for host in batch:
+            reporter.done(Record(host, "activate", StepResult(State.CHANGED, "reloaded"), 0.1))
+        reporter.step_ends()
+    assert stream.getvalue() == "activate 1/100: 10 of 10 after 0 s: 10 changed; reloaded\n" * 2
+
+
+@pytest.mark.parametrize("fleet", [3, 1000])
+def test_a_pipe_hears_of_a_step_that_goes_on_and_on(fleet: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(report, "QUIET", 0.01)
+    read, written = os.pipe()
+    with os.fdopen(read) as lines, os.fdopen(written, "w", buffering=1) as stream:
+        reporter = report.Plain(Console(file=stream, width=80), fleet)
+        reporter.step_begins("status", FLEET[:fleet])
+        reporter.begins("worker-0002")
+        for line in (next(lines), next(lines)):
+            assert line == f"status: 0 of {fleet} after 0 s: slowest: worker-0002, 0 s\n"
+        reporter.step_ends()
+
+
+def test_of_many_a_terminal_gets_what_is_left_and_who_is_slowest() -> None:
+    for width in (80, 160):
+        stream, console = text_of(width, terminal=True)
+        live = report.Live(console)
+        live.step_begins("status", FLEET)
+        for host in ("a-very-long-name.of-a-node.in-some-cloud.compute.internal", "worker-0002"):
+            live.begins(host)
+        for host in FLEET[:500]:
+            live.done(failed(host))
+        live._bar.refresh()  # type: ignore[union-attr]
+        shown = stream.getvalue().splitlines()[-1]
+        live.step_ends()
+        plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown).rpartition("\r")[2]
+        assert len(plain) < width
+        assert " 500/1000 " in plain
+        assert "0:00 left; 500 failed; a-very" in plain
+        assert plain.rstrip().endswith("… 0s" if width == 80 else "internal 0s")
 
 
 def test_last_lines_skips_blank_ones() -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from dataclasses import replace
 from io import StringIO
+from pathlib import Path
 
 import pytest
 from rich.console import Console
@@ -12,6 +14,7 @@ from rich.console import Console
 from tasks.core.console import summary as summaries
 from tasks.core.console.summary import Record, Summary
 from tasks.core.errors import StepError
+from tasks.core.localfiles import words_of
 from tasks.core.results import State, StepResult
 from tasks.core.rollout.diff import NodePlan, show
 from tasks.core.rollout.plan import Action
@@ -45,6 +48,56 @@ def test_a_failure_is_told_once_for_all_hosts_that_have_it() -> None:
         "  hint: see why: fab logs",
         "w: restart: no",
     ]
+
+
+FLEET = [f"worker-{number:04}" for number in range(1000)]
+
+
+def failures(count: int, retry: str = "fab {task} --limit {names}") -> list[str]:
+    """The lines on so many nodes that cannot be connected to, each at its own address."""
+    records = []
+    for number, host in enumerate(FLEET[:count]):
+        error = StepError(
+            f"cannot connect to 10.0.0.{number}:22: No route to host", hint="fab logs --limit {nodes}"
+        )
+        result: StepResult[None] = StepResult(State.FAILED, error.message, error=error)
+        records.append(Record(host, "status", result, 1, address=f"10.0.0.{number}:22"))
+    return [*Summary("status", FLEET, retry, records=records).failures()]
+
+
+def test_failures_of_many_hosts_are_one_with_five_names() -> None:
+    _, told, retry = failures(17)
+    names = "worker-0000, worker-0001, worker-0002, worker-0003, worker-0004"
+    first, hint = told.splitlines()
+    assert first == f"status: cannot connect to ...: No route to host: 17 nodes: {names} and 12 more"
+    assert hint == f"  hint: fab logs --limit {','.join(FLEET[:17])}"
+    assert retry == f"retry: fab status --limit {','.join(FLEET[:17])}"
+
+
+def test_more_than_fifty_names_are_in_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    _, told, retry = failures(51)
+    (file,) = tmp_path.iterdir()
+    assert retry == f"retry: fab status --limit @{file}"
+    assert told.splitlines()[1] == f"  hint: fab logs --limit @{file}"
+    assert words_of(f"@{file}") == ",".join(FLEET[:51])
+    assert file.stat().st_mode & 0o777 == 0o600
+
+
+def test_where_there_is_no_room_for_a_file_they_are_on_the_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", "/proc/nowhere")
+    assert failures(52)[-1] == f"retry: fab status --limit {','.join(FLEET[:52])}"
+
+
+def test_after_h_they_are_on_the_line() -> None:
+    assert failures(53, "fab -H {names} {task}")[-1] == f"retry: fab -H {','.join(FLEET[:53])} status"
+
+
+def test_hosts_that_are_left_are_counted() -> None:
+    summary = Summary("deploy", FLEET, "fab {task} --limit {names}", records=RECORDS[:0])
+    summary.stop(FLEET[10:40], "interrupted")
+    names = "worker-0010, worker-0011, worker-0012, worker-0013, worker-0014"
+    assert f"not started: 30 nodes: {names} and 25 more: interrupted" in [*summary.failures()]
 
 
 def test_a_host_whose_turn_never_came_is_not_ok() -> None:
@@ -101,6 +154,11 @@ def test_plans_that_are_alike_are_shown_once() -> None:
         "unit was edited on the node; deploy keeps a copy of it there\n"
         "--- unit\n+++ unit\n@@ -1 +1 @@\n-old [b]\n+new [b]\n"
     )
+
+
+def test_of_many_nodes_with_a_plan_five_are_named() -> None:
+    first = shown({node: plan() for node in "abcdefg"}, terminal=False).splitlines()[1]
+    assert first == "reload: the configuration differs: 7 nodes: a, b, c, d, e and 2 more"
 
 
 def test_drop_ins_are_told() -> None:

@@ -14,10 +14,10 @@ from rich.console import Console
 from rich.text import Text
 
 from tasks.core.check import watch
-from tasks.core.console import confirm as consent
-from tasks.core.console import report, screen, terminal
+from tasks.core.console import prompt, report, screen, terminal
 from tasks.core.console import summary as summaries
 from tasks.core.console.summary import Record, Summary
+from tasks.core.console.table import table
 from tasks.core.errors import StepError, UsageError
 from tasks.core.results import State, StepResult
 from tasks.core.rollout.diff import NodePlan, show
@@ -53,6 +53,7 @@ def test_all_else_is_left_as_it_is(text: str) -> None:
 def live(console: Console) -> None:
     reporter = report.Live(console)
     reporter.step_begins(EVIL, [EVIL], EVIL)
+    reporter.begins(EVIL)
     reporter.progress(EVIL, EVIL, 1, 2)
     reporter.done(RECORD)
     reporter.step_ends()
@@ -73,7 +74,7 @@ def in_place(console: Console) -> None:
 
 def asked(console: Console) -> None:
     with pytest.raises(UsageError, match="nobody"):
-        consent.ask(console, EVIL, "nobody is there to ask")
+        prompt.confirm(console, EVIL, "nobody is there to ask")
     console.print(EVIL, markup=False, highlight=False)
 
 
@@ -83,7 +84,7 @@ WAYS: dict[str, Callable[[Console], None]] = {
     "a text": lambda console: console.print(Text(EVIL.replace("\x07", "").replace("\r", ""))),
     "live": live,
     "plain": plain,
-    "table": lambda console: report.table(console, (EVIL,), [(EVIL,), (Text(EVIL, "red"),)]),
+    "table": lambda console: table(console, (EVIL,), [(EVIL,), (Text(EVIL, "red"),)]),
     "plans": lambda console: show(console, {EVIL: PLAN}),
     "a picture that is drawn anew": in_place,
     "a question": asked,

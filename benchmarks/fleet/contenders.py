@@ -69,9 +69,12 @@ def _script(name: str, script: str, *words: str, package: str = "", anew: bool =
 
 
 def _ours(task: str, word: str, name: str = "", anew: bool = False) -> Contender:
-    """A task of ours; some line of a node that is as it should be has the word."""
+    """A task of ours; a line of a node that is as it should be, or one of all, has the word."""
 
     def answered(out: str, hosts: Hosts) -> set[str]:
+        count = len(hosts.addresses)
+        if re.search(f"^(?:{count} nodes .*|{task}: {count} ){word}", out, re.M):
+            return {*hosts.addresses}
         lines = (re.split(r"[\s,;]+", line) for line in out.splitlines())
         return {name for line in lines if word in line for name in line} & hosts.addresses.keys()
 

@@ -7,6 +7,8 @@ import secrets
 import stat
 from pathlib import Path
 
+from .errors import UsageError
+
 MOST = 64 << 20
 """Bytes; a known_hosts of 100,000 keys has a half of it."""
 
@@ -40,3 +42,17 @@ def write_atomic(path: Path, content: bytes, mode: int) -> None:
         os.replace(fresh, path)
     finally:
         fresh.unlink(missing_ok=True)
+
+
+def words_of(text: str) -> str:
+    """`text`, or where it is @FILE the words of that file (names of nodes, say), separated by commas.
+
+    Raises UsageError: the file cannot be read.
+    """
+    if not text.startswith("@"):
+        return text
+    path = Path(text[1:]).expanduser()
+    try:
+        return ",".join(read_bounded(path).decode(errors="replace").replace(",", " ").split())
+    except OSError as error:
+        raise UsageError(f"{text}: {error.strerror}") from None

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from rich.console import Console
 
 from ..console import report
+from ..console.table import table as draw_table
 from ..errors import StepError
 from ..probes.certificate import trusting
 from ..results import State, StepResult, values
@@ -21,12 +22,14 @@ from .watch import Draw, Poller, watch
 class FleetCheck:
     """`seen` is what the last look saw, of the nodes that could be looked from.
 
+    `all_rows` has each shown where they are many.
+
     Raises UsageError: [check] ca names a file that is of no use.
     """
 
-    def __init__(self, r: Run) -> None:
+    def __init__(self, r: Run, all_rows: bool = False) -> None:
         ca = r.settings.check.ca
-        self._run = r
+        self._run, self._all_rows = r, all_rows
         self._trust = trusting(ca) if ca else None
         self.seen: dict[str, NodeCheck] = {}
 
@@ -80,7 +83,8 @@ class FleetCheck:
 
     def _draw(self, console: Console, seen: dict[str, NodeCheck], failures: dict[str, StepError]) -> None:
         nodes, apiservers = [node.label for node in self._run.fleet], self._run.settings.apiservers
-        report.table(console, table.columns(apiservers), table.lines(nodes, seen, apiservers))
+        draw_table(console, table.columns(apiservers), table.lines(nodes, seen, apiservers), self._all_rows)
         in_order = {node: seen[node] for node in nodes if node in seen}
-        for line in [*table.unseen(failures), *table.notes(in_order)]:
+        addresses = {node.label: f"{node.host}:{node.port}" for node in self._run.fleet}
+        for line in [*table.unseen(failures, addresses), *table.notes(in_order)]:
             console.print(line, highlight=False, markup=False, soft_wrap=not console.is_terminal)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from rich.text import Text
 
 from ..config.address import APISERVER_PORT, Endpoint
 from ..console.command_line import named
 from ..errors import StepError
+from ..folding.alike import alike, listed, told
 from ..results import State
 from .node_check import NodeCheck
 
@@ -47,20 +48,13 @@ def _painted(state: State, word: str) -> Text:
 
 def notes(seen: Mapping[str, NodeCheck]) -> list[str]:
     """What is bad, in sentences, each told once for all nodes and all places that have it."""
-    nodes: dict[tuple[State, str, str], list[str]] = {}
-    for node, check in seen.items():
-        found = [(there.state, place, there.detail) for place, there in check.met.items() if there.detail]
-        found += [(State.WARNING, "drift", drift.detail) for drift in check.drift or ()]
-        for finding in found:
-            nodes.setdefault(finding, []).append(node)
-    places: dict[tuple[State, str, str], list[str]] = {}
-    for (state, place, text), names in nodes.items():
-        who = f"all {len(seen)} nodes" if len(names) == len(seen) > 1 else ", ".join(names)
-        places.setdefault((state, who, text), []).append(place)
+    places: dict[tuple[str, str, tuple[str, ...]], list[str]] = {}
+    for (state, place, text), nodes in alike(_found(seen)):
+        places.setdefault((state, text, tuple(nodes)), []).append(place)
     sentences = [
-        f"{kind}: {who}: {', '.join(at)}: {text}"
+        f"{kind}: {_who(nodes, len(seen))}: {', '.join(at)}: {text}"
         for wanted, kind in _KINDS.items()
-        for (state, who, text), at in places.items()
+        for (state, text, nodes), at in places.items()
         if state == wanted
     ]
     if any(drift.known for check in seen.values() for drift in check.drift or ()):
@@ -68,12 +62,24 @@ def notes(seen: Mapping[str, NodeCheck]) -> list[str]:
     return sentences
 
 
-def unseen(failures: Mapping[str, StepError]) -> list[str]:
-    """Why nodes were not seen, each reason told once for all that have it."""
-    nodes: dict[str, list[str]] = {}
-    for node, error in failures.items():
-        nodes.setdefault(error.message, []).append(node)
-    return [f"bad: {', '.join(names)}: {message}" for message, names in nodes.items()]
+def _found(seen: Mapping[str, NodeCheck]) -> Iterator[tuple[str, str, tuple[str, str, str]]]:
+    """Of each node what is to be told: state, place, sentence."""
+    for node, check in seen.items():
+        for place, there in check.met.items():
+            if there.detail:
+                yield node, "", (there.state, place, there.detail)
+        for drift in check.drift or ():
+            yield node, "", (State.WARNING, "drift", drift.detail)
+
+
+def _who(nodes: Sequence[str], count: int) -> str:
+    return f"all {count} nodes" if len(nodes) == count > 1 else listed(nodes)
+
+
+def unseen(failures: Mapping[str, StepError], addresses: Mapping[str, str]) -> list[str]:
+    """Why nodes, which have these addresses, were not seen: each reason told once for all that have it."""
+    said = ((node, addresses.get(node, ""), [error.message]) for node, error in failures.items())
+    return [f"bad: {told(message, nodes)}" for (message,), nodes in alike(said)]
 
 
 def summary(check: NodeCheck) -> str:

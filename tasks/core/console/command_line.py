@@ -1,4 +1,4 @@
-"""The command line that runs: by which names it knows our tasks, and whether it can be one document."""
+"""The command line that runs, and what to type next: the names of our tasks there, and of nodes."""
 
 from __future__ import annotations
 
@@ -6,9 +6,13 @@ import re
 import shlex
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
+from functools import cache
+from tempfile import mkstemp
 from typing import Any
 
 from ..errors import UsageError
+from ..folding.alike import MANY
 
 _OURS = (__package__ or "").rsplit(".", 2)[0]
 _LIMITED = re.compile(r"\bfab ([\w.-]+) --limit \{nodes\}")
@@ -32,9 +36,26 @@ def named(text: str) -> str:
 def advice(hint: str, hosts: Sequence[str]) -> str:
     """`hint` as it has to be typed for these hosts, its `{nodes}`: after -H with -H again."""
     typed = named(hint)
-    if _hosts(_program()):
+    by_host = bool(_hosts(_program()))
+    if by_host:
         typed = _LIMITED.sub(r"fab -H {nodes} \1", typed)
-    return typed.replace("{nodes}", shlex.quote(",".join(hosts)))
+    return typed.replace("{nodes}", several(hosts, may_be_file=not by_host)) if "{nodes}" in typed else typed
+
+
+def several(hosts: Sequence[str], may_be_file: bool) -> str:
+    """These hosts as one word of a command line; many of them as @FILE, which --limit takes."""
+    if may_be_file and len(hosts) > MANY:
+        with suppress(OSError):  # there is no room for one
+            return shlex.quote(f"@{_file_of(tuple(hosts))}")
+    return shlex.quote(",".join(hosts))
+
+
+@cache
+def _file_of(hosts: tuple[str, ...]) -> str:
+    number, path = mkstemp(prefix="kube-nginx-", suffix=".nodes")
+    with open(number, "w", encoding="utf-8") as file:
+        file.writelines(f"{host}\n" for host in hosts)
+    return path
 
 
 def name_of(task: str) -> str:
@@ -61,9 +82,10 @@ def is_one_task() -> bool:
     return program is not None and len(program.tasks) == len(_contexts(program)) == 1
 
 
-def asks_for_json() -> bool:
-    """Whether a task of this library was typed with --json."""
-    return any("json" in task.args and task.args["json"].value for task in _contexts(_program()))
+def asks_for_json() -> object:
+    """What --json was given where a task of this library was typed with it: True, or its value."""
+    typed = (task.args["json"].value for task in _contexts(_program()) if "json" in task.args)
+    return next(filter(None, typed), None)
 
 
 def _program() -> Any:

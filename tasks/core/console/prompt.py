@@ -1,8 +1,9 @@
-"""Questions of logins, which come from any thread, while a bar may be drawn and Ctrl-C may come."""
+"""Questions: of logins, which come from any thread, while a bar may be drawn; and whether to go on."""
 
 from __future__ import annotations
 
 import os
+import sys
 import termios
 from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
@@ -10,7 +11,9 @@ from select import select
 from threading import Lock
 from typing import Any
 
-from ..errors import NotStarted
+from rich.console import Console
+
+from ..errors import NotStarted, UsageError
 from .terminal import printable
 
 _IN, _OUT = 0, 2  # stdout may be a document's, and what rich puts in stderr's place waits for whole lines
@@ -20,6 +23,19 @@ _LOOK = 0.1  # seconds between two looks whether Ctrl-C came
 def can_ask() -> bool:
     """Whether there is a terminal, with somebody who types and reads on it."""
     return os.isatty(_IN) and os.isatty(_OUT) and not os.environ.get("CI")
+
+
+def confirm(console: Console, what: str, unasked: str) -> None:
+    """Tells `what` would happen, and goes on when the answer is yes.
+
+    Raises UsageError: it is not; or there is no terminal to ask on, which `unasked` says.
+    """
+    if not (sys.stdin and sys.stdin.isatty()):
+        raise UsageError(unasked)
+    console.print(what, markup=False, highlight=False)
+    console.print("Type yes to go on: ", end="")
+    if sys.stdin.readline().strip().lower() != "yes":
+        raise UsageError("nothing was done")
 
 
 class Prompt:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import shlex
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 from ..errors import StepError
+from ..folding.alike import alike, listed, told
 from ..results import Result, State, StepResult, as_json
 from . import command_line
 
@@ -22,13 +22,17 @@ _CHANGED = (
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A result with its place: which host, which step, how many seconds; `slow`: what it waited for."""
+    """A result with its place: which host, which step, how many seconds; `slow`: what it waited for.
+
+    `address` is HOST:PORT; "" of what is no host.
+    """
 
     host: str
     step: str
     outcome: StepResult[object]
     seconds: float
     slow: str = ""
+    address: str = ""
 
     @property
     def error(self) -> StepError | None:
@@ -77,11 +81,9 @@ class Summary:
 
     def results(self) -> dict[str, str]:
         """What became of each host, for tasks that say so; a failure outweighs what was said before it."""
-        seen = {r.host: str(r.outcome.result) for r in self.records if r.outcome.result}
-        if not seen and not self.counts and not self.not_started:
+        if not (self.counts or self.not_started or any(r.outcome.result for r in self.records)):
             return {}
-        failed = {r.host: str(r.outcome.result or Result.FAILED) for r in self.records if r.error}
-        return seen | failed | dict.fromkeys(self.not_started, str(Result.NOT_STARTED))
+        return _results(self.records) | dict.fromkeys(self.not_started, str(Result.NOT_STARTED))
 
     def counted(self) -> str:
         """How many hosts have which result; "" for tasks that do not say."""
@@ -93,51 +95,71 @@ class Summary:
     def failures(self) -> Iterator[str]:
         """Lines on what failed and what was not started, and what to do next."""
         yield "" if self.results() else f"\n{self.task}: {len(self.failed)} of {len(self.hosts)} failed"
-        in_order = sorted(self.records, key=lambda record: self.hosts.index(record.host))
+        place = {host: at for at, host in enumerate(self.hosts)}
+        in_order = sorted(self.records, key=lambda record: place[record.host])
         yield from grouped(in_order, self.typed)
         if self.hint and any(r.error and r.error.unreachable for r in self.records):
             yield f"  hint: {self.hint}"
         if self.not_started:
             yield from self._changed()
-            yield f"{Result.NOT_STARTED}: {', '.join(self.not_started)}: {self.why_not}"
+            yield f"{Result.NOT_STARTED}: {listed(self.not_started)}: {self.why_not}"
         again = {*self.failed, *self.not_started}
-        names = shlex.quote(",".join(self.typed.get(host, host) for host in self.hosts if host in again))
+        typed = [self.typed.get(host, host) for host in self.hosts if host in again]
+        names = command_line.several(typed, may_be_file="--limit" in self.retry)
         yield f"retry: {self.retry.format(task=command_line.name_of(self.task), names=names)}"
 
     def _changed(self) -> Iterator[str]:
         failed = {*self.failed}
         done = {h: r for h, r in self.results().items() if r in _CHANGED and h not in failed}
         for result in dict.fromkeys(done.values()):
-            yield f"{result}: {', '.join(host for host, what in done.items() if what == result)}"
+            yield f"{result}: {listed([host for host, what in done.items() if what == result])}"
 
     def document(self) -> str:
         """The JSON document; see docs/json.md."""
-        results, nodes = self.results(), []
-        bad = {*self.failed, *self.not_started}
+        results = self.results()
         by_host: dict[str, list[Record]] = {host: [] for host in self.hosts}
         for record in self.records:
             by_host[record.host].append(record)
-        for host, mine in by_host.items():
-            found: dict[str, Any] = {}
-            for record in mine:
-                found |= _found(record.outcome.value)
-            ok = host not in bad
-            changed = any(r.outcome.state == State.CHANGED for r in mine)
-            error = next((record for record in mine if record.error), None)
-            nodes.append(
-                {
-                    "node": host,
-                    "ok": ok,
-                    "changed": ok and results[host] in _CHANGED if host in results else changed,
-                    "steps": [_step(record) for record in mine],
-                    "error": error and error.error and self._error(host, error.step, error.error),
-                    **found,
-                    **({"result": results[host]} if host in results else {}),
-                }
-            )
-        document = {"task": self.task, "ok": not bad, "shard": self.shard, "stopped": self.why_not}
+        nodes = [self._node(host, mine, results.get(host)) for host, mine in by_host.items()]
+        return json.dumps({**self._head(), "nodes": nodes}, indent=2)
+
+    def line(self, host: str, mine: Sequence[Record]) -> dict[str, Any]:
+        """What the document says of a host, when it has ended with these records; and that in a word."""
+        told = self.counts or any(record.outcome.result for record in mine)
+        result = _results(mine).get(host) if told else None
+        left = host in self.not_started
+        node = self._node(host, mine, str(Result.NOT_STARTED) if left else result)
+        word = State.CHANGED if node["changed"] else State.OK if node["ok"] else State.FAILED
+        return {"node": host, "status": str(Result.NOT_STARTED if left else word), **node}
+
+    def last_line(self, counts: Mapping[str, int]) -> dict[str, Any]:
+        """What the document says of them all."""
+        return {**self._head(), "counts": counts}
+
+    def _head(self) -> dict[str, Any]:
+        ok = not (self.failed or self.not_started)
+        document = {"task": self.task, "ok": ok, "shard": self.shard, "stopped": self.why_not}
         told = {key: value for key, value in document.items() if value != ""}
-        return _dumped({**told, **(as_json(self.total) or {}), "nodes": nodes})
+        return {**told, **(as_json(self.total) or {})}
+
+    def _node(self, host: str, mine: Sequence[Record], result: str | None) -> dict[str, Any]:
+        states = {record.outcome.state for record in mine}
+        ok = State.FAILED not in states and result != Result.NOT_STARTED
+        error = next((record for record in mine if record.error), None)
+        address = next((record.address for record in mine if record.address), None)
+        found: dict[str, Any] = {}
+        for record in mine:
+            found |= _found(record.outcome.value)
+        return {
+            "node": host,
+            **({"address": address} if address else {}),
+            "ok": ok,
+            "changed": ok and result in _CHANGED if result else State.CHANGED in states,
+            "steps": [_step(record) for record in mine],
+            "error": error and error.error and self._error(host, error.step, error.error),
+            **found,
+            **({"result": result} if result else {}),
+        }
 
     def _error(self, host: str, step: str, error: StepError) -> dict[str, Any]:
         return {
@@ -150,42 +172,52 @@ class Summary:
         }
 
 
+def _results(records: Iterable[Record]) -> dict[str, str]:
+    seen, failed = {}, {}
+    for record in records:
+        if record.outcome.result:
+            seen[record.host] = str(record.outcome.result)
+        if record.error:
+            failed[record.host] = str(record.outcome.result or Result.FAILED)
+    return seen | failed
+
+
 def _found(value: object) -> dict[str, Any]:
     """What a step found as keys of its node; what is no dataclass and no mapping is the key `value`."""
     told = as_json(value)
     return told if isinstance(told, dict) else {} if told is None else {"value": told}
 
 
-def explain(error: StepError, step: str, hosts: Sequence[str], typed: Mapping[str, str]) -> str:
+def grouped(records: Sequence[Record], typed: Mapping[str, str]) -> list[str]:
+    """The failures, each told once for all hosts that have the same one; they are `typed` so."""
+    failed = {record.host: record for record in records if record.error}
+    said = ((host, record.address, _said(record)) for host, record in failed.items())
+    return [_explained(texts, failed[hosts[0]], hosts, typed) for texts, hosts in alike(said)]
+
+
+def _said(record: Record) -> tuple[str, str, str]:
+    """All that tells one failure from another."""
+    error = cast(StepError, record.error)
+    return f"{record.step}: {error.message}", error.tail, error.hint
+
+
+def _explained(texts: Sequence[str], first: Record, hosts: Sequence[str], typed: Mapping[str, str]) -> str:
     """A failure in words: hosts, step, what was seen, the command, its last lines, what to do next."""
-    lines = [f"{', '.join(hosts)}: {step}: {error.message}"]
-    if error.command:
-        first, *rest = error.command.strip().splitlines()
-        lines.append(f"  command: {first}{' ...' if rest else ''}")
-    lines += [f"  | {line}" for line in error.tail.splitlines()]
-    if error.hint:
-        named = [typed.get(host, host) for host in hosts]
-        lines.append(f"  hint: {command_line.advice(error.hint, named)}")
+    message, tail, hint = texts
+    lines = [told(message, hosts)]
+    if first.error and first.error.command:
+        command, *rest = first.error.command.strip().splitlines()
+        lines.append(f"  command: {command}{' ...' if rest else ''}")
+    lines += [f"  | {line}" for line in tail.splitlines()]
+    if hint:
+        lines.append(f"  hint: {command_line.advice(hint, [typed.get(host, host) for host in hosts])}")
     return "\n".join(lines)
 
 
-def grouped(records: Sequence[Record], typed: Mapping[str, str]) -> list[str]:
-    """The failures, each told once for all hosts that have the same one; they are `typed` so."""
-    groups: dict[tuple[str, str, str, str], tuple[StepError, list[str]]] = {}
-    for record in records:
-        if error := record.error:
-            key = (record.step, error.message, error.tail, error.hint)
-            groups.setdefault(key, (error, []))[1].append(record.host)
-    return [explain(error, key[0], hosts, typed) for key, (error, hosts) in groups.items()]
-
-
-def refusal(task: str, message: str) -> str:
-    """The JSON document of a run that could not begin."""
-    return _dumped({"task": task, "ok": False, "nodes": [], "error": message})
-
-
-def _dumped(document: dict[str, Any]) -> str:
-    return json.dumps(document, indent=2)
+def refusal(task: str, message: str, as_line: bool = False) -> str:
+    """The JSON document, or the last line, of a run that could not begin."""
+    document = {"task": task, "ok": False, "nodes": [], "error": message}
+    return json.dumps(document, indent=None if as_line else 2)
 
 
 def _step(record: Record) -> dict[str, Any]:

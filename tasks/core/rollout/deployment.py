@@ -116,13 +116,14 @@ class Deployment:
             tuple(notes),
         )
         if made.action == Action.NOTHING:
-            return StepResult(state, "; ".join(["unchanged", *notes]), value=found, result=made.result)
+            over = made.result if not facts.leftovers else None  # which `stage` removes
+            return StepResult(state, "; ".join(["unchanged", *notes]), value=found, result=over)
         return StepResult(state, f"{made.action}: {'; '.join([*made.why, *notes])}", value=found)
 
     def would(self, node: Node) -> StepResult[NodePlan]:
         """What `survey` finds; the result is what the node would be."""
-        seen = self.survey(node)
-        return seen if seen.result else replace(seen, result=f"to be {self._plans[node.label].result}")
+        seen, made = self.survey(node), self._plans[node.label]
+        return replace(seen, result=made.result if made.action == Action.NOTHING else f"to be {made.result}")
 
     def able(self, node: Node) -> StepResult[NodePlan]:
         """What `survey` finds; that it found nothing which cannot work is the result."""

@@ -10,6 +10,7 @@ from rich.console import Console
 
 from ..config.model import Proxy
 from ..facts.facts import Facts
+from ..folding.alike import told
 from ..release.release import paths
 from ..results import output
 from .plan import Action
@@ -60,11 +61,10 @@ def diffs(texts: Mapping[str, str], facts: Facts, proxy: Proxy) -> dict[str, str
 
 def show(console: Console, plans: Mapping[str, NodePlan]) -> None:
     """Prints the plans, by the names of nodes; each once for all that have the same."""
-    alike: dict[str, list[str]] = {}
+    same: dict[str, list[str]] = {}
     for node, plan in plans.items():
-        alike.setdefault("\n".join(plan.lines()), []).append(node)
-    for text, nodes in alike.items():
-        first, *lines = text.split("\n")
-        for line in ("", f"{', '.join(nodes)}: {first}", *lines):
+        same.setdefault("\n".join(plan.lines()), []).append(node)
+    for text, nodes in same.items():
+        for line in ("", *told(text, nodes).split("\n")):
             style = _COLOURS.get(line[:1], "")
             console.print(line, markup=False, highlight=False, soft_wrap=True, style=style)

@@ -49,7 +49,6 @@ def rolling(
     turn never came.
     """
     rollout, done = r.rollout, set[str]()
-    r.summary.counts = True
     rounds = batches(nodes, rollout, () if r.batch_given else new)
     for number, batch in enumerate(rounds, 1):
         if number > 1 and rollout.pause:

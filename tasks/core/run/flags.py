@@ -26,11 +26,16 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
+LINES = "lines"
+Json = bool | str | None
+"""The value of --json: True is one document, LINES a line for each node."""
+
+
 class NodeFlags(TypedDict, total=False):
     """Those of a task that goes to a node."""
 
     limit: str | None
-    json: bool
+    json: Json
 
 
 class FleetFlags(NodeFlags, total=False):
@@ -51,11 +56,11 @@ class RolloutFlags(FleetFlags, total=False):
 _SHARED: dict[str, type] = {
     f"Unpack[{kind.__name__}]": kind for kind in (NodeFlags, FleetFlags, RolloutFlags)
 }
-_DEFAULTS = {"json": False, "wait": "0"}
+_DEFAULTS = {"wait": "0"}
 FLEET_HELP = {
-    "limit": "Only these nodes: names, hosts, groups or globs, separated by commas.",
+    "limit": "Only these nodes: names, hosts, groups or globs, separated by commas, or @FILE of them.",
     "shard": "Only part I of N, such as 1/4, of all nodes or of those of --limit, by a hash of their names.",
-    "json": "One JSON document on stdout, all else on stderr.",
+    "json": "One JSON document on stdout, all else on stderr; --json=lines: a line for each node as it ends.",
 }
 ROLLOUT_HELP = {
     "canary": "How many nodes go first; one of them must work [rollout.canary].",
@@ -63,6 +68,7 @@ ROLLOUT_HELP = {
     "max-failures": "With more failures than this, no further batch begins [rollout.max_failures].",
     "wait": "Seconds to wait for another command that is at work on a node [0: fail at once].",
 }
+ALL_ROWS = {"all-rows": "A row a node, also where more than 50 have them."}
 _NUMBER = re.compile(r"-?[0-9]{1,18}")
 
 
@@ -90,7 +96,7 @@ def fleet_task(
             if name.replace("-", "_") in shared
         }
         texts |= help
-        return task(help=texts, optional=optional)(body)
+        return task(help=texts, optional=[*optional, "json"])(body)
 
     return decorate
 

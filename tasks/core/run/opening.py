@@ -14,12 +14,14 @@ import invoke
 from ..console import command_line, prompt, report, screen, summary, terminal
 from ..console.summary import Record, Summary
 from ..errors import KubeNginxError, UsageError
+from ..localfiles import words_of
 from ..ssh.fleet import Fleet, fleet_of, session_of
 from ..ssh.node import Node
 from ..ssh.session import Session
 from . import locks, process
-from .flags import given, rollout_of, seconds
+from .flags import LINES, Json, given, rollout_of, seconds
 from .interrupt import Interrupt, Left
+from .lines import Lines
 from .locks import Locks
 from .run import Run
 
@@ -41,15 +43,17 @@ def run(
     *,
     limit: str | None = None,
     shard: str | None = None,
-    json: bool = False,
+    json: Json = None,
     quiet: bool = False,
+    counts: bool = False,
     hosts: Callable[[], Sequence[Any]] | None = None,
     **flags: Any,
 ) -> Iterator[Run]:
     """Opens the run of a task; inside a chain's run, joins it.
 
-    `hosts` gives other hosts than the fleet's; `quiet` leaves all output to the task. `flags` are those of a
-    rollout, and others that belong to the line which repeats the task.
+    `hosts` gives other hosts than the fleet's; `quiet` leaves all output to the task; `counts`: it says of
+    each node what became of it. `flags` are those of a rollout, and others that belong to the line which
+    repeats the task.
     Raises invoke.Exit: status 2 for wrong settings or flags; TaskFailed: 1 when a host failed or was not
     started, 130 after Ctrl-C (SIGTERM: 143, SIGHUP: 129).
     """
@@ -61,7 +65,10 @@ def run(
         if c.config.run.dry:
             raise UsageError("--dry would still connect and write; see fab diff, fab render, fab status")
         session = session_of(c)
+        if json not in (None, False, True, LINES):
+            raise UsageError(f"--json={json}: --json is one document, --json={LINES} a line for each node")
         this = _opened(c, session, task, limit, shard, json, hosts, flags)
+        this.summary.counts = counts
         if quiet:
             this.reporter = report.Silent()
         if shard and not this.fleet:
@@ -90,12 +97,12 @@ def _opened(
     task: str,
     limit: str | None,
     shard: str | None,
-    json: bool,
+    json: Json,
     hosts: Callable[[], Sequence[Any]] | None,
     flags: dict[str, Any],
 ) -> Run:
     settings = session.settings
-    fleet = Fleet.from_connections(list(hosts())) if hosts else fleet_of(c, limit, shard)
+    fleet = Fleet.from_connections(list(hosts())) if hosts else fleet_of(c, limit and words_of(limit), shard)
     fleet.parallel = settings.rollout.parallel
     nodes = [host for host in fleet if isinstance(host, Node)]
     process.allow_files(len(nodes), sum(isinstance(node.gateway, str) for node in nodes))
@@ -104,27 +111,24 @@ def _opened(
     again = "fab -H {names} {task}" if isinstance(c, fabric.Connection) else "fab {task} --limit {names}"
     again = "fab {task}" if hosts else again
     hint = str(c.config.get("kube_nginx", {}).get("unreachable_hint", ""))
-    console, interrupt = screen.console_for(json), Interrupt()
+    console, interrupt = screen.console_for(bool(json)), Interrupt()
+    names = [host.label for host in fleet]
+    again += "".join(_as_typed(flags))
+    done = Summary(task, names, again, hint, fleet.typed, shard=shard or "")
     return Run(
         settings,
         fleet,
         console,
-        report.reporter_for(console),
-        Summary(
-            task,
-            [host.label for host in fleet],
-            again + "".join(_as_typed(flags)),
-            hint,
-            fleet.typed,
-            shard=shard or "",
-        ),
+        report.reporter_for(console, len(fleet)),
+        done,
         interrupt,
         Locks(locks.holder(command_line.name_of(task)), lambda: interrupt.came, settings.proxy),
         rollout_of(settings.rollout, flags),
         seconds("--wait", flags.get("wait", "0")),
-        json,
+        bool(json),
         command_line.is_one_task(),
         batch_given=flags.get("batch") is not None,
+        lines=Lines(done, terminal.write) if json == LINES else None,
     )
 
 
@@ -158,7 +162,9 @@ def finish(this: Run, quiet: bool) -> None:
         if quiet:
             raise TaskFailed("", interrupt.status, done.records)
         done.interrupted()
-    if this.as_json:
+    if this.lines:
+        this.lines.end()
+    elif this.as_json:
         terminal.write(done.document())
     if counted := done.counted():
         this.console.print(counted, highlight=False, markup=False)
@@ -170,7 +176,7 @@ def finish(this: Run, quiet: bool) -> None:
 
 
 @contextmanager
-def reporting(task: str, json: bool = False) -> Iterator[None]:
+def reporting(task: str, json: Json = None) -> Iterator[None]:
     """Turns an error of ours into a message and an exit status; stdout that is full is one."""
     process.begin()
     with terminal.working():
@@ -179,6 +185,6 @@ def reporting(task: str, json: bool = False) -> Iterator[None]:
             yield
         except KubeNginxError as error:
             message = command_line.named(str(error))
-            if json or command_line.asks_for_json():
-                terminal.write(summary.refusal(task, message))
+            if form := json or command_line.asks_for_json():
+                terminal.write(summary.refusal(task, message, as_line=form == LINES))
             raise terminal.ending(message, error.exit_code) from None

@@ -18,6 +18,7 @@ from ..shell.pool import waiting
 from ..ssh.fleet import Fleet
 from ..ssh.node import Node
 from .interrupt import Interrupt
+from .lines import Lines
 from .locks import Locks
 
 T = TypeVar("T")
@@ -28,6 +29,7 @@ class Run:
     """A task at work on a fleet. `wait`: how many seconds another's lock on a node is waited for.
 
     `alone`: no other task of the command line may want the connections. `batch_given`: by --batch.
+    `lines` tells programs of each node.
     """
 
     settings: Settings
@@ -42,11 +44,12 @@ class Run:
     as_json: bool = False
     alone: bool = False
     batch_given: bool = False
+    lines: Lines | None = None
 
     @property
     def alive(self) -> list[Any]:
         """The hosts that have not failed yet."""
-        failed = self.summary.failed
+        failed = {*self.summary.failed}
         return [host for host in self.fleet if host.label not in failed]
 
     def step(
@@ -78,6 +81,7 @@ class Run:
         def timed(host: Any) -> StepResult[T]:
             self.interrupt.check()
             started[host.label] = monotonic()
+            self.reporter.begins(host.label)
             result = work(host)
             if over and self.alone and over(result):
                 host.close()
@@ -114,9 +118,12 @@ class Run:
         slow = host.delays.long_ones()
         if slow and result.error and slow not in result.error.hint:
             result.error.hint = "; ".join(filter(None, (result.error.hint, slow)))
-        record = Record(host.label, step, result, seconds, slow)
+        address = f"{host.host}:{host.port}" if isinstance(host, Node) else ""
+        record = Record(host.label, step, result, seconds, slow, address)
         self.summary.records.append(record)
         self.reporter.done(record)
+        if self.lines:
+            self.lines.note(record)
         return result
 
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 from ..config.address import Endpoint
 from ..config.model import Settings
 from ..config.settings import SettingsError
-from ..console import confirm, screen, terminal
+from ..console import prompt, screen, terminal
 from ..errors import UsageError
 from .environment import Environment
 from .initial import InitialConfig, checked
@@ -54,7 +54,7 @@ def confirm_apiservers(config: InitialConfig, given: Environment) -> None:
         f"By {given.path} the apiservers are {source}: then all nodes are apiservers, too "
         f"({_some(node.name for node in config.nodes)})."
     )
-    confirm.ask(
+    prompt.confirm(
         screen.console_for(as_json=True),
         f"{what}\nDoes each of them run a kube-apiserver? If not: --apiservers names those that do.",
         f"{what} There is no terminal to ask on: say --yes if each of them runs a kube-apiserver, "

@@ -112,6 +112,7 @@ def _records(name: str, of: _Object, result: str) -> Iterator[Record]:
     failure = None if of.keys.get("error") is None else _Object(f"{of.where}.error", of.keys["error"])
     failed = failure.take("step", str) if failure else ""
     last = next((step for step in steps if failed == step.take("step", str)), steps[-1] if steps else None)
+    address = of.take("address", str, "")
     for step in steps:
         try:
             state = State(step.take("state", str))
@@ -122,7 +123,7 @@ def _records(name: str, of: _Object, result: str) -> Iterator[Record]:
         outcome: StepResult[object] = StepResult(
             state, step.take("detail", str), error=error, result=became or None
         )
-        yield Record(name, step.take("step", str), outcome, step.take("seconds", float))
+        yield Record(name, step.take("step", str), outcome, step.take("seconds", float), address=address)
 
 
 def _error(name: str, of: _Object) -> StepError:

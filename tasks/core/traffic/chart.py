@@ -7,29 +7,34 @@ from collections.abc import Mapping
 from rich.console import Console
 from rich.text import Text
 
-from ..console.report import table
+from ..console.table import table
 from .sessions import Sessions
 
 _LONGEST = 20  # columns of a bar
 
 
-def show(console: Console, seen: Mapping[str, Sessions], total: Sessions) -> None:
-    """The sessions by apiserver, how even they are, and by node and apiserver."""
+def show(console: Console, seen: Mapping[str, Sessions], total: Sessions, all_rows: bool = False) -> None:
+    """The sessions by apiserver, how even they are, and by node and apiserver.
+
+    Nodes are alike that have sessions on the same apiservers, however many those are.
+    """
     peers = [(str(peer), count, "cyan") for peer, count in total.counts.items()]
     peers += [(f"{peer} not in hosts.toml", count, "yellow") for peer, count in total.others.items()]
-    rows = [[name, str(count), _share(count, total.total)] for name, count, _ in peers]
+    sums = [[name, str(count), _share(count, total.total)] for name, count, _ in peers]
     columns = ["APISERVER", "SESSIONS", "SHARE"]
     if console.is_terminal and console.encoding.startswith("utf"):
         most = max(count for _, count, _ in peers) or 1
         bars = [Text("█" * -(-count * _LONGEST // most), style) for _, count, style in peers]
-        table(console, [*columns, ""], [[*row, bar] for row, bar in zip(rows, bars, strict=True)])
+        table(console, [*columns, ""], [[*row, bar] for row, bar in zip(sums, bars, strict=True)])
     else:
-        table(console, columns, rows)
+        table(console, columns, sums)
     console.print(evenness(total), highlight=False, markup=False)
     one_port = len({apiserver.port for apiserver in total.counts}) == 1
     heads = [apiserver.host if one_port else str(apiserver) for apiserver in total.counts]
     others = ["OTHERS"] if total.others else []
-    table(console, ["NODE", *heads, *others], [[node, *_cells(one, total)] for node, one in seen.items()])
+    rows = [[node, *_cells(one, total)] for node, one in seen.items()]
+    kinds = [tuple(cell != "0" for cell in cells) for _, *cells in rows]
+    table(console, ["NODE", *heads, *others], rows, all_rows, kinds)
 
 
 def evenness(total: Sessions) -> str:

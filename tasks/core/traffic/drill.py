@@ -5,8 +5,8 @@ from __future__ import annotations
 from functools import partial
 
 from ..config.address import Endpoint
-from ..console.confirm import ask
-from ..console.report import table
+from ..console.prompt import confirm
+from ..console.table import table
 from ..errors import StepError, UsageError
 from ..results import State, StepResult
 from ..run.run import Run
@@ -55,7 +55,7 @@ class Drill:
                 what = f"{self._apiserver} for {self._seconds} s"
                 would = f"cuts {node.label}, and all that uses its host network, off from {what}"
                 certain = "and that is not in a test network for certain: say --yes to do it unasked"
-                ask(self._run.console, f"This {would}.", f"drill {would}, {certain}")
+                confirm(self._run.console, f"This {would}.", f"drill {would}, {certain}")
 
     def apply(self, node: Node) -> StepResult[DrillResult]:
         """Cuts, measures, heals; whatever happens, the node is healed before this ends, or by itself.

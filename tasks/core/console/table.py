@@ -1,0 +1,94 @@
+"""Tables, in which many rows that are alike are one."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Hashable, Iterator, Sequence
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from ..folding.alike import MANY, NAMED, listed
+from ..folding.changing import skeleton, spread
+from .terminal import printable
+
+Row = Sequence[str | Text]
+_NUMBER = re.compile(r"\d+(?:\.\d+)?")
+
+
+def table(
+    console: Console,
+    columns: Sequence[str],
+    rows: Sequence[Row],
+    all_rows: bool = False,
+    kinds: Sequence[Hashable] = (),
+) -> None:
+    """Prints a table that fits the terminal; in a pipe, the same columns without lines and colours.
+
+    What is no Text is shown as it is: brackets and colons mean nothing to rich there. Of more than 50 rows
+    those that are not as most are come first, and those that are alike are one, with the names that their
+    first cells have below the table; `all_rows` has each shown. `kinds` says of each row what it has to have
+    in common with another to be like it; without, that are all cells but the first, whatever the times are.
+    """
+    if all_rows or len(rows) <= MANY:
+        _print(console, columns, rows)
+        return
+    shown = list(_folded(rows, kinds or [_kind(row) for row in rows]))
+    _print(console, columns, [row for row, _ in shown])
+    for names in (names for _, names in shown if names):
+        console.print(listed(names), markup=False, highlight=False, soft_wrap=not console.is_terminal)
+    if any(names for _, names in shown):
+        console.print("each of them: --all-rows", markup=False, highlight=False)
+
+
+def _kind(row: Row) -> Hashable:
+    return tuple(skeleton(str(cell))[0] for cell in row[1:])
+
+
+def _folded(rows: Sequence[Row], kinds: Sequence[Hashable]) -> Iterator[tuple[Row, list[str]]]:
+    """Rows, with the names of those that one stands for; [] where it is one of the table."""
+    groups: dict[Hashable, list[Row]] = {}
+    for row, kind in zip(rows, kinds, strict=True):
+        groups.setdefault(kind, []).append(row)
+    most = max(groups, key=lambda kind: len(groups[kind]))
+    others = len(rows) - len(groups[most])
+    if len(groups[most]) <= NAMED:  # nothing is alike
+        yield from ((row, []) for row in rows)
+        return
+    for kind in sorted(groups, key=lambda kind: kind == most):
+        alike = groups[kind]
+        if len(alike) <= NAMED or (kind != most and others <= MANY):
+            yield from ((row, []) for row in alike)
+        else:
+            cells = [_merged(cells) for cells in list(zip(*alike, strict=True))[1:]]
+            yield [f"{len(alike)} nodes", *cells], [str(name) for name, *_ in alike]
+
+
+def _merged(cells: Sequence[str | Text]) -> str | Text:
+    """Cells of one column as one: `3 to 5 d` for 3 d, 4 d and 5 d."""
+    texts = {str(cell) for cell in cells}
+    if len(texts) == 1:
+        return cells[0]
+    if len({_NUMBER.sub("#", text) for text in texts}) > 1:
+        return "..."
+    numbers = zip(*map(_NUMBER.findall, texts), strict=True)
+    ranges = iter([spread(same) for same in numbers])
+    whole = _NUMBER.sub(lambda _: next(ranges), str(cells[0]))
+    return Text(whole, cells[0].style) if isinstance(cells[0], Text) else whole
+
+
+def _print(console: Console, columns: Sequence[str], rows: Sequence[Row]) -> None:
+    if console.is_terminal:
+        drawn = Table(box=None, header_style="bold", pad_edge=False)
+        for column in columns:
+            drawn.add_column(Text(printable(column)), overflow="fold")
+        for row in rows:
+            drawn.add_row(*(cell if isinstance(cell, Text) else Text(printable(cell)) for cell in row))
+        console.print(drawn, highlight=False)
+        return
+    plain = [[printable(str(cell)) for cell in row] for row in (columns, *rows)]
+    widths = [max(map(len, column)) for column in zip(*plain, strict=True)]
+    for cells in plain:
+        line = "  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True))
+        console.print(line.rstrip(), markup=False, emoji=False, highlight=False, soft_wrap=True)

@@ -1,0 +1,37 @@
+"""What a node says, without what differs from one look to the next: times, sizes, processes, sums."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from functools import lru_cache
+
+OWN, CHANGES, SIZE = "\x00", "\x01", "\x02"  # stand where something was left out
+_CHANGING = re.compile(
+    r"(?P<size>(?<![\w.:-])\d+(?:\.\d+)?)"
+    r"(?=%| ?(?:ms|s|min|h|d|days?|hours?|minutes?|seconds?|[kMGT]?i?B|bytes)\b)"
+    r"|\d{4}[-/]\d\d[-/]\d\d(?:[T ]\d\d:\d\d:\d\d\S*)?"  # dates
+    r"|(?<![\w:.])\d?\d:\d\d:\d\d(?:[.,]\d+)?(?![\w:])"  # times
+    r"|\b(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)\b"
+    r"|\b(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec) +\d{1,2}\b"
+    r"|(?<=PID )\d+|(?<=pid )\d+|(?<=ps -fp )\d+|(?<=\[)\d+(?=\]:)|\b\d+#\d+(?=:)"  # processes
+    r"|\b[0-9a-f]{12,}\b|SHA256:[\w+/]+|(?<=known_hosts:)\d+"  # sums, keys
+)
+
+
+@lru_cache(maxsize=4096)
+def skeleton(text: str) -> tuple[str, tuple[str, ...]]:
+    """`text` without what differs from one look to the next (times, sizes, PIDs, sums), and that."""
+    found: list[str] = []
+
+    def out(match: re.Match[str]) -> str:
+        found.append(match[0])
+        return SIZE if match["size"] else CHANGES
+
+    return _CHANGING.sub(out, text), tuple(found)
+
+
+def spread(numbers: Iterable[str]) -> str:
+    """`3 to 5`; `3` if there is no other."""
+    ordered = sorted(numbers, key=float)
+    return ordered[0] if ordered[0] == ordered[-1] else f"{ordered[0]} to {ordered[-1]}"
