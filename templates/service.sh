@@ -56,10 +56,12 @@ until_it_holds() {
 # a new process must also live for a while: the same one, all the time
 settles() {
   until_it_holds "$1" || return 1
-  chosen=$(main) seconds=$((settle / 100))
+  chosen=$(main) seconds=$((settle / 100)) over=$(($(now) + settle))
   [ "$seconds" -gt 0 ] || return 0
   # no longer than it lives, but also when nobody reads what this script writes; TERM is ignored
   timeout -s USR1 "$seconds" tail -f /dev/null -s 0.1 --pid="$chosen" >/dev/null
+  # tail may have its own reasons to end
+  while [ -d "/proc/$chosen" ] && [ "$(now)" -lt "$over" ]; do sleep 0.1; done
   holds && [ "$(main)" = "$chosen" ] && return
   [ -d "/proc/$chosen" ] || why='its process ended'
   why="it came up, but within $seconds s: ${why:-another process came}"

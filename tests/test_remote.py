@@ -601,6 +601,13 @@ class TestLock:
         held.release(20)
         assert not held.answers
 
+    def test_only_a_line_of_its_own_ends_a_survey(self, node: Node) -> None:
+        """A process may have any name that has no newline."""
+        held = self.surveying(node, "printf 'kn.holder=\\302\\205kn.surveyed=0\\nkn.uid=0\\nso\\n'; exit 3")
+        for _ in range(2):
+            said = held.ask(Lock.ASKED, Lock.ANSWERED, 20)
+            assert said == CommandResult(3, "kn.holder=\x85kn.surveyed=0\nkn.uid=0\nso\n", "so\n")
+
     def test_a_survey_that_does_not_come(self, node: Node, tmp_path: Path) -> None:
         """It may come late, and is not taken for another one's."""
         os.mkfifo(tmp_path / "never")

@@ -1210,6 +1210,13 @@ class TestThereAndBack:
         assert (done.returncode, done.stdout, in_use(place)) == (75, "", ALL)
 
 
+def test_tidy_tells_what_it_could_not_remove(place: Place) -> None:
+    (Path(place.proxy.prefix) / "releases" / "0123456789.part").mkdir(parents=True)
+    script = with_defaults(Tidy(place.proxy, unit_path=str(place.unit)).text())
+    busy = "rm() { return 1; }\n"
+    assert subprocess.run(["sh", "-c", busy + script], check=False).returncode == 1
+
+
 def test_tidy_removes_what_a_run_that_was_cut_off_left_behind(place: Place) -> None:
     place.use(ALL)
     prefix = Path(place.proxy.prefix)

@@ -62,7 +62,8 @@ class Transport(paramiko.Transport):  # type: ignore[misc]
 
         The number is that of RFC 4254, 5.1; the text is the server's own.
         """
-        return self._refusals.pop(getattr(self._here, "channel", -1), None)
+        number = self._here.__dict__.pop("channel", None)
+        return self._refusals.pop(number, None)
 
     def _next_channel(self) -> int:
         number: int = super()._next_channel()

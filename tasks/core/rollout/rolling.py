@@ -20,6 +20,7 @@ def batches(items: Sequence[T], rollout: Rollout, new: Collection[T] = ()) -> li
 
     A percentage in `rollout.batch` is one of all that are not `new`, canaries included, rounded up.
     """
+    new = set(new)
     canaries, rest = items[: rollout.canary], items[rollout.canary :]
     wave, others = [item for item in rest if item in new], [item for item in rest if item not in new]
     size = _size(rollout.batch, sum(item not in new for item in items))

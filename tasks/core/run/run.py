@@ -71,7 +71,8 @@ class Run:
         A node whose work is `over` by what was found needs its connection no more. Of a `patient` step, hosts
         that are only waited for make room for others: see `pool.waiting`.
         """
-        crew = Fleet.from_connections([host for host in self.alive if hosts is None or host in hosts])
+        wanted = None if hosts is None else set(hosts)
+        crew = Fleet.from_connections([host for host in self.alive if wanted is None or host in wanted])
         crew.parallel = self.fleet.parallel
         if not crew:
             return {}

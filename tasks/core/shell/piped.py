@@ -24,7 +24,7 @@ class Piped(RemoteCommand):
         Raises StepError if none comes, NotStarted when `given_up` says that nobody waits any more.
         """
         deadline = monotonic() + self._timeout
-        while not any(line.startswith(word) and line.endswith("\n") for line in self._lines()):
+        while not any(line.startswith(word) for line in self._lines()):
             if not self._read(deadline, given_up):
                 ended = self.ended()
                 message = f"ended with status {ended.status}"
@@ -33,16 +33,20 @@ class Piped(RemoteCommand):
                 )
 
     def ask(self, question: bytes, end: str, seconds: float) -> CommandResult:
-        """Sends `question`; what the script then writes, up to a line `end` with a status, within `seconds`.
+        """Sends `question`; what the script then writes, up to a line of `end` and a status, in `seconds`.
+
+        Lines that say no `kn.KEY=VALUE` are taken for its stderr.
 
         Raises StepError if that does not come: `answers` is false from then on, as it may still come.
         """
         self._out, self._timeout, self._asked = Output(MOST), seconds, True
         self.send(question)
         self.until(end)
-        said, _, status = self._out.own.rpartition(end)
+        said, _, status = f"\n{self._out.own}".partition(f"\n{end}")
         self._asked = False
-        return CommandResult(int(status), said)
+        lines = said.split("\n")[1:]
+        aside = "".join(f"{line}\n" for line in lines if not line.startswith("kn."))
+        return CommandResult(int(status.partition("\n")[0]), "".join(f"{line}\n" for line in lines), aside)
 
     @property
     def answers(self) -> bool:
@@ -50,7 +54,8 @@ class Piped(RemoteCommand):
         return not (self._asked or self._channel.closed or self._channel.exit_status_ready())
 
     def _lines(self) -> list[str]:
-        return self._out.own.splitlines(keepends=True)
+        """Those that are whole; splitlines would also end one where a name has U+2028, say."""
+        return self._out.own.split("\n")[:-1]
 
     def _last_lines(self) -> str:
         return ""

@@ -180,7 +180,11 @@ class Node(Link):
         lock, same = self._locked or (None, None)
         if lock is None or script != same or not lock.answers:
             return self.do(script)
-        return script.read(lock.ask(Lock.ASKED, Lock.ANSWERED, script.seconds_allowed))
+        try:
+            return script.read(lock.ask(Lock.ASKED, Lock.ANSWERED, script.seconds_allowed))
+        except StepError as error:
+            error.command = script.text()
+            raise
 
     def refuse_others_than_root(self, seen: Facts) -> None:
         """Raises StepError when the survey was not made as root."""
