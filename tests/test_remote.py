@@ -177,7 +177,8 @@ def test_bytes_arrive_exactly(transport: paramiko.Transport, tmp_path: Path, con
 
 def rest_of(command: Piped, word: str) -> str:
     """The rest of the first line so far that begins with `word`; "" if there is none."""
-    return next((line.removeprefix(word).strip() for line in command._lines() if line.startswith(word)), "")
+    lines = command._out.own.split("\n")
+    return next((line.removeprefix(word) for line in lines if line.startswith(word)), "")
 
 
 def test_a_conversation(transport: paramiko.Transport) -> None:
