@@ -140,6 +140,18 @@ def test_after_ctrl_c_it_is_whole(context: invoke.Context, capfd: pytest.Capture
     assert last == {"task": "status", "ok": False, "stopped": "interrupted", "counts": counts}
 
 
+def test_a_host_that_failed_after_a_change_is_failed() -> None:
+    summary, lines = Summary("build", ["local"], ""), list[str]()
+    this = Lines(summary, lines.append)
+    for record in (step("local", "download", State.CHANGED), step("local", "configure", State.FAILED)):
+        summary.records.append(record)
+        this.note(record)
+    this.end()
+    node, last = told("\n".join(lines))
+    assert (node["status"], node["ok"], node["changed"]) == ("failed", False, True)
+    assert last["counts"] == {"failed": 1}
+
+
 @pytest.mark.parametrize("form", [None, False, True, "lines"])
 def test_from_python_it_is_a_document_lines_or_neither(
     form: bool | str | None, context: invoke.Context, capfd: pytest.CaptureFixture[str]

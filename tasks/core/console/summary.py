@@ -129,7 +129,7 @@ class Summary:
         result = _results(mine).get(host) if told else None
         left = host in self.not_started
         node = self._node(host, mine, str(Result.NOT_STARTED) if left else result)
-        word = State.CHANGED if node["changed"] else State.OK if node["ok"] else State.FAILED
+        word = State.FAILED if not node["ok"] else State.CHANGED if node["changed"] else State.OK
         return {"node": host, "status": str(Result.NOT_STARTED if left else word), **node}
 
     def last_line(self, counts: Mapping[str, int]) -> dict[str, Any]:
