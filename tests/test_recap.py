@@ -111,6 +111,13 @@ class TestMerged:
         wanted = json.loads(of(tmp_path, deploy(hosts, "1/1")).document())
         assert found == {**wanted, "nodes": wanted["nodes"][::-1]}
 
+    def test_lines_of_a_run_that_ended_in_an_error(self, tmp_path: Path) -> None:
+        """Its last line is a refusal, whose own list of nodes is empty."""
+        (node,) = json.loads(deploy("a").document())["nodes"]
+        (tmp_path / "lines").write_text(f"{json.dumps(node)}\n{refusal('deploy', 'no room', as_line=True)}\n")
+        found = recap_of([str(tmp_path / "lines")])
+        assert ([*found.nodes], found.ok) == (["a"], False)
+
     def test_a_merged_one_may_be_merged_again(self, tmp_path: Path) -> None:
         once = of(tmp_path, deploy("ab"), deploy("cd"))
         (tmp_path / "merged").write_text(once.document())
@@ -231,6 +238,10 @@ NOT_JSON = {
     "no JSON": (b"survey a ok\n{}", "is no JSON (line 1: Expecting value); fab TASK --json writes it"),
     "half of it": (b'{\n "task": "x",\n "no', "is no JSON (line 3: "),
     "lines that end too early": (b'{"node": "a"}\n', "ends before its run did: the last line is of a node"),
+    "two documents": (
+        b'{"task": "x", "nodes": []}\n{"task": "x", "nodes": []}\n',
+        "line 1 is of no node, and not the last: give each document a file of its own",
+    ),
     "half a line": (b'{"node": "a"}\n{"node', "is no JSON (line 2: Unterminated string"),
     "no text": (b"\xff\xfe", "is no text in UTF-8"),
     "too deep": (b"[" * 100_000, "has numbers too long, or objects too deep"),

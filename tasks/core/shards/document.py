@@ -67,10 +67,16 @@ def _parsed(content: bytes) -> object:
     except UnicodeDecodeError:
         raise ValueError("is no text in UTF-8") from None
     lines = [*enumerate(text.split("\n"))] if text.startswith('{"') else [(0, text)]
-    *nodes, last = [_json(line, number) for number, line in lines if line.strip()]
+    *nodes, (_, last) = [(number, _json(line, number)) for number, line in lines if line.strip()]
     if isinstance(last, dict) and "node" in last:
         raise ValueError("ends before its run did: the last line is of a node")
-    return {"nodes": nodes, **last} if isinstance(last, dict) and len(lines) > 1 else last
+    for number, node in nodes:
+        if not (isinstance(node, dict) and "node" in node):
+            other = "is of no node, and not the last: give each document a file of its own"
+            raise ValueError(f"line {number + 1} {other}")
+    if not isinstance(last, dict) or len(lines) == 1:
+        return last
+    return {"nodes": [], **last} | ({"nodes": [node for _, node in nodes]} if nodes else {})
 
 
 def _json(text: str, above: int) -> object:
