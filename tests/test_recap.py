@@ -156,7 +156,7 @@ class TestMerged:
         both = json.loads(of(tmp_path, stopped, retried).document())
         assert (both["ok"], "stopped" in both) == (True, False)
 
-    @pytest.mark.parametrize("name", ["ops@10.0.0.1:2222", "fd00::5", "a b", "x"])
+    @pytest.mark.parametrize("name", ["ops@10.0.0.1:2222", "fd00::5", "w$x", "x"])
     def test_advice_is_told_once_for_all(self, tmp_path: Path, name: str) -> None:
         typed = {name: name}
         parts = of(tmp_path, Summary("deploy", [name], "", typed=typed, records=dead(name)), deploy("bg"))
@@ -211,6 +211,14 @@ WRONG: dict[str, tuple[object, str]] = {
     "no nodes": ({"task": "x", "ok": True}, "the document has no list `nodes`"),
     "a node that is none": ({"task": "x", "nodes": [NODE, "b"]}, "nodes[1] is no object"),
     "a node without a name": (document(node=1), "nodes[0] has no text `node`"),
+    **{
+        f"a node called {name!r}": (document(node=name), f"nodes[0].node is {name!r}, which is no name of a")
+        for name in ("", "a b", "a,b", "a\nb", "a\u202eb", "-a", "@a")
+    },
+    **{
+        f"a task called {task!r}": ({"task": task, "nodes": []}, f"task is {task!r}, which is no task")
+        for task in ("", "deploy; reboot", "Deploy", "--list", "a\n")
+    },
     "a node that is neither": (document(ok=1), "nodes[0] has no boolean `ok`"),
     "a step that is none": (document(steps=[3]), "nodes[0].steps[0] is no object"),
     "a state that is none": (
@@ -241,6 +249,10 @@ NOT_JSON = {
     "two documents": (
         b'{"task": "x", "nodes": []}\n{"task": "x", "nodes": []}\n',
         "line 1 is of no node, and not the last: give each document a file of its own",
+    ),
+    "lines and a whole document": (
+        b'{"node": "a"}\n{"task": "x", "nodes": [{"node": "b"}]}\n',
+        "has nodes in lines of their own, and more in its last line: give each document a file of its own",
     ),
     "half a line": (b'{"node": "a"}\n{"node', "is no JSON (line 2: Unterminated string"),
     "no text": (b"\xff\xfe", "is no text in UTF-8"),

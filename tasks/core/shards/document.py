@@ -76,6 +76,9 @@ def _parsed(content: bytes) -> object:
             raise ValueError(f"line {number + 1} {other}")
     if not isinstance(last, dict) or len(lines) == 1:
         return last
+    if nodes and last.get("nodes"):
+        other = "and more in its last line: give each document a file of its own"
+        raise ValueError(f"has nodes in lines of their own, {other}")
     return {"nodes": [], **last} | ({"nodes": [node for _, node in nodes]} if nodes else {})
 
 
@@ -91,10 +94,12 @@ def _json(text: str, above: int) -> object:
 
 def _document(file: str, value: object) -> Document:
     of = _Object("the document", value)
-    shard = of.take("shard", str, "")
+    shard, task = of.take("shard", str, ""), of.take("task", str)
+    if not re.fullmatch("[a-z][a-z-]*", task):
+        raise ValueError(f"task is {task!r}, which is no task")
     return Document(
         file,
-        of.take("task", str),
+        task,
         shard_of(shard) if shard else None,
         of.take("stopped", str, ""),
         of.take("error", str, ""),
@@ -104,6 +109,9 @@ def _document(file: str, value: object) -> Document:
 
 def _node(of: _Object) -> NodeRun:
     name, ok, result = of.take("node", str), of.take("ok", bool), of.take("result", str, "")
+    # names come to stand on a command line
+    if not name.isprintable() or re.search(r"^$|^[-@]|[ ,]", name):
+        raise ValueError(f"{of.where}.node is {name!r}, which is no name of a node")
     records = tuple(_records(name, of, result))
     bad = result == Result.NOT_STARTED or any(record.outcome.state == State.FAILED for record in records)
     if ok == bad:
