@@ -172,10 +172,17 @@ class TestUnknown:
         parts = of(tmp_path, deploy("ad", "2/3"), deploy("e", "1/2"))
         assert not parts.ok
         assert [*parts.failures()] == [
-            f"no file is of shard {shard}: fab deploy --shard {shard} --json"
-            for shard in ("2/2", "1/3", "3/3")
+            "no file is of shard 2/2: fab deploy --shard 2/2 --json",
+            "no file is of shards 1/3, 3/3: fab deploy --shard 1/3 --json, and so on",
         ]
-        assert json.loads(parts.document())["error"].count("\n") == 2
+        assert json.loads(parts.document())["error"].count("\n") == 1
+
+    def test_very_many_shards_are_one_line(self, tmp_path: Path) -> None:
+        (told,) = of(tmp_path, deploy("ad", "1/999999")).failures()
+        assert told == (
+            "no file is of shards 2/999999, 3/999999, 4/999999, 5/999999, 6/999999 and 999,993 more: "
+            "fab deploy --shard 2/999999 --json, and so on"
+        )
 
     def test_all_shards_and_empty_ones(self, tmp_path: Path) -> None:
         parts = of(tmp_path, deploy("ade", "2/3"), deploy("", "1/3"), deploy("", "3/3"))

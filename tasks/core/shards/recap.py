@@ -52,9 +52,10 @@ class Recap:
         there = {each.shard for each in self._documents if each.shard}
         for count in sorted({shard.count for shard in there}):
             numbers = {shard.number for shard in there if shard.count == count}
-            for number in sorted({*range(1, count + 1)} - numbers):
-                task = command_line.name_of(self.task)
-                yield f"no file is of shard {number}/{count}: fab {task} --shard {number}/{count} --json"
+            missing = [f"{number}/{count}" for number in range(1, count + 1) if number not in numbers]
+            if missing:
+                first = f"fab {command_line.name_of(self.task)} --shard {missing[0]} --json"
+                yield f"no file is of {_some(missing)}: {first}{', and so on' * (len(missing) > 1)}"
 
     @property
     def ok(self) -> bool:
@@ -88,6 +89,12 @@ class Recap:
 
 def _counted(count: int, what: str) -> str:
     return f"{count:,} {what}{'s' * (count != 1)}"
+
+
+def _some(shards: Sequence[str]) -> str:
+    """`shard 1/3`; `shards 1/3, 3/3`; of many the first five, and how many more."""
+    more = f" and {len(shards) - 5:,} more" if len(shards) > 5 else ""
+    return f"shard{'s' * (len(shards) > 1)} {', '.join(shards[:5])}{more}"
 
 
 def recap_of(files: Sequence[str]) -> Recap:
