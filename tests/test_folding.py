@@ -50,7 +50,7 @@ def test_of_few_the_names_come_first_and_of_many_what_they_have() -> None:
         ("Nov  {n} 10:00:01 died", "... 10:00:01 died"),
         ("since Sat 2026-11-28 10:00:0{n} UTC", "since Sat ... UTC"),
         ("with sha256 {n}123456789abcdef", "with sha256 ..."),
-        ("seen is SHA256:{n}a/+b", "seen is ..."),
+        ("seen is SHA256:5a/+b", "seen is SHA256:5a/+b"),
         ("\x00 \x01 \x02 {n} s", "? ? ? 1 to 6 s"),
         ("fab logs --limit {nodes}", "fab logs --limit {nodes}"),
     ],
@@ -58,6 +58,16 @@ def test_of_few_the_names_come_first_and_of_many_what_they_have() -> None:
 def test_the_own_name_and_what_changes_make_no_difference(text: str, merged: str) -> None:
     ((told_once, nodes),) = once(text)
     assert (told_once, len(nodes)) == (merged, 6)
+
+
+def test_fingerprints_are_there_to_be_compared() -> None:
+    ((text, _),) = once("known is SHA256:abc, seen is SHA256:{n}a/+b\nmore", 8)
+    assert text.split("\n") == [
+        "known is SHA256:abc, seen is ...",
+        "more",
+        *(f"  w-{n}.example: SHA256:abc, SHA256:{n}a/+b" for n in range(1, 6)),
+        "  and 3 more: --json has them",
+    ]
 
 
 @pytest.mark.parametrize(

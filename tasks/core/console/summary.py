@@ -209,8 +209,11 @@ def _explained(texts: Sequence[str], first: Record, hosts: Sequence[str], typed:
         command, *rest = first.error.command.strip().splitlines()
         lines.append(f"  command: {command}{' ...' if rest else ''}")
     lines += [f"  | {line}" for line in tail.splitlines()]
+    own, meant, such = first.error.hint if first.error else hint, hosts, ""
+    if hint.count("...") > own.count("..."):  # a command that lacks something cannot be typed
+        hint, meant, such = own, hosts[:1], f"such as, for {hosts[0]}: "
     if hint:
-        lines.append(f"  hint: {command_line.advice(hint, [typed.get(host, host) for host in hosts])}")
+        lines.append(f"  hint: {such}{command_line.advice(hint, [typed.get(host, host) for host in meant])}")
     return "\n".join(lines)
 
 

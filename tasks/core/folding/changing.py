@@ -17,6 +17,7 @@ _CHANGING = re.compile(
     r"|(?<=PID )\d+|(?<=pid )\d+|(?<=ps -fp )\d+|(?<=\[)\d+(?=\]:)|\b\d+#\d+(?=:)"  # processes
     r"|\b[0-9a-f]{12,}\b|SHA256:[\w+/]+|(?<=known_hosts:)\d+"  # sums, keys
 )
+_FINGERPRINT = re.compile(r"SHA256:[\w+/]+")
 
 
 @lru_cache(maxsize=4096)
@@ -29,6 +30,11 @@ def skeleton(text: str) -> tuple[str, tuple[str, ...]]:
         return SIZE if match["size"] else CHANGES
 
     return _CHANGING.sub(out, text), tuple(found)
+
+
+def fingerprints(text: str) -> tuple[str, ...]:
+    """Those of keys, as OpenSSH writes them."""
+    return tuple(_FINGERPRINT.findall(text))
 
 
 def spread(numbers: Iterable[str]) -> str:
