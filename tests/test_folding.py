@@ -97,6 +97,22 @@ def test_a_name_that_all_tell_is_not_only_one_nodes_own(nodes: int) -> None:
     assert once(said, nodes) == [(said, [f"w-{n}.example" for n in range(1, nodes + 1)])]
 
 
+@pytest.mark.parametrize(
+    ("sizes", "groups"),
+    [
+        ([3] * 9 + [4900], [("took 3 ms", 9), ("took 4900 ms", 1)]),
+        ([900] * 9 + [2], [("took 900 ms", 9), ("took 2 ms", 1)]),
+        ([3, 4, 5, 3, 4, 5] + [400, 500] * 3, [("took 3 to 5 ms", 6), ("took 400 to 500 ms", 6)]),
+        ([1, 1, 1, 1, 2, 13], [("took 1 to 13 ms", 6)]),
+        ([*range(60)], [("took 0 to 59 ms", 60)]),
+    ],
+)
+def test_a_size_that_is_far_out_stands_apart(sizes: list[int], groups: list[tuple[str, int]]) -> None:
+    said = [(f"w{n}", "", [f"took {size} ms"]) for n, size in enumerate(sizes)]
+    found = [(text, len(nodes)) for (text,), nodes in alike(said)]
+    assert sorted(found) == sorted(groups)
+
+
 def test_few_nodes_are_told_each_as_it_is() -> None:
     assert once("{n} s", 5) == [(f"{n} s", [f"w-{n}.example"]) for n in range(1, 6)]
 
