@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -195,6 +196,40 @@ class TestUnknown:
         parts = recap_of([str(tmp_path / "yes.json"), str(tmp_path / "no.json")])
         assert not parts.ok
         assert [*parts.failures()] == [f"{tmp_path}/no.json: hosts.toml: not found"]
+
+    def test_a_run_that_could_not_begin_is_made_good_by_one_of_the_same_nodes(self, tmp_path: Path) -> None:
+        ran = {
+            "whole": deploy("ad").document(),
+            "1": deploy("a", "1/2").document(),
+            "2": deploy("d", "2/2").document(),
+            "of w": replace(deploy("a"), limit="w").document(),
+            "not 2": refusal("deploy", "no", shard="2/2"),
+            "not w": refusal("deploy", "no", limit="w"),
+            "not w 1": refusal("deploy", "no", shard="1/2", limit="w"),
+            "not": refusal("deploy", "no", as_line=True),
+            "no such": refusal("deploy", "--shard '3/2': part I of N is wanted", shard="3/2"),
+        }
+        for name, text in ran.items():
+            (tmp_path / name).write_text(text)
+
+        def unknown(*names: str) -> list[str]:
+            return [
+                line.replace(f"{tmp_path}/", "")
+                for line in recap_of([f"{tmp_path}/{n}" for n in names]).unknown
+            ]
+
+        assert unknown("1", "not 2", "2") == unknown("not 2", "whole") == unknown("not", "whole") == []
+        assert unknown("not w", "of w") == unknown("not w 1", "of w") == unknown("not w", "whole") == []
+        assert unknown("no such", "whole") == unknown("1", "whole") == []
+        assert unknown("1", "2", "not 2") == ["not 2: no"]
+        assert unknown("not 2", "1", "of w")[0] == "not 2: no"
+        assert unknown("not", "of w") == ["not: no"]
+        assert unknown("whole", "1") == ["no file is of shard 2/2: fab deploy --shard 2/2 --json"]
+        assert unknown("of w", "not w 1")[1] == (
+            "no file is of shard 2/2: fab deploy --limit w --shard 2/2 --json"
+        )
+        (tmp_path / "merged").write_text(recap_of([f"{tmp_path}/of w"]).document())
+        assert unknown("not", "merged") == ["not: no"]
 
     def test_two_tasks(self, tmp_path: Path) -> None:
         with pytest.raises(

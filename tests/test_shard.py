@@ -163,6 +163,14 @@ class TestCommandLine:
         assert (ran.status, ran.json["shard"]) == (1, "2/3")
         assert [node["node"] for node in ran.json["nodes"]] == ["worker-2"]
 
+    def test_a_document_says_of_which_nodes_it_is(self, hosts: Path) -> None:
+        """Also of a run that could not begin."""
+        limited = run_fab("status", "--limit", "worker-2", "--json", hosts=hosts)
+        named = run_fab("-H", "worker-1,worker-2", "status", "--json", hosts=hosts)
+        refused = run_fab("status", "--limit", "none", "--shard", "2/3", "--json", hosts=hosts)
+        assert (limited.json["limit"], named.json["limit"]) == ("worker-2", "worker-1,worker-2")
+        assert (refused.status, refused.json["limit"], refused.json["shard"]) == (2, "none", "2/3")
+
     def test_help(self) -> None:
         ran = run_fab("--help", "deploy")
         assert "--shard=STRING" in ran.out

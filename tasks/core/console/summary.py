@@ -46,8 +46,8 @@ class Summary:
 
     `retry` is the line that repeats it, with {task} and {names}; `hint` what to do where hosts do not answer.
     `typed` is how hosts are named on a command line, where that is not by their names. `counts`: the results
-    are counted even if there is none. `total` is what was found on all hosts together. `shard`: which part
-    of the fleet these hosts are; "": all.
+    are counted even if there is none. `total` is what was found on all hosts together. `shard` and `limit`
+    (of --limit or -H): which part of the fleet these hosts are; "": all.
     """
 
     task: str
@@ -61,6 +61,7 @@ class Summary:
     not_started: list[str] = field(default_factory=list)
     why_not: str = ""
     shard: str = ""
+    limit: str = ""
 
     @property
     def failed(self) -> list[str]:
@@ -138,7 +139,8 @@ class Summary:
 
     def _head(self) -> dict[str, Any]:
         ok = not (self.failed or self.not_started)
-        document = {"task": self.task, "ok": ok, "shard": self.shard, "stopped": self.why_not}
+        document = {"task": self.task, "ok": ok, "shard": self.shard, "limit": self.limit}
+        document |= {"stopped": self.why_not}
         told = {key: value for key, value in document.items() if value != ""}
         return {**told, **(as_json(self.total) or {})}
 
@@ -217,9 +219,10 @@ def _explained(texts: Sequence[str], first: Record, hosts: Sequence[str], typed:
     return "\n".join(lines)
 
 
-def refusal(task: str, message: str, as_line: bool = False) -> str:
+def refusal(task: str, message: str, as_line: bool = False, shard: str = "", limit: str = "") -> str:
     """The JSON document, or the last line, of a run that could not begin."""
-    document = {"task": task, "ok": False, "nodes": [], "error": message}
+    part = {key: text for key, text in {"shard": shard, "limit": limit}.items() if text}
+    document = {"task": task, "ok": False, **part, "nodes": [], "error": message}
     return json.dumps(document, indent=None if as_line else 2)
 
 

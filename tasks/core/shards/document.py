@@ -36,13 +36,14 @@ class NodeRun:
 class Document:
     """What a run of `task` wrote into `file`.
 
-    `shard`: which part of the fleet it went over; None: all. `stopped` is why nodes were not started, and
-    `error` why it could not begin; "": it could.
+    `shard` and `limit`: which part of the fleet it went over; None and "": all. `stopped` is why nodes were
+    not started, and `error` why it could not begin; "": it could.
     """
 
     file: str
     task: str
     shard: Shard | None
+    limit: str
     stopped: str
     error: str
     nodes: tuple[NodeRun, ...]
@@ -94,17 +95,28 @@ def _json(text: str, above: int) -> object:
 
 def _document(file: str, value: object) -> Document:
     of = _Object("the document", value)
-    shard, task = of.take("shard", str, ""), of.take("task", str)
+    task, error = of.take("task", str), of.take("error", str, "")
     if not re.fullmatch("[a-z][a-z-]*", task):
         raise ValueError(f"task is {task!r}, which is no task")
     return Document(
         file,
         task,
-        shard_of(shard) if shard else None,
+        _shard(of.take("shard", str, ""), error),
+        of.take("limit", str, ""),
         of.take("stopped", str, ""),
-        of.take("error", str, ""),
+        error,
         tuple(_node(_Object(f"nodes[{at}]", node)) for at, node in enumerate(of.take("nodes", list))),
     )
+
+
+def _shard(text: str, error: str) -> Shard | None:
+    """The shard; None: all, or one that was refused as there is none such."""
+    try:
+        return shard_of(text) if text else None
+    except UsageError:
+        if error:
+            return None
+        raise
 
 
 def _node(of: _Object) -> NodeRun:

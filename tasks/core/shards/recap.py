@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import cached_property
@@ -12,6 +13,7 @@ from ..console.summary import Summary
 from ..errors import UsageError
 from ..results import Result
 from .document import Document, NodeRun, read
+from .selection import Shard
 
 
 class Recap:
@@ -44,17 +46,35 @@ class Recap:
 
     @cached_property
     def unknown(self) -> list[str]:
-        """What is not known: runs that could not begin, and shards of which there is no document."""
-        begun = [f"{each.file}: {each.error}" for each in self._documents if each.error]
-        return [*begun, *self._missing()]
+        """What is not known: runs that could not begin, and shards of which there is no document.
+
+        Both are over when a later run went over these nodes.
+        """
+        errors = [
+            f"{each.file}: {each.error}"
+            for at, each in enumerate(self._documents)
+            if each.error and not self._ran_after(at, each.limit, each.shard)
+        ]
+        return [*errors, *self._missing()]
+
+    def _ran_after(self, at: int, limit: str, shard: Shard | None) -> bool:
+        """Whether a document after that one is of a run over all nodes of this part of the fleet."""
+        return any(
+            not later.error and later.limit in ("", limit) and later.shard in (None, shard)
+            for later in self._documents[at + 1 :]
+        )
 
     def _missing(self) -> Iterator[str]:
-        there = {each.shard for each in self._documents if each.shard}
-        for count in sorted({shard.count for shard in there}):
-            numbers = {shard.number for shard in there if shard.count == count}
+        last = {(each.limit, each.shard.count): at for at, each in enumerate(self._documents) if each.shard}
+        for (limit, count), at in sorted(last.items()):
+            if self._ran_after(at, limit, None):
+                continue
+            shards = {each.shard for each in self._documents if each.limit == limit}
+            numbers = {shard.number for shard in shards if shard and shard.count == count}
             missing = [f"{number}/{count}" for number in range(1, count + 1) if number not in numbers]
             if missing:
-                first = f"fab {command_line.name_of(self.task)} --shard {missing[0]} --json"
+                limited = f" --limit {shlex.quote(limit)}" if limit else ""
+                first = f"fab {command_line.name_of(self.task)}{limited} --shard {missing[0]} --json"
                 yield f"no file is of {_some(missing)}: {first}{', and so on' * (len(missing) > 1)}"
 
     @property
@@ -82,7 +102,10 @@ class Recap:
     def document(self) -> str:
         """One JSON document, as a run over all nodes would have written it; see docs/json.md."""
         stopped = self.summary.why_not if self.summary.not_started else ""
-        about = {"task": self.task, "ok": self.ok, "stopped": stopped, "error": "\n".join(self.unknown)}
+        limits = [each.limit for each in self._documents]
+        limit = ",".join(dict.fromkeys(limits)) if all(limits) else ""
+        about = {"task": self.task, "ok": self.ok, "limit": limit, "stopped": stopped}
+        about |= {"error": "\n".join(self.unknown)}
         told = {key: value for key, value in about.items() if value != ""}
         return json.dumps({**told, "nodes": [node.told for node in self.nodes.values()]}, indent=2)
 
