@@ -166,6 +166,53 @@ class TestMerged:
         assert f"{name}, b, g: activate: ended" in text
 
 
+class TestRetry:
+    """Each node is tried again as its own run would have it."""
+
+    @pytest.mark.parametrize(
+        ("template", "line"),
+        [
+            ("fab {task} --limit {names} --batch 1", "fab deploy --limit b,g --batch 1"),
+            ("fab {task} --version 'a b{c}'", "fab deploy --version 'a b{c}'"),
+            ("fab -H {names} {task}", "fab -H b,root@g:2222 deploy"),
+        ],
+    )
+    def test_as_the_run_itself_says(self, tmp_path: Path, template: str, line: str) -> None:
+        runs = [replace(deploy(hosts), retry=template, typed={"g": "root@g:2222"}) for hosts in ("ab", "eg")]
+        if "{names}" in template and "--limit" in template:
+            runs = [replace(run, typed={}) for run in runs]
+        parts = of(tmp_path, *runs)
+        assert [*parts.failures()][-1] == f"retry: {line}"
+        (tmp_path / "merged").write_text(parts.document())
+        assert [*recap_of([f"{tmp_path}/merged"]).failures()][-1] == f"retry: {line}"
+        assert "fab logs --limit {nodes}" not in "\n".join(parts.failures())
+
+    def test_a_line_for_each_way(self, tmp_path: Path) -> None:
+        parts = of(tmp_path, deploy("ab"), replace(deploy("g"), retry="fab {task} --limit {names} --force"))
+        assert [*parts.failures()][-2:] == [
+            "retry: fab deploy --limit b",
+            "retry: fab deploy --limit g --force",
+        ]
+
+    @pytest.mark.parametrize(
+        "template",
+        [
+            "fab {task} --limit {names}; reboot",
+            "fab {task} $(reboot)",
+            "fab {task} 'a",
+            "fab {task} 'a\nb'",
+            "reboot {task}",
+            "fab deploy",
+            "fab -H {names} {task} {task}",
+        ],
+    )
+    def test_what_is_none(self, tmp_path: Path, template: str) -> None:
+        (tmp_path / "x").write_text(replace(deploy("a"), retry=template).document())
+        with pytest.raises(UsageError) as caught:
+            recap_of([f"{tmp_path}/x"])
+        assert f"retry is {template!r}, which is no line to repeat a task" in str(caught.value)
+
+
 class TestUnknown:
     """What the documents do not tell is no success."""
 

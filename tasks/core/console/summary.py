@@ -44,7 +44,8 @@ class Record:
 class Summary:
     """All that is known of a run of `task` over `hosts`.
 
-    `retry` is the line that repeats it, with {task} and {names}; `hint` what to do where hosts do not answer.
+    `retry` is the line that repeats it, with {task} and {names}; `retries` those of hosts that have another
+    (as several runs may have) by their names; `hint` what to do where hosts do not answer.
     `typed` is how hosts are named on a command line, where that is not by their names. `counts`: the results
     are counted even if there is none. `total` is what was found on all hosts together. `shard` and `limit`
     (of --limit or -H): which part of the fleet these hosts are; "": all.
@@ -62,6 +63,7 @@ class Summary:
     why_not: str = ""
     shard: str = ""
     limit: str = ""
+    retries: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def failed(self) -> list[str]:
@@ -104,10 +106,19 @@ class Summary:
         if self.not_started:
             yield from self._changed()
             yield f"{Result.NOT_STARTED}: {listed(self.not_started)}: {self.why_not}"
+        yield from self._again()
+
+    def _again(self) -> Iterator[str]:
         again = {*self.failed, *self.not_started}
-        typed = [self.typed.get(host, host) for host in self.hosts if host in again]
-        names = command_line.several(typed, may_be_file="--limit" in self.retry)
-        yield f"retry: {self.retry.format(task=command_line.name_of(self.task), names=names)}"
+        ways: dict[str, list[str]] = {}
+        for host in self.hosts:
+            if host in again:
+                way = self.retries.get(host, self.retry)
+                ways.setdefault(way, []).append(self.typed.get(host, host))
+        for way, typed in ways.items():
+            names = command_line.several(typed, may_be_file="--limit" in way)
+            task = command_line.name_of(self.task)
+            yield f"retry: {way.replace('{task}', task, 1).replace('{names}', names, 1)}"
 
     def _changed(self) -> Iterator[str]:
         failed = {*self.failed}
@@ -140,7 +151,7 @@ class Summary:
     def _head(self) -> dict[str, Any]:
         ok = not (self.failed or self.not_started)
         document = {"task": self.task, "ok": ok, "shard": self.shard, "limit": self.limit}
-        document |= {"stopped": self.why_not}
+        document |= {"retry": self.retry, "stopped": self.why_not}
         told = {key: value for key, value in document.items() if value != ""}
         return {**told, **(as_json(self.total) or {})}
 
@@ -154,6 +165,7 @@ class Summary:
             found |= _found(record.outcome.value)
         return {
             "node": host,
+            **({"typed": self.typed[host]} if self.typed.get(host, host) != host else {}),
             **({"address": address} if address else {}),
             "ok": ok,
             "changed": ok and result in _CHANGED if result else State.CHANGED in states,

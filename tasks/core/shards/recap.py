@@ -12,7 +12,7 @@ from ..console import command_line
 from ..console.summary import Summary
 from ..errors import UsageError
 from ..results import Result
-from .document import Document, NodeRun, read
+from .document import LIMITED, Document, NodeRun, read
 from .selection import Shard
 
 
@@ -37,7 +37,10 @@ class Recap:
         """The same as if it had been one run."""
         nodes = self.nodes.values()
         records = [record for node in nodes for record in node.records]
-        together = Summary(self.task, [*self.nodes], "fab {task} --limit {names}", records=records)
+        ways = {node.name: node.retry for node in nodes}
+        retry = next(iter(ways.values())) if len({*ways.values()}) == 1 else LIMITED
+        typed = {node.name: node.typed for node in nodes}
+        together = Summary(self.task, [*self.nodes], retry, typed=typed, records=records, retries=ways)
         why = "; ".join(dict.fromkeys(each.stopped for each in self._documents if each.stopped))
         together.stop(
             [node.name for node in nodes if node.result == Result.NOT_STARTED], why or "not known why"
@@ -104,8 +107,8 @@ class Recap:
         stopped = self.summary.why_not if self.summary.not_started else ""
         limits = [each.limit for each in self._documents]
         limit = ",".join(dict.fromkeys(limits)) if all(limits) else ""
-        about = {"task": self.task, "ok": self.ok, "limit": limit, "stopped": stopped}
-        about |= {"error": "\n".join(self.unknown)}
+        about = {"task": self.task, "ok": self.ok, "limit": limit}
+        about |= {"retry": self.summary.retry, "stopped": stopped, "error": "\n".join(self.unknown)}
         told = {key: value for key, value in about.items() if value != ""}
         return json.dumps({**told, "nodes": [node.told for node in self.nodes.values()]}, indent=2)
 
