@@ -6,6 +6,7 @@ import inspect
 import json
 import os
 import signal
+from datetime import datetime
 from threading import Event
 from typing import Any
 
@@ -113,6 +114,7 @@ def test_a_node_that_fails_is_told_and_so_is_what_no_step_was_the_last_of(
         "ok",
         ["download", "verify"],
     )
+    assert datetime.fromisoformat(last.pop("began")).tzinfo
     assert last == {"task": "build", "ok": False, "retry": "fab {task}", "counts": {"failed": 1, "ok": 1}}
 
 
@@ -159,7 +161,7 @@ def test_from_python_it_is_a_document_lines_or_neither(
     with run(context, "status", json=form, hosts=over("a")) as r:
         r.step("status", failing())
     out = capfd.readouterr().out
-    assert out.count("\n") == (2 if form == "lines" else 21 if form else 1)
+    assert out.count("\n") == (2 if form == "lines" else 22 if form else 1)
     assert ("status a ok" in out) == (not form)
 
 

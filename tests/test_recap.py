@@ -97,6 +97,15 @@ class TestMerged:
         told = "survey: cannot connect to ...: No route to host: 6 nodes: a, b, c, d, e and 1 more"
         assert told in [*of(tmp_path, *parts).failures()]
 
+    def test_when_the_runs_began(self, tmp_path: Path) -> None:
+        """A file that was left by an earlier rollout is seen by its time, whatever the zones are."""
+        first, last = "2026-11-28T23:00:00+02:00", "2026-11-28T22:00:00+00:00"
+        parts = of(tmp_path, replace(deploy("e"), began=last), replace(deploy("ad"), began=first), deploy(""))
+        assert next(parts.lines()) == f"deploy: 3 nodes in 3 files, begun from {first} to {last}"
+        assert json.loads(parts.document())["began"] == first
+        one = of(tmp_path, replace(deploy("e"), began=last))
+        assert next(one.lines()) == f"deploy: 1 node in 1 file, begun {last}"
+
     def test_for_programs(self, tmp_path: Path) -> None:
         whole, parts = deploy("abcdefg"), of(tmp_path, deploy("abc"), deploy("defg"))
         assert json.loads(parts.document()) == json.loads(whole.document())
@@ -307,6 +316,13 @@ WRONG: dict[str, tuple[object, str]] = {
     **{
         f"a task called {task!r}": ({"task": task, "nodes": []}, f"task is {task!r}, which is no task")
         for task in ("", "deploy; reboot", "Deploy", "--list", "a\n")
+    },
+    **{
+        f"begun at {text!r}": (
+            {"task": "x", "began": text, "nodes": []},
+            f"began is {text!r}, which is no time with its zone",
+        )
+        for text in ("yesterday", "2026-11-28T23:00:00", "2026-11-28")
     },
     "a node that is neither": (document(ok=1), "nodes[0] has no boolean `ok`"),
     "a step that is none": (document(steps=[3]), "nodes[0].steps[0] is no object"),

@@ -45,10 +45,10 @@ class Summary:
     """All that is known of a run of `task` over `hosts`.
 
     `retry` is the line that repeats it, with {task} and {names}; `retries` those of hosts that have another
-    (as several runs may have) by their names; `hint` what to do where hosts do not answer.
-    `typed` is how hosts are named on a command line, where that is not by their names. `counts`: the results
-    are counted even if there is none. `total` is what was found on all hosts together. `shard` and `limit`
-    (of --limit or -H): which part of the fleet these hosts are; "": all.
+    (as several runs may have) by their names; `hint` what to do where hosts do not answer. `began`: when
+    the run did, in ISO 8601 with its zone. `typed` is how hosts are named on a command line, where that is
+    not by their names. `counts`: the results are counted even if there is none. `total` is what was found on
+    all hosts together. `shard` and `limit` (of --limit or -H): which part of the fleet these are; "": all.
     """
 
     task: str
@@ -63,6 +63,7 @@ class Summary:
     why_not: str = ""
     shard: str = ""
     limit: str = ""
+    began: str = ""
     retries: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -151,7 +152,7 @@ class Summary:
     def _head(self) -> dict[str, Any]:
         ok = not (self.failed or self.not_started)
         document = {"task": self.task, "ok": ok, "shard": self.shard, "limit": self.limit}
-        document |= {"retry": self.retry, "stopped": self.why_not}
+        document |= {"began": self.began, "retry": self.retry, "stopped": self.why_not}
         told = {key: value for key, value in document.items() if value != ""}
         return {**told, **(as_json(self.total) or {})}
 

@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from datetime import datetime
 from typing import Any
 
 import fabric
@@ -116,7 +117,8 @@ def _opened(
     console, interrupt = screen.console_for(bool(json)), Interrupt()
     names = [host.label for host in fleet]
     again += "".join(_as_typed(flags))
-    done = Summary(task, names, again, hint, fleet.typed, shard=shard or "")
+    now = datetime.now().astimezone().isoformat(timespec="seconds")
+    done = Summary(task, names, again, hint, fleet.typed, shard=shard or "", began=now)
     return Run(
         settings,
         fleet,

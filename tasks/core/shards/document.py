@@ -6,7 +6,9 @@ import json
 import re
 import shlex
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -44,7 +46,7 @@ class Document:
     """What a run of `task` wrote into `file`.
 
     `shard` and `limit`: which part of the fleet it went over; None and "": all. `stopped` is why nodes were
-    not started, and `error` why it could not begin; "": it could.
+    not started, and `error` why it could not begin; "": it could. `began`: None where it does not say.
     """
 
     file: str
@@ -53,6 +55,7 @@ class Document:
     limit: str
     stopped: str
     error: str
+    began: datetime | None
     nodes: tuple[NodeRun, ...]
 
 
@@ -115,6 +118,7 @@ def _document(file: str, value: object) -> Document:
         of.take("limit", str, ""),
         of.take("stopped", str, ""),
         error,
+        _time(of.take("began", str, "")),
         tuple(_node(_Object(f"nodes[{at}]", node), retry) for at, node in enumerate(of.take("nodes", list))),
     )
 
@@ -127,6 +131,14 @@ def _shard(text: str, error: str) -> Shard | None:
         if error:
             return None
         raise
+
+
+def _time(text: str) -> datetime | None:
+    with suppress(ValueError):
+        time = datetime.fromisoformat(text) if text else None
+        if time is None or time.tzinfo:
+            return time
+    raise ValueError(f"began is {text!r}, which is no time with its zone")
 
 
 def _repeats(retry: str) -> bool:

@@ -88,13 +88,25 @@ class Recap:
     def lines(self) -> Iterator[str]:
         """How much was put together, and how many nodes ended how."""
         seen = Counter(node.name for each in self._documents for node in each.nodes)
-        yield f"{self.task}: {_counted(len(self.nodes), 'node')} in {_counted(len(self._documents), 'file')}"
+        files = _counted(len(self._documents), "file")
+        yield f"{self.task}: {_counted(len(self.nodes), 'node')} in {files}{self._begun()}"
         if twice := sum(count > 1 for count in seen.values()):
             yield f"{twice:,} of them in more than one: the later file counts"
         good = sum(node.ok for node in self.nodes.values())
         if self.nodes:
             bad = f", {len(self.nodes) - good:,} failed" if good < len(self.nodes) else ""
             yield self.summary.counted() or f"{self.task}: {good:,} ok{bad}"
+
+    def _begun(self) -> str:
+        """When, so that a file of an earlier rollout is seen to be one."""
+        first, last = self._times[:1], self._times[-1:]
+        if first == last:
+            return "".join(f", begun {time}" for time in first)
+        return f", begun from {first[0]} to {last[0]}"
+
+    @cached_property
+    def _times(self) -> list[str]:
+        return [time.isoformat() for time in sorted(each.began for each in self._documents if each.began)]
 
     def failures(self) -> Iterator[str]:
         """What failed, what was not started, what is not known, and what to do next."""
@@ -108,7 +120,12 @@ class Recap:
         limits = [each.limit for each in self._documents]
         limit = ",".join(dict.fromkeys(limits)) if all(limits) else ""
         about = {"task": self.task, "ok": self.ok, "limit": limit}
-        about |= {"retry": self.summary.retry, "stopped": stopped, "error": "\n".join(self.unknown)}
+        about |= {
+            "began": "".join(self._times[:1]),
+            "retry": self.summary.retry,
+            "stopped": stopped,
+            "error": "\n".join(self.unknown),
+        }
         told = {key: value for key, value in about.items() if value != ""}
         return json.dumps({**told, "nodes": [node.told for node in self.nodes.values()]}, indent=2)
 
