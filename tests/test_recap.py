@@ -277,6 +277,8 @@ class TestUnknown:
         assert unknown("1", "not 2", "2") == unknown("not 2", "whole") == unknown("not", "whole") == []
         assert unknown("not w", "of w") == unknown("not w 1", "of w") == unknown("not w", "whole") == []
         assert unknown("no such", "whole") == unknown("1", "whole") == []
+        assert unknown("not", "1", "2") == unknown("not 2", "not", "1", "2") == []
+        assert unknown("1", "not", "2") == ["not: no"]
         assert unknown("1", "2", "not 2") == ["not 2: no"]
         assert unknown("not 2", "1", "of w")[0] == "not 2: no"
         assert unknown("not", "of w") == ["not: no"]

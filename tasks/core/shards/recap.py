@@ -61,11 +61,11 @@ class Recap:
         return [*errors, *self._missing()]
 
     def _ran_after(self, at: int, limit: str, shard: Shard | None) -> bool:
-        """Whether a document after that one is of a run over all nodes of this part of the fleet."""
-        return any(
-            not later.error and later.limit in ("", limit) and later.shard in (None, shard)
-            for later in self._documents[at + 1 :]
-        )
+        """Whether documents after that one are of runs over all nodes of this part of the fleet."""
+        after = self._documents[at + 1 :]
+        ran = {later.shard for later in after if not later.error and later.limit in ("", limit)}
+        counts = Counter(each.count for each in ran if each)
+        return bool(ran & {None, shard}) or any(count == there for count, there in counts.items())
 
     def _missing(self) -> Iterator[str]:
         last = {(each.limit, each.shard.count): at for at, each in enumerate(self._documents) if each.shard}
