@@ -50,7 +50,7 @@ def test_of_few_the_names_come_first_and_of_many_what_they_have() -> None:
         ("Nov  {n} 10:00:01 died", "... 10:00:01 died"),
         ("since Sat 2026-11-28 10:00:0{n} UTC", "since Sat ... UTC"),
         ("with sha256 {n}123456789abcdef", "with sha256 ..."),
-        ("seen is SHA256:{n}a/+b", "seen is ..."),
+        ("seen is SHA256:5a/+b", "seen is SHA256:5a/+b"),
         ("\x00 \x01 \x02 {n} s", "? ? ? 1 to 6 s"),
         ("fab logs --limit {nodes}", "fab logs --limit {nodes}"),
     ],
@@ -58,6 +58,16 @@ def test_of_few_the_names_come_first_and_of_many_what_they_have() -> None:
 def test_the_own_name_and_what_changes_make_no_difference(text: str, merged: str) -> None:
     ((told_once, nodes),) = once(text)
     assert (told_once, len(nodes)) == (merged, 6)
+
+
+def test_fingerprints_are_there_to_be_compared() -> None:
+    ((text, _),) = once("known is SHA256:abc, seen is SHA256:{n}a/+b\nmore", 8)
+    assert text.split("\n") == [
+        "known is SHA256:abc, seen is ...",
+        "more",
+        *(f"  w-{n}.example: SHA256:abc, SHA256:{n}a/+b" for n in range(1, 6)),
+        "  and 3 more: --json has them",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -85,6 +95,22 @@ def test_what_differs_stays_apart(text: str) -> None:
 def test_a_name_that_all_tell_is_not_only_one_nodes_own(nodes: int) -> None:
     said = "sudo refused the password (tried once, on w-1.example)"
     assert once(said, nodes) == [(said, [f"w-{n}.example" for n in range(1, nodes + 1)])]
+
+
+@pytest.mark.parametrize(
+    ("sizes", "groups"),
+    [
+        ([3] * 9 + [4900], [("took 3 ms", 9), ("took 4900 ms", 1)]),
+        ([900] * 9 + [2], [("took 900 ms", 9), ("took 2 ms", 1)]),
+        ([3, 4, 5, 3, 4, 5] + [400, 500] * 3, [("took 3 to 5 ms", 6), ("took 400 to 500 ms", 6)]),
+        ([1, 1, 1, 1, 2, 13], [("took 1 to 13 ms", 6)]),
+        ([*range(60)], [("took 0 to 59 ms", 60)]),
+    ],
+)
+def test_a_size_that_is_far_out_stands_apart(sizes: list[int], groups: list[tuple[str, int]]) -> None:
+    said = [(f"w{n}", "", [f"took {size} ms"]) for n, size in enumerate(sizes)]
+    found = [(text, len(nodes)) for (text,), nodes in alike(said)]
+    assert sorted(found) == sorted(groups)
 
 
 def test_few_nodes_are_told_each_as_it_is() -> None:

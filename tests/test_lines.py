@@ -6,6 +6,7 @@ import inspect
 import json
 import os
 import signal
+from datetime import datetime
 from threading import Event
 from typing import Any
 
@@ -46,7 +47,7 @@ def test_a_node_is_told_when_it_ends() -> None:
         ("a", "ok", "a"),
         ("b", "ok", "b"),
     ]
-    assert last == {"task": "status", "ok": True, "counts": {"ok": 3}}
+    assert (last["task"], last["ok"], last["counts"]) == ("status", True, {"ok": 3})
 
 
 def step(host: str, name: str, state: State = State.OK, result: Result | None = None) -> Record:
@@ -113,7 +114,8 @@ def test_a_node_that_fails_is_told_and_so_is_what_no_step_was_the_last_of(
         "ok",
         ["download", "verify"],
     )
-    assert last == {"task": "build", "ok": False, "counts": {"failed": 1, "ok": 1}}
+    assert datetime.fromisoformat(last.pop("began")).tzinfo
+    assert last == {"task": "build", "ok": False, "retry": "fab {task}", "counts": {"failed": 1, "ok": 1}}
 
 
 def test_after_ctrl_c_it_is_whole(context: invoke.Context, capfd: pytest.CaptureFixture[str]) -> None:
@@ -137,7 +139,19 @@ def test_after_ctrl_c_it_is_whole(context: invoke.Context, capfd: pytest.Capture
     assert (a["node"], a["status"], a["ok"]) == ("a", "ok", True)
     assert (b["node"], b["status"], b["ok"], b["result"]) == ("b", "not started", False, "not started")
     counts = {"ok": 1, "not started": 1}
-    assert last == {"task": "status", "ok": False, "stopped": "interrupted", "counts": counts}
+    assert (last["ok"], last["stopped"], last["counts"]) == (False, "interrupted", counts)
+
+
+def test_a_host_that_failed_after_a_change_is_failed() -> None:
+    summary, lines = Summary("build", ["local"], ""), list[str]()
+    this = Lines(summary, lines.append)
+    for record in (step("local", "download", State.CHANGED), step("local", "configure", State.FAILED)):
+        summary.records.append(record)
+        this.note(record)
+    this.end()
+    node, last = told("\n".join(lines))
+    assert (node["status"], node["ok"], node["changed"]) == ("failed", False, True)
+    assert last["counts"] == {"failed": 1}
 
 
 @pytest.mark.parametrize("form", [None, False, True, "lines"])
@@ -147,7 +161,7 @@ def test_from_python_it_is_a_document_lines_or_neither(
     with run(context, "status", json=form, hosts=over("a")) as r:
         r.step("status", failing())
     out = capfd.readouterr().out
-    assert out.count("\n") == (2 if form == "lines" else 20 if form else 1)
+    assert out.count("\n") == (2 if form == "lines" else 22 if form else 1)
     assert ("status a ok" in out) == (not form)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -96,6 +97,15 @@ class TestMerged:
         told = "survey: cannot connect to ...: No route to host: 6 nodes: a, b, c, d, e and 1 more"
         assert told in [*of(tmp_path, *parts).failures()]
 
+    def test_when_the_runs_began(self, tmp_path: Path) -> None:
+        """A file that was left by an earlier rollout is seen by its time, whatever the zones are."""
+        first, last = "2026-11-28T23:00:00+02:00", "2026-11-28T22:00:00+00:00"
+        parts = of(tmp_path, replace(deploy("e"), began=last), replace(deploy("ad"), began=first), deploy(""))
+        assert next(parts.lines()) == f"deploy: 3 nodes in 3 files, begun from {first} to {last}"
+        assert json.loads(parts.document())["began"] == first
+        one = of(tmp_path, replace(deploy("e"), began=last))
+        assert next(one.lines()) == f"deploy: 1 node in 1 file, begun {last}"
+
     def test_for_programs(self, tmp_path: Path) -> None:
         whole, parts = deploy("abcdefg"), of(tmp_path, deploy("abc"), deploy("defg"))
         assert json.loads(parts.document()) == json.loads(whole.document())
@@ -110,6 +120,13 @@ class TestMerged:
         found = json.loads(recap_of([str(tmp_path / "lines")]).document())
         wanted = json.loads(of(tmp_path, deploy(hosts, "1/1")).document())
         assert found == {**wanted, "nodes": wanted["nodes"][::-1]}
+
+    def test_lines_of_a_run_that_ended_in_an_error(self, tmp_path: Path) -> None:
+        """Its last line is a refusal, whose own list of nodes is empty."""
+        (node,) = json.loads(deploy("a").document())["nodes"]
+        (tmp_path / "lines").write_text(f"{json.dumps(node)}\n{refusal('deploy', 'no room', as_line=True)}\n")
+        found = recap_of([str(tmp_path / "lines")])
+        assert ([*found.nodes], found.ok) == (["a"], False)
 
     def test_a_merged_one_may_be_merged_again(self, tmp_path: Path) -> None:
         once = of(tmp_path, deploy("ab"), deploy("cd"))
@@ -149,13 +166,60 @@ class TestMerged:
         both = json.loads(of(tmp_path, stopped, retried).document())
         assert (both["ok"], "stopped" in both) == (True, False)
 
-    @pytest.mark.parametrize("name", ["ops@10.0.0.1:2222", "fd00::5", "a b", "x"])
+    @pytest.mark.parametrize("name", ["ops@10.0.0.1:2222", "fd00::5", "w$x", "x"])
     def test_advice_is_told_once_for_all(self, tmp_path: Path, name: str) -> None:
         typed = {name: name}
         parts = of(tmp_path, Summary("deploy", [name], "", typed=typed, records=dead(name)), deploy("bg"))
         text = "\n".join(parts.failures())
         assert text.count("hint: ") == 1
         assert f"{name}, b, g: activate: ended" in text
+
+
+class TestRetry:
+    """Each node is tried again as its own run would have it."""
+
+    @pytest.mark.parametrize(
+        ("template", "line"),
+        [
+            ("fab {task} --limit {names} --batch 1", "fab deploy --limit b,g --batch 1"),
+            ("fab {task} --version 'a b{c}'", "fab deploy --version 'a b{c}'"),
+            ("fab -H {names} {task}", "fab -H b,root@g:2222 deploy"),
+        ],
+    )
+    def test_as_the_run_itself_says(self, tmp_path: Path, template: str, line: str) -> None:
+        runs = [replace(deploy(hosts), retry=template, typed={"g": "root@g:2222"}) for hosts in ("ab", "eg")]
+        if "{names}" in template and "--limit" in template:
+            runs = [replace(run, typed={}) for run in runs]
+        parts = of(tmp_path, *runs)
+        assert [*parts.failures()][-1] == f"retry: {line}"
+        (tmp_path / "merged").write_text(parts.document())
+        assert [*recap_of([f"{tmp_path}/merged"]).failures()][-1] == f"retry: {line}"
+        assert "fab logs --limit {nodes}" not in "\n".join(parts.failures())
+
+    def test_a_line_for_each_way(self, tmp_path: Path) -> None:
+        parts = of(tmp_path, deploy("ab"), replace(deploy("g"), retry="fab {task} --limit {names} --force"))
+        assert [*parts.failures()][-2:] == [
+            "retry: fab deploy --limit b",
+            "retry: fab deploy --limit g --force",
+        ]
+
+    @pytest.mark.parametrize(
+        "template",
+        [
+            "fab {task} --limit {names}; reboot",
+            "fab {task} $(reboot)",
+            "fab {task} 'a",
+            "fab {task} 'a\nb'",
+            "reboot {task}",
+            "fab deploy",
+            "fab -H {names} {task} {task}",
+        ],
+    )
+    def test_what_is_none(self, tmp_path: Path, template: str) -> None:
+        (tmp_path / "x").write_text(replace(deploy("a"), retry=template).document())
+        with pytest.raises(UsageError) as caught:
+            recap_of([f"{tmp_path}/x"])
+        assert f"retry is {template!r}, which is no line to repeat a task" in str(caught.value)
 
 
 class TestUnknown:
@@ -165,10 +229,17 @@ class TestUnknown:
         parts = of(tmp_path, deploy("ad", "2/3"), deploy("e", "1/2"))
         assert not parts.ok
         assert [*parts.failures()] == [
-            f"no file is of shard {shard}: fab deploy --shard {shard} --json"
-            for shard in ("2/2", "1/3", "3/3")
+            "no file is of shard 2/2: fab deploy --shard 2/2 --json",
+            "no file is of shards 1/3, 3/3: fab deploy --shard 1/3 --json, and so on",
         ]
-        assert json.loads(parts.document())["error"].count("\n") == 2
+        assert json.loads(parts.document())["error"].count("\n") == 1
+
+    def test_very_many_shards_are_one_line(self, tmp_path: Path) -> None:
+        (told,) = of(tmp_path, deploy("ad", "1/999999")).failures()
+        assert told == (
+            "no file is of shards 2/999999, 3/999999, 4/999999, 5/999999, 6/999999 and 999,993 more: "
+            "fab deploy --shard 2/999999 --json, and so on"
+        )
 
     def test_all_shards_and_empty_ones(self, tmp_path: Path) -> None:
         parts = of(tmp_path, deploy("ade", "2/3"), deploy("", "1/3"), deploy("", "3/3"))
@@ -181,6 +252,42 @@ class TestUnknown:
         parts = recap_of([str(tmp_path / "yes.json"), str(tmp_path / "no.json")])
         assert not parts.ok
         assert [*parts.failures()] == [f"{tmp_path}/no.json: hosts.toml: not found"]
+
+    def test_a_run_that_could_not_begin_is_made_good_by_one_of_the_same_nodes(self, tmp_path: Path) -> None:
+        ran = {
+            "whole": deploy("ad").document(),
+            "1": deploy("a", "1/2").document(),
+            "2": deploy("d", "2/2").document(),
+            "of w": replace(deploy("a"), limit="w").document(),
+            "not 2": refusal("deploy", "no", shard="2/2"),
+            "not w": refusal("deploy", "no", limit="w"),
+            "not w 1": refusal("deploy", "no", shard="1/2", limit="w"),
+            "not": refusal("deploy", "no", as_line=True),
+            "no such": refusal("deploy", "--shard '3/2': part I of N is wanted", shard="3/2"),
+        }
+        for name, text in ran.items():
+            (tmp_path / name).write_text(text)
+
+        def unknown(*names: str) -> list[str]:
+            return [
+                line.replace(f"{tmp_path}/", "")
+                for line in recap_of([f"{tmp_path}/{n}" for n in names]).unknown
+            ]
+
+        assert unknown("1", "not 2", "2") == unknown("not 2", "whole") == unknown("not", "whole") == []
+        assert unknown("not w", "of w") == unknown("not w 1", "of w") == unknown("not w", "whole") == []
+        assert unknown("no such", "whole") == unknown("1", "whole") == []
+        assert unknown("not", "1", "2") == unknown("not 2", "not", "1", "2") == []
+        assert unknown("1", "not", "2") == ["not: no"]
+        assert unknown("1", "2", "not 2") == ["not 2: no"]
+        assert unknown("not 2", "1", "of w")[0] == "not 2: no"
+        assert unknown("not", "of w") == ["not: no"]
+        assert unknown("whole", "1") == ["no file is of shard 2/2: fab deploy --shard 2/2 --json"]
+        assert unknown("of w", "not w 1")[1] == (
+            "no file is of shard 2/2: fab deploy --limit w --shard 2/2 --json"
+        )
+        (tmp_path / "merged").write_text(recap_of([f"{tmp_path}/of w"]).document())
+        assert unknown("not", "merged") == ["not: no"]
 
     def test_two_tasks(self, tmp_path: Path) -> None:
         with pytest.raises(
@@ -204,6 +311,21 @@ WRONG: dict[str, tuple[object, str]] = {
     "no nodes": ({"task": "x", "ok": True}, "the document has no list `nodes`"),
     "a node that is none": ({"task": "x", "nodes": [NODE, "b"]}, "nodes[1] is no object"),
     "a node without a name": (document(node=1), "nodes[0] has no text `node`"),
+    **{
+        f"a node called {name!r}": (document(node=name), f"nodes[0].node is {name!r}, which is no name of a")
+        for name in ("", "a b", "a,b", "a\nb", "a\u202eb", "-a", "@a")
+    },
+    **{
+        f"a task called {task!r}": ({"task": task, "nodes": []}, f"task is {task!r}, which is no task")
+        for task in ("", "deploy; reboot", "Deploy", "--list", "a\n")
+    },
+    **{
+        f"begun at {text!r}": (
+            {"task": "x", "began": text, "nodes": []},
+            f"began is {text!r}, which is no time with its zone",
+        )
+        for text in ("yesterday", "2026-11-28T23:00:00", "2026-11-28")
+    },
     "a node that is neither": (document(ok=1), "nodes[0] has no boolean `ok`"),
     "a step that is none": (document(steps=[3]), "nodes[0].steps[0] is no object"),
     "a state that is none": (
@@ -231,6 +353,14 @@ NOT_JSON = {
     "no JSON": (b"survey a ok\n{}", "is no JSON (line 1: Expecting value); fab TASK --json writes it"),
     "half of it": (b'{\n "task": "x",\n "no', "is no JSON (line 3: "),
     "lines that end too early": (b'{"node": "a"}\n', "ends before its run did: the last line is of a node"),
+    "two documents": (
+        b'{"task": "x", "nodes": []}\n{"task": "x", "nodes": []}\n',
+        "line 1 is of no node, and not the last: give each document a file of its own",
+    ),
+    "lines and a whole document": (
+        b'{"node": "a"}\n{"task": "x", "nodes": [{"node": "b"}]}\n',
+        "has nodes in lines of their own, and more in its last line: give each document a file of its own",
+    ),
     "half a line": (b'{"node": "a"}\n{"node', "is no JSON (line 2: Unterminated string"),
     "no text": (b"\xff\xfe", "is no text in UTF-8"),
     "too deep": (b"[" * 100_000, "has numbers too long, or objects too deep"),

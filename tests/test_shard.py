@@ -149,7 +149,8 @@ class TestCommandLine:
     def test_an_empty_one_is_a_document(self, hosts: Path) -> None:
         ran = run_fab("restart", "--json", "--shard", "1/3", hosts=hosts)
         assert ran.status == 0
-        assert ran.json == {"task": "restart", "ok": True, "shard": "1/3", "nodes": []}
+        keys = {"task": "restart", "ok": True, "shard": "1/3", "nodes": []}
+        assert ran.json | keys == ran.json
         assert ran.err == "restart: no node is in shard 1/3: nothing to do\n"
 
     def test_the_line_to_repeat_names_nodes_and_no_shard(self, hosts: Path) -> None:
@@ -162,6 +163,14 @@ class TestCommandLine:
         ran = run_fab("status", "--shard", "2/3", "--json", hosts=hosts)
         assert (ran.status, ran.json["shard"]) == (1, "2/3")
         assert [node["node"] for node in ran.json["nodes"]] == ["worker-2"]
+
+    def test_a_document_says_of_which_nodes_it_is(self, hosts: Path) -> None:
+        """Also of a run that could not begin."""
+        limited = run_fab("status", "--limit", "worker-2", "--json", hosts=hosts)
+        named = run_fab("-H", "worker-1,worker-2", "status", "--json", hosts=hosts)
+        refused = run_fab("status", "--limit", "none", "--shard", "2/3", "--json", hosts=hosts)
+        assert (limited.json["limit"], named.json["limit"]) == ("worker-2", "worker-1,worker-2")
+        assert (refused.status, refused.json["limit"], refused.json["shard"]) == (2, "none", "2/3")
 
     def test_help(self) -> None:
         ran = run_fab("--help", "deploy")

@@ -74,6 +74,17 @@ def test_failures_of_many_hosts_are_one_with_five_names() -> None:
     assert retry == f"retry: fab status --limit {','.join(FLEET[:17])}"
 
 
+def test_a_hint_that_each_host_has_for_itself_is_told_whole_for_the_first() -> None:
+    records = []
+    for host, hint in [(host, f"fab logs --limit {{nodes}}; ssh-keyscan {host} >> k") for host in FLEET[:7]]:
+        result: StepResult[None] = StepResult(State.FAILED, "no", error=StepError("no", hint=hint))
+        records.append(Record(host, "status", result, 1))
+    (text,) = summaries.grouped(records, {FLEET[0]: "root@first"})
+    assert text.splitlines()[1] == (
+        "  hint: such as, for worker-0000: fab logs --limit root@first; ssh-keyscan worker-0000 >> k"
+    )
+
+
 def test_more_than_fifty_names_are_in_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     _, told, retry = failures(51)

@@ -47,6 +47,17 @@ def test_of_more_those_that_differ_come_first_and_the_others_are_one(width: int,
     ]
 
 
+def test_a_size_that_is_far_out_is_a_row_of_its_own() -> None:
+    rows: list[Row] = [(f"n{at}", "ready 3 ms" if at % 2 else "ready 5 ms", "") for at in range(60)]
+    rows[7] = ("n7", "ready 4900 ms", "")
+    assert shown(rows)[1:3] == ["n7        ready 4900 ms", "59 nodes  ready 3 to 5 ms"]
+
+
+def test_a_node_may_say_what_stands_for_a_size() -> None:
+    rows: list[Row] = [(f"n{at}", "\x02 \x01 PID 7: 3 ms", "") for at in range(60)]
+    assert shown(rows)[1].startswith("60 nodes")
+
+
 def test_all_are_shown_where_that_is_asked_for() -> None:
     assert len(shown(fleet(60, {}), all_rows=True)) == 61
 

@@ -44,10 +44,11 @@ class Record:
 class Summary:
     """All that is known of a run of `task` over `hosts`.
 
-    `retry` is the line that repeats it, with {task} and {names}; `hint` what to do where hosts do not answer.
-    `typed` is how hosts are named on a command line, where that is not by their names. `counts`: the results
-    are counted even if there is none. `total` is what was found on all hosts together. `shard`: which part
-    of the fleet these hosts are; "": all.
+    `retry` is the line that repeats it, with {task} and {names}; `retries` those of hosts that have another
+    (as several runs may have) by their names; `hint` what to do where hosts do not answer. `began`: when
+    the run did, in ISO 8601 with its zone. `typed` is how hosts are named on a command line, where that is
+    not by their names. `counts`: the results are counted even if there is none. `total` is what was found on
+    all hosts together. `shard` and `limit` (of --limit or -H): which part of the fleet these are; "": all.
     """
 
     task: str
@@ -61,6 +62,9 @@ class Summary:
     not_started: list[str] = field(default_factory=list)
     why_not: str = ""
     shard: str = ""
+    limit: str = ""
+    began: str = ""
+    retries: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def failed(self) -> list[str]:
@@ -103,10 +107,19 @@ class Summary:
         if self.not_started:
             yield from self._changed()
             yield f"{Result.NOT_STARTED}: {listed(self.not_started)}: {self.why_not}"
+        yield from self._again()
+
+    def _again(self) -> Iterator[str]:
         again = {*self.failed, *self.not_started}
-        typed = [self.typed.get(host, host) for host in self.hosts if host in again]
-        names = command_line.several(typed, may_be_file="--limit" in self.retry)
-        yield f"retry: {self.retry.format(task=command_line.name_of(self.task), names=names)}"
+        ways: dict[str, list[str]] = {}
+        for host in self.hosts:
+            if host in again:
+                way = self.retries.get(host, self.retry)
+                ways.setdefault(way, []).append(self.typed.get(host, host))
+        for way, typed in ways.items():
+            names = command_line.several(typed, may_be_file="--limit" in way)
+            task = command_line.name_of(self.task)
+            yield f"retry: {way.replace('{task}', task, 1).replace('{names}', names, 1)}"
 
     def _changed(self) -> Iterator[str]:
         failed = {*self.failed}
@@ -129,7 +142,7 @@ class Summary:
         result = _results(mine).get(host) if told else None
         left = host in self.not_started
         node = self._node(host, mine, str(Result.NOT_STARTED) if left else result)
-        word = State.CHANGED if node["changed"] else State.OK if node["ok"] else State.FAILED
+        word = State.FAILED if not node["ok"] else State.CHANGED if node["changed"] else State.OK
         return {"node": host, "status": str(Result.NOT_STARTED if left else word), **node}
 
     def last_line(self, counts: Mapping[str, int]) -> dict[str, Any]:
@@ -138,7 +151,8 @@ class Summary:
 
     def _head(self) -> dict[str, Any]:
         ok = not (self.failed or self.not_started)
-        document = {"task": self.task, "ok": ok, "shard": self.shard, "stopped": self.why_not}
+        document = {"task": self.task, "ok": ok, "shard": self.shard, "limit": self.limit}
+        document |= {"began": self.began, "retry": self.retry, "stopped": self.why_not}
         told = {key: value for key, value in document.items() if value != ""}
         return {**told, **(as_json(self.total) or {})}
 
@@ -152,6 +166,7 @@ class Summary:
             found |= _found(record.outcome.value)
         return {
             "node": host,
+            **({"typed": self.typed[host]} if self.typed.get(host, host) != host else {}),
             **({"address": address} if address else {}),
             "ok": ok,
             "changed": ok and result in _CHANGED if result else State.CHANGED in states,
@@ -209,14 +224,18 @@ def _explained(texts: Sequence[str], first: Record, hosts: Sequence[str], typed:
         command, *rest = first.error.command.strip().splitlines()
         lines.append(f"  command: {command}{' ...' if rest else ''}")
     lines += [f"  | {line}" for line in tail.splitlines()]
+    own, meant, such = first.error.hint if first.error else hint, hosts, ""
+    if hint.count("...") > own.count("..."):  # a command that lacks something cannot be typed
+        hint, meant, such = own, hosts[:1], f"such as, for {hosts[0]}: "
     if hint:
-        lines.append(f"  hint: {command_line.advice(hint, [typed.get(host, host) for host in hosts])}")
+        lines.append(f"  hint: {such}{command_line.advice(hint, [typed.get(host, host) for host in meant])}")
     return "\n".join(lines)
 
 
-def refusal(task: str, message: str, as_line: bool = False) -> str:
+def refusal(task: str, message: str, as_line: bool = False, shard: str = "", limit: str = "") -> str:
     """The JSON document, or the last line, of a run that could not begin."""
-    document = {"task": task, "ok": False, "nodes": [], "error": message}
+    part = {key: text for key, text in {"shard": shard, "limit": limit}.items() if text}
+    document = {"task": task, "ok": False, **part, "nodes": [], "error": message}
     return json.dumps(document, indent=None if as_line else 2)
 
 

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ..folding.alike import MANY, NAMED, listed
-from ..folding.changing import skeleton, spread
+from ..folding.changing import near, sizes, skeleton, spread
 from .terminal import printable
 
 Row = Sequence[str | Text]
@@ -30,6 +30,7 @@ def table(
     those that are not as most are come first, and those that are alike are one, with the names that their
     first cells have below the table; `all_rows` has each shown. `kinds` says of each row what it has to have
     in common with another to be like it; without, that are all cells but the first, whatever the times are.
+    What is far out is never alike: see `near`.
     """
     if all_rows or len(rows) <= MANY:
         _print(console, columns, rows)
@@ -51,6 +52,7 @@ def _folded(rows: Sequence[Row], kinds: Sequence[Hashable]) -> Iterator[tuple[Ro
     groups: dict[Hashable, list[Row]] = {}
     for row, kind in zip(rows, kinds, strict=True):
         groups.setdefault(kind, []).append(row)
+    groups = {(kind, at): part for kind, all_ in groups.items() for at, part in enumerate(_near(all_))}
     most = max(groups, key=lambda kind: len(groups[kind]))
     others = len(rows) - len(groups[most])
     if len(groups[most]) <= NAMED:  # nothing is alike
@@ -63,6 +65,17 @@ def _folded(rows: Sequence[Row], kinds: Sequence[Hashable]) -> Iterator[tuple[Ro
         else:
             cells = [_merged(cells) for cells in list(zip(*alike, strict=True))[1:]]
             yield [f"{len(alike)} nodes", *cells], [str(name) for name, *_ in alike]
+
+
+def _near(rows: Sequence[Row]) -> list[list[Row]]:
+    """Rows whose sizes are not far from each other's; a column in which more than sizes differs has none."""
+    columns = [
+        [skeleton(printable(str(cell))) for cell in column] for column in list(zip(*rows, strict=True))[1:]
+    ]
+    columns = [column for column in columns if len({text for text, _ in column}) == 1]
+    if not columns:
+        return [[*rows]]
+    return [[rows[at] for at in part] for part in near([sizes(row) for row in zip(*columns, strict=True)])]
 
 
 def _merged(cells: Sequence[str | Text]) -> str | Text:

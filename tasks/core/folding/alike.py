@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from typing import NamedTuple
 
-from .changing import CHANGES, OWN, SIZE, skeleton, spread
+from .changing import CHANGES, OWN, SIZE, fingerprints, near, sizes, skeleton, spread
 
 NAMED = 5
 """How many nodes are named where they are counted."""
@@ -33,8 +33,9 @@ def alike(said: Iterable[tuple[str, str, Sequence[str]]]) -> Iterator[tuple[list
     """Of nodes, their addresses (HOST:PORT or "") and what they said: each thing once, with its nodes.
 
     What is the same is one; so is, of more than five nodes, what differs in no more than the node's own name
-    and address, and in what `skeleton` leaves out. Such a place is then "..." or `3 to 5`. What most nodes
-    said comes first.
+    and address, and in what `skeleton` leaves out. Such a place is then "..." or `3 to 5`, where no size is
+    far out; fingerprints of keys, which somebody has to compare, follow in lines of their own. What most
+    nodes said comes first.
     """
     same: dict[tuple[str, ...], list[tuple[str, str]]] = {}
     for node, address, texts in said:
@@ -51,6 +52,11 @@ def alike(said: Iterable[tuple[str, str, Sequence[str]]]) -> Iterator[tuple[list
 
 def _parts(kind: tuple[str, ...], members: Sequence[_Said]) -> Iterator[tuple[list[str], list[str]]]:
     if len(members) > NAMED:
+        parts = near([sizes(zip(kind, one.changing, strict=True)) for one in members])
+        if len(parts) > 1:
+            for part in parts:
+                yield from _parts(kind, [members[at] for at in part])
+            return
         merged = [_merged(text, members, at) for at, text in enumerate(kind)]
         yield merged, [one.node for one in members]
         return
@@ -95,4 +101,12 @@ def _merged(kind: str, members: Sequence[_Said], at: int) -> str:
             return values.pop()
         return spread(values) if match[0] == SIZE else "..."
 
-    return re.sub(f"[{CHANGES}{SIZE}]", put, kind.replace(OWN, "..."))
+    whole = re.sub(f"[{CHANGES}{SIZE}]", put, kind.replace(OWN, "..."))
+    return "\n".join([whole, *_fingerprints(members, at)])
+
+
+def _fingerprints(members: Sequence[_Said], at: int) -> Iterator[str]:
+    """A line for each of the first nodes, where not all have the same; and how many more there are."""
+    if len({fingerprints(one.texts[at]) for one in members}) > 1:
+        yield from (f"  {one.node}: {', '.join(fingerprints(one.texts[at]))}" for one in members[:NAMED])
+        yield f"  and {len(members) - NAMED} more: --json has them"

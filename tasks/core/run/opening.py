@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from datetime import datetime
 from typing import Any
 
 import fabric
@@ -17,6 +18,7 @@ from ..errors import KubeNginxError, UsageError
 from ..localfiles import words_of
 from ..ssh.fleet import Fleet, fleet_of, session_of
 from ..ssh.node import Node
+from ..ssh.options import flag
 from ..ssh.session import Session
 from . import locks, process
 from .flags import LINES, Json, given, rollout_of, seconds
@@ -61,14 +63,15 @@ def run(
     if outer is not None:
         yield outer
         return
-    with reporting(task, json):
+    part = limit or (_typed_hosts(c) if isinstance(c, fabric.Connection) and not hosts else "")
+    with reporting(task, json, shard or "", part):
         if c.config.run.dry:
             raise UsageError("--dry would still connect and write; see fab diff, fab render, fab status")
         session = session_of(c)
         if json not in (None, False, True, LINES):
             raise UsageError(f"--json={json}: --json is one document, --json={LINES} a line for each node")
         this = _opened(c, session, task, limit, shard, json, hosts, flags)
-        this.summary.counts = counts
+        this.summary.counts, this.summary.limit = counts, part
         if quiet:
             this.reporter = report.Silent()
         if shard and not this.fleet:
@@ -114,7 +117,8 @@ def _opened(
     console, interrupt = screen.console_for(bool(json)), Interrupt()
     names = [host.label for host in fleet]
     again += "".join(_as_typed(flags))
-    done = Summary(task, names, again, hint, fleet.typed, shard=shard or "")
+    now = datetime.now().astimezone().isoformat(timespec="seconds")
+    done = Summary(task, names, again, hint, fleet.typed, shard=shard or "", began=now)
     return Run(
         settings,
         fleet,
@@ -130,6 +134,11 @@ def _opened(
         batch_given=flags.get("batch") is not None,
         lines=Lines(done, terminal.write) if json == LINES else None,
     )
+
+
+def _typed_hosts(c: fabric.Connection) -> str:
+    """What -H was given; of a caller's own Connection, its host."""
+    return str(flag("hosts") or c.original_host)
 
 
 @contextmanager
@@ -176,7 +185,7 @@ def finish(this: Run, quiet: bool) -> None:
 
 
 @contextmanager
-def reporting(task: str, json: Json = None) -> Iterator[None]:
+def reporting(task: str, json: Json = None, shard: str = "", limit: str = "") -> Iterator[None]:
     """Turns an error of ours into a message and an exit status; stdout that is full is one."""
     process.begin()
     with terminal.working():
@@ -186,5 +195,5 @@ def reporting(task: str, json: Json = None) -> Iterator[None]:
         except KubeNginxError as error:
             message = command_line.named(str(error))
             if form := json or command_line.asks_for_json():
-                terminal.write(summary.refusal(task, message, as_line=form == LINES))
+                terminal.write(summary.refusal(task, message, form == LINES, shard, limit))
             raise terminal.ending(message, error.exit_code) from None

@@ -6,7 +6,9 @@ import json
 import re
 import shlex
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,14 +20,21 @@ from .selection import Shard, shard_of
 
 T = TypeVar("T")
 
+LIMITED = "fab {task} --limit {names}"
+"""How a task is repeated on nodes of hosts.toml, where a document does not say it."""
 _MOST = 1 << 30  # bytes: the diffs of 100,000 nodes are in it
 
 
 @dataclass(frozen=True, slots=True)
 class NodeRun:
-    """What became of a node. `result` is "" in tasks that do not say; `told` is all that the document has."""
+    """What became of a node. `result` is "" in tasks that do not say; `told` is all that the document has.
+
+    `typed` is how a command line names it, and `retry` the one that repeats the task: with {task}, {names}.
+    """
 
     name: str
+    typed: str
+    retry: str
     ok: bool
     result: str
     records: tuple[Record, ...]
@@ -36,15 +45,17 @@ class NodeRun:
 class Document:
     """What a run of `task` wrote into `file`.
 
-    `shard`: which part of the fleet it went over; None: all. `stopped` is why nodes were not started, and
-    `error` why it could not begin; "": it could.
+    `shard` and `limit`: which part of the fleet it went over; None and "": all. `stopped` is why nodes were
+    not started, and `error` why it could not begin; "": it could. `began`: None where it does not say.
     """
 
     file: str
     task: str
     shard: Shard | None
+    limit: str
     stopped: str
     error: str
+    began: datetime | None
     nodes: tuple[NodeRun, ...]
 
 
@@ -67,10 +78,19 @@ def _parsed(content: bytes) -> object:
     except UnicodeDecodeError:
         raise ValueError("is no text in UTF-8") from None
     lines = [*enumerate(text.split("\n"))] if text.startswith('{"') else [(0, text)]
-    *nodes, last = [_json(line, number) for number, line in lines if line.strip()]
+    *nodes, (_, last) = [(number, _json(line, number)) for number, line in lines if line.strip()]
     if isinstance(last, dict) and "node" in last:
         raise ValueError("ends before its run did: the last line is of a node")
-    return {"nodes": nodes, **last} if isinstance(last, dict) and len(lines) > 1 else last
+    for number, node in nodes:
+        if not (isinstance(node, dict) and "node" in node):
+            other = "is of no node, and not the last: give each document a file of its own"
+            raise ValueError(f"line {number + 1} {other}")
+    if not isinstance(last, dict) or len(lines) == 1:
+        return last
+    if nodes and last.get("nodes"):
+        other = "and more in its last line: give each document a file of its own"
+        raise ValueError(f"has nodes in lines of their own, {other}")
+    return {"nodes": [], **last} | ({"nodes": [node for _, node in nodes]} if nodes else {})
 
 
 def _json(text: str, above: int) -> object:
@@ -85,28 +105,68 @@ def _json(text: str, above: int) -> object:
 
 def _document(file: str, value: object) -> Document:
     of = _Object("the document", value)
-    shard = of.take("shard", str, "")
+    task, error = of.take("task", str), of.take("error", str, "")
+    retry = of.take("retry", str, LIMITED)
+    if not _repeats(retry):
+        raise ValueError(f"retry is {retry!r}, which is no line to repeat a task")
+    if not re.fullmatch("[a-z][a-z-]*", task):
+        raise ValueError(f"task is {task!r}, which is no task")
     return Document(
         file,
-        of.take("task", str),
-        shard_of(shard) if shard else None,
+        task,
+        _shard(of.take("shard", str, ""), error),
+        of.take("limit", str, ""),
         of.take("stopped", str, ""),
-        of.take("error", str, ""),
-        tuple(_node(_Object(f"nodes[{at}]", node)) for at, node in enumerate(of.take("nodes", list))),
+        error,
+        _time(of.take("began", str, "")),
+        tuple(_node(_Object(f"nodes[{at}]", node), retry) for at, node in enumerate(of.take("nodes", list))),
     )
 
 
-def _node(of: _Object) -> NodeRun:
+def _shard(text: str, error: str) -> Shard | None:
+    """The shard; None: all, or one that was refused as there is none such."""
+    try:
+        return shard_of(text) if text else None
+    except UsageError:
+        if error:
+            return None
+        raise
+
+
+def _time(text: str) -> datetime | None:
+    with suppress(ValueError):
+        time = datetime.fromisoformat(text) if text else None
+        if time is None or time.tzinfo:
+            return time
+    raise ValueError(f"began is {text!r}, which is no time with its zone")
+
+
+def _repeats(retry: str) -> bool:
+    """Whether it is one command line of fab and no more, as it comes to be copied into a shell."""
+    places = ("{task}", "{names}")
+    try:
+        words = shlex.split(retry)
+    except ValueError:
+        return False
+    typed = " ".join(word if word in places else shlex.quote(word) for word in words)
+    return (retry.isprintable(), typed, words[:1], words.count("{task}")) == (True, retry, ["fab"], 1)
+
+
+def _node(of: _Object, retry: str) -> NodeRun:
     name, ok, result = of.take("node", str), of.take("ok", bool), of.take("result", str, "")
-    records = tuple(_records(name, of, result))
+    typed = of.take("typed", str, name)
+    for key, text in (("node", name), ("typed", typed)):  # they come to stand on a command line
+        if not text.isprintable() or re.search(r"^$|^[-@]|[ ,]", text):
+            raise ValueError(f"{of.where}.{key} is {text!r}, which is no name of a node")
+    records = tuple(_records(name, typed, of, result))
     bad = result == Result.NOT_STARTED or any(record.outcome.state == State.FAILED for record in records)
     if ok == bad:
         raise ValueError(f"{of.where}.ok is {str(ok).lower()}, which its steps and its result do not say")
     told = {key: value for key, value in of.keys.items() if key != "status"}  # which only lines have
-    return NodeRun(name, ok, result, records, told)
+    return NodeRun(name, typed, retry, ok, result, records, told)
 
 
-def _records(name: str, of: _Object, result: str) -> Iterator[Record]:
+def _records(name: str, typed: str, of: _Object, result: str) -> Iterator[Record]:
     """A node's steps; with the one that failed, else with the last, goes what became of the node."""
     steps = [_Object(f"{of.where}.steps[{at}]", step) for at, step in enumerate(of.take("steps", list))]
     failure = None if of.keys.get("error") is None else _Object(f"{of.where}.error", of.keys["error"])
@@ -118,7 +178,7 @@ def _records(name: str, of: _Object, result: str) -> Iterator[Record]:
             state = State(step.take("state", str))
         except ValueError:
             raise ValueError(f"{step.where}.state is none of {', '.join(State)}") from None
-        error = _error(name, failure) if failure and step is last else None
+        error = _error(typed, failure) if failure and step is last else None
         became = result if step is last and result != Result.NOT_STARTED else None
         outcome: StepResult[object] = StepResult(
             state, step.take("detail", str), error=error, result=became or None
@@ -126,9 +186,9 @@ def _records(name: str, of: _Object, result: str) -> Iterator[Record]:
         yield Record(name, step.take("step", str), outcome, step.take("seconds", float), address=address)
 
 
-def _error(name: str, of: _Object) -> StepError:
+def _error(typed: str, of: _Object) -> StepError:
     """What failed; its advice is for any node again, so that nodes with the same are told together."""
-    advised = re.compile(rf"(--limit|-H) {re.escape(shlex.quote(name))}(?![\w.:-])")
+    advised = re.compile(rf"(--limit|-H) {re.escape(shlex.quote(typed))}(?![\w.:-])")
     return StepError(
         of.take("message", str),
         command=of.take("command", str),
