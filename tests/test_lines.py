@@ -6,6 +6,7 @@ import inspect
 import json
 import os
 import signal
+from collections.abc import Sequence
 from threading import Event
 from typing import Any
 
@@ -138,6 +139,28 @@ def test_after_ctrl_c_it_is_whole(context: invoke.Context, capfd: pytest.Capture
     assert (b["node"], b["status"], b["ok"], b["result"]) == ("b", "not started", False, "not started")
     counts = {"ok": 1, "not started": 1}
     assert last == {"task": "status", "ok": False, "stopped": "interrupted", "counts": counts}
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize("form", [None, True, "lines"])
+def test_ctrl_c_before_the_first_step_is_told(
+    form: bool | str | None,
+    number: signal.Signals,
+    status: int,
+    context: invoke.Context,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    def hosts() -> Sequence[Any]:
+        signal.raise_signal(number)
+        return over("a")()
+
+    with pytest.raises(invoke.Exit) as caught, run(context, "status", json=form, hosts=hosts):
+        pass
+    assert (caught.value.code, caught.value.message) == (status, "interrupted")
+    out = capfd.readouterr().out
+    assert out.count("\n") == (1 if form == "lines" else 6 if form else 0)
+    if form:
+        assert json.loads(out) == {"task": "status", "ok": False, "nodes": [], "error": "interrupted"}
 
 
 @pytest.mark.parametrize("form", [None, False, True, "lines"])
