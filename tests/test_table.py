@@ -89,3 +89,13 @@ def test_sessions_are_alike_on_the_same_apiservers() -> None:
         "59 nodes: n0, n1, n2, n3, n4 and 54 more",
         "each of them: --all-rows",
     ]
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_each_apiserver_has_a_row(terminal: bool) -> None:
+    apiservers = [Endpoint(f"10.0.0.{at}", 6443) for at in range(60)]
+    total = together([Sessions.of(dict.fromkeys(apiservers, 1), {})], apiservers)
+    stream = StringIO()
+    chart.show(Console(file=stream, width=80, force_terminal=terminal, color_system=None), {}, total)
+    lines = [line.split()[0] for line in stream.getvalue().splitlines()[: 1 + len(apiservers)]]
+    assert lines == ["APISERVER", *map(str, apiservers)]
