@@ -123,3 +123,18 @@ def test_what_could_not_be_read_is_read_again(reads: list[str], monkeypatch: pyt
         with pytest.raises(AttributeError, match="reads"):
             _ = book.pages
     assert (book.pages, reads) == (7, ["shelf.book"])
+
+
+def test_ctrl_c_is_not_lost_where_an_import_is_the_first_use(
+    reads: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Interrupted(list[str]):
+        def append(self, name: str) -> None:
+            super().append(name)
+            raise KeyboardInterrupt
+
+    bring()
+    monkeypatch.setattr("builtins.reads", found := Interrupted())
+    with pytest.raises(KeyboardInterrupt):
+        from shelf.book import pages  # type: ignore[import-not-found]  # noqa: F401, PLC0415
+    assert (found, reads) == (["shelf.book"], [])

@@ -18,8 +18,10 @@ class _Late(ModuleType):
     """A module that has not been read, or not to its end; other threads wait for that."""
 
     def __getattribute__(self, name: str) -> Any:
+        spec = ModuleType.__getattribute__(self, "__spec__")
+        if name == "__spec__":
+            return spec  # `import` asks for it, and drops what is raised then, Ctrl-C too
         with _reading:
-            spec = ModuleType.__getattribute__(self, "__spec__")
             if isinstance(loader := spec.loader, _Loader):  # otherwise it uses itself while it is read
                 spec.loader = self.__loader__ = loader.usual
                 try:
