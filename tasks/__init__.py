@@ -10,7 +10,7 @@ from invoke import Collection
 from . import checks, compile, install, recaps, rollout, service, setup
 from .checks import *  # noqa: F403 - what is a task is in each file's __all__
 from .compile import *  # noqa: F403
-from .core.late import late, read
+from .core.late import late
 from .core.run import uncaught
 from .install import *  # noqa: F403
 from .recaps import *  # noqa: F403
@@ -37,7 +37,6 @@ uncaught.watch()
 def __getattr__(name: str) -> Any:
     """What is no task, made when it is used first; a bare checkout has no `__version__`."""
     if name in ("Connections", "TaskFailed"):
-        read(globals())
         return fleet.Connections if name == "Connections" else opening.TaskFailed
     if name != "__version__":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -60,7 +60,7 @@ def _mkdir(r: Run, node: Node) -> StepResult[None]:
 def scp(c: Context, **flags: Unpack[FleetFlags]) -> Done:
     """6. Ship the binary that fits each node's architecture as sbin/kube-nginx."""
     with opening.run(c, "scp", **flags) as r:
-        releases = deployment.Releases(r.settings)
+        releases = deployment.Releases(r.settings, needed=bool(r.fleet))
         return r.step("scp", lambda node: _scp(r, node, releases), finish=True)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from os import PathLike, fspath
 
 from invoke import Context
 
@@ -25,7 +26,9 @@ __all__ = ["recap"]
     },
     klass=FilesTask,
 )
-def recap(c: Context, files: str | Sequence[str], json: bool = False) -> dict[str, str]:
+def recap(
+    c: Context, files: str | PathLike[str] | Sequence[str | PathLike[str]], json: bool = False
+) -> dict[str, str]:
     """Put what several runs of a task wrote with --json together; exit status 1 if any of it failed.
 
     fab recap shard-1.json shard-2.json      the nodes of both, as of one run
@@ -35,7 +38,8 @@ def recap(c: Context, files: str | Sequence[str], json: bool = False) -> dict[st
     such document is named, with the reason: exit status 2.
     """
     with opening.reporting("recap", json):
-        together = recaps.recap_of([files] if isinstance(files, str) else files)
+        several = [files] if isinstance(files, str | PathLike) else files
+        together = recaps.recap_of([fspath(file) for file in several])
         if json:
             terminal.write(together.document())
         console = screen.console_for(json)

@@ -7,14 +7,12 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from threading import Thread
+from threading import Barrier, Thread
 from types import ModuleType
 
 import pytest
-from invoke import Context
 
-from tasks.core.late import late, read
-from tasks.core.run.flags import task
+from tasks.core.late import late
 from tests.conftest import ROOT
 
 # A list is made of names, flags and first lines: it needs nothing that connects, draws, renders or fetches.
@@ -68,7 +66,7 @@ def reads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]
     (tmp_path / "shelf").mkdir()
     (tmp_path / "shelf" / "__init__.py").write_text("")
     (tmp_path / "shelf" / "book.py").write_text(
-        "import builtins\nbuiltins.reads.append(__name__)\npages = 7\n"
+        "import builtins\nbuiltins.reads.append(__name__)\nfor pages in range(1_000_000): pass\npages = 7\n"
     )
     found: list[str] = []
     monkeypatch.setattr("builtins.reads", found, raising=False)
@@ -100,23 +98,43 @@ def test_what_is_imported_after_the_block_is_read_at_once(reads: list[str]) -> N
     assert reads == ["shelf.book"]
 
 
-def test_a_task_reads_what_is_late_in_its_file_before_it_begins(reads: list[str]) -> None:
-    @task()
-    def first(c: Context) -> list[str]:
-        return [*reads]
-
-    first.body.__globals__["book"] = bring()  # type: ignore[attr-defined]
-    try:
-        assert first(Context()) == ["shelf.book"]
-    finally:
-        del first.body.__globals__["book"]  # type: ignore[attr-defined]
-
-
 def test_threads_read_a_module_once(reads: list[str]) -> None:
-    names = {"book": bring(), "word": "no module"}
-    threads = [Thread(target=read, args=[names]) for _ in range(8)]
+    book, found, together = bring(), list[int](), Barrier(16)
+
+    def use() -> None:
+        together.wait()
+        found.append(book.pages)
+
+    between = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    threads = [Thread(target=use) for _ in range(16)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert reads == ["shelf.book"]
+    sys.setswitchinterval(between)
+    assert (found, reads) == ([7] * 16, ["shelf.book"])
+
+
+def test_what_could_not_be_read_is_read_again(reads: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    book = bring()
+    with monkeypatch.context() as without:
+        without.delattr("builtins.reads")
+        with pytest.raises(AttributeError, match="reads"):
+            _ = book.pages
+    assert (book.pages, reads) == (7, ["shelf.book"])
+
+
+def test_ctrl_c_is_not_lost_where_an_import_is_the_first_use(
+    reads: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Interrupted(list[str]):
+        def append(self, name: str) -> None:
+            super().append(name)
+            raise KeyboardInterrupt
+
+    bring()
+    monkeypatch.setattr("builtins.reads", found := Interrupted())
+    with pytest.raises(KeyboardInterrupt):
+        from shelf.book import pages  # type: ignore[import-not-found]  # noqa: F401, PLC0415
+    assert (found, reads) == (["shelf.book"], [])

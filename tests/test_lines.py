@@ -6,6 +6,7 @@ import inspect
 import json
 import os
 import signal
+from collections.abc import Sequence
 from datetime import datetime
 from threading import Event
 from typing import Any
@@ -152,6 +153,28 @@ def test_a_host_that_failed_after_a_change_is_failed() -> None:
     node, last = told("\n".join(lines))
     assert (node["status"], node["ok"], node["changed"]) == ("failed", False, True)
     assert last["counts"] == {"failed": 1}
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize("form", [None, True, "lines"])
+def test_ctrl_c_before_the_first_step_is_told(
+    form: bool | str | None,
+    number: signal.Signals,
+    status: int,
+    context: invoke.Context,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    def hosts() -> Sequence[Any]:
+        signal.raise_signal(number)
+        return over("a")()
+
+    with pytest.raises(invoke.Exit) as caught, run(context, "status", json=form, hosts=hosts):
+        pass
+    assert (caught.value.code, caught.value.message) == (status, "interrupted")
+    out = capfd.readouterr().out
+    assert out.count("\n") == (1 if form == "lines" else 6 if form else 0)
+    if form:
+        assert json.loads(out) == {"task": "status", "ok": False, "nodes": [], "error": "interrupted"}
 
 
 @pytest.mark.parametrize("form", [None, False, True, "lines"])

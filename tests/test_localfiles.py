@@ -52,7 +52,7 @@ def test_what_has_no_end_is_not_read(tmp_path: Path) -> None:
     assert read_bounded(tmp_path / "fifo", piped=True) == b""
 
 
-@pytest.mark.parametrize("text", ["a\nb*\n", "a,b*", "a, b*,\n", " a\tb*"])
+@pytest.mark.parametrize("text", ["a\nb*\n", "a,b*", "a, b*,\n", " a\tb*", "\ufeffa\r\nb*\r\n"])
 def test_words_may_be_those_of_a_file(tmp_path: Path, text: str) -> None:
     (tmp_path / "names").write_text(text)
     assert words_of(f"@{tmp_path}/names") == "a,b*"
@@ -63,3 +63,8 @@ def test_words_may_be_those_of_a_file(tmp_path: Path, text: str) -> None:
 def test_a_file_of_words_must_be_one(tmp_path: Path, name: str, why: str) -> None:
     with pytest.raises(UsageError, match=f"{name}: {why}$"):
         words_of(f"@{tmp_path}/{name}")
+
+
+def test_a_home_that_nobody_has_is_told() -> None:
+    with pytest.raises(UsageError, match=r"^@~no-such-user/names: No such file or directory$"):
+        words_of("@~no-such-user/names")

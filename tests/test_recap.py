@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from invoke import Context
+from invoke import Context, Exit
 
 from tasks import TaskFailed, recap
 from tasks.core.console.summary import Record, Summary, refusal
@@ -456,6 +456,17 @@ class TestCommandLine:
         assert ran.status == 1
         assert ran.err.endswith("retry: fab kube-nginx.deploy --limit b\n")
 
+    @pytest.mark.parametrize("count", [1, 3])
+    def test_under_another_name(self, files: list[str], tmp_path: Path, count: int) -> None:
+        (tmp_path / "fabfile.py").write_text(
+            "from tasks import ns, recap\nns.add_task(recap, name='merge')\n"
+        )
+        environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+        for name in ("merge", "recap"):
+            ran = run_fab(name, *files[:count], cwd=tmp_path, env=environment)
+            nodes = {1: "2 nodes in 1 file", 3: "4 nodes in 3 files"}[count]
+            assert (ran.status, ran.out.splitlines()[0]) == (1, f"deploy: {nodes}")
+
     def test_without_a_file(self) -> None:
         ran = run_fab("recap")
         assert ran.status != 0
@@ -474,3 +485,9 @@ class TestPython:
         (tmp_path / "x").write_text(deploy("ade").document())
         assert recap(Context(), [str(tmp_path / "x")]) == {"a": "reloaded", "d": "reloaded", "e": "unchanged"}
         assert recap(Context(), str(tmp_path / "x"))["a"] == "reloaded"
+        assert recap(Context(), tmp_path / "x") == recap(Context(), [tmp_path / "x"])
+
+    def test_no_file(self) -> None:
+        with pytest.raises(Exit, match="names no file: fab recap FILE") as caught:
+            recap(Context(), [])
+        assert caught.value.code == 2

@@ -75,6 +75,22 @@ def test_what_differs_in_many_rows_is_one_row_for_each_way_too() -> None:
     ]
 
 
+def test_of_rows_with_equal_counts_it_is_said_whose_the_names_are() -> None:
+    others = dict.fromkeys(range(20), ("not seen", "-")) | dict.fromkeys(range(20, 40), ("failed", "-"))
+    others |= dict.fromkeys(range(40, 60), ("failed", "3 d"))
+    assert shown(fleet(200, others))[1:] == [
+        "20 nodes   not seen  -",
+        "20 nodes   failed    -",
+        "20 nodes   failed    3 d",
+        "140 nodes  active    2 to 4 d",
+        "20 nodes, STATE not seen, SINCE -: n0, n1, n2, n3, n4 and 15 more",
+        "20 nodes, STATE failed, SINCE -: n20, n21, n22, n23, n24 and 15 more",
+        "20 nodes, STATE failed, SINCE 3 d: n40, n41, n42, n43, n44 and 15 more",
+        "140 nodes: n60, n61, n62, n63, n64 and 135 more",
+        "each of them: --all-rows",
+    ]
+
+
 def test_where_nothing_is_alike_every_row_is_there() -> None:
     lines = shown([(f"n{at}", f"v1.{at}", "-") for at in range(60)])
     assert [line.split()[0] for line in lines] == ["NODE", *(f"n{at}" for at in range(60))]
@@ -100,3 +116,13 @@ def test_sessions_are_alike_on_the_same_apiservers() -> None:
         "59 nodes: n0, n1, n2, n3, n4 and 54 more",
         "each of them: --all-rows",
     ]
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_each_apiserver_has_a_row(terminal: bool) -> None:
+    apiservers = [Endpoint(f"10.0.0.{at}", 6443) for at in range(60)]
+    total = together([Sessions.of(dict.fromkeys(apiservers, 1), {})], apiservers)
+    stream = StringIO()
+    chart.show(Console(file=stream, width=80, force_terminal=terminal, color_system=None), {}, total)
+    lines = [line.split()[0] for line in stream.getvalue().splitlines()[: 1 + len(apiservers)]]
+    assert lines == ["APISERVER", *map(str, apiservers)]

@@ -45,6 +45,14 @@ class NotStarted(KubeNginxError):  # noqa: N818 - it tells, and is caught where 
     """Ctrl-C came before a host's turn did: nothing was done there."""
 
 
+class Interrupted(KubeNginxError):  # noqa: N818 - as KeyboardInterrupt
+    """Ctrl-C, SIGTERM or SIGHUP before a task had begun; `status` is the exit status for it."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__("interrupted")
+        self.exit_code = status
+
+
 def last_lines(text: str, count: int = 5) -> str:
     """The last `count` lines of `text` that are not blank."""
     return "\n".join([line.rstrip() for line in text.splitlines() if line.strip()][-count:])

@@ -3,15 +3,47 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from importlib.abc import MetaPathFinder
+from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
-from importlib.util import LazyLoader
 from threading import RLock
 from types import ModuleType
+from typing import Any
 
-_reading = RLock()
+_reading = RLock()  # one for all: modules read each other
+
+
+class _Late(ModuleType):
+    """A module that has not been read, or not to its end; other threads wait for that."""
+
+    def __getattribute__(self, name: str) -> Any:
+        spec = ModuleType.__getattribute__(self, "__spec__")
+        if name == "__spec__":
+            return spec  # `import` asks for it, and drops what is raised then, Ctrl-C too
+        with _reading:
+            if isinstance(loader := spec.loader, _Loader):  # otherwise it uses itself while it is read
+                spec.loader = self.__loader__ = loader.usual
+                try:
+                    loader.usual.exec_module(self)
+                except BaseException:
+                    spec.loader = loader  # the next use reads it again
+                    raise
+                ModuleType.__setattr__(self, "__class__", ModuleType)
+        return ModuleType.__getattribute__(self, name)
+
+
+class _Loader(Loader):
+    """Has the `usual` loader read a module late. Unlike LazyLoader, any thread may be the first."""
+
+    def __init__(self, usual: Loader) -> None:
+        self.usual = usual
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType | None:
+        return self.usual.create_module(spec)
+
+    def exec_module(self, module: ModuleType) -> None:
+        module.__class__ = _Late
 
 
 class _Finder(MetaPathFinder):
@@ -25,7 +57,7 @@ class _Finder(MetaPathFinder):
     ) -> ModuleSpec | None:
         spec = PathFinder.find_spec(fullname, path, target) if fullname.startswith(self._inside) else None
         if spec and spec.loader and spec.submodule_search_locations is None:
-            spec.loader = LazyLoader(spec.loader)
+            spec.loader = _Loader(spec.loader)
         return spec
 
 
@@ -42,11 +74,3 @@ def late(*packages: str) -> Iterator[None]:
     finally:
         for finder in finders:
             sys.meta_path.remove(finder)
-
-
-def read(names: Mapping[str, object]) -> None:
-    """Reads those modules among `names` that nobody has used yet: threads must not be the first."""
-    with _reading:
-        for value in [*names.values()]:
-            if isinstance(value, ModuleType):
-                vars(value)  # any attribute has it read

@@ -51,8 +51,8 @@ def words_of(text: str) -> str:
     """
     if not text.startswith("@"):
         return text
-    path = Path(text[1:]).expanduser()
+    path = Path(os.path.expanduser(text[1:]))  # Path.expanduser raises
     try:
-        return ",".join(read_bounded(path).decode(errors="replace").replace(",", " ").split())
+        return ",".join(read_bounded(path).decode("utf-8-sig", "replace").replace(",", " ").split())
     except OSError as error:
         raise UsageError(f"{text}: {error.strerror}") from None

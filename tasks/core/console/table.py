@@ -37,10 +37,21 @@ def table(
         return
     shown = list(_folded(rows, kinds or [_kind(row) for row in rows]))
     _print(console, columns, [row for row, _ in shown])
-    for names in (names for _, names in shown if names):
-        console.print(listed(names), markup=False, highlight=False, soft_wrap=not console.is_terminal)
-    if any(names for _, names in shown):
+    folded = [(row, names) for row, names in shown if names]
+    for row, names in folded:
+        others = [other for other, their in folded if len(their) == len(names)]
+        line = listed(names).replace(":", f"{_apart(columns, row, others)}:", 1)
+        console.print(line, markup=False, highlight=False, soft_wrap=not console.is_terminal)
+    if folded:
         console.print("each of them: --all-rows", markup=False, highlight=False)
+
+
+def _apart(columns: Sequence[str], row: Row, others: Sequence[Row]) -> str:
+    """`, STATE failed`: what tells a row from `others`, which begin alike."""
+    cells = zip(columns, row, *others, strict=True)
+    return "".join(
+        f", {column} {cell}" for column, cell, *those in cells if {*map(str, those)} != {str(cell)}
+    )
 
 
 def _kind(row: Row) -> Hashable:

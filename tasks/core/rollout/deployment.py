@@ -37,15 +37,15 @@ _LEAVES_IT_RUNNING = (Action.NOTHING, Action.MODE, Action.ENABLE)
 class Releases:
     """What the nodes are to run: by their architecture, and by what they resolve names to.
 
-    Raises KubeNginxError if no binary has been built for these settings.
+    Raises KubeNginxError if no binary has been built for these settings, and one is `needed`: by any node.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, needed: bool = True) -> None:
         self._settings = settings
         self._unit = rendering.unit(settings)
         self._binaries = {binary.arch: (binary, binary.read()) for binary in store.kept(settings)}
         self._made: dict[Hashable, Release] = {}
-        if not self._binaries:
+        if needed and not self._binaries:
             version = settings.build.version
             raise KubeNginxError(
                 f"no binary of nginx {version} with these flags has been built: run fab build first"
@@ -74,7 +74,7 @@ class Deployment:
         self._run = r
         self._settings = r.settings
         self._names = servers.names(r.settings.apiservers)
-        self._releases = Releases(r.settings)
+        self._releases = Releases(r.settings, needed=bool(r.fleet))
         self._force = force
         self._plans: dict[str, Plan] = {}
         self._addresses: dict[str, servers.Addresses] = {}

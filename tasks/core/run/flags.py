@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypedDict, TypeVar, cast
 import invoke
 
 from ..errors import UsageError
-from ..late import late, read
+from ..late import late
 
 with late():
     from ..config import model, validation
@@ -120,8 +120,6 @@ def _once(body: Callable[P, R]) -> Callable[P, R]:
     @wraps(body)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
         nonlocal left, result
-        for names in (globals(), body.__globals__):
-            read(names)
         hosts = fabric_options.hosts_together(args[0] if args else None)
         if not hosts:
             return body(*args, **kwargs)

@@ -14,7 +14,7 @@ import invoke
 
 from ..console import command_line, prompt, report, screen, summary, terminal
 from ..console.summary import Record, Summary
-from ..errors import KubeNginxError, UsageError
+from ..errors import Interrupted, KubeNginxError, UsageError
 from ..localfiles import words_of
 from ..ssh.fleet import Fleet, fleet_of, session_of
 from ..ssh.node import Node
@@ -67,44 +67,45 @@ def run(
     with reporting(task, json, shard or "", part):
         if c.config.run.dry:
             raise UsageError("--dry would still connect and write; see fab diff, fab render, fab status")
-        session = session_of(c)
         if json not in (None, False, True, LINES):
             raise UsageError(f"--json={json}: --json is one document, --json={LINES} a line for each node")
-        this = _opened(c, session, task, limit, shard, json, hosts, flags)
-        this.summary.counts, this.summary.limit = counts, part
-        if quiet:
-            this.reporter = report.Silent()
-        if shard and not this.fleet:
-            this.console.print(f"{task}: no node is in shard {shard}: nothing to do", markup=False)
-        with process.listening(this.interrupt.handle):
-            token = _current.set(this)
+        interrupt = Interrupt()
+        with process.listening(interrupt.handle):
             try:  # Ctrl-C may come while the locks are let go of
+                with _beginning(interrupt):
+                    this = _opened(c, task, limit, shard, json, hosts, flags, interrupt)
+                this.summary.counts, this.summary.limit = counts, part
+                if quiet:
+                    this.reporter = report.Silent()
+                if shard and not this.fleet:
+                    this.console.print(f"{task}: no node is in shard {shard}: nothing to do", markup=False)
+                token = _current.set(this)
                 try:
-                    with _asking(this, session):
+                    with _asking(this, session_of(c)):
                         yield this
                 finally:
                     _current.reset(token)
-                    if not this.interrupt.twice:  # the end of the connections frees them
+                    if not interrupt.twice:  # the end of the connections frees them
                         this.locks.close()
             except KeyboardInterrupt:
-                if not this.interrupt.came:
+                if not interrupt.came:
                     raise
             except Left:
-                raise invoke.Exit(code=this.interrupt.status) from None
+                raise invoke.Exit(code=interrupt.status) from None
         finish(this, quiet)
 
 
 def _opened(
     c: invoke.Context,
-    session: Session,
     task: str,
     limit: str | None,
     shard: str | None,
     json: Json,
     hosts: Callable[[], Sequence[Any]] | None,
     flags: dict[str, Any],
+    interrupt: Interrupt,
 ) -> Run:
-    settings = session.settings
+    settings = session_of(c).settings
     fleet = Fleet.from_connections(list(hosts())) if hosts else fleet_of(c, limit and words_of(limit), shard)
     fleet.parallel = settings.rollout.parallel
     nodes = [host for host in fleet if isinstance(host, Node)]
@@ -114,7 +115,7 @@ def _opened(
     again = "fab -H {names} {task}" if isinstance(c, fabric.Connection) else "fab {task} --limit {names}"
     again = "fab {task}" if hosts else again
     hint = str(c.config.get("kube_nginx", {}).get("unreachable_hint", ""))
-    console, interrupt = screen.console_for(bool(json)), Interrupt()
+    console = screen.console_for(bool(json))
     names = [host.label for host in fleet]
     again += "".join(_as_typed(flags))
     now = datetime.now().astimezone().isoformat(timespec="seconds")
@@ -139,6 +140,15 @@ def _opened(
 def _typed_hosts(c: fabric.Connection) -> str:
     """What -H was given; of a caller's own Connection, its host."""
     return str(flag("hosts") or c.original_host)
+
+
+@contextmanager
+def _beginning(interrupt: Interrupt) -> Iterator[None]:
+    """Until there is a run that Ctrl-C could stop. Raises Interrupted."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise Interrupted(interrupt.status) from None
 
 
 @contextmanager

@@ -141,7 +141,9 @@ def _some(shards: Sequence[str]) -> str:
 
 
 def recap_of(files: Sequence[str]) -> Recap:
-    """Reads them. Raises UsageError: all that are no documents, and why; or they are not of one task."""
+    """Reads them. Raises UsageError: there are none; which are no documents, why; they are of two tasks."""
+    if not files:
+        raise UsageError("recap names no file: fab recap FILE...")
     documents, problems = [], []
     for file in files:
         try:

@@ -15,7 +15,7 @@ class FilesTask(invoke.Task):  # type: ignore[type-arg]
     def get_arguments(self, ignore_unknown_help: bool | None = None) -> list[Argument]:
         """Those of the function, and a parameter for each word more."""
         files, *others = super().get_arguments(ignore_unknown_help)
-        more = [Argument(name=f"files-{n}", positional=True) for n in range(2, _words_after(self.name) + 1)]
+        more = [Argument(name=f"files-{n}", positional=True) for n in range(2, self._words_after() + 1)]
         return [files, *more, *others]
 
     def __call__(self, *args: Any, **flags: Any) -> Any:
@@ -25,13 +25,12 @@ class FilesTask(invoke.Task):  # type: ignore[type-arg]
             flags["files"] = [flags["files"], *more]
         return super().__call__(*args, **flags)
 
-
-def _words_after(name: str) -> int:
-    """How many words of the command line come after the task of this name, its flags left out."""
-    for module in ("fabric.main", "invoke.main"):
-        core = getattr(getattr(sys.modules.get(module), "program", None), "core", None)
-        words = list(core.unparsed) if core else []
-        places = [at for at, word in enumerate(words) if word.rpartition(".")[2] == name]
-        if places:
-            return sum(not word.startswith("-") for word in words[places[0] + 1 :])
-    return 0
+    def _words_after(self) -> int:
+        """How many words of the command line come after its name there, which its place may have changed."""
+        for module in ("fabric.main", "invoke.main"):
+            program: Any = getattr(sys.modules.get(module), "program", None)
+            words = list(program.core.unparsed) if hasattr(program, "collection") else []
+            for at, word in enumerate(words):
+                if word and word in program.collection and program.collection[word] == self:
+                    return sum(not word.startswith("-") for word in words[at + 1 :])
+        return 0

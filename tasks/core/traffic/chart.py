@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from rich.console import Console
 from rich.text import Text
 
-from ..console.table import table
+from ..console.table import Row, table
 from .sessions import Sessions
 
 _LONGEST = 20  # columns of a bar
@@ -25,9 +25,10 @@ def show(console: Console, seen: Mapping[str, Sessions], total: Sessions, all_ro
     if console.is_terminal and console.encoding.startswith("utf"):
         most = max(count for _, count, _ in peers) or 1
         bars = [Text("█" * -(-count * _LONGEST // most), style) for _, count, style in peers]
-        table(console, [*columns, ""], [[*row, bar] for row, bar in zip(sums, bars, strict=True)])
+        barred: list[Row] = [[*row, bar] for row, bar in zip(sums, bars, strict=True)]
+        table(console, [*columns, ""], barred, all_rows=True)
     else:
-        table(console, columns, sums)
+        table(console, columns, sums, all_rows=True)
     console.print(evenness(total), highlight=False, markup=False)
     one_port = len({apiserver.port for apiserver in total.counts}) == 1
     heads = [apiserver.host if one_port else str(apiserver) for apiserver in total.counts]
