@@ -62,13 +62,15 @@ class Transport(paramiko.Transport):  # type: ignore[misc]
 
         The number is that of RFC 4254, 5.1; the text is the server's own.
         """
-        number = self._here.__dict__.pop("channel", None)
-        return self._refusals.pop(number, None)
+        return self._refusals.pop(self._here.channel, None)
+
+    def open_channel(self, *args: Any, **options: Any) -> paramiko.Channel:
+        """As paramiko does."""
+        self._here.channel = None  # until it has a number
+        return super().open_channel(*args, **options)
 
     def _next_channel(self) -> int:
-        number: int = super()._next_channel()
-        self._here.channel = number
-        self._refusals.pop(number, None)  # of one that nobody waited for any more
+        self._here.channel = number = int(super()._next_channel())
         return number
 
     def _parse_channel_open_failure(self, m: paramiko.Message) -> None:

@@ -20,7 +20,6 @@ def forwarded(transport: Transport, endpoint: Endpoint, timeout: float) -> param
     what paramiko raises for everything else: `timeout` seconds have passed, the SSH connection broke.
     """
     address = (REACHED_AT.get(endpoint.host, endpoint.host), endpoint.port)
-    transport.refusal()  # of a session, say: nobody asked
     try:
         return transport.open_channel("direct-tcpip", address, ("127.0.0.1", 0), timeout=timeout)
     except paramiko.SSHException:
