@@ -181,7 +181,6 @@ class Link(fabric.Connection):  # type: ignore[misc]
                     self.connect_kwargs["sock"] = dial(self.host_config, self.connect_timeout)
                 super().open()
         except BaseException:
-            self.client.close()
             self.close()
             raise
         self.delays.add("login", monotonic() - began - self.login.waited)
