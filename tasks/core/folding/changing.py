@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
 OWN, CHANGES, SIZE = "\x00", "\x01", "\x02"  # stand where something was left out
+_KEY = r"SHA256:[\w+/]+"
 _CHANGING = re.compile(
     r"(?P<size>(?<![\w.:-])\d+(?:\.\d+)?)"
     r"(?=%| ?(?:ms|s|min|h|d|days?|hours?|minutes?|seconds?|[kMGT]?i?B|bytes)\b)"
@@ -15,9 +16,8 @@ _CHANGING = re.compile(
     r"|\b(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)\b"
     r"|\b(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec) +\d{1,2}\b"
     r"|(?<=PID )\d+|(?<=pid )\d+|(?<=ps -fp )\d+|(?<=\[)\d+(?=\]:)|\b\d+#\d+(?=:)"  # processes
-    r"|\b[0-9a-f]{12,}\b|SHA256:[\w+/]+|(?<=known_hosts:)\d+"  # sums, keys
+    rf"|\b[0-9a-f]{{12,}}\b|{_KEY}|(?<=known_hosts:)\d+"  # sums, keys
 )
-_FINGERPRINT = re.compile(r"SHA256:[\w+/]+")
 
 
 @lru_cache(maxsize=4096)
@@ -34,7 +34,7 @@ def skeleton(text: str) -> tuple[str, tuple[str, ...]]:
 
 def fingerprints(text: str) -> tuple[str, ...]:
     """Those of keys, as OpenSSH writes them."""
-    return tuple(_FINGERPRINT.findall(text))
+    return tuple(re.findall(_KEY, text))
 
 
 def sizes(texts: Iterable[tuple[str, Iterable[str]]]) -> tuple[str, ...]:

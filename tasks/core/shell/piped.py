@@ -24,7 +24,8 @@ class Piped(RemoteCommand):
         Raises StepError if none comes, NotStarted when `given_up` says that nobody waits any more.
         """
         deadline = monotonic() + self._timeout
-        while not any(line.startswith(word) for line in self._lines()):
+        # whole ones; splitlines would also end one where a name has U+2028, say
+        while not any(line.startswith(word) for line in self._out.own.split("\n")[:-1]):
             if not self._read(deadline, given_up):
                 ended = self.ended()
                 message = f"ended with status {ended.status}"
@@ -52,10 +53,6 @@ class Piped(RemoteCommand):
     def answers(self) -> bool:
         """Whether it goes on, and owes no answer."""
         return not (self._asked or self._channel.closed or self._channel.exit_status_ready())
-
-    def _lines(self) -> list[str]:
-        """Those that are whole; splitlines would also end one where a name has U+2028, say."""
-        return self._out.own.split("\n")[:-1]
 
     def _last_lines(self) -> str:
         return ""
