@@ -85,6 +85,12 @@ def rolled(
     return r, steps.seen
 
 
+def stopped_after(begun: str, names: str, r: Any, steps: list[tuple[str, str, str]]) -> None:
+    """Those had their turns, in this order, and no other of the nodes."""
+    assert "".join(hosts for _, hosts, _ in steps).replace(" ", "") == begun
+    assert r.summary.not_started == [name for name in names if name not in begun]
+
+
 def well(host: Host) -> StepResult[object]:
     return OK
 
@@ -137,8 +143,7 @@ def test_harm_stops_it_after_those_that_are_new_too(
     bad: str, max_failures: int, begun: str, why: str
 ) -> None:
     r, steps = rolled("abcdef", failing(*bad), new="acdf", canary=1, batch=1, max_failures=max_failures)
-    assert "".join(hosts for _, hosts, _ in steps).replace(" ", "") == begun
-    assert r.summary.not_started == [name for name in "abcdef" if name not in begun]
+    stopped_after(begun, "abcdef", r, steps)
     assert r.summary.why_not == why
 
 
@@ -209,9 +214,8 @@ def test_no_node() -> None:
 )
 def test_it_stops_when_it_does_harm(bad: str, max_failures: int, begun: str, why: str) -> None:
     r, steps = rolled("abcdef", failing(*bad), canary=1, batch=2, max_failures=max_failures)
-    assert "".join(hosts for _, hosts, _ in steps).replace(" ", "") == begun
+    stopped_after(begun, "abcdef", r, steps)
     assert r.summary.failed == [*bad]
-    assert r.summary.not_started == [name for name in "abcdef" if name not in begun]
     assert r.summary.why_not == why
 
 
@@ -226,8 +230,7 @@ def test_it_stops_when_it_does_harm(bad: str, max_failures: int, begun: str, why
 )
 def test_one_canary_that_worked_is_enough(bad: str, canary: int, begun: str, why: str) -> None:
     r, steps = rolled("abcd", failing(*bad), canary=canary, batch=2, max_failures=9)
-    assert "".join(hosts for _, hosts, _ in steps).replace(" ", "") == begun
-    assert r.summary.not_started == [name for name in "abcd" if name not in begun]
+    stopped_after(begun, "abcd", r, steps)
     if r.summary.not_started:
         assert r.summary.why_not == why
 
