@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from invoke import Context
 
 from .core.errors import StepError
+from .core.facts.paths import WATCH
 from .core.late import late
 from .core.results import State, StepResult, output, values
 from .core.run.flags import FLEET_HELP, Json, task
 
 with late():
     from .core.config import model
-    from .core.nginx import build_commands, fetch, store
+    from .core.nginx import build_commands, fetch, store, watch
     from .core.run import opening
     from .core.shell import local
     from .core.ssh import fleet
@@ -47,6 +48,7 @@ class Built:
     glibc: str = output("the newest glibc symbol that it needs; empty: none")
 
 
+NGINX = "nginx"
 _JSON = {"json": FLEET_HELP["json"]}
 
 
@@ -78,11 +80,15 @@ def _work(settings: Settings, host: Builder) -> str:
     )
 
 
-def _kept(settings: Settings, host: Builder) -> StepResult[None] | None:
-    binary = store.find(settings, _arch(host))
-    return (
-        StepResult(State.OK, f"kept: {build_commands.key(settings.build, binary.arch)}") if binary else None
-    )
+def _missing(settings: Settings, arch: str, force: bool) -> list[str]:
+    """Which of the two programs have to be compiled."""
+    kept = {NGINX: store.find(settings, arch), WATCH: store.find_watch(settings, arch)}
+    wanted = [NGINX, WATCH] if settings.watch.enabled else [NGINX]
+    return [name for name in wanted if force or not kept[name]]
+
+
+def _kept(settings: Settings, arch: str) -> StepResult[None]:
+    return StepResult(State.OK, f"kept: {build_commands.key(settings.build, arch)}")
 
 
 @task(help=_JSON, optional=["json"])
@@ -126,8 +132,9 @@ def configure(c: Context, force: bool = False, json: Json = None) -> None:
 
 
 def _configure(r: Run, host: Builder, force: bool) -> StepResult[None]:
-    if not force and (kept := _kept(r.settings, host)):
-        return kept
+    arch = _arch(host)
+    if not (missing := _missing(r.settings, arch, force)):
+        return _kept(r.settings, arch)
 
     def show(line: str) -> None:
         r.reporter.progress(host.label, line)
@@ -136,7 +143,8 @@ def _configure(r: Run, host: Builder, force: bool) -> StepResult[None]:
     _need(host, f"{build_commands.source(build, place)}/configure", "fab download")
     show("looking for a C compiler")
     installed = _do(host, build_commands.Tools(build.static)).changed
-    _do(host, build_commands.Configure(build, place), show)
+    if NGINX in missing:
+        _do(host, build_commands.Configure(build, place), show)
     detail = " ".join(build_commands.flags(build))
     return StepResult(State.CHANGED, f"{detail} (compiler installed)" if installed else detail)
 
@@ -154,13 +162,17 @@ def make_install(c: Context, force: bool = False, json: Json = None) -> None:
 
 
 def _make_install(r: Run, host: Builder, force: bool) -> StepResult[None]:
-    if not force and (kept := _kept(r.settings, host)):
-        return kept
     build, place, arch = r.settings.build, _work(r.settings, host), _arch(host)
-    _need(host, f"{build_commands.source(build, place)}/objs/Makefile", "fab configure")
-    make = build_commands.MakeInstall(build, place, arch, connected=isinstance(host, nodes.Node))
-    _do(host, make, lambda line: r.reporter.progress(host.label, line))
-    return StepResult(State.CHANGED, build_commands.key(build, arch))
+    if not (missing := _missing(r.settings, arch, force)):
+        return _kept(r.settings, arch)
+    if NGINX in missing:
+        _need(host, f"{build_commands.source(build, place)}/objs/Makefile", "fab configure")
+        make = build_commands.MakeInstall(build, place, arch, connected=isinstance(host, nodes.Node))
+        _do(host, make, lambda line: r.reporter.progress(host.label, line))
+    if WATCH in missing:
+        _do(host, watch.MakeWatch(place, arch))
+    keys = {NGINX: build_commands.key(build, arch), WATCH: watch.key(arch)}
+    return StepResult(State.CHANGED, ", ".join(keys[name] for name in missing))
 
 
 @task(help=_JSON, optional=["json"])
@@ -186,7 +198,21 @@ def _verify(settings: Settings, host: Builder) -> StepResult[Built]:
     binary = store.keep(settings, content, seen)
     same = known is not None and known.sha256 == binary.sha256
     built = Built(binary.path, binary.version, binary.arch, binary.glibc)
+    if settings.watch.enabled:
+        same &= _verify_watch(settings, host, seen.arch)
     return StepResult(State.OK if same else State.CHANGED, binary.summary, value=built)
+
+
+def _verify_watch(settings: Settings, host: Builder, arch: str) -> bool:
+    """Keeps kube-nginx-watch, if it is what was built; true if it was kept already."""
+    path = f"{_work(settings, host)}/binaries/{watch.key(arch)}/{WATCH}"
+    _need(host, path, "fab make-install")
+    seen = _do(host, watch.InspectWatch(path))
+    content = host.fetch(path)
+    if fetch.sum_of(content) != seen.sha256:
+        raise StepError(f"{path} changed on its way here", hint="run fab verify again")
+    known = store.find_watch(settings, arch)
+    return store.keep_watch(settings, content, seen).sha256 == (known and known.sha256)
 
 
 @task(help=_JSON | {"force": "Also if the binary is kept already."}, optional=["json"])

@@ -5,7 +5,7 @@
 # modes are put right, too); boot (1, 0 or "": whether it is to start at boot); listen and listened (addresses as
 # /proc/net/tcp writes them, after and before); unmanaged (PIDs that have the port); served (the release that the
 # processes have loaded, "" if that is not known) and began_by (the sum of the unit that they began with); was_active and was_enabled ("": as they are now); timeout,
-# settle (hundredths of a second); keep (how many releases). Ends with 75 if nothing was begun.
+# settle (hundredths of a second); keep (how many releases); watch (as watch.sh). Ends with 75 if nothing was begun.
 trap '' HUP INT TERM PIPE
 exec 8<>"$lock/action"
 take 0 8 || refused action 'another activation is under way on the node'
@@ -233,6 +233,7 @@ first=$(main)
 first_workers=$(list "$(workers "$first")")
 if forth; then
   done_with
+  watch_over || say watch "$why"
   say result 'done'
   exit 0
 fi

@@ -5,11 +5,15 @@ binary=$prefix/sbin/kube-nginx
 conf=$prefix/conf/kube-nginx.conf
 pid_file=$prefix/logs/nginx.pid
 # shellcheck disable=SC2034 # for scripts that follow
+watch_unit=kube-nginx-watch.service watcher=$prefix/sbin/kube-nginx-watch watch_path=${unit_path%/*}/kube-nginx-watch.service
+# shellcheck disable=SC2034 # for scripts that follow
 names='kube-nginx kube-nginx.conf kube-nginx.service'
 live() {
   case $1 in
     kube-nginx) echo "$binary" ;;
     kube-nginx.conf) echo "$conf" ;;
+    kube-nginx-watch) echo "$watcher" ;;
+    kube-nginx-watch.service) echo "$watch_path" ;;
     *) echo "$unit_path" ;;
   esac
 }

@@ -1,7 +1,7 @@
 # Receives a release on standard input, checks it, and tests it as the user that it will run as.
 # Given: user (may be empty), release, parts (lines `NAME MODE SHA256 SIZE`, in the order in which they come;
 # SIZE 0: it is on the node already).
-# Ends with 65 if other bytes arrived than were sent, with 67 if the test fails.
+# Ends with 65 if other bytes arrived than were sent, with 67 if the test fails, with 68 if the watch cannot run.
 exec 3<&0
 account "$user" && folders "$user" || exit
 set -e
@@ -42,6 +42,10 @@ fi
 if ! passes "$part"; then
   rm -rf "$part"
   exit 67
+fi
+if [ -f "$part/kube-nginx-watch" ] && ! as "$user" "$part/kube-nginx-watch" version; then
+  rm -rf "$part"
+  exit 68
 fi
 ! there "$releases/$release" || rm -rf "${releases:?}/$release"
 mv "$part" "$releases/$release"

@@ -8,10 +8,12 @@ owner() { # PID
   done 2>/dev/null < "/proc/$1/status"
 }
 booted='' uptime=''
+kernel=''
 read -r booted < /proc/sys/kernel/random/boot_id
+read -r kernel < /proc/sys/kernel/osrelease
 say now "$(date +%s.%N)"
 read -r uptime _ < /proc/uptime
-say boot "$booted"; say uptime "$uptime"; say ticks "$(getconf CLK_TCK)"
+say kernel "$kernel"; say boot "$booted"; say uptime "$uptime"; say ticks "$(getconf CLK_TCK)"
 say arch "$(uname -m)"; say uid "$(owner self)"
 say libc "$(getconf GNU_LIBC_VERSION 2>/dev/null)"
 [ -d /run/systemd/system ] && say systemd 1
@@ -97,6 +99,13 @@ if [ -n "$pid" ]; then
   own=$(sockets "$pid")
 fi
 
+if there "$watch_path"; then
+  of_watch=$(systemctl show -p LoadState,ActiveState,SubState,UnitFileState,NeedDaemonReload,StatusText "$watch_unit" 2>/dev/null)
+  while IFS= read -r row; do [ -z "$row" ] || printf 'kn.watch.%s\n' "$row"; done <<END
+$of_watch
+END
+fi
+
 # --- the files ---
 
 # what is looked at together, as parameters: folders first, each with /. behind it, so that a link is followed
@@ -105,10 +114,10 @@ for d in "$prefix" "$prefix/conf" "$prefix/logs" "$prefix/sbin" "$releases"; do
   if [ -d "$d" ]; then set -- "$@" "$d/."; elif [ -e "$d" ] || [ -L "$d" ]; then say "instead.$d" 'no folder'; fi
 done
 folders=$#
-for f in "$binary" "$conf" "$unit_path"; do
+for f in "$binary" "$conf" "$unit_path" "$watcher" "$watch_path"; do
   if [ -f "$f" ]; then
     set -- "$@" "$f"
-    [ "$f" = "$binary" ] || say "text.$f" "$(some "$f" 16 | base64 -w 0)"
+    case $f in "$conf" | "$unit_path") say "text.$f" "$(some "$f" 16 | base64 -w 0)" ;; esac
   elif [ -d "$f" ] && [ -n "$(ls -A "$f")" ]; then # an empty one in its place is no loss
     say "instead.$f" 'a folder that is not empty'
   fi

@@ -12,7 +12,8 @@ from typing import Any, get_args, get_type_hints
 
 from benchmarks.scale import page as scale
 from tasks import ns
-from tasks.core.config.model import PROFILES, SECTIONS, keys_of
+from tasks.core.config.model import PROFILES, SECTIONS
+from tasks.core.config.validation import keys_of
 from tasks.core.results import json_key, outputs
 from tasks.core.run.flags import FLEET_HELP, ROLLOUT_HELP
 from tests.ssh.page import page as ssh

@@ -17,6 +17,7 @@ from tasks.core.nginx.build_commands import (
     Unpack,
     WorkFolder,
 )
+from tasks.core.nginx.watch import InspectWatch, MakeWatch
 from tasks.core.release.release import release
 from tasks.core.scripts.activate import Activate
 from tasks.core.scripts.drill import Drill, DrillAction
@@ -69,3 +70,5 @@ def every() -> Iterator[Script[Any]]:
     yield MakeInstall(build, "/work", "x86_64")
     yield MakeInstall(build, "/work", "x86_64", connected=True)
     yield Inspect("/work/kube-nginx")
+    yield MakeWatch("/work", "x86_64")
+    yield InspectWatch("/work/kube-nginx-watch")

@@ -31,16 +31,17 @@ MAY_KNOW = {
     "setup": "config console errors localfiles",
     "facts": "answer config errors results",
     "release": "config errors facts templates",
+    "watch": "config errors facts results",
     "scripts": "answer config errors facts localfiles release shell templates",
-    "nginx": "answer config errors localfiles scripts shell",
+    "nginx": "answer config errors facts localfiles scripts shell templates",
     "openssh": "config errors localfiles shell transport",
     "login": "config errors gate localfiles openssh transport",
     "ssh": "config errors facts gate localfiles login openssh scripts shards shell transport",
     "run": "config console errors late localfiles openssh results scripts shell ssh",
     "probes": "config errors facts localfiles release results scripts shell ssh transport",
-    "check": "config console errors facts folding probes release results run scripts shell ssh",
+    "check": "config console errors facts folding probes release results run scripts shell ssh watch",
     "traffic": "config console errors facts probes release results run scripts shell ssh",
-    "rollout": "config console errors facts folding nginx probes release results run scripts shell ssh",
+    "rollout": "config console errors facts folding nginx probes release results run scripts shell ssh watch",
 }
 """Of each package or module of core, those that it may import; none may import a task."""
 

@@ -26,6 +26,7 @@ from tasks.core.probes.classify import EndpointCheck, classify
 from tasks.core.probes.result import ProbeResult, Reason
 from tasks.core.results import as_json
 from tasks.core.ssh.node import Node
+from tasks.core.watch.seen import WatchSeen, WatchState
 from tests.conftest import run_fab
 from tests.test_run import Host, eventually
 
@@ -54,6 +55,26 @@ def row(
     remedy: str = "",
 ) -> NodeCheck:
     return node_check(facts, {A: a, B: b}, {LISTENER: through(proxy)}, drift, remedy)
+
+
+class TestTheWatchOfANode:
+    """What the watch of a node says, beside what was met."""
+
+    def test_one_that_does_not_run_is_a_warning(self) -> None:
+        seen = replace(row(), watch=WatchSeen(WatchState.NOT_RUNNING, "failed (failed)"))
+        assert (seen.state, table.summary(seen)) == ("warning", "watch not running")
+        assert table.notes({"a": seen}) == ["warning: a: watch: failed (failed)"]
+
+    def test_one_that_cannot_be_is_told(self) -> None:
+        seen = replace(row(), watch=WatchSeen(WatchState.NOT_POSSIBLE, "not possible here: no rules"))
+        assert (seen.state, table.notes({"a": seen})) == (
+            "ok",
+            ["note: a: watch: not possible here: no rules"],
+        )
+
+    @pytest.mark.parametrize("state", [WatchState.OK, WatchState.OFF])
+    def test_nothing_else_is(self, state: WatchState) -> None:
+        assert table.notes({"a": replace(row(), watch=WatchSeen(state, "not deployed"))}) == []
 
 
 class TestVerdict:
@@ -207,7 +228,7 @@ class TestTable:
     )
     def test_document(self, seen: NodeCheck, way: bool | None) -> None:
         document = json.loads(json.dumps(as_json(seen)))
-        assert [*document] == ["way", "clock_seconds", "apiservers", "through", "drift"]
+        assert [*document] == ["way", "clock_seconds", "apiservers", "through", "drift", "watch"]
         listener = document["through"]["listeners"]["127.0.0.1:8443"]
         assert [*document["through"]] == [*listener, "listeners"]
         assert [*listener] == [*document["apiservers"]["10.0.0.1:6443"], "led_to"]

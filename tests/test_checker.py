@@ -17,6 +17,7 @@ from tasks.core.check.node_check import NodeCheck
 from tasks.core.config.address import Endpoint, NodeSpec
 from tasks.core.config.model import Check, Proxy, Settings
 from tasks.core.facts.facts import Facts, Holder
+from tasks.core.facts.watch import WatchUnit
 from tasks.core.probes.proof import listener_state
 from tests.sshd import Sshd, listening, over
 from tests.tls import OK, Serve, https, identity
@@ -95,6 +96,15 @@ def test_what_swallows_tries_is_a_share(start: Start, ready: list[Serve]) -> Non
     assert seen.through is not None
     assert (seen.through.state, seen.through.word) == ("warning", "1 of 2 tries")
     assert seen.through.detail.startswith("an apiserver answers at 1 of 2 tries only; else: accepted the")
+
+
+def test_an_apiserver_from_which_nginx_is_kept(start: Start, ready: list[Serve]) -> None:
+    server = start(ready[0])
+    unit = {"LoadState": "loaded", "ActiveState": "active", "StatusText": f"ejected {server} for 34 s (hung)"}
+    facts = replace(ACTIVE, watch=WatchUnit(unit))
+    check = checked(Sshd(), settings(start(ready[0]), [server]), facts).apiservers[server]
+    assert (check.state, check.word.endswith(" ms, ejected"), check.way) == ("warning", True, True)
+    assert check.detail == "nginx is kept from it by the watch for 34 s: hung"
 
 
 def test_what_refuses_is_tried_once(start: Start, ready: list[Serve]) -> None:

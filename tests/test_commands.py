@@ -17,7 +17,7 @@ from tasks.core.config.model import Proxy
 from tasks.core.facts.paths import UNIT_PATH, binary_path, conf_path
 from tasks.core.scripts.files import Mkdir, Receive, Tidy
 from tasks.core.scripts.lock import Lock
-from tasks.core.scripts.service import Journal, Systemctl
+from tasks.core.scripts.service import Journal, LastLines, Systemctl
 from tasks.core.shell.command import detached, kill_on_disconnect, with_defaults
 from tasks.core.templates import shell_script
 
@@ -228,13 +228,12 @@ def test_systemctl_shows_the_journal_when_it_fails(verb: str, status: int) -> No
 
 @pytest.mark.parametrize(
     ("lines", "follow", "expected"),
-    [
-        (20, False, "journalctl -q -u kube-nginx.service -n 20 --no-pager -o short-iso"),
-        (5, True, "journalctl -q -u kube-nginx.service -n 5 --no-pager -o short-iso -f"),
-    ],
+    [(20, False, "-n 20 --no-pager -o short-iso"), (5, True, "-n 5 --no-pager -o short-iso -f")],
 )
 def test_journal(lines: int, follow: bool, expected: str) -> None:
-    assert expected in Journal(lines, follow).text()
+    both = "journalctl -q -u kube-nginx.service -u kube-nginx-watch.service"
+    assert f"{both} {expected}" in Journal(lines, follow).text()
+    assert "watch" not in LastLines(lines).text()
 
 
 @pytest.mark.parametrize(

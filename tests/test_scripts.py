@@ -500,7 +500,7 @@ def functions(
     lock.mkdir(exist_ok=True)
     (lock / "lock").write_text("me since yesterday")
     names = dict.fromkeys(("release", "previous", "action", "unmanaged", "boot", "listen", "listened"), "")
-    names |= {"was_active": "", "was_enabled": "", "served": "", "began_by": "", "repair": ""}
+    names |= {"was_active": "", "was_enabled": "", "served": "", "began_by": "", "repair": "", "watch": ""}
     more = {"lock": lock, "holder": "me", "timeout": 100, "settle": 0, "keep": 3}
     text = library(place.proxy.prefix, *Activate.files[1:], unit_path=place.unit, **names | more | given)
     head, mark, rest = text.partition(until)

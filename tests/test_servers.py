@@ -11,9 +11,10 @@ import pytest
 
 from tasks.core.config import settings
 from tasks.core.config.address import Endpoint, parse_endpoint
-from tasks.core.config.model import Settings
+from tasks.core.config.model import Settings, Watch
 from tasks.core.errors import StepError
 from tasks.core.facts.facts import Facts
+from tasks.core.facts.paths import WATCH, WATCH_UNIT
 from tasks.core.nginx import store
 from tasks.core.nginx.build_commands import Inspected
 from tasks.core.release import render, servers
@@ -146,18 +147,45 @@ def test_a_name_that_is_the_proxy_itself(
 
 
 @pytest.fixture
-def releases(tmp_path: Path) -> Releases:
-    """Of two architectures, with a name and an address among the apiservers."""
+def built(tmp_path: Path) -> Settings:
+    """With binaries for two architectures, and a name and an address among the apiservers."""
     chosen = make("api-1", "10.0.0.9")
     chosen = replace(chosen, build=replace(chosen.build, work_dir=str(tmp_path)))
     for arch in ("x86_64", "aarch64"):
         content = f"for {arch}".encode()
-        store.keep(chosen, content, Inspected("1.30.6", (), (), "2.17", arch, sha256(content).hexdigest()))
-    return Releases(chosen)
+        seen = Inspected("1.30.6", (), (), "2.17", arch, sha256(content).hexdigest())
+        store.keep(chosen, content, seen)
+        store.keep_watch(chosen, content, seen)
+    return chosen
 
 
-def node(address: str, arch: str = "x86_64") -> Facts:
-    return Facts(arch=arch, addresses={"api-1": (address,)})
+@pytest.fixture
+def releases(built: Settings) -> Releases:
+    return Releases(built)
+
+
+def node(address: str, arch: str = "x86_64", kernel: str = "") -> Facts:
+    return Facts(arch=arch, addresses={"api-1": (address,)}, kernel=kernel)
+
+
+def test_the_watch_goes_along_where_there_is_to_be_one(releases: Releases) -> None:
+    release = releases.for_node(node("10.0.0.1"))
+    without = releases.for_node(node("10.0.0.1", kernel="4.4.0"))
+    assert set(release.watch) == {WATCH, WATCH_UNIT}
+    assert release.shipped.keys() - without.shipped.keys() == {WATCH, WATCH_UNIT}
+    assert (without.name, without.sums) == (release.name, release.sums), "it is no part of the release"
+
+
+def test_a_watch_that_was_not_built(built: Settings) -> None:
+    binary = store.find_watch(built, "aarch64")
+    assert binary
+    Path(binary.path).unlink()
+    there = Releases(built)
+    there.for_node(node("10.0.0.1"))
+    with pytest.raises(StepError, match="no kube-nginx-watch for aarch64 has been built"):
+        there.for_node(node("10.0.0.1", "aarch64"))
+    without = Releases(replace(built, watch=Watch(enabled=False)))
+    assert not without.for_node(node("10.0.0.1", "aarch64")).watch
 
 
 def test_nodes_that_resolve_differently_have_releases_of_their_own(releases: Releases) -> None:

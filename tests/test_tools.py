@@ -21,7 +21,8 @@ from tasks.core.shell.command import detached
 from .scripts import facts
 
 ROOT = Path(__file__).parent.parent
-BUILD = {"compiler", "inspect", "make_install", "unpack", "work_folder"}  # which run on build hosts
+# which run on build hosts
+BUILD = {"compiler", "inspect", "inspect_watch", "make_install", "make_watch", "unpack", "work_folder"}
 EVERY = {tool for tools in TOOLS.values() for tool in tools}
 # each has a way out where it is missing, which is told: check's fallbacks, names as apiservers, drill
 OPTIONAL = {"bash", "curl", "openssl", "getent", "nft", "iptables", "ip6tables", "systemd-run", "sh"}

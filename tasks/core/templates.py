@@ -17,6 +17,13 @@ def template(name: str) -> str:
     return files(_TEMPLATES).joinpath(name).read_text(encoding="utf-8")
 
 
+@cache
+def folder(name: str) -> dict[str, bytes]:
+    """The files of one of its folders, by name."""
+    there = files(_TEMPLATES).joinpath(name).iterdir()
+    return {file.name: file.read_bytes() for file in there if file.is_file()}
+
+
 def shell_script(names: Iterable[str], given: Mapping[str, object], title: str = "") -> str:
     """Those of these names, one after the other, behind what they are given as shell variables.
 

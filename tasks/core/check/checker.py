@@ -15,6 +15,7 @@ from ..probes.result import ProbeResult, Reason
 from ..release import servers
 from ..results import State
 from ..ssh.node import Node
+from ..watch.seen import Ejection, watch_of
 from .drift import drift
 from .node_check import ListenerCheck, NodeCheck, node_check, values_of
 
@@ -41,9 +42,17 @@ class NodeChecker:
             apiserver: classify(self._with_addresses(apiserver, result), names, usual=self._usual)
             for apiserver, result in met.items()
         }
+        watched = watch_of(facts, settings)
+        for ejection in watched.ejected:
+            direct |= {server: _ejected(direct[server], ejection) for server in self._named(ejection)}
         through = {listener: self._through(listener, direct) for listener in settings.proxy.listen}
         remedy = brings_up(facts, settings.proxy)
-        return node_check(facts, direct, through, drift(settings, facts), remedy)
+        return node_check(facts, direct, through, drift(settings, facts), remedy, watched)
+
+    def _named(self, ejection: Ejection) -> list[Endpoint]:
+        """The apiservers of hosts.toml that are at an address from which nginx is kept."""
+        found = {a: servers.resolved([a], self._facts.addresses) for a in self._settings.apiservers}
+        return [named for named, addresses in found.items() if ejection.apiserver in map(str, addresses)]
 
     def _with_addresses(self, apiserver: Endpoint, result: ProbeResult) -> ProbeResult:
         """Tells the addresses that were tried, where they are those of a name."""
@@ -119,6 +128,14 @@ class NodeChecker:
             return check
         word = facts.unit.get("ActiveState", "not active")
         return replace(check, word=word, detail=f"the service is {facts.state}")
+
+
+def _ejected(check: EndpointCheck, ejection: Ejection) -> EndpointCheck:
+    """nginx is kept from it, however it answers now."""
+    state = check.state if check.state == State.FAILED else State.WARNING
+    told = f"nginx is kept from it by the watch for {ejection.seconds} s: {ejection.why}"
+    detail = "; ".join(filter(None, (told, check.detail)))
+    return replace(check, state=state, word=f"{check.word}, ejected", detail=detail)
 
 
 def _reached_at(listener: Endpoint) -> str:

@@ -11,6 +11,7 @@ from ..errors import StepError
 from ..facts.facts import Facts
 from ..probes.classify import EndpointCheck, worst
 from ..results import State, output
+from ..watch.seen import WatchSeen, WatchState
 from .drift import Drift
 
 _REFUSES = (
@@ -44,6 +45,7 @@ class NodeCheck:
     apiservers: Mapping[Endpoint, EndpointCheck] = output("what it meets at each apiserver")
     through: ProxyCheck | None = output("what it meets through its kube-nginx")
     drift: tuple[Drift, ...] | None = output("what is there, but not in hosts.toml")
+    watch: WatchSeen | None = output("kube-nginx-watch", None)
     installed: bool = False
     error: StepError | None = None  # why it cannot work: its proxy does not answer, or there is no way
 
@@ -57,11 +59,16 @@ class NodeCheck:
         }
 
     @property
+    def lame(self) -> bool:
+        """Whether the watch is there and does not work."""
+        return self.watch is not None and self.watch.state == WatchState.NOT_RUNNING
+
+    @property
     def state(self) -> State:
         """FAILED if the node cannot work, WARNING if anything is bad."""
         if self.error:
             return State.FAILED
-        bad = self.drift or any(check.state != State.OK for check in self.met.values())
+        bad = self.drift or self.lame or any(check.state != State.OK for check in self.met.values())
         return State.WARNING if bad else State.OK
 
 
@@ -75,6 +82,7 @@ def node_check(
     listeners: Mapping[Endpoint, ListenerCheck],
     drift: tuple[Drift, ...] = (),
     remedy: str = "",
+    watch: WatchSeen | None = None,
 ) -> NodeCheck:
     """`remedy` is what to do where it is the service that is missing."""
     ways = {check.way for check in (*apiservers.values(), *listeners.values())}
@@ -85,6 +93,7 @@ def node_check(
         apiservers=apiservers,
         through=ProxyCheck(**values_of(worst_listener), listeners=listeners),
         drift=drift,
+        watch=watch,
         installed=facts.state != "not installed",
         error=_error(apiservers, listeners, remedy),
     )

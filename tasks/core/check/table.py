@@ -11,10 +11,12 @@ from ..console.command_line import named
 from ..errors import StepError
 from ..folding.alike import alike, listed, told
 from ..results import State
+from ..watch.seen import WatchState
 from .node_check import NodeCheck
 
 _COLOURS = {State.FAILED: "red", State.WARNING: "yellow", State.OK: "green"}
 _KINDS = {State.FAILED: "bad", State.WARNING: "warning", State.OK: "note"}
+_TOLD = (WatchState.NOT_RUNNING, WatchState.NOT_POSSIBLE, WatchState.SILENT)
 THROUGH = "THROUGH KUBE-NGINX"
 
 
@@ -70,6 +72,8 @@ def _found(seen: Mapping[str, NodeCheck]) -> Iterator[tuple[str, str, tuple[str,
                 yield node, "", (there.state, place, there.detail)
         for drift in check.drift or ():
             yield node, "", (State.WARNING, "drift", drift.detail)
+        if check.watch and check.watch.state in _TOLD:
+            yield node, "", (State.WARNING if check.lame else State.OK, "watch", check.watch.why)
 
 
 def _who(nodes: Sequence[str], count: int) -> str:
@@ -86,5 +90,6 @@ def summary(check: NodeCheck) -> str:
     """All of a node in one line."""
     bad = [f"{place} {there.word}" for place, there in check.met.items() if there.state != State.OK]
     bad += [f"drift: {drift.what}" for drift in check.drift or ()]
+    bad += [f"watch {check.watch}"] if check.lame else []
     silent = any(there.result.tells_nothing for there in check.met.values())
     return "; ".join(bad) or f"all {'answer' if silent else 'ready'}, the proxy too"

@@ -6,39 +6,20 @@ The defaults are those of profile `recommended`; `PROFILES` has what profile `ru
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, TypeVar, cast
+from typing import Literal, cast
 
 from . import address, places, rules
 from .address import Endpoint, NodeSpec, parse_node, parse_user
-from .validation import boolean, choice, integer, optional, parsed, string
+from .validation import boolean, choice, integer, key, keys_of, optional, parsed, string
 
 LOCAL = "local"
 REMOTE_WORK_DIR = "/opt/k8s/work"  # where an SSH host builds: the runbook's folder
 
 PORT = integer(1, 65535)
 HostKeys = Literal["strict", "accept-new"]
-T = TypeVar("T")
-
-
-class Key(NamedTuple):
-    """How a value of hosts.toml is checked (each item, where it is a list), and what it means."""
-
-    check: Callable[[object], Any]
-    meaning: str
-
-
-def key(default: T, check: Callable[[object], object], meaning: str) -> T:
-    """A key of a table; a default that can be called makes the value anew each time."""
-    given: Any = {"default_factory": default} if callable(default) else {"default": default}
-    return cast(T, field(**given, metadata={"key": Key(check, meaning)}))
-
-
-def keys_of(table: type) -> dict[str, Key]:
-    """The keys of a table, in their order."""
-    return {item.name: item.metadata["key"] for item in fields(table)}
 
 
 def expanded(text: str) -> Path:
@@ -201,6 +182,16 @@ class Check:
 
 
 @dataclass(frozen=True, slots=True)
+class Watch:
+    """kube-nginx-watch, which has nginx pass by an apiserver that no longer answers."""
+
+    enabled: bool = key(True, boolean, "a service beside nginx, where the node can do it")
+    metrics: str = key(
+        "", optional(places.metrics), "a file for node_exporter, `/var/lib/node_exporter/kube-nginx.prom`"
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """hosts.toml, checked. `path` is the file as it was given, `given` the keys of its tables, dotted."""
 
@@ -212,6 +203,7 @@ class Settings:
     build: Build = field(default_factory=Build)
     proxy: Proxy = field(default_factory=Proxy)
     rollout: Rollout = field(default_factory=Rollout)
+    watch: Watch = field(default_factory=Watch)
     check: Check = field(default_factory=Check)
     given: frozenset[str] = frozenset()
 
@@ -220,8 +212,10 @@ class Settings:
         return f"ssh.{key}" in self.given or getattr(self.ssh, key) != getattr(Ssh(), key)
 
 
-SECTIONS: dict[str, type] = {"ssh": Ssh, "build": Build, "proxy": Proxy, "rollout": Rollout, "check": Check}
-PROFILES: dict[str, dict[str, Build | Proxy]] = {
+SECTIONS: dict[str, type] = {
+    table.__name__.lower(): table for table in (Ssh, Build, Proxy, Watch, Rollout, Check)
+}
+PROFILES: dict[str, dict[str, Build | Proxy | Watch]] = {
     "recommended": {},
     "runbook": {
         "build": Build(
@@ -239,6 +233,7 @@ PROFILES: dict[str, dict[str, Build | Proxy]] = {
             worker_shutdown_timeout="",
             user="",
         ),
+        "watch": Watch(enabled=False),
     },
 }
 """What a profile sets instead of the defaults."""

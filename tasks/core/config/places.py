@@ -55,3 +55,11 @@ def prefix(value: object) -> str:
             "its own, such as /opt/k8s/kube-nginx"
         )
     return path
+
+
+def metrics(value: object) -> str:
+    """A file that node_exporter's textfile collector reads; the folder is its own."""
+    path = _path(value)
+    if not path.endswith(".prom"):
+        raise ValueError("must end with .prom, or node_exporter does not read it")
+    return path

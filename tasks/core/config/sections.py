@@ -7,8 +7,8 @@ from typing import Any
 
 from . import address, conflicts, rules
 from .address import NodeSpec, parse_node, parse_user
-from .model import KEYS, PORT, PROFILES, SECTIONS, Build, Settings, keys_of
-from .validation import Problems, choice, kind, parsed, shown
+from .model import KEYS, PORT, PROFILES, SECTIONS, Build, Settings
+from .validation import Problems, choice, keys_of, kind, parsed, shown
 
 _NEEDED = {"nodes": '"root@10.0.0.11", "worker-2"', "apiservers": '"10.0.0.1:6443", "api-2"'}
 _NODE_KEYS = ("host", "name", "user", "port", "groups")

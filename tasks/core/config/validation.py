@@ -6,7 +6,8 @@ A check returns the value in its normal form or raises ValueError with a message
 import difflib
 import re
 from collections.abc import Callable, Iterable, Mapping
-from typing import TypeVar
+from dataclasses import field, fields
+from typing import Any, NamedTuple, TypeVar, cast
 
 from ..errors import UsageError
 
@@ -23,6 +24,24 @@ _KINDS: tuple[tuple[type, str], ...] = (
     (list, "a list"),
     (dict, "a table"),
 )
+
+
+class Key(NamedTuple):
+    """How a value of hosts.toml is checked (each item, where it is a list), and what it means."""
+
+    check: Callable[[object], Any]
+    meaning: str
+
+
+def key(default: T, check: Callable[[object], object], meaning: str) -> T:
+    """A key of a table; a default that can be called makes the value anew each time."""
+    given: Any = {"default_factory": default} if callable(default) else {"default": default}
+    return cast(T, field(**given, metadata={"key": Key(check, meaning)}))
+
+
+def keys_of(table: type) -> dict[str, Key]:
+    """The keys of a table, in their order."""
+    return {item.name: item.metadata["key"] for item in fields(table)}
 
 
 def shown(value: object) -> str:

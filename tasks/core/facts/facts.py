@@ -10,6 +10,7 @@ from ..answer import Lines, answer, each, flag, names, one, strings, text
 from ..config.address import Endpoint
 from .parts import File, Folder, Holder, Process, addresses, content, version
 from .sockets import excludes, from_kernel, overlap
+from .watch import WatchUnit
 
 __all__ = ["CURRENT", "PREVIOUS", "Facts", "File", "Folder", "Holder", "Process"]
 
@@ -45,7 +46,7 @@ class Facts:
     has the means to. `missing` are programs that scripts need and the node lacks. `began` and `ended` are the
     node's time before and after the survey, in seconds since the epoch; `clock` is by how many
     seconds the node's clock is ahead of this machine's (behind: less than 0), at the least: what the
-    round trip of the survey can explain is taken off.
+    round trip of the survey can explain is taken off. `kernel` is its release.
     """
 
     arch: str = text("arch")
@@ -70,6 +71,8 @@ class Facts:
     outsider: int = one("outsider", int, 0)
     new_drop_ins: tuple[str, ...] = names("drop_in")
     process: Process | None = answer(Process.read)
+    watch: WatchUnit = answer(WatchUnit.read)
+    kernel: str = text("kernel")
     uptime: float = one("uptime", float, 0.0)
     installed: str = one("installed", version, "")
     addresses: Mapping[str, tuple[str, ...]] = each("address", addresses)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 
 from ..config.model import Proxy
-from ..facts.paths import UNIT, UNIT_PATH, binary_path, conf_path
+from ..facts.paths import UNIT, UNIT_PATH, WATCH, WATCH_UNIT, binary_path, conf_path
 from .facts import Facts
 
 BINARY, CONF = "kube-nginx", "kube-nginx.conf"
 NAMES = (BINARY, CONF, UNIT)
-MODES = {BINARY: "755", CONF: "644", UNIT: "644"}
+MODES = {BINARY: "755", CONF: "644", UNIT: "644", WATCH: "755", WATCH_UNIT: "644"}
 
 
 def paths(proxy: Proxy) -> dict[str, str]:

@@ -6,6 +6,7 @@ from ..config.model import Proxy
 
 UNIT = "kube-nginx.service"
 UNIT_PATH = f"/etc/systemd/system/{UNIT}"
+WATCH, WATCH_UNIT = "kube-nginx-watch", "kube-nginx-watch.service"
 
 
 def binary_path(proxy: Proxy) -> str:
@@ -16,3 +17,8 @@ def binary_path(proxy: Proxy) -> str:
 def conf_path(proxy: Proxy) -> str:
     """Where the configuration is on a node."""
     return f"{proxy.prefix}/conf/kube-nginx.conf"
+
+
+def watch_paths(proxy: Proxy) -> dict[str, str]:
+    """Where each file of the watch is on a node."""
+    return {WATCH: f"{proxy.prefix}/sbin/{WATCH}", WATCH_UNIT: f"/etc/systemd/system/{WATCH_UNIT}"}

@@ -41,7 +41,7 @@ def exists(path: str) -> str:
     return f"[ -e {quote(path)} ]"
 
 
-class _BuildScript(Script[A]):
+class BuildScript(Script[A]):
     """A script that a build host runs, as the user that it is reached as."""
 
     root = False
@@ -63,7 +63,7 @@ class Kept:
 
 
 @dataclass(frozen=True)
-class WorkFolder(_BuildScript[Kept]):
+class WorkFolder(BuildScript[Kept]):
     """Sees that the work folder is there and the user's alone, and looks at the file `name` in it.
 
     What is built there runs as root on the nodes, so nobody else may write to it, or to a folder above it.
@@ -78,7 +78,7 @@ class WorkFolder(_BuildScript[Kept]):
 
 
 @dataclass(frozen=True)
-class Unpack(_BuildScript[Changed]):
+class Unpack(BuildScript[Changed]):
     """Unpacks the tarball beside its place and renames it there when it is whole."""
 
     files = ("unpack",)
@@ -99,7 +99,7 @@ class ToolsStatus(Status):
 
 
 @dataclass(frozen=True)
-class Tools(_BuildScript[Changed]):
+class Tools(BuildScript[Changed]):
     """Sees that a C program can be compiled and linked, and make is there; installs what is missing."""
 
     files = ("compiler",)
@@ -109,7 +109,7 @@ class Tools(_BuildScript[Changed]):
 
 
 @dataclass(frozen=True)
-class Configure(_BuildScript[None]):
+class Configure(BuildScript[None]):
     """The runbook's ./configure."""
 
     tail = 20
@@ -123,7 +123,7 @@ class Configure(_BuildScript[None]):
 
 
 @dataclass(frozen=True)
-class MakeInstall(_BuildScript[None]):
+class MakeInstall(BuildScript[None]):
     """make, make install, and a stripped copy under the name by which it is kept.
 
     `connected`: over SSH, and for no longer than the connection is there.
@@ -157,7 +157,7 @@ class Inspected:
 
 
 @dataclass(frozen=True)
-class Inspect(_BuildScript[Inspected]):
+class Inspect(BuildScript[Inspected]):
     """Runs the binary and reads its ELF header."""
 
     files = ("inspect",)
@@ -166,15 +166,20 @@ class Inspect(_BuildScript[Inspected]):
 
     def parse(self, result: CommandResult) -> Inspected:
         told, values = result.stdout, result.values
-        symbols = {tuple(map(int, v.split("."))) for v in re.findall(r"GLIBC_(\d+(?:\.\d+)+)", told)}
         return Inspected(
             version=_first(r"nginx version: nginx/(\S+)", told),
             arguments=tuple(_words(_first(r"configure arguments: (.*)", told))),
             libraries=tuple(re.findall(r"\(NEEDED\).*\[(.+?)\]", told)),
-            glibc=".".join(map(str, max(symbols))) if symbols else "",
+            glibc=glibc_of(told),
             arch=_first(r"^(\w+)$", values.get("arch", "")),
             sha256=values.get("sum", ""),
         )
+
+
+def glibc_of(header: str) -> str:
+    """The newest symbol version of glibc in an ELF header, as readelf shows it; "" for none."""
+    symbols = {tuple(map(int, v.split("."))) for v in re.findall(r"GLIBC_(\d+(?:\.\d+)+)", header)}
+    return ".".join(map(str, max(symbols))) if symbols else ""
 
 
 def _words(text: str) -> list[str]:

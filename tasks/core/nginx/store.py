@@ -13,9 +13,12 @@ from pathlib import Path
 
 from ..config.model import Settings, expanded
 from ..errors import KubeNginxError, UsageError
+from ..facts.paths import WATCH
 from ..localfiles import write_atomic
-from . import build_commands
+from . import build_commands, watch
 from .private import why_shared
+
+_NGINX = "kube-nginx"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +66,8 @@ def refuse_shared(settings: Settings, place: Path | None = None) -> None:
         )
 
 
-def _place(settings: Settings, arch: str) -> Path:
-    return folder(settings) / "binaries" / build_commands.key(settings.build, arch)
+def _place(settings: Settings, key: str) -> Path:
+    return folder(settings) / "binaries" / key
 
 
 def find(settings: Settings, arch: str) -> Binary | None:
@@ -72,11 +75,20 @@ def find(settings: Settings, arch: str) -> Binary | None:
 
     Raises UsageError: others could have changed it.
     """
-    place = _place(settings, arch)
+    return _find(settings, build_commands.key(settings.build, arch), _NGINX)
+
+
+def find_watch(settings: Settings, arch: str) -> Binary | None:
+    """The same of kube-nginx-watch."""
+    return _find(settings, watch.key(arch), WATCH)
+
+
+def _find(settings: Settings, key: str, name: str) -> Binary | None:
+    place = _place(settings, key)
     refuse_shared(settings, place)
     try:
         known = json.loads((place / "verified.json").read_text())
-        binary = Binary(**known | {"path": str(place / "kube-nginx")})
+        binary = Binary(**known | {"path": str(place / name)})
         binary.read()
     except (OSError, ValueError, TypeError, KubeNginxError):
         return None
@@ -96,11 +108,20 @@ def kept(settings: Settings) -> Iterator[Binary]:
 
 def keep(settings: Settings, content: bytes, seen: build_commands.Inspected) -> Binary:
     """Writes a verified binary; the note that it is one comes last. Raises UsageError as `find`."""
-    place = _place(settings, seen.arch)
+    key = build_commands.key(settings.build, seen.arch)
+    return _keep(_place(settings, key) / _NGINX, settings, content, seen)
+
+
+def keep_watch(settings: Settings, content: bytes, seen: build_commands.Inspected) -> Binary:
+    """The same of kube-nginx-watch."""
+    return _keep(_place(settings, watch.key(seen.arch)) / WATCH, settings, content, seen)
+
+
+def _keep(path: Path, settings: Settings, content: bytes, seen: build_commands.Inspected) -> Binary:
+    place = path.parent
     place.mkdir(parents=True, exist_ok=True)
     refuse_shared(settings, place)
     place.parent.chmod(0o700)
-    path = place / "kube-nginx"
     binary = Binary(str(path), seen.version, seen.arch, seen.sha256, seen.glibc)
     if not path.exists() or sha256(path.read_bytes()).hexdigest() != seen.sha256:
         write_atomic(path, content, 0o755)

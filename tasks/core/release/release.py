@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import lru_cache
 from hashlib import sha256
 
 from ..config.model import Proxy
@@ -34,12 +35,17 @@ def name_of(sums: Mapping[str, str]) -> str:
 
 @dataclass(frozen=True)
 class Release:
-    """What a node is to run. `version` is nginx's, `glibc` the newest symbol that the binary needs."""
+    """What a node is to run. `version` is nginx's, `glibc` the newest symbol that the binary needs.
+
+    `watch` are the files of kube-nginx-watch, which goes along and is no part of what the release is: none
+    where there is to be none.
+    """
 
     version: str
     glibc: str
     contents: Mapping[str, bytes]
     sums: Mapping[str, str]
+    watch: Mapping[str, bytes] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -54,14 +60,33 @@ class Release:
     @property
     def size(self) -> int:
         """Bytes of all its files."""
-        return sum(map(len, self.contents.values()))
+        return sum(map(len, [*self.contents.values(), *self.watch.values()]))
+
+    @property
+    def watch_sums(self) -> dict[str, str]:
+        """The sha256 of each file of the watch."""
+        return {name: sum_of(content) for name, content in self.watch.items()}
+
+    @property
+    def shipped(self) -> dict[str, tuple[bytes, str]]:
+        """Each file that is brought to a node, and its sha256."""
+        files, sums = {**self.contents, **self.watch}, {**self.sums, **self.watch_sums}
+        return {name: (content, sums[name]) for name, content in files.items()}
 
 
-def release(version: str, glibc: str, binary: bytes, conf: str, unit: str) -> Release:
+@lru_cache(maxsize=64)  # the binaries are the same for all nodes
+def sum_of(content: bytes) -> str:
+    """The sha256 of a file."""
+    return sha256(content).hexdigest()
+
+
+def release(
+    version: str, glibc: str, binary: bytes, conf: str, unit: str, watch: Mapping[str, bytes] | None = None
+) -> Release:
     """A release of these files."""
     contents = {BINARY: binary, CONF: conf.encode(), UNIT: unit.encode()}
-    sums = {name: sha256(content).hexdigest() for name, content in contents.items()}
-    return Release(version, glibc, contents, sums)
+    sums = {name: sum_of(content) for name, content in contents.items()}
+    return Release(version, glibc, contents, sums, watch or {})
 
 
 def serving(facts: Facts, proxy: Proxy) -> str:

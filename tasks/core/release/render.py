@@ -1,4 +1,4 @@
-"""Settings -> the text of kube-nginx.conf and kube-nginx.service; no host is touched."""
+"""Settings -> the text of kube-nginx.conf and of the units; no host is touched."""
 
 from types import MappingProxyType
 
@@ -22,6 +22,11 @@ def conf(settings: Settings, addresses: servers.Addresses = MappingProxyType({})
 def unit(settings: Settings) -> str:
     """kube-nginx.service; for profile `runbook` the one in the runbook's "systemd unit"."""
     return _render("kube-nginx.service.j2", settings)
+
+
+def watch_unit(settings: Settings) -> str:
+    """kube-nginx-watch.service, which the runbook does not have."""
+    return _render("kube-nginx-watch.service.j2", settings, watch=settings.watch)
 
 
 def _render(template: str, settings: Settings, **more: object) -> str:

@@ -28,6 +28,7 @@ _UNKNOWN = (
 )
 _REFUSED = "correct it there, or bring what hosts.toml says: fab diff, fab deploy --limit {nodes}"
 _LOST = "; and what was there before does not come back: "
+_WATCH = "see why: fab logs --limit {nodes}; or do without: [watch] enabled = false, fab deploy"
 _BEFORE = {
     "1": "",
     "0": "; nothing ran there before, so it is stopped",
@@ -45,7 +46,7 @@ class Order:
     goes to afterwards: "-" is what is there now, "" nothing. `boot` is "1" or "0" if it is to start at
     boot, or not. `was` overrides what the node finds of itself, when it goes back. `listen` is None for the
     addresses of hosts.toml, which another release may not have. `repair`: user, folders and modes are put
-    right, too.
+    right, too. `watch`: whether it is to run, None: as it is now.
     """
 
     action: Action
@@ -57,6 +58,7 @@ class Order:
     was: Mapping[str, str] = field(default_factory=dict)
     listen: tuple[Endpoint, ...] | None = None
     repair: bool = True
+    watch: bool | None = None
 
     @property
     def undone(self) -> Result:
@@ -90,6 +92,9 @@ class Activation:
         proof = self._prove(order, behind, answered)
         if proof.state == "failed":
             return self._go_back(order, facts, ended, proof.text, served)
+        if ended.watch:
+            message = f"{order.result}, {proof.text}; but kube-nginx-watch: {ended.watch}"
+            raise StepError(message, tail=ended.stderr.strip(), hint=_WATCH)
         state = State.WARNING if proof.state == "warning" else State.CHANGED
         return StepResult(state, f"{order.result}, {proof.text}", result=order.result)
 
@@ -147,6 +152,7 @@ class Activation:
             unmanaged=order.unmanaged,
             served=serving(facts, proxy),
             began_by=facts.loaded(UNIT_PATH, "unit"),
+            watch={True: "1", False: "0", None: ""}[order.watch],
             **order.was,
         )
         try:
@@ -176,6 +182,7 @@ class Activation:
             was=was,
             listen=_own(facts),
             repair=True,
+            watch=None,
         )
         log = self.node.do(LastLines(8))
         again = self._script(back, facts)

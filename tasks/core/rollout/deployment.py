@@ -11,6 +11,7 @@ from ..config.model import Settings
 from ..errors import KubeNginxError, StepError
 from ..facts import layout
 from ..facts.facts import Facts
+from ..facts.paths import WATCH, WATCH_UNIT
 from ..nginx import store
 from ..probes.prober import Depth, Prober
 from ..probes.proof import prove
@@ -22,6 +23,7 @@ from ..run.run import Run
 from ..scripts.files import Tidy
 from ..shell.pool import waiting
 from ..ssh.node import Node
+from ..watch import needs
 from . import preflight
 from .activation import Activation, Order
 from .diff import NodePlan, diffs
@@ -42,8 +44,10 @@ class Releases:
 
     def __init__(self, settings: Settings, needed: bool = True) -> None:
         self._settings = settings
-        self._unit = rendering.unit(settings)
+        self._unit, self._watch_unit = rendering.unit(settings), rendering.watch_unit(settings)
         self._binaries = {binary.arch: (binary, binary.read()) for binary in store.kept(settings)}
+        watches = {arch: store.find_watch(settings, arch) for arch in self._binaries}
+        self._watches = {arch: watch.read() for arch, watch in watches.items() if watch}
         self._made: dict[Hashable, Release] = {}
         if needed and not self._binaries:
             version = settings.build.version
@@ -59,11 +63,18 @@ class Releases:
                 f"the node is {arch}, and the binaries are for {', '.join(sorted(self._binaries))}",
                 hint=f"add a build host that is {arch} to build.hosts, then fab build",
             )
-        key = (arch, frozenset(facts.addresses.items()))
+        watched = needs.wanted(facts, self._settings.proxy, self._settings.watch)
+        if watched and arch not in self._watches:
+            raise StepError(
+                f"no kube-nginx-watch for {arch} has been built",
+                hint="fab build, which keeps nginx as it is; or do without: [watch] enabled = false",
+            )
+        key = (arch, watched, frozenset(facts.addresses.items()))
         if key not in self._made:
             binary, content = self._binaries[arch]
             conf = rendering.conf(self._settings, facts.addresses)
-            self._made[key] = release(binary.version, binary.glibc, content, conf, self._unit)
+            watch = {WATCH: self._watches[arch], WATCH_UNIT: self._watch_unit.encode()} if watched else {}
+            self._made[key] = release(binary.version, binary.glibc, content, conf, self._unit, watch)
         return self._made[key]
 
 
@@ -102,10 +113,12 @@ class Deployment:
         made, facts = self._look(node)
         if facts.leftovers:
             self._untidy.add(node.label)
-        release = self._releases.for_node(facts)
+        release, settings = self._releases.for_node(facts), self._settings
         notes = [*layout.notes(facts, self._settings.proxy), *self._unproven.get(node.label, ())]
         state = State.WARNING if notes else State.OK
         notes += [f"{path} changes the unit" for path in facts.drop_ins]
+        if settings.watch.enabled and (why := needs.impossible(facts, settings.proxy)):
+            notes.append(f"watch: not possible here: {why}")
         found = NodePlan(
             made.action,
             made.why,
@@ -162,15 +175,16 @@ class Deployment:
             return StepResult(State.OK, made.result, result=made.result)
         name = self._releases.for_node(facts).name if made.stages else ""
         action = Action.RESTART if made.action == Action.INSTALL else made.action
-        order = Order(action, made.result, name, unmanaged=made.unmanaged, boot="1")
+        order = Order(action, made.result, name, unmanaged=made.unmanaged, boot="1", watch=made.watch)
         return Activation(self._run, node, facts.addresses).apply(order)
 
     def _look(self, node: Node) -> tuple[Plan, Facts]:
         facts = self._facts(node)
         release = self._releases.for_node(facts)
-        made = plan(release.sums, facts, self._settings.proxy, self._force, release.version)
+        of_release = (release.sums, facts, self._settings.proxy, self._force, release.version)
+        made = plan(*of_release, watch=release.watch_sums)
         if made.action in _LEAVES_IT_RUNNING and (silent := self._silent(node, facts)):
-            made = plan(release.sums, facts, self._settings.proxy, self._force, release.version, silent)
+            made = plan(*of_release, silent, release.watch_sums)
         self._plans[node.label] = made
         if errors := list(preflight.obstacles(release, made, facts, self._settings)):
             message = "; ".join(error.message for error in errors)

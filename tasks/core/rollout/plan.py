@@ -14,6 +14,7 @@ from ..facts.facts import CURRENT, PREVIOUS, Facts
 from ..facts.paths import UNIT_PATH
 from ..release.release import BINARY, CONF, NAMES, UNIT, found, name_of, paths
 from ..results import Result
+from ..watch import needs
 
 
 class Action(StrEnum):
@@ -40,6 +41,7 @@ RESULTS = {
 }
 """What a node is when it has been done."""
 
+_NO_WATCH: Mapping[str, str] = {}
 _UNKEPT = "its release is not kept there"
 
 
@@ -49,7 +51,8 @@ class Plan:
 
     `stages`: the release has to be brought to the node, if only to be kept there. `edited` are files that
     somebody has changed on the node. `unmanaged` are PIDs that hold the port and are to end. `first`: there
-    is no such service yet, nor any file of it, so that nobody can be harmed.
+    is no such service yet, nor any file of it, so that nobody can be harmed. `watch`: whether it is to run,
+    None: it is as it should be.
     """
 
     action: Action
@@ -59,6 +62,7 @@ class Plan:
     unmanaged: tuple[int, ...] = ()
     stages: bool = False
     first: bool = False
+    watch: bool | None = None
 
     @property
     def result(self) -> Result:
@@ -73,27 +77,29 @@ def plan(
     force: bool = False,
     version: str = "",
     silent: str = "",
+    watch: Mapping[str, str] = _NO_WATCH,
 ) -> Plan:
     """The least disruptive action after which the node runs the files with these sha256 `sums`.
 
-    nothing < mode (users, folders, permissions, links) < enable < reload (the configuration differs) <
-    upgrade (the binary differs) < restart (the unit differs, or the service is not as it should be) < install
-    (none of the files is there). `force` asks for a restart in any case; so does `silent`, why the service is
-    known not to serve. `version` is nginx's.
+    nothing < mode (users, folders, permissions, links, the watch) < enable < reload (the configuration
+    differs) < upgrade (the binary differs) < restart (the unit differs, or the service is not as it should
+    be) < install (none of the files is there). `force` asks for a restart in any case; so does `silent`, why
+    the service is known not to serve. `version` is nginx's, `watch` are the sums of the watch's files.
     """
-    there = found(facts, proxy)
+    there, of_watch = found(facts, proxy), needs.reasons(watch, facts, proxy)
+    watches = bool(watch) if of_watch else None
     files = tuple(name for name in NAMES if there.get(name) != sums[name])
     if not there and facts.process is None:
         nothing, unmanaged = ("nothing of it is there",), _unmanaged(facts, proxy)
         first = facts.unit.get("LoadState", "not-found") == "not-found" and not unmanaged
-        return Plan(Action.INSTALL, nothing, files, (), unmanaged, stages=True, first=first)
+        return Plan(Action.INSTALL, nothing, files, (), unmanaged, stages=True, first=first, watch=watches)
     kept = _kept(sums, facts)
     wants = {
         Action.RESTART: _restart(files, facts, proxy, force, silent),
         Action.UPGRADE: _upgrade(files, sums, facts, version),
         Action.RELOAD: _reload(files, facts, proxy),
         Action.ENABLE: [] if facts.enabled else ["it does not start at boot"],
-        Action.MODE: layout.around(facts, proxy, files),
+        Action.MODE: [*layout.around(facts, proxy, files), *of_watch],
     }
     if not kept and not any(reasons for action, reasons in wants.items() if action != Action.MODE):
         wants[Action.MODE] += [_UNKEPT]
@@ -102,7 +108,8 @@ def plan(
     action = next((action for action in reversed(Action) if wants.get(action)), Action.NOTHING)
     why = tuple(reason for reasons in wants.values() for reason in reasons)
     edited = _edited(there, facts) if files else ()
-    return Plan(action, why, files, edited, _unmanaged(facts, proxy), stages=bool(files) or not kept)
+    stages = bool(files) or not kept or bool(needs.missing(watch, facts, proxy))
+    return Plan(action, why, files, edited, _unmanaged(facts, proxy), stages, watch=watches)
 
 
 def _kept(sums: Mapping[str, str], facts: Facts) -> bool:

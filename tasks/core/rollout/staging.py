@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from ..config.model import Settings
 from ..facts.facts import Facts
-from ..release.release import Release, found
+from ..facts.paths import watch_paths
+from ..release.release import Release, paths
 from ..scripts.files import Stage
 from ..ssh.node import Node
 
@@ -14,8 +15,12 @@ def stage(node: Node, release: Release, settings: Settings, facts: Facts) -> Non
 
     Raises StepError: other bytes arrived, no room, or nginx refuses the configuration there.
     """
-    there = found(facts, settings.proxy)
+    there = {path: file.sha256 for path, file in facts.files.items()}
+    where = paths(settings.proxy) | watch_paths(settings.proxy)
     kept = next((facts.kept[which] for which, name in facts.releases.items() if name == release.name), {})
-    sums = release.sums.items()
-    missing = frozenset(name for name, digest in sums if digest not in (there.get(name), kept.get(name)))
+    missing = frozenset(
+        name
+        for name, (_, digest) in release.shipped.items()
+        if digest not in (there.get(where[name]), kept.get(name))
+    )
     node.do(Stage(settings.proxy, release, missing))

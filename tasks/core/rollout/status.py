@@ -15,6 +15,7 @@ from ..release.release import found, name_of
 from ..results import State, StepResult, output
 from ..scripts.service import LastLines
 from ..ssh.node import Node
+from ..watch.seen import WatchSeen, watch_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +33,7 @@ class NodeStatus:
     release: str = output("the release that was put there last")
     edited: bool = output("whether other files are in use than those of that release")
     replaced: bool = output("whether another binary runs than the one on disk")
+    watch: WatchSeen = output("kube-nginx-watch")
     listeners: Mapping[str, str] = output("of each address: `answers`, `accepts`, `listens`, `refuses`, ...")
 
 
@@ -43,6 +45,7 @@ _COLUMNS: Mapping[str, Callable[[NodeStatus], str]] = {
     "RESTARTS": lambda seen: "-" if seen.restarts is None else str(seen.restarts),
     "VERSION": lambda seen: (seen.version or "-") + (", replaced" if seen.replaced else ""),
     "RELEASE": lambda seen: (seen.release or "-") + (", edited" if seen.edited else ""),
+    "WATCH": lambda seen: str(seen.watch),
     "LISTENER": lambda seen: _listeners(seen.listeners),
 }
 COLUMNS = ("NODE", *_COLUMNS)
@@ -64,6 +67,7 @@ def status_of(settings: Settings, node: Node) -> StepResult[NodeStatus]:
         release=facts.releases.get(CURRENT, ""),
         edited=_edited(facts, settings),
         replaced=facts.replaced,
+        watch=watch_of(facts, settings),
         listeners={address: state for address, (state, _) in met.items()},
     )
     why, then = _missing(facts, settings, met)

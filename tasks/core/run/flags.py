@@ -157,7 +157,7 @@ def _checked(key: str, value: object) -> Any:
     try:
         if key != "batch" and not _NUMBER.fullmatch(text):
             raise ValueError("must be a number, such as 1")
-        return model.keys_of(model.Rollout)[key].check(value if key == "batch" else int(text))
+        return validation.keys_of(model.Rollout)[key].check(value if key == "batch" else int(text))
     except ValueError as error:
         raise UsageError(f"--{key.replace('_', '-')} {validation.shown(value)}: {error}") from None
 

@@ -38,13 +38,15 @@ class Outcome(StrEnum):
 class Activated:
     """What came of an activation: `why` it was not done, `still` why what was before does not come back.
 
-    `before` is the release that was in place, `was_active` "1", "0" or "trying", `was_enabled` "1" or "0".
+    `before` is the release that was in place, `was_active` "1", "0" or "trying", `was_enabled` "1" or "0",
+    `watch` why the watch does not run.
     """
 
     outcome: Outcome | None = one("result", Outcome, None)
     why: str = text("why")
     still: str = text("still")
     before: str = text("before")
+    watch: str = text("watch")
     was_active: str = text("was_active")
     was_enabled: str = text("was_enabled")
     stderr: str = text("stderr")
@@ -57,7 +59,7 @@ class Activate(OnNode[Activated]):
     For the other parameters see templates/activate.sh. It goes on to its end without us.
     """
 
-    files = ("common", "flock", "prepare", "files", "service", "activate")
+    files = ("common", "flock", "prepare", "files", "service", "watch", "activate")
     statuses = (CommonStatus, ActivateStatus)
     answer = Activated
     changes = True
@@ -76,6 +78,7 @@ class Activate(OnNode[Activated]):
     began_by: str = ""
     was_active: str = ""
     was_enabled: str = ""
+    watch: str = ""
     lock: str = LOCK
 
     @property

@@ -46,6 +46,11 @@ class StageStatus(Status):
         "nginx refuses the new release there",
         "nothing was changed; correct hosts.toml, or build again",
     )
+    NO_WATCH = (
+        68,
+        "kube-nginx-watch does not run there",
+        "nothing was changed; build it again: fab build --force; or do without: [watch] enabled = false",
+    )
 
 
 @dataclass(frozen=True)
@@ -61,12 +66,12 @@ class Stage(OnNode[None]):
 
     @property
     def standard_input(self) -> bytes:
-        return b"".join(text for name, text in self.to_stage.contents.items() if name in self.missing)
+        return b"".join(text for name, (text, _) in self.to_stage.shipped.items() if name in self.missing)
 
     def derived(self) -> Mapping[str, object]:
         parts = [
-            f"{name} {MODES[name]} {self.to_stage.sums[name]} {len(content) if name in self.missing else 0}"
-            for name, content in self.to_stage.contents.items()
+            f"{name} {MODES[name]} {digest} {len(content) if name in self.missing else 0}"
+            for name, (content, digest) in self.to_stage.shipped.items()
         ]
         return {"user": self.proxy.user, "release": self.to_stage.name, "parts": "\n".join(parts)}
 

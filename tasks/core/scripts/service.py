@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
-from ..facts.paths import UNIT, UNIT_PATH
+from ..facts.paths import UNIT, UNIT_PATH, WATCH_UNIT
 from ..shell.command import CommandResult, kill_on_disconnect
 from ..shell.output import BULK
 from .script import Changed, Script
@@ -38,10 +39,11 @@ class DaemonReload(Script[Changed]):
 
 @dataclass(frozen=True)
 class Journal(Script[str]):
-    """The unit's journal: the last `lines` lines, and, with `follow`, whatever comes then."""
+    """The journal of the service and of the watch: the last `lines` lines, and, with `follow`, what comes."""
 
     seconds_allowed = 60
     output_limit = BULK
+    units: ClassVar[tuple[str, ...]] = (UNIT, WATCH_UNIT)
     lines: int
     follow: bool = False
 
@@ -50,7 +52,8 @@ class Journal(Script[str]):
         return None if self.follow else self.seconds_allowed
 
     def text(self) -> str:
-        command = f"journalctl -q -u {UNIT} -n {self.lines} --no-pager -o short-iso"
+        units = " ".join(f"-u {unit}" for unit in self.units)
+        command = f"journalctl -q {units} -n {self.lines} --no-pager -o short-iso"
         return kill_on_disconnect(f"{command} -f") if self.follow else command
 
     def parse(self, result: CommandResult) -> str:
@@ -58,7 +61,9 @@ class Journal(Script[str]):
 
 
 class LastLines(Journal):
-    """The end of it, for an error that is told anyway: nothing where it cannot be read."""
+    """The end of the service's, for an error that is told anyway: nothing where it cannot be read."""
+
+    units = (UNIT,)
 
     def error(self, result: CommandResult) -> None:
         return None

@@ -1,0 +1,56 @@
+# How the watch comes to a node, and goes. Whatever becomes of it, what serves goes on to serve.
+# Given: watch (1: it is to run, 0: it is to go, "": it stays as it is), release (whose folder may have its files).
+
+watch_files() { # FOLDER: those that differ come into use together
+  fresh=${watcher%/*}/.kube-nginx-watch fresh_unit=${watch_path%/*}/.$unit.watch
+  copy "$1/kube-nginx-watch" "$fresh" && copy "$1/$watch_unit" "$fresh_unit" &&
+    over "$fresh" "$watcher" && over "$fresh_unit" "$watch_path"
+}
+watch_runs() {
+  # to enable has systemd read it, too
+  if [ "$(systemctl is-enabled "$watch_unit" 2>/dev/null)" = enabled ]; then systemctl daemon-reload
+  else systemctl enable "$watch_unit" 2>/dev/null; fi || { why='systemctl fails'; return 1; }
+  # where the service itself is stopped, it comes with it
+  systemctl is-active -q "$unit" || return 0
+  systemctl reset-failed "$watch_unit" 2>/dev/null
+  timeout 20 systemctl restart "$watch_unit" && systemctl is-active -q "$watch_unit" && return
+  why='it does not start'
+  journalctl -q -u "$watch_unit" --since "@$began" -n 4 --no-pager -o cat >&2
+  return 1
+}
+no_watch() {
+  ! there "$watch_path" || systemctl disable --now "$watch_unit" 2>/dev/null
+  rm -rf "$watcher" "$watch_path" && systemctl daemon-reload
+  systemctl reset-failed "$watch_unit" 2>/dev/null
+  return 0
+}
+# one that does not start makes room for the one that did
+watch_over() {
+  case $watch in
+    '') return ;;
+    0) no_watch; return ;;
+  esac
+  former=$releases/watch.part
+  ! there "$former" || rm -rf "$former"
+  if [ -n "$release" ] && [ -f "$releases/$release/kube-nginx-watch" ]; then
+    if [ -f "$watcher" ] && [ -f "$watch_path" ]; then
+      mkdir "$former" && copy "$watcher" "$former/kube-nginx-watch" && copy "$watch_path" "$former/$watch_unit" || return
+    fi
+    why='its files could not be put in place'
+    watch_files "$releases/$release" || return
+  fi
+  if watch_runs; then
+    rm -rf "$former"
+    return
+  fi
+  wrong=$why
+  if [ -d "$former" ] && watch_files "$former" && watch_runs; then
+    wrong="$wrong; the one of before runs again"
+  else
+    no_watch
+    wrong="$wrong; it was removed"
+  fi
+  rm -rf "$former"
+  why=$wrong
+  return 1
+}

@@ -1,0 +1,108 @@
+"""How the watch comes to a node and goes: templates/watch.sh, but for what it asks of systemd."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tasks.core.facts.paths import WATCH, WATCH_UNIT
+
+from .test_scripts import ALL, ALL_FUNCTIONS, Place, functions, keep, place, shell
+
+__all__ = ["place", "shell"]
+
+NAME = "0123456789"
+OLD, NEW = {WATCH: b"old", WATCH_UNIT: b"old unit"}, {WATCH: b"new", WATCH_UNIT: b"new unit"}
+SYSTEMD = """
+    systemctl() {
+      echo "systemctl $*" >> "$lock.did"
+      case $1 in
+        restart) ! grep -q "$broken" "$watcher" ;;
+        is-active)
+          if [ "$3" = kube-nginx.service ]; then [ -z "$stopped" ]; else ! grep -q "$broken" "$watcher"; fi ;;
+      esac
+    }
+    timeout() { shift; "$@"; }
+    journalctl() { echo its last words; }
+"""
+
+
+def there(place: Place) -> dict[str, bytes]:
+    """The files of the watch that are in use."""
+    paths = {WATCH: Path(place.proxy.prefix, "sbin", WATCH), WATCH_UNIT: place.unit.parent / WATCH_UNIT}
+    return {name: path.read_bytes() for name, path in paths.items() if path.exists()}
+
+
+def use(place: Place, files: dict[str, bytes]) -> None:
+    place.use(ALL)
+    for name, content in files.items():
+        folder = Path(place.proxy.prefix, "sbin") if name == WATCH else place.unit.parent
+        (folder / name).write_bytes(content)
+
+
+def run(place: Place, watch: str, broken: str = "nothing", stopped: str = "", release: str = NAME) -> str:
+    """What is said of it; the calls of systemctl are in `did`."""
+    given: dict[str, Any] = {"watch": watch, "release": release, "broken": broken, "stopped": stopped}
+    call = f'{SYSTEMD}\nwatch_over && echo done || echo "failed: $why"'
+    return functions(place, call, until=ALL_FUNCTIONS, **given).stdout.strip()
+
+
+def did(place: Place) -> list[str]:
+    record = place.unit.parent / "lock.did"
+    return record.read_text().splitlines() if record.exists() else []
+
+
+@pytest.mark.parametrize("before", [{}, OLD, {WATCH: b"half"}])
+def test_it_comes(place: Place, before: dict[str, bytes]) -> None:
+    use(place, before)
+    keep(place, NAME, {**ALL, **NEW})
+    assert run(place, "1") == "done"
+    assert there(place) == NEW
+    assert "systemctl enable kube-nginx-watch.service" in did(place)
+    assert "systemctl restart kube-nginx-watch.service" in did(place)
+    assert not any(".part" in name or "/." in name for name in place.tree())
+
+
+def test_it_stays_as_it_is(place: Place) -> None:
+    use(place, OLD)
+    assert run(place, "") == "done"
+    assert (there(place), did(place)) == (OLD, [])
+
+
+def test_it_goes(place: Place) -> None:
+    use(place, OLD)
+    assert run(place, "0") == "done"
+    assert there(place) == {}
+    assert "systemctl disable --now kube-nginx-watch.service" in did(place)
+
+
+def test_a_stopped_service_does_not_start_for_it(place: Place) -> None:
+    use(place, {})
+    keep(place, NAME, {**ALL, **NEW})
+    assert run(place, "1", stopped="1") == "done"
+    assert there(place) == NEW
+    assert not [line for line in did(place) if "restart" in line]
+
+
+def test_one_that_does_not_start_makes_room_for_the_one_of_before(place: Place) -> None:
+    use(place, OLD)
+    keep(place, NAME, {**ALL, **NEW})
+    assert run(place, "1", broken="new") == "failed: it does not start; the one of before runs again"
+    assert there(place) == OLD
+
+
+@pytest.mark.parametrize("before", [{}, OLD])
+def test_one_that_does_not_start_goes(place: Place, before: dict[str, bytes]) -> None:
+    use(place, before)
+    keep(place, NAME, {**ALL, **NEW})
+    assert run(place, "1", broken=".") == "failed: it does not start; it was removed"
+    assert there(place) == {}
+
+
+def test_one_whose_files_are_there_is_only_started(place: Place) -> None:
+    use(place, OLD)
+    assert run(place, "1", release="") == "done"
+    assert there(place) == OLD
+    assert "systemctl restart kube-nginx-watch.service" in did(place)
