@@ -37,6 +37,7 @@ watch_over() {
       mkdir "$former" && copy "$watcher" "$former/kube-nginx-watch" && copy "$watch_path" "$former/$watch_unit" || return
     fi
     why='its files could not be put in place'
+    systemctl stop "$watch_unit" 2>/dev/null # by the unit with which it began, which cleans up after it
     watch_files "$releases/$release" || return
   fi
   if watch_runs; then

@@ -14,6 +14,7 @@ import pytest
 
 from tasks.core.check.checker import NodeChecker
 from tasks.core.check.node_check import NodeCheck
+from tasks.core.check.table import notes
 from tasks.core.config.address import Endpoint, NodeSpec
 from tasks.core.config.model import Check, Proxy, Settings
 from tasks.core.facts.facts import Facts, Holder
@@ -102,9 +103,10 @@ def test_an_apiserver_from_which_nginx_is_kept(start: Start, ready: list[Serve])
     server = start(ready[0])
     unit = {"LoadState": "loaded", "ActiveState": "active", "StatusText": f"ejected {server} for 34 s (hung)"}
     facts = replace(ACTIVE, watch=WatchUnit(unit))
-    check = checked(Sshd(), settings(start(ready[0]), [server]), facts).apiservers[server]
+    seen = checked(Sshd(), settings(start(ready[0]), [server]), facts)
+    check = seen.apiservers[server]
     assert (check.state, check.word.endswith(" ms, ejected"), check.way) == ("warning", True, True)
-    assert check.detail == "nginx is kept from it by the watch for 34 s: hung"
+    assert f"warning: a: {server}: the watch keeps nginx from it for 34 s: hung" in notes({"a": seen})
 
 
 def test_what_refuses_is_tried_once(start: Start, ready: list[Serve]) -> None:

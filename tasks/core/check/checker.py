@@ -44,7 +44,7 @@ class NodeChecker:
         }
         watched = watch_of(facts, settings)
         for ejection in watched.ejected:
-            direct |= {server: _ejected(direct[server], ejection) for server in self._named(ejection)}
+            direct |= {server: _ejected(direct[server]) for server in self._named(ejection)}
         through = {listener: self._through(listener, direct) for listener in settings.proxy.listen}
         remedy = brings_up(facts, settings.proxy)
         return node_check(facts, direct, through, drift(settings, facts), remedy, watched)
@@ -130,12 +130,10 @@ class NodeChecker:
         return replace(check, word=word, detail=f"the service is {facts.state}")
 
 
-def _ejected(check: EndpointCheck, ejection: Ejection) -> EndpointCheck:
+def _ejected(check: EndpointCheck) -> EndpointCheck:
     """nginx is kept from it, however it answers now."""
     state = check.state if check.state == State.FAILED else State.WARNING
-    told = f"nginx is kept from it by the watch for {ejection.seconds} s: {ejection.why}"
-    detail = "; ".join(filter(None, (told, check.detail)))
-    return replace(check, state=state, word=f"{check.word}, ejected", detail=detail)
+    return replace(check, state=state, word=f"{check.word}, ejected")
 
 
 def _reached_at(listener: Endpoint) -> str:

@@ -72,6 +72,9 @@ def _found(seen: Mapping[str, NodeCheck]) -> Iterator[tuple[str, str, tuple[str,
                 yield node, "", (there.state, place, there.detail)
         for drift in check.drift or ():
             yield node, "", (State.WARNING, "drift", drift.detail)
+        for ejection in check.watch.ejected if check.watch else ():
+            why = f"the watch keeps nginx from it for {ejection.seconds} s: {ejection.why}"
+            yield node, "", (State.WARNING, ejection.apiserver, why)
         if check.watch and check.watch.state in _TOLD:
             yield node, "", (State.WARNING if check.lame else State.OK, "watch", check.watch.why)
 

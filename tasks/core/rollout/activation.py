@@ -182,7 +182,7 @@ class Activation:
             was=was,
             listen=_own(facts),
             repair=True,
-            watch=None,
+            watch=None if ran or not order.watch else False,
         )
         log = self.node.do(LastLines(8))
         again = self._script(back, facts)
