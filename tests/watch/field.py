@@ -294,7 +294,7 @@ class Field:
         self.apiservers[number].process.send_signal(signal.SIGCONT)
 
     def drop(self, number: int, *ways: str) -> None:
-        """Drop packets silently that reach ("in") or leave ("out") an apiserver; neighbours are still found."""
+        """Drop packets that reach ("in") or leave ("out") an apiserver; neighbours are still found."""
         chains = "".join(
             f"chain {way} {{ type filter hook {way}put priority 0; policy drop; "
             "meta l4proto icmpv6 accept; }\n"
@@ -306,23 +306,27 @@ class Field:
         """Undo `drop`."""
         run("ip", "netns", "exec", self.api(number), "nft", "delete", "table", "inet", "cut")
 
-    def netem(self, number: int, *words: str) -> None:
-        """Have packets of both ways delayed or lost, `delay 300ms` or `loss 10%` say."""
-        for netns, device in ((self.api(number), "eth0"), (self.node, f"api{number}")):
-            run(
-                "tc",
-                "-n",
-                netns,
-                "qdisc",
-                "replace",
-                "dev",
-                device,
-                "root",
-                "netem",
-                "limit",
-                "100000",
-                *words,
-            )
+    def spoil(self, number: int, delay: float = 0, jitter: float = 0, loss: float = 0) -> Process:
+        """Have packets of both ways come late, by so many seconds each, or lost, by a part of 1.
+
+        The end of what this gives, and `mend`, undo it.
+        """
+        port, near, far = f"api{number}", f"near{number}", f"far{number}"
+        run("ip", "-n", self.node, "link", "add", near, "type", "veth", "peer", "name", far)
+        for device in (port, near):  # the node's own kernel has no part in what the wire carries
+            run("ip", "netns", "exec", self.node, "sysctl", "-qw", f"net.ipv6.conf.{device}.disable_ipv6=1")
+            run("ip", "-n", self.node, "link", "set", device, "nomaster", "arp", "off", "up")
+        run("ip", "-n", self.node, "link", "set", far, "master", "bridge", "up")
+        numbers = (str(n) for n in (delay, jitter, loss))
+        return self.start(
+            "wire", self.node, sys.executable, "-I", str(HERE / "wire.py"), near, port, *numbers
+        )
+
+    def mend(self, number: int, wire: Process) -> None:
+        """Undo `spoil`."""
+        wire.kill()
+        run("ip", "-n", self.node, "link", "delete", f"near{number}")
+        run("ip", "-n", self.node, "link", "set", f"api{number}", "master", "bridge", "arp", "on")
 
 
 def _as(user: str, *capabilities: str) -> list[str]:
