@@ -255,19 +255,30 @@ class Field:
         assert binary
         program = shutil.copy(binary, self.folder / "kube-nginx")
         command = program, "-c", self.conf, "-p", self.folder, "-e", "stderr", "-g", "daemon off;"
-        self.nginx = self.start("nginx", self.node, *_as(NGINX_USER), *map(str, command))
+        self.nginx = self.start("nginx", self.node, *as_user(NGINX_USER), *map(str, command))
         self.nginx_term = self.stack.callback(lambda: self.nginx.kill(signal.SIGTERM))
         until(lambda: ":8443" in run("ip", "netns", "exec", self.node, "ss", "-ltnH"), "nginx listens")
 
     def watch(
-        self, program: Path, *more: str, env: dict[str, str] | None = None, wait: bool = True
+        self,
+        program: Path,
+        *more: str,
+        env: dict[str, str] | None = None,
+        may: str = "net_admin",
+        before: tuple[str, ...] = (),
+        wait: bool = True,
     ) -> Process:
         """Start the watch as a user of its own with one capability, and wait until it has read its file."""
         command = str(program), "run", "-c", str(self.conf), "-u", NGINX_USER, *more
-        started = self.start("watch", self.node, *_as(str(WATCH_UID), "net_admin"), *command, env=env)
+        started = self.start("watch", self.node, *before, *as_user(str(WATCH_UID), may), *command, env=env)
         if wait:
             until(lambda: "read " in started.text, "the watch has read its file")
         return started
+
+    @staticmethod
+    def with_passwd(passwd: Path) -> tuple[str, ...]:
+        """Give the beginning of a command that finds another /etc/passwd."""
+        return "sh", "-c", f'mount --bind {passwd} /etc/passwd && exec "$@"', "sh"
 
     def clients(self, sessions: int, interval: float = 0.1) -> "Clients":
         """Start clients, and wait until each session has an apiserver."""
@@ -329,7 +340,8 @@ class Field:
         run("ip", "-n", self.node, "link", "set", f"api{number}", "master", "bridge", "arp", "on")
 
 
-def _as(user: str, *capabilities: str) -> list[str]:
+def as_user(user: str, *capabilities: str) -> list[str]:
+    """Give the beginning of a command that runs as somebody with these capabilities and no others."""
     group = "nogroup" if user == NGINX_USER else user
     words = ["setpriv", f"--reuid={user}", f"--regid={group}", "--clear-groups"]
     kept = ",".join(["-all", *(f"+{name}" for name in capabilities)])
