@@ -270,7 +270,10 @@ class Field:
     ) -> Process:
         """Start the watch as a user of its own with one capability, and wait until it has read its file."""
         command = str(program), "run", "-c", str(self.conf), "-u", NGINX_USER, *more
-        started = self.start("watch", self.node, *before, *as_user(str(WATCH_UID), may), *command, env=env)
+        nice = "nice", "-n", "-10"  # as the unit has it
+        started = self.start(
+            "watch", self.node, *before, *nice, *as_user(str(WATCH_UID), may), *command, env=env
+        )
         if wait:
             until(lambda: "read " in started.text, "the watch has read its file")
         return started
