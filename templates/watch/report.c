@@ -116,7 +116,7 @@ static const struct {
 static double value_of(const struct judged *a, enum metric metric) {
     switch (metric) {
     case UP:
-        return a->last == ANSWERED && !a->silent;
+        return a->answered > NEVER && a->last == ANSWERED && !a->silent;
     case EJECTED:
         return a->ejected;
     case SESSIONS:

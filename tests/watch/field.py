@@ -255,19 +255,33 @@ class Field:
         assert binary
         program = shutil.copy(binary, self.folder / "kube-nginx")
         command = program, "-c", self.conf, "-p", self.folder, "-e", "stderr", "-g", "daemon off;"
-        self.nginx = self.start("nginx", self.node, *_as(NGINX_USER), *map(str, command))
+        self.nginx = self.start("nginx", self.node, *as_user(NGINX_USER), *map(str, command))
         self.nginx_term = self.stack.callback(lambda: self.nginx.kill(signal.SIGTERM))
         until(lambda: ":8443" in run("ip", "netns", "exec", self.node, "ss", "-ltnH"), "nginx listens")
 
     def watch(
-        self, program: Path, *more: str, env: dict[str, str] | None = None, wait: bool = True
+        self,
+        program: Path,
+        *more: str,
+        env: dict[str, str] | None = None,
+        may: str = "net_admin",
+        before: tuple[str, ...] = (),
+        wait: bool = True,
     ) -> Process:
         """Start the watch as a user of its own with one capability, and wait until it has read its file."""
         command = str(program), "run", "-c", str(self.conf), "-u", NGINX_USER, *more
-        started = self.start("watch", self.node, *_as(str(WATCH_UID), "net_admin"), *command, env=env)
+        nice = "nice", "-n", "-10"  # as the unit has it
+        started = self.start(
+            "watch", self.node, *before, *nice, *as_user(str(WATCH_UID), may), *command, env=env
+        )
         if wait:
             until(lambda: "read " in started.text, "the watch has read its file")
         return started
+
+    @staticmethod
+    def with_passwd(passwd: Path) -> tuple[str, ...]:
+        """Give the beginning of a command that finds another /etc/passwd."""
+        return "sh", "-c", f'mount --bind {passwd} /etc/passwd && exec "$@"', "sh"
 
     def clients(self, sessions: int, interval: float = 0.1) -> "Clients":
         """Start clients, and wait until each session has an apiserver."""
@@ -294,7 +308,7 @@ class Field:
         self.apiservers[number].process.send_signal(signal.SIGCONT)
 
     def drop(self, number: int, *ways: str) -> None:
-        """Drop packets silently that reach ("in") or leave ("out") an apiserver; neighbours are still found."""
+        """Drop packets that reach ("in") or leave ("out") an apiserver; neighbours are still found."""
         chains = "".join(
             f"chain {way} {{ type filter hook {way}put priority 0; policy drop; "
             "meta l4proto icmpv6 accept; }\n"
@@ -306,26 +320,31 @@ class Field:
         """Undo `drop`."""
         run("ip", "netns", "exec", self.api(number), "nft", "delete", "table", "inet", "cut")
 
-    def netem(self, number: int, *words: str) -> None:
-        """Have packets of both ways delayed or lost, `delay 300ms` or `loss 10%` say."""
-        for netns, device in ((self.api(number), "eth0"), (self.node, f"api{number}")):
-            run(
-                "tc",
-                "-n",
-                netns,
-                "qdisc",
-                "replace",
-                "dev",
-                device,
-                "root",
-                "netem",
-                "limit",
-                "100000",
-                *words,
-            )
+    def spoil(self, number: int, delay: float = 0, jitter: float = 0, loss: float = 0) -> Process:
+        """Have packets of both ways come late, by so many seconds each, or lost, by a part of 1.
+
+        The end of what this gives, and `mend`, undo it.
+        """
+        port, near, far = f"api{number}", f"near{number}", f"far{number}"
+        run("ip", "-n", self.node, "link", "add", near, "type", "veth", "peer", "name", far)
+        for device in (port, near):  # the node's own kernel has no part in what the wire carries
+            run("ip", "netns", "exec", self.node, "sysctl", "-qw", f"net.ipv6.conf.{device}.disable_ipv6=1")
+            run("ip", "-n", self.node, "link", "set", device, "nomaster", "arp", "off", "up")
+        run("ip", "-n", self.node, "link", "set", far, "master", "bridge", "up")
+        numbers = (str(n) for n in (delay, jitter, loss))
+        return self.start(
+            "wire", self.node, sys.executable, "-I", str(HERE / "wire.py"), near, port, *numbers
+        )
+
+    def mend(self, number: int, wire: Process) -> None:
+        """Undo `spoil`."""
+        wire.kill()
+        run("ip", "-n", self.node, "link", "delete", f"near{number}")
+        run("ip", "-n", self.node, "link", "set", f"api{number}", "master", "bridge", "arp", "on")
 
 
-def _as(user: str, *capabilities: str) -> list[str]:
+def as_user(user: str, *capabilities: str) -> list[str]:
+    """Give the beginning of a command that runs as somebody with these capabilities and no others."""
     group = "nogroup" if user == NGINX_USER else user
     words = ["setpriv", f"--reuid={user}", f"--regid={group}", "--clear-groups"]
     kept = ",".join(["-all", *(f"+{name}" for name in capabilities)])
