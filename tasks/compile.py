@@ -23,6 +23,7 @@ with late():
     from .core.shell import local
     from .core.ssh import fleet
     from .core.ssh import node as nodes
+    from .core.trust import advisories
 
 if TYPE_CHECKING:
     from .core.config.model import Settings
@@ -46,6 +47,7 @@ class Built:
     version: str = output("nginx's")
     arch: str = output("as `uname -m` names it")
     glibc: str = output("the newest glibc symbol that it needs; empty: none")
+    advisories: tuple[advisories.Advisory, ...] = output("nginx's advisories that are known of this version")
 
 
 NGINX = "nginx"
@@ -179,8 +181,11 @@ def _make_install(r: Run, host: Builder, force: bool) -> StepResult[None]:
 def verify(c: Context, json: Json = None) -> list[Built]:
     """4. Run what was built: its version, flags, libraries."""
     with opening.run(c, "verify", json=json, hosts=lambda: _builders(c)) as r:
-        found = r.step("verify", lambda host: _verify(r.settings, host))
-        return [*values(found).values()]
+        found = values(r.step("verify", lambda host: _verify(r.settings, host)))
+        version = r.settings.build.version
+        if told := advisories.sentence(version, advisories.affecting(version)):
+            r.console.print(f"warning: {told}", highlight=False, markup=False, soft_wrap=True)
+        return [*found.values()]
 
 
 def _verify(settings: Settings, host: Builder) -> StepResult[Built]:
@@ -197,7 +202,8 @@ def _verify(settings: Settings, host: Builder) -> StepResult[Built]:
     known = store.find(settings, seen.arch)
     binary = store.keep(settings, content, seen)
     same = known is not None and known.sha256 == binary.sha256
-    built = Built(binary.path, binary.version, binary.arch, binary.glibc)
+    known_of_it = advisories.affecting(binary.version)
+    built = Built(binary.path, binary.version, binary.arch, binary.glibc, known_of_it)
     if settings.watch.enabled:
         same &= _verify_watch(settings, host, seen.arch)
     return StepResult(State.OK if same else State.CHANGED, binary.summary, value=built)

@@ -180,7 +180,7 @@ def test_the_files_of_the_wheel(wheel: Path) -> None:
         names = [name for name in archive.namelist() if ".dist-info/" not in name]
     wanted = ["kube_nginx/tasks/py.typed"]
     for package in ("tasks", "templates"):
-        for kind in ("*.py", "*.j2", "*.sh", "*.c", "*.h"):
+        for kind in ("*.py", "*.j2", "*.sh", "*.c", "*.h", "*.asc"):
             wanted += [f"kube_nginx/{file.relative_to(ROOT)}" for file in (ROOT / package).rglob(kind)]
     assert sorted(names) == sorted(wanted)
     assert "kube_nginx/templates/kube-nginx.conf.j2" in names
