@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from invoke import Context
 
-from .core.errors import StepError
+from .core.errors import StepError, UsageError
 from .core.facts.paths import WATCH
 from .core.late import late
 from .core.results import State, StepResult, output, values
 from .core.run.flags import FLEET_HELP, Json, task
 
 with late():
-    from .core.config import model
+    from .core.config import model, rules, validation
+    from .core.console import terminal
     from .core.nginx import build_commands, fetch, store, watch
     from .core.run import opening
     from .core.shell import local
@@ -52,6 +53,7 @@ class Built:
 
 NGINX = "nginx"
 _JSON = {"json": FLEET_HELP["json"]}
+_PIN = "Write the lines for hosts.toml of this version, if nginx's signature of it is good; keep nothing."
 
 
 def _builders(c: Context) -> list[Builder]:
@@ -93,27 +95,45 @@ def _kept(settings: Settings, arch: str) -> StepResult[None]:
     return StepResult(State.OK, f"kept: {build_commands.key(settings.build, arch)}")
 
 
-@task(help=_JSON, optional=["json"])
-def download(c: Context, json: Json = None) -> None:
-    """1. Fetch nginx's source, check its sha256, unpack it."""
-    with opening.run(c, "download", json=json, hosts=lambda: _builders(c)) as r:
-        r.step("download", _download(r))
+@task(help=_JSON | {"pin": _PIN}, optional=["json"])
+def download(c: Context, pin: str = "", json: Json = None) -> list[fetch.Source]:
+    """1. Fetch nginx's source, check its sha256 and nginx's signature, unpack it."""
+    hosts = (lambda: [local.Local()]) if pin else (lambda: _builders(c))
+    with opening.run(c, "download", json=json, hosts=hosts, pin=pin) as r:
+        found = values(r.step("download", _pin(r.settings, pin) if pin else _download(r)))
+        if pin and found and not json:
+            terminal.write(found[model.LOCAL].toml)
+        return [*found.values()]
 
 
-def _download(r: Run) -> Callable[[Builder], StepResult[None]]:
+def _pin(settings: Settings, text: str) -> Callable[[Builder], StepResult[fetch.Source]]:
+    try:
+        version = rules.version(text)
+    except ValueError as error:
+        raise UsageError(f"--pin {validation.shown(text)}: {error}") from None
+
+    def work(host: Builder) -> StepResult[fetch.Source]:
+        source = fetch.pin(settings.build, version)
+        return StepResult(State.OK, f"nginx-{version}.tar.gz, {source.words}", value=source)
+
+    return work
+
+
+def _download(r: Run) -> Callable[[Builder], StepResult[fetch.Source]]:
     build, folder, once = r.settings.build, store.folder(r.settings), Lock()
 
-    def work(host: Builder) -> StepResult[None]:
+    def work(host: Builder) -> StepResult[fetch.Source]:
         with once:
-            transferred = fetch.fetch(build, folder)
+            source = fetch.fetch(build, folder)
             store.refuse_shared(r.settings)  # it may have been made just now, by whomever
         place = _work(r.settings, host)
         tarball = fetch.tarball_path(build, folder)
+        changed = source.transferred
         if isinstance(host, nodes.Node):
-            transferred |= _send_tarball(host, place, tarball.name, fetch.read(build, folder), build.sha256)
-        unpacked = _do(host, build_commands.Unpack(build, place)).changed
-        detail = f"{tarball.name}, sha256 {build.sha256[:12]}..."
-        return StepResult(State.CHANGED if transferred or unpacked else State.OK, detail)
+            changed |= _send_tarball(host, place, tarball.name, fetch.read(build, folder), build.sha256)
+        changed |= _do(host, build_commands.Unpack(build, place)).changed
+        detail = f"{tarball.name}, sha256 {build.sha256[:12]}..., {source.words}"
+        return StepResult(State.CHANGED if changed else State.OK, detail, value=source)
 
     return work
 
