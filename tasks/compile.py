@@ -99,10 +99,12 @@ def _kept(settings: Settings, arch: str) -> StepResult[None]:
 def download(c: Context, pin: str = "", json: Json = None) -> list[fetch.Source]:
     """1. Fetch nginx's source, check its sha256 and nginx's signature, unpack it."""
     hosts = (lambda: [local.Local()]) if pin else (lambda: _builders(c))
-    with opening.run(c, "download", json=json, hosts=hosts, pin=pin) as r:
+    with opening.run(c, "download", json=json, hosts=hosts, pin=pin or None) as r:
         found = values(r.step("download", _pin(r.settings, pin) if pin else _download(r)))
         if pin and found and not json:
             terminal.write(found[model.LOCAL].toml)
+        for note in {source.note for source in found.values() if source.note}:
+            r.console.print(note, highlight=False, markup=False, soft_wrap=True)
         return [*found.values()]
 
 
@@ -114,7 +116,7 @@ def _pin(settings: Settings, text: str) -> Callable[[Builder], StepResult[fetch.
 
     def work(host: Builder) -> StepResult[fetch.Source]:
         source = fetch.pin(settings.build, version)
-        return StepResult(State.OK, f"nginx-{version}.tar.gz, {source.words}", value=source)
+        return StepResult(State.OK, source.words, value=source)
 
     return work
 
@@ -132,8 +134,7 @@ def _download(r: Run) -> Callable[[Builder], StepResult[fetch.Source]]:
         if isinstance(host, nodes.Node):
             changed |= _send_tarball(host, place, tarball.name, fetch.read(build, folder), build.sha256)
         changed |= _do(host, build_commands.Unpack(build, place)).changed
-        detail = f"{tarball.name}, sha256 {build.sha256[:12]}..., {source.words}"
-        return StepResult(State.CHANGED if changed else State.OK, detail, value=source)
+        return StepResult(State.CHANGED if changed else State.OK, source.words, value=source)
 
     return work
 

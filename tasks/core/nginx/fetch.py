@@ -37,7 +37,20 @@ class Source:
     signer: str = output("who signed it, and the fingerprint of the key; empty: not checked")
     unchecked: str = output("why its signature was not checked; empty: it was")
     transferred: bool = False
-    words: str = ""
+    signed: str = ""
+
+    @property
+    def words(self) -> str:
+        """What was checked, on one line."""
+        known = [f"nginx-{self.version}.tar.gz", f"sha256 {self.sha256[:12]}...", self.signed]
+        return ", ".join(filter(None, known))
+
+    @property
+    def note(self) -> str:
+        """What was not checked; "" if all was."""
+        name = f"nginx-{self.version}.tar.gz"
+        why = f"note: {name} is the pinned one by its sha256; its signature was not checked: {self.unchecked}"
+        return why if self.unchecked else ""
 
     @property
     def toml(self) -> str:

@@ -8,11 +8,9 @@ from urllib.parse import urljoin
 from ..config.model import Build
 from ..localfiles import read_bounded, write_atomic
 from ..trust.programs import program
-from ..trust.signature import Signature, verify
+from ..trust.signature import NO_PROGRAM, Signature, verify
 from ..trust.signers import Signer
 from . import transfer
-
-NO_PROGRAM = Signature(unchecked="neither gpg nor sqv is on this machine")
 
 
 def beside(tarball: Path) -> Path:

@@ -28,11 +28,14 @@ class Signature:
 
     @property
     def words(self) -> str:
-        """`signed by ...`, or why that is not known."""
+        """`signed by ...`; "" if that is not known."""
         if not self.signer:
-            return f"signature not checked: {self.unchecked}"
+            return ""
         since = f", whose key has expired on {self.expired}" if self.expired else ""
         return f"signed by {self.signer.person}{since}"
+
+
+NO_PROGRAM = Signature(unchecked="neither gpg nor sqv is on this machine")
 
 
 def verify(
@@ -44,7 +47,7 @@ def verify(
     to sign nginx.
     """
     if not program():
-        return Signature(unchecked="neither gpg nor sqv is on this machine")
+        return NO_PROGRAM
     keys = [key for signer in signers.SIGNERS if (key := signer.key())]
     answer = _ask(keys, signature, signed)
     signer = named(answer.missing)
