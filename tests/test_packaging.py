@@ -110,7 +110,9 @@ def pip(*arguments: str) -> None:
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Built from a copy, so that nothing is written into the checkout, nor taken from an old build."""
+    """$WHEEL, or built from a copy: nothing is written into the checkout, nor taken from an old build."""
+    if given := os.environ.get("WHEEL"):
+        return Path(given)
     folder = tmp_path_factory.mktemp("wheel")
     source = folder / "source"
     source.mkdir()

@@ -268,6 +268,15 @@ def test_which_keys_are_in_the_package() -> None:
     assert named("") is named("52F8") is named("0" * 40) is None
 
 
+def test_the_page_names_them() -> None:
+    page = (Path(__file__).parent.parent / "docs" / "trust.md").read_text()
+    for signer in SIGNERS:
+        where = "in the library" if signer.key() else f"../keys/{signer.name}.key of a mirror"
+        (row,) = [line for line in page.splitlines() if signer.fingerprint in line]
+        assert row.startswith(f"| {signer.person}")
+        assert where in row
+
+
 @pytest.mark.lab  # it needs Debian's archive
 def test_nginx_1_18_0_as_nginx_signed_it(tmp_path: Path) -> None:
     build = Build(version="1.18.0", sha256=PINS["1.18.0"], mirrors=("apt:bullseye",))
