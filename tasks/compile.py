@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from invoke import Context
 
-from .core.errors import StepError, UsageError
+from .core.errors import StepError
 from .core.facts.paths import WATCH
 from .core.late import late
 from .core.results import State, StepResult, output, values
 from .core.run.flags import FLEET_HELP, Json, task
 
 with late():
-    from .core.config import model, rules, validation
+    from .core.config import model
     from .core.console import terminal
     from .core.nginx import build_commands, fetch, store, watch
     from .core.run import opening
@@ -109,10 +109,7 @@ def download(c: Context, pin: str = "", json: Json = None) -> list[fetch.Source]
 
 
 def _pin(settings: Settings, text: str) -> Callable[[Builder], StepResult[fetch.Source]]:
-    try:
-        version = rules.version(text)
-    except ValueError as error:
-        raise UsageError(f"--pin {validation.shown(text)}: {error}") from None
+    version = fetch.version_of("--pin", text)
 
     def work(host: Builder) -> StepResult[fetch.Source]:
         source = fetch.pin(settings.build, version)

@@ -13,9 +13,9 @@ from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path, PurePosixPath
 
-from ..config import rules
+from ..config import rules, validation
 from ..config.model import Build
-from ..errors import StepError
+from ..errors import StepError, UsageError
 from ..results import output
 from ..trust.signature import Signature
 from . import apt, signed, transfer
@@ -111,6 +111,14 @@ def pin(build: Build, version: str, timeout: float = TIMEOUT) -> Source:
         known = rules.PINS.get(version, wanted.sha256)
         _check(replace(wanted, sha256=known), tarball, mirror)
     return Source.of(wanted, signature, True, pinned=version in rules.PINS)
+
+
+def version_of(flag: str, text: str) -> str:
+    """A version that a flag names. Raises UsageError: it is none, or too old."""
+    try:
+        return rules.version(text)
+    except ValueError as error:
+        raise UsageError(f"{flag} {validation.shown(text)}: {error}") from None
 
 
 def read(build: Build, folder: Path) -> bytes:
