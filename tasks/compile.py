@@ -112,7 +112,7 @@ def _pin(settings: Settings, text: str) -> Callable[[Builder], StepResult[fetch.
     version = fetch.version_of("--pin", text)
 
     def work(host: Builder) -> StepResult[fetch.Source]:
-        source = fetch.pin(settings.build, version)
+        source = fetch.pin(settings.build, version, store.folder(settings))
         return StepResult(State.OK, source.words, value=source)
 
     return work

@@ -164,6 +164,26 @@ def test_a_key_that_had_expired_when_it_signed(
         assert why == (f"it was made on 2022-06-01, and the key of Own 0 ({key}) had expired on 2021-01-01")
 
 
+def test_a_key_that_was_prolonged(
+    ring: Keyring, only: str, tarball: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The package has it with its old end; a mirror has it as it is now."""
+    key = ring.new(f"prolonged-{only}", "20210101T000000", at="20200101T000000")
+    old = ring.key(key)
+    ring.expire(key, "never", at="20200601T000000")
+    signature = ring.sign(key, CONTENT, at="20220601T000000")
+
+    class Shipped(Signer):
+        def key(self) -> bytes:
+            return old
+
+    monkeypatch.setattr(signers, "SIGNERS", (Shipped("own", "Own", key),))
+    if only == "gpg":
+        assert judged(ring, tarball, signature) == Signature(signers.SIGNERS[0])
+    with pytest.raises(StepError, match="is bad"):
+        verify(tarball, signature, lambda signer: None, NAME)
+
+
 def test_a_signature_that_has_expired(
     ring: Keyring, only: str, tarball: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -284,7 +304,7 @@ def test_nginx_1_18_0_as_nginx_signed_it(tmp_path: Path) -> None:
     assert source.words == f"nginx-1.18.0.tar.gz, sha256 {PINS['1.18.0'][:12]}..., signed by Maxim Dounin"
     assert source.checked == ("sha256", "signature")
     assert fetch.fetch(build, tmp_path).words == source.words
-    assert fetch.pin(build, "1.18.0").sha256 == PINS["1.18.0"]
+    assert fetch.pin(build, "1.18.0", tmp_path).sha256 == PINS["1.18.0"]
 
     (tarball, signature) = (tmp_path / "nginx-1.18.0.tar.gz", tmp_path / "nginx-1.18.0.tar.gz.asc")
     tarball.write_bytes(tarball.read_bytes() + b"!")

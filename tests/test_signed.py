@@ -165,25 +165,32 @@ class TestPin:
     def build(self, mirror: Mirror) -> Build:
         return replace(self.BUILD, mirrors=mirror.prefixes)
 
-    def test_one_that_nginx_signed(self, signed: Mirror, signer: Signer) -> None:
-        source = fetch.pin(self.build(signed), VERSION)
+    def test_one_that_nginx_signed(self, signed: Mirror, folder: Path, signer: Signer) -> None:
+        source = fetch.pin(self.build(signed), VERSION, folder)
         assert (source.version, source.sha256, source.signer) == (VERSION, digest(GOOD), str(signer))
         assert source.checked == ("signature",)
+        assert not folder.exists()
         assert source.toml == f'[build]\nversion = "{VERSION}"\nsha256 = "{digest(GOOD)}"'
+
+    def test_a_key_that_is_kept_will_do(self, signed: Mirror, folder: Path, signer: Signer) -> None:
+        (folder / "keys").mkdir(parents=True)
+        (folder / "keys" / "own.key").write_bytes(signed.beside.pop(KEY))
+        assert fetch.pin(self.build(signed), VERSION, folder).signer == str(signer)
+        assert listing(folder) == ["keys", "keys/own.key"]
 
     @pytest.mark.parametrize("lacks", [ASC, KEY, "gpg"])
     def test_nothing_without_a_signature(
-        self, signed: Mirror, lacks: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+        self, signed: Mirror, folder: Path, lacks: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         signed.beside.pop(lacks, None)
         if lacks == "gpg":
             monkeypatch.setenv("PATH", str(tmp_path))
         with pytest.raises(StepError) as caught:
-            fetch.pin(self.build(signed), VERSION)
+            fetch.pin(self.build(signed), VERSION, folder)
         assert "nothing is pinned without it" in caught.value.hint
 
     def test_nothing_by_a_key_that_has_expired(
-        self, signed: Mirror, ring: Keyring, signer: Signer, monkeypatch: pytest.MonkeyPatch
+        self, signed: Mirror, folder: Path, ring: Keyring, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Of a new version the signature is all that speaks for it."""
         old = Signer("own", "Old Signer", ring.new("old", "20210101T000000", at="20200101T000000"))
@@ -193,17 +200,19 @@ class TestPin:
             KEY: ring.key(old.fingerprint),
         }
         with pytest.raises(StepError, match="whose key has expired on 2021-01-01"):
-            fetch.pin(self.build(signed), VERSION)
+            fetch.pin(self.build(signed), VERSION, folder)
 
-    def test_a_bad_one(self, signed: Mirror, ring: Keyring, signer: Signer) -> None:
+    def test_a_bad_one(self, signed: Mirror, folder: Path, ring: Keyring, signer: Signer) -> None:
         signed.beside[ASC] = ring.sign(signer.fingerprint, GOOD + b"!")
         with pytest.raises(StepError, match="it does not fit the tarball"):
-            fetch.pin(self.build(signed), VERSION)
+            fetch.pin(self.build(signed), VERSION, folder)
 
-    def test_one_that_is_pinned_here_otherwise(self, signed: Mirror, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_one_that_is_pinned_here_otherwise(
+        self, signed: Mirror, folder: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         monkeypatch.setitem(rules.PINS, VERSION, "0" * 64)
         with pytest.raises(StepError, match="is not the pinned file"):
-            fetch.pin(self.build(signed), VERSION)
+            fetch.pin(self.build(signed), VERSION, folder)
 
 
 class TestTask:

@@ -93,17 +93,17 @@ def fetch(build: Build, folder: Path, timeout: float = TIMEOUT) -> Source:
     return Source.of(build, signature, True)
 
 
-def pin(build: Build, version: str, timeout: float = TIMEOUT) -> Source:
-    """The sha256 of another version, of which nginx's signature says that it is nginx's; nothing is kept.
+def pin(build: Build, version: str, folder: Path, timeout: float = TIMEOUT) -> Source:
+    """The sha256 of another version, of which nginx's signature says that it is nginx's; it is not kept.
 
     Raises StepError: as `fetch`, or it is not known that the signature is good.
     """
     wanted = replace(build, version=version)
     name = f"nginx-{version}.tar.gz"
-    with tempfile.TemporaryDirectory(prefix="kube-nginx-pin-") as folder, _told(Path(folder) / name):
-        tarball = Path(folder) / name
+    with tempfile.TemporaryDirectory(prefix="kube-nginx-pin-") as place, _told(Path(place) / name):
+        tarball = Path(place) / name
         mirror = _first_mirror(wanted, tarball, timeout)
-        signature = _signature(wanted, mirror, tarball, Path(folder), timeout)
+        signature = _signature(wanted, mirror, tarball, folder, timeout)
         why = signature.unchecked or (signature.expired and signature.words)
         if why:
             raise StepError(f"{name} from {mirror}: {why}", hint=_UNPINNED)

@@ -40,7 +40,7 @@ def obtain(build: Build, mirror: str, tarball: Path, timeout: float) -> Signatur
 def check(build: Build, tarball: Path, folder: Path, timeout: float | None = None) -> Signature:
     """What the signature beside the tarball says; without a `timeout` no mirror is asked for a key.
 
-    Raises StepError: it is bad.
+    A key that was of use is kept in `folder`, if there is such a folder. Raises StepError: it is bad.
     """
     found: dict[Path, bytes] = {}
 
@@ -54,7 +54,7 @@ def check(build: Build, tarball: Path, folder: Path, timeout: float | None = Non
 
     name = f"nginx-{build.version}.tar.gz"
     signature = verify(tarball, read_bounded(beside(tarball), transfer.SMALL), key, name)
-    for kept, content in found.items() if signature.signer else ():
+    for kept, content in found.items() if signature.signer and folder.is_dir() else ():
         kept.parent.mkdir(mode=0o700, exist_ok=True)
         write_atomic(kept, content, 0o600)
     return signature

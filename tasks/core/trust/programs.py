@@ -42,6 +42,11 @@ class Answer:
     made: datetime | None = None
     expired: datetime | None = None
 
+    @property
+    def late(self) -> bool:
+        """Whether the key had expired when it signed; it may have been prolonged since."""
+        return bool(self.made and self.expired and self.made >= self.expired)
+
 
 def program() -> str:
     """The one that is here; "" if none is."""
@@ -91,9 +96,12 @@ def _status(lines: Sequence[Sequence[str]]) -> Answer | None:
         return Answer(missing=said["NO_PUBKEY"][0])
     if "VALIDSIG" not in said or not {"GOODSIG", "EXPKEYSIG"} & said.keys():
         return None
-    expired = said.get("KEYEXPIRED") if "EXPKEYSIG" in said else None
+    ends = [_time(line[1]) for line in lines if line[0] == "KEYEXPIRED"]
+    if "EXPKEYSIG" in said and not ends:
+        return None
     valid = said["VALIDSIG"]
-    return Answer(good=valid[9], made=_time(valid[2]), expired=_time(expired[0]) if expired else None)
+    expired = min(ends) if "EXPKEYSIG" in said else None
+    return Answer(good=valid[9], made=_time(valid[2]), expired=expired)
 
 
 def _time(text: str) -> datetime:

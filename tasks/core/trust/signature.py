@@ -41,7 +41,7 @@ NO_PROGRAM = Signature(unchecked="neither gpg nor sqv is on this machine")
 def verify(
     signed: Path, signature: bytes, other_key: Callable[[Signer], bytes | None], name: str
 ) -> Signature:
-    """Checks a detached signature of a file; `other_key` finds a key that is not in this package.
+    """Checks a detached signature of a file; `other_key` finds a key that is not in this package, or newer.
 
     `name` is how the file is called in messages. Raises StepError: it is bad, or whoever made it is not known
     to sign nginx.
@@ -50,12 +50,12 @@ def verify(
         return NO_PROGRAM
     keys = [key for signer in signers.SIGNERS if (key := signer.key())]
     answer = _ask(keys, signature, signed)
-    signer = named(answer.missing)
-    if signer and not signer.key():
-        key = other_key(signer)
-        if not key:
+    signer = named(answer.good if answer.late else answer.missing)
+    if signer and (answer.late or not signer.key()):
+        if key := other_key(signer):
+            answer = _ask([key], signature, signed)
+        elif answer.missing:
             return Signature(unchecked=f"no mirror has the key of {signer} as ../keys/{signer.name}.key")
-        answer = _ask([key], signature, signed)
     return _judged(answer, name)
 
 
@@ -77,7 +77,7 @@ def _judged(answer: Answer, name: str) -> Signature:
         )
         raise StepError(f"the signature of {name} is bad: {why}", hint=_HINT)
     expired = f"{answer.expired:%Y-%m-%d}" if answer.expired else ""
-    if answer.expired and answer.made and answer.made >= answer.expired:
+    if answer.late:
         made = f"it was made on {answer.made:%Y-%m-%d}, and the key of {signer} had expired on {expired}"
         raise StepError(f"the signature of {name} is bad: {made}", hint=_HINT)
     return Signature(signer, expired)
