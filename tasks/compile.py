@@ -18,11 +18,13 @@ from .core.run.flags import FLEET_HELP, Json, task
 
 with late():
     from .core.config import model
+    from .core.console import terminal
     from .core.nginx import build_commands, fetch, store, watch
     from .core.run import opening
     from .core.shell import local
     from .core.ssh import fleet
     from .core.ssh import node as nodes
+    from .core.trust import advisories
 
 if TYPE_CHECKING:
     from .core.config.model import Settings
@@ -46,10 +48,12 @@ class Built:
     version: str = output("nginx's")
     arch: str = output("as `uname -m` names it")
     glibc: str = output("the newest glibc symbol that it needs; empty: none")
+    advisories: tuple[advisories.Advisory, ...] = output("nginx's advisories that are known of this version")
 
 
 NGINX = "nginx"
 _JSON = {"json": FLEET_HELP["json"]}
+_PIN = "Write the lines for hosts.toml of this version, if nginx's signature of it is good; keep nothing."
 
 
 def _builders(c: Context) -> list[Builder]:
@@ -91,27 +95,43 @@ def _kept(settings: Settings, arch: str) -> StepResult[None]:
     return StepResult(State.OK, f"kept: {build_commands.key(settings.build, arch)}")
 
 
-@task(help=_JSON, optional=["json"])
-def download(c: Context, json: Json = None) -> None:
-    """1. Fetch nginx's source, check its sha256, unpack it."""
-    with opening.run(c, "download", json=json, hosts=lambda: _builders(c)) as r:
-        r.step("download", _download(r))
+@task(help=_JSON | {"pin": _PIN}, optional=["json"])
+def download(c: Context, pin: str = "", json: Json = None) -> list[fetch.Source]:
+    """1. Fetch nginx's source, check its sha256 and nginx's signature, unpack it."""
+    hosts = (lambda: [local.Local()]) if pin else (lambda: _builders(c))
+    with opening.run(c, "download", json=json, hosts=hosts, pin=pin or None) as r:
+        found = values(r.step("download", _pin(r.settings, pin) if pin else _download(r)))
+        if pin and found and not json:
+            terminal.write(found[model.LOCAL].toml)
+        for note in {source.note for source in found.values() if source.note}:
+            r.console.print(note, highlight=False, markup=False, soft_wrap=True)
+        return [*found.values()]
 
 
-def _download(r: Run) -> Callable[[Builder], StepResult[None]]:
+def _pin(settings: Settings, text: str) -> Callable[[Builder], StepResult[fetch.Source]]:
+    version = fetch.version_of("--pin", text)
+
+    def work(host: Builder) -> StepResult[fetch.Source]:
+        source = fetch.pin(settings.build, version, store.folder(settings))
+        return StepResult(State.OK, source.words, value=source)
+
+    return work
+
+
+def _download(r: Run) -> Callable[[Builder], StepResult[fetch.Source]]:
     build, folder, once = r.settings.build, store.folder(r.settings), Lock()
 
-    def work(host: Builder) -> StepResult[None]:
+    def work(host: Builder) -> StepResult[fetch.Source]:
         with once:
-            transferred = fetch.fetch(build, folder)
+            source = fetch.fetch(build, folder)
             store.refuse_shared(r.settings)  # it may have been made just now, by whomever
         place = _work(r.settings, host)
         tarball = fetch.tarball_path(build, folder)
+        changed = source.transferred
         if isinstance(host, nodes.Node):
-            transferred |= _send_tarball(host, place, tarball.name, fetch.read(build, folder), build.sha256)
-        unpacked = _do(host, build_commands.Unpack(build, place)).changed
-        detail = f"{tarball.name}, sha256 {build.sha256[:12]}..."
-        return StepResult(State.CHANGED if transferred or unpacked else State.OK, detail)
+            changed |= _send_tarball(host, place, tarball.name, fetch.read(build, folder), build.sha256)
+        changed |= _do(host, build_commands.Unpack(build, place)).changed
+        return StepResult(State.CHANGED if changed else State.OK, source.words, value=source)
 
     return work
 
@@ -179,8 +199,11 @@ def _make_install(r: Run, host: Builder, force: bool) -> StepResult[None]:
 def verify(c: Context, json: Json = None) -> list[Built]:
     """4. Run what was built: its version, flags, libraries."""
     with opening.run(c, "verify", json=json, hosts=lambda: _builders(c)) as r:
-        found = r.step("verify", lambda host: _verify(r.settings, host))
-        return [*values(found).values()]
+        found = values(r.step("verify", lambda host: _verify(r.settings, host)))
+        version = r.settings.build.version
+        if told := advisories.sentence(version, advisories.affecting(version)):
+            r.console.print(f"warning: {told}", highlight=False, markup=False, soft_wrap=True)
+        return [*found.values()]
 
 
 def _verify(settings: Settings, host: Builder) -> StepResult[Built]:
@@ -197,7 +220,8 @@ def _verify(settings: Settings, host: Builder) -> StepResult[Built]:
     known = store.find(settings, seen.arch)
     binary = store.keep(settings, content, seen)
     same = known is not None and known.sha256 == binary.sha256
-    built = Built(binary.path, binary.version, binary.arch, binary.glibc)
+    known_of_it = advisories.affecting(binary.version)
+    built = Built(binary.path, binary.version, binary.arch, binary.glibc, known_of_it)
     if settings.watch.enabled:
         same &= _verify_watch(settings, host, seen.arch)
     return StepResult(State.OK if same else State.CHANGED, binary.summary, value=built)

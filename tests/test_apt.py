@@ -12,9 +12,16 @@ APT_GET = """#!/bin/sh
 case "$*" in
 *indextargets*) echo "Other Other http://other.example"; echo "{origin} Debian http://mirror.example" ;;
 *update*) grep -q "^deb-src http://mirror.example trixie main$" sources.list || exit 9 ;;
+*print-uris*) {listed} ;;
 *nginx=1.26.3-3*) {serve} ;;
 esac
 """
+APT_HELPER = """#!/bin/sh
+while [ "$1" != download-file ]; do shift; done
+[ "$4" = SHA256:12 ] || exit 9
+{fetched}
+"""
+LISTED = "echo \"'http://mirror.example/a.asc' nginx_1.26.3.orig.tar.gz.asc 455 SHA256:12\""
 APT_CACHE = "#!/bin/sh\nprintf 'Version: %s\\n' 1.26.2-1 1.26.3-2 1.26.3-3 1.26.30-1\n"
 TARBALL = "nginx_1.26.3.orig.tar.gz"
 
@@ -24,10 +31,19 @@ def target(tmp_path: Path) -> Path:
     return tmp_path / "target"
 
 
-def install(monkeypatch: pytest.MonkeyPatch, folder: Path, serve: str, origin: str = "Debian") -> None:
+def install(
+    monkeypatch: pytest.MonkeyPatch,
+    folder: Path,
+    serve: str,
+    origin: str = "Debian",
+    listed: str = ":",
+    fetched: str = ":",
+) -> None:
     """Puts an apt into PATH that gets the source package with the command `serve`."""
     apt_get = APT_GET.replace("{serve}", serve).replace("{origin}", origin)
-    for name, script in (("apt-get", apt_get), ("apt-cache", APT_CACHE)):
+    apt_get = apt_get.replace("{listed}", listed)
+    helper = APT_HELPER.replace("{fetched}", fetched)
+    for name, script in (("apt-get", apt_get), ("apt-cache", APT_CACHE), ("apt-helper", helper)):
         (folder / name).write_text(script)
         (folder / name).chmod(0o755)
     monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
@@ -37,6 +53,31 @@ def test_the_tarball_of_a_suite(tmp_path: Path, target: Path, monkeypatch: pytes
     install(monkeypatch, tmp_path, f"echo nginx > {TARBALL}")
     apt.download("trixie", "1.26.3", target)
     assert target.read_text() == "nginx\n"
+
+
+@pytest.mark.parametrize(
+    ("listed", "fetched", "signature"),
+    [
+        (LISTED, 'echo "$2" > "$3"', "http://mirror.example/a.asc\n"),
+        (LISTED, 'echo half > "$3"; exit 100', None),
+        (":", 'echo "$2" > "$3"', None),
+    ],
+    ids=["served", "listed only", "not listed"],
+)
+def test_the_signature_of_a_suite(
+    tmp_path: Path,
+    target: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    listed: str,
+    fetched: str,
+    signature: str | None,
+) -> None:
+    """The tarball comes all the same."""
+    install(monkeypatch, tmp_path, f"echo nginx > {TARBALL}", listed=listed, fetched=fetched)
+    beside = tmp_path / "target.asc"
+    apt.download("trixie", "1.26.3", target, beside)
+    assert target.read_text() == "nginx\n"
+    assert (beside.read_text() if beside.exists() else None) == signature
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ from tasks.core.errors import StepError, UsageError
 from tasks.core.facts.facts import Facts
 from tasks.core.probes.classify import EndpointCheck, classify
 from tasks.core.probes.result import ProbeResult, Reason
-from tasks.core.results import as_json
+from tasks.core.results import State, as_json
 from tasks.core.ssh.node import Node
 from tasks.core.watch.seen import WatchSeen, WatchState
 from tests.conftest import run_fab
@@ -194,6 +194,14 @@ class TestTable:
             "hint: fab diff shows what has drifted, fab deploy brings it back",
         ]
 
+    def test_what_nginx_says_of_a_version_is_told_and_changes_no_state(self) -> None:
+        rows = {node: row(facts=replace(RUNS, installed="1.26.3")) for node in ("n1", "n2")}
+        (line,) = table.notes(rows)
+        assert line.startswith("warning: all 2 nodes: version: nginx 1.26.3 has CVE-2026-42533 (")
+        assert {check.state for check in rows.values()} == {State.OK}
+        assert [advisory.cve for advisory in rows["n1"].advisories] == ["CVE-2026-42533"]
+        assert table.notes({"n1": row(facts=replace(RUNS, installed="1.30.6"))}) == []
+
     def test_of_many_nodes_five_are_named(self) -> None:
         clocks = {f"n{n}": replace(CLOCK, detail=f"its clock is {n} s ahead of the node's") for n in range(9)}
         assert table.notes({node: row(clock) for node, clock in clocks.items()} | {"other": row()}) == [
@@ -228,7 +236,10 @@ class TestTable:
     )
     def test_document(self, seen: NodeCheck, way: bool | None) -> None:
         document = json.loads(json.dumps(as_json(seen)))
-        assert [*document] == ["way", "clock_seconds", "apiservers", "through", "drift", "watch"]
+        assert [*document] == [
+            *("way", "clock_seconds", "apiservers", "through"),
+            *("drift", "watch", "version", "advisories"),
+        ]
         listener = document["through"]["listeners"]["127.0.0.1:8443"]
         assert [*document["through"]] == [*listener, "listeners"]
         assert [*listener] == [*document["apiservers"]["10.0.0.1:6443"], "led_to"]

@@ -127,8 +127,15 @@ class Mirror:
         asked: list[str] = []
         self.asked = asked
 
+        self.beside = beside = dict[str, bytes]()  # signatures and keys, by their paths
+        self.asked_beside = asked_beside = list[str]()
+
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
+                if self.path.endswith((".asc", ".key")):
+                    asked_beside.append(self.path)
+                    serve(beside[self.path])(self) if self.path in beside else missing(self)
+                    return
                 asked.append(self.path)
                 answers[int(self.path.split("/")[1])](self)
 
@@ -189,11 +196,11 @@ def test_the_right_tarball_is_transferred_once(mirrors: Mirrors, folder: Path, a
     mirror = mirrors(answer)
     build = build_of(GOOD, *mirror.prefixes)
 
-    assert fetch.fetch(build, folder) is True
+    assert fetch.fetch(build, folder).transferred is True
     assert listing(folder) == [NAME]
     assert fetch.tarball_path(build, folder).read_bytes() == GOOD
 
-    assert fetch.fetch(build, folder) is False
+    assert fetch.fetch(build, folder).transferred is False
     assert listing(folder) == [NAME]
     assert mirror.asked == [f"/0/{NAME}"]
 
@@ -202,7 +209,7 @@ def test_no_request_for_a_tarball_that_is_there(mirrors: Mirrors, folder: Path) 
     mirror = mirrors(serve(FLIPPED))
     folder.mkdir(parents=True)
     (folder / NAME).write_bytes(GOOD)
-    assert fetch.fetch(build_of(GOOD, *mirror.prefixes), folder) is False
+    assert fetch.fetch(build_of(GOOD, *mirror.prefixes), folder).transferred is False
     assert (mirror.asked, listing(folder)) == ([], [NAME])
 
 
@@ -211,7 +218,7 @@ def test_a_wrong_file_is_replaced(mirrors: Mirrors, folder: Path, there: bytes) 
     mirror = mirrors(serve(GOOD))
     folder.mkdir(parents=True)
     (folder / NAME).write_bytes(there)
-    assert fetch.fetch(build_of(GOOD, *mirror.prefixes), folder) is True
+    assert fetch.fetch(build_of(GOOD, *mirror.prefixes), folder).transferred is True
     assert (listing(folder), (folder / NAME).read_bytes()) == ([NAME], GOOD)
 
 
@@ -230,7 +237,7 @@ def test_what_an_interrupted_run_left_is_never_taken(mirrors: Mirrors, folder: P
     assert listing(folder) == [part]
 
     mirror = mirrors(serve(GOOD))
-    assert fetch.fetch(build_of(GOOD, *mirror.prefixes), folder) is True
+    assert fetch.fetch(build_of(GOOD, *mirror.prefixes), folder).transferred is True
     assert (mirror.asked, listing(folder)) == ([f"/0/{NAME}"], sorted([part, NAME]))
 
 
@@ -265,7 +272,7 @@ def test_a_mirror_that_fails(mirrors: Mirrors, folder: Path, answer: Answer, rea
     assert error.hint == HINT
     assert listing(folder) == []
 
-    assert fetch.fetch(build_of(GOOD, *mirror.prefixes), folder, 0.3) is True
+    assert fetch.fetch(build_of(GOOD, *mirror.prefixes), folder, 0.3).transferred is True
     assert (listing(folder), (folder / NAME).read_bytes()) == ([NAME], GOOD)
     assert mirror.asked == [f"/0/{NAME}", f"/0/{NAME}", f"/1/{NAME}"]
 
@@ -318,7 +325,7 @@ def test_a_folder_as_mirror(folder: Path, tmp_path: Path, end: str) -> None:
     source = tmp_path / "mirror"
     source.mkdir()
     (source / NAME).write_bytes(GOOD)
-    assert fetch.fetch(build_of(GOOD, source.as_uri() + end), folder) is True
+    assert fetch.fetch(build_of(GOOD, source.as_uri() + end), folder).transferred is True
     assert (listing(folder), (folder / NAME).read_bytes()) == ([NAME], GOOD)
     assert listing(source) == [NAME]
 
@@ -357,7 +364,7 @@ def test_a_pinned_tarball_with_unusual_names_inside_its_folder(
     mirrors: Mirrors, folder: Path, entry: tarfile.TarInfo
 ) -> None:
     content = tarball(entry)
-    assert fetch.fetch(build_of(content, *mirrors(serve(content)).prefixes), folder) is True
+    assert fetch.fetch(build_of(content, *mirrors(serve(content)).prefixes), folder).transferred is True
     assert listing(folder) == [NAME]
 
 

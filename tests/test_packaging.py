@@ -110,7 +110,9 @@ def pip(*arguments: str) -> None:
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Built from a copy, so that nothing is written into the checkout, nor taken from an old build."""
+    """$WHEEL, or built from a copy: nothing is written into the checkout, nor taken from an old build."""
+    if given := os.environ.get("WHEEL"):
+        return Path(given)
     folder = tmp_path_factory.mktemp("wheel")
     source = folder / "source"
     source.mkdir()
@@ -180,7 +182,7 @@ def test_the_files_of_the_wheel(wheel: Path) -> None:
         names = [name for name in archive.namelist() if ".dist-info/" not in name]
     wanted = ["kube_nginx/tasks/py.typed"]
     for package in ("tasks", "templates"):
-        for kind in ("*.py", "*.j2", "*.sh", "*.c", "*.h"):
+        for kind in ("*.py", "*.j2", "*.sh", "*.c", "*.h", "*.asc"):
             wanted += [f"kube_nginx/{file.relative_to(ROOT)}" for file in (ROOT / package).rglob(kind)]
     assert sorted(names) == sorted(wanted)
     assert "kube_nginx/templates/kube-nginx.conf.j2" in names

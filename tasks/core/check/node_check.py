@@ -11,6 +11,7 @@ from ..errors import StepError
 from ..facts.facts import Facts
 from ..probes.classify import EndpointCheck, worst
 from ..results import State, output
+from ..trust.advisories import Advisory, affecting
 from ..watch.seen import WatchSeen, WatchState
 from .drift import Drift
 
@@ -46,6 +47,8 @@ class NodeCheck:
     through: ProxyCheck | None = output("what it meets through its kube-nginx")
     drift: tuple[Drift, ...] | None = output("what is there, but not in hosts.toml")
     watch: WatchSeen | None = output("kube-nginx-watch", None)
+    version: str = output("nginx's version that runs there, or else is installed; empty: neither", "")
+    advisories: tuple[Advisory, ...] = output("nginx's advisories that are known of that version", ())
     installed: bool = False
     error: StepError | None = None  # why it cannot work: its proxy does not answer, or there is no way
 
@@ -94,6 +97,8 @@ def node_check(
         through=ProxyCheck(**values_of(worst_listener), listeners=listeners),
         drift=drift,
         watch=watch,
+        version=(version := facts.version or facts.installed),
+        advisories=affecting(version),
         installed=facts.state != "not installed",
         error=_error(apiservers, listeners, remedy),
     )

@@ -11,6 +11,7 @@ from ..console.command_line import named
 from ..errors import StepError
 from ..folding.alike import alike, listed, told
 from ..results import State
+from ..trust.advisories import sentence
 from ..watch.seen import WatchState
 from .node_check import NodeCheck
 
@@ -77,6 +78,8 @@ def _found(seen: Mapping[str, NodeCheck]) -> Iterator[tuple[str, str, tuple[str,
             yield node, "", (State.WARNING, ejection.apiserver, why)
         if check.watch and check.watch.state in _TOLD:
             yield node, "", (State.WARNING if check.lame else State.OK, "watch", check.watch.why)
+        if check.advisories:  # a node that works is not in a worse state for it
+            yield node, "", (State.WARNING, "version", sentence(check.version, check.advisories))
 
 
 def _who(nodes: Sequence[str], count: int) -> str:

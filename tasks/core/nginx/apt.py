@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -16,10 +17,11 @@ LONGEST = 900.0
 """Seconds that its transfer may take, all of it."""
 
 
-def download(suite: str, version: str, target: Path) -> None:
+def download(suite: str, version: str, target: Path, signature: Path | None = None) -> None:
     """Gets nginx_VERSION.orig.tar.gz of a Debian suite, from the mirror that this machine's apt uses.
 
-    apt works in a folder of its own, so nothing on the machine changes. Raises StepError.
+    Where the suite has nginx's signature of it, that goes to `signature`. apt works in a folder of its own,
+    so nothing on the machine changes. Raises StepError.
     """
     if not shutil.which("apt-get"):
         raise StepError("this machine has no apt-get")
@@ -34,6 +36,20 @@ def download(suite: str, version: str, target: Path) -> None:
         if not tarball.exists():
             raise StepError(f"suite {suite} serves no {tarball.name}")
         shutil.move(tarball, target)
+        if signature:
+            _signature(folder, options, f"nginx={source}", f"{tarball.name}.asc", signature)
+
+
+def _signature(folder: Path, options: list[str], source: str, name: str, target: Path) -> None:
+    """Gets nginx's own signature, which Debian's source package has of some versions."""
+    listed = _run(folder, name, "apt-get", "-qq", *options, "source", "--print-uris", source)
+    found = re.search(rf"(?m)^'(\S+)' {re.escape(name)} \d+ (\S+)$", listed)
+    helper = shutil.which("apt-helper", path=f"{os.environ.get('PATH', '')}:/usr/lib/apt")
+    if found and helper:
+        try:
+            _run(folder, name, helper, "-qq", *options, "download-file", found[1], str(target), found[2])
+        except StepError:  # listed, and not served
+            target.unlink(missing_ok=True)
 
 
 def _private_apt(folder: Path, suite: str) -> list[str]:

@@ -1,26 +1,69 @@
-"""The source tarball: from the first mirror that has it, and trusted only by its sha256."""
+"""The source tarball: from the first mirror that has it, trusted by its sha256 and nginx's signature."""
 
 from __future__ import annotations
 
-import errno
-import http.client
 import os
 import secrets
 import tarfile
-import urllib.error
-import urllib.request
+import tempfile
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path, PurePosixPath
-from time import monotonic
 
+from ..config import rules, validation
 from ..config.model import Build
-from ..errors import StepError, reason
-from . import apt
+from ..errors import StepError, UsageError
+from ..results import output
+from ..trust.signature import Signature
+from . import apt, signed, transfer
+from .transfer import TIMEOUT
 
-TIMEOUT = 20.0  # seconds in which a mirror must send something
-_CHUNK = 64 * 1024
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)  # of this machine, not of the mirror
+_UNPINNED = "nothing is pinned without it: it takes gpg here, and a mirror in build.mirrors with NAME.asc"
+_NOT_KEPT = Signature(unchecked="it is kept here without one")
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """nginx's source, and what was checked of it; `transferred`: just now."""
+
+    version: str = output("nginx's")
+    sha256: str = output("of nginx-VERSION.tar.gz", key="source_sha256")
+    checked: tuple[str, ...] = output(
+        "what was checked of that file: `sha256`, the pinned one; `signature`, nginx's"
+    )
+    signer: str = output("who signed it, and the fingerprint of the key; empty: not checked")
+    unchecked: str = output("why its signature was not checked; empty: it was")
+    transferred: bool = False
+    signed: str = ""
+
+    @property
+    def words(self) -> str:
+        """What was checked, on one line."""
+        known = [f"nginx-{self.version}.tar.gz", f"sha256 {self.sha256[:12]}...", self.signed]
+        return ", ".join(filter(None, known))
+
+    @property
+    def note(self) -> str:
+        """What was not checked; "" if all was."""
+        name = f"nginx-{self.version}.tar.gz"
+        why = f"note: {name} is the pinned one by its sha256; its signature was not checked: {self.unchecked}"
+        return why if self.unchecked else ""
+
+    @property
+    def toml(self) -> str:
+        """Its lines in hosts.toml."""
+        return f'[build]\nversion = "{self.version}"\nsha256 = "{self.sha256}"'
+
+    @classmethod
+    def of(cls, build: Build, signature: Signature, transferred: bool, pinned: bool = True) -> Source:
+        """One whose signature is good, or not checked."""
+        signer = str(signature.signer) if signature.signer else ""
+        checked = ("sha256",) * pinned + ("signature",) * bool(signer)
+        why = signature.unchecked
+        return cls(build.version, build.sha256, checked, signer, why, transferred, signature.words)
 
 
 def tarball_path(build: Build, folder: Path) -> Path:
@@ -28,31 +71,54 @@ def tarball_path(build: Build, folder: Path) -> Path:
     return folder / f"nginx-{build.version}.tar.gz"
 
 
-def fetch(build: Build, folder: Path, timeout: float = TIMEOUT) -> bool:
-    """Sees that the right tarball is in `folder`; true if it had to be transferred.
+def fetch(build: Build, folder: Path, timeout: float = TIMEOUT) -> Source:
+    """Sees that the right tarball is in `folder`, with its signature where the mirror has one.
 
-    Raises StepError: no mirror has it (each one's reason is given), its sha256 is not the pinned one, or
-    an entry would leave its folder. A wrong or partial file is removed.
+    Raises StepError: no mirror has it (each one's reason is given), its sha256 is not the pinned one, its
+    signature is bad, or an entry would leave its folder. A wrong or partial file is removed.
     """
     final = tarball_path(build, folder)
-    fresh = folder / f".{final.name}.{secrets.token_hex(4)}.part"
-    try:
+    with _told(final):
         if final.exists() and sum_of(final.read_bytes()) == build.sha256:
-            return False
+            return Source.of(build, _of_kept(build, folder), False)
         final.unlink(missing_ok=True)
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        try:
+        with _fresh(folder, final.name) as fresh:
             mirror = _first_mirror(build, fresh, timeout)
             _check(build, fresh, mirror)
+            signature = _signature(build, mirror, fresh, folder, timeout)
+            if signed.beside(fresh).exists():
+                os.replace(signed.beside(fresh), signed.beside(final))
             os.replace(fresh, final)
-        finally:
-            fresh.unlink(missing_ok=True)
-    except OSError as error:
-        raise StepError(
-            f"cannot keep {final.name} in {folder}: {error.strerror}",
-            hint="set build.work_dir to a folder that you may write to",
-        ) from None
-    return True
+    return Source.of(build, signature, True)
+
+
+def pin(build: Build, version: str, folder: Path, timeout: float = TIMEOUT) -> Source:
+    """The sha256 of another version, of which nginx's signature says that it is nginx's; it is not kept.
+
+    Raises StepError: as `fetch`, or it is not known that the signature is good.
+    """
+    wanted = replace(build, version=version)
+    name = f"nginx-{version}.tar.gz"
+    with tempfile.TemporaryDirectory(prefix="kube-nginx-pin-") as place, _told(Path(place) / name):
+        tarball = Path(place) / name
+        mirror = _first_mirror(wanted, tarball, timeout)
+        signature = _signature(wanted, mirror, tarball, folder, timeout)
+        why = signature.unchecked or (signature.expired and signature.words)
+        if why:
+            raise StepError(f"{name} from {mirror}: {why}", hint=_UNPINNED)
+        wanted = replace(wanted, sha256=sum_of(tarball.read_bytes()))
+        known = rules.PINS.get(version, wanted.sha256)
+        _check(replace(wanted, sha256=known), tarball, mirror)
+    return Source.of(wanted, signature, True, pinned=version in rules.PINS)
+
+
+def version_of(flag: str, text: str) -> str:
+    """A version that a flag names. Raises UsageError: it is none, or too old."""
+    try:
+        return rules.version(text)
+    except ValueError as error:
+        raise UsageError(f"{flag} {validation.shown(text)}: {error}") from None
 
 
 def read(build: Build, folder: Path) -> bytes:
@@ -69,51 +135,68 @@ def sum_of(content: bytes) -> str:
     return sha256(content).hexdigest()
 
 
+@contextmanager
+def _told(final: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise StepError(
+            f"cannot keep {final.name} in {final.parent}: {error.strerror}",
+            hint="set build.work_dir to a folder that you may write to",
+        ) from None
+
+
+@contextmanager
+def _fresh(folder: Path, name: str) -> Iterator[Path]:
+    """A name for a file that is not whole yet; it and its signature are gone at the end."""
+    fresh = folder / f".{name}.{secrets.token_hex(4)}.part"
+    try:
+        yield fresh
+    finally:
+        fresh.unlink(missing_ok=True)
+        signed.beside(fresh).unlink(missing_ok=True)
+
+
+def _of_kept(build: Build, folder: Path) -> Signature:
+    """Of a tarball that was fetched before; a bad signature is removed with its tarball."""
+    tarball = tarball_path(build, folder)
+    if not signed.beside(tarball).exists():
+        return _NOT_KEPT
+    try:
+        return signed.check(build, tarball, folder)
+    except StepError:
+        tarball.unlink()
+        signed.beside(tarball).unlink()
+        raise
+
+
+def _signature(build: Build, mirror: str, tarball: Path, folder: Path, timeout: float) -> Signature:
+    try:
+        unchecked = signed.obtain(build, mirror, tarball, timeout)
+        return unchecked or signed.check(build, tarball, folder, timeout)
+    except StepError as error:
+        raise StepError(f"{error.message}; from {mirror}, and it was removed", hint=error.hint) from None
+
+
 def _first_mirror(build: Build, fresh: Path, timeout: float) -> str:
-    """The mirror that sent the tarball."""
+    """The mirror that sent the tarball; Debian's sends the signature with it."""
     refusals = []
     for mirror in build.mirrors:
         try:
             if mirror.startswith("apt:"):
-                apt.download(mirror.removeprefix("apt:"), build.version, fresh)
+                apt.download(mirror.removeprefix("apt:"), build.version, fresh, signed.beside(fresh))
             else:
-                _download(f"{mirror.rstrip('/')}/nginx-{build.version}.tar.gz", fresh, timeout)
+                transfer.download(f"{mirror.rstrip('/')}/nginx-{build.version}.tar.gz", fresh, timeout)
             return mirror
-        except StepError as error:
-            refusals.append(f"{mirror}: {error.message}")
-        except (OSError, http.client.HTTPException) as error:
-            if isinstance(error, OSError) and error.errno in _NO_ROOM:
+        except transfer.FAULTS as error:
+            if transfer.is_ours(error):
                 raise
-            refusals.append(f"{mirror}: {_reason(error)}")
+            refusals.append(f"{mirror}: {transfer.reason(error)}")
     raise StepError(
         f"no mirror has nginx-{build.version}.tar.gz",
         tail="\n".join(refusals),
         hint="add a mirror that you reach to build.mirrors: a URL prefix, file:///folder/, or apt:SUITE",
     )
-
-
-def _download(url: str, target: Path, timeout: float) -> None:
-    with urllib.request.urlopen(url, timeout=timeout) as answer, target.open("wb") as file:
-        done, began = 0, monotonic()
-        while chunk := answer.read1(_CHUNK):  # `read` would wait until so much has come
-            file.write(chunk)
-            done += len(chunk)
-            if done > apt.MOST:
-                raise StepError(f"sends more than {apt.MOST >> 20} MB, and nginx's source has 1.2 MB")
-            if monotonic() - began > apt.LONGEST:
-                raise StepError(f"has sent {done} bytes in {apt.LONGEST:g} s, and is not at its end")
-    total = answer.headers.get("Content-Length") or str(done)
-    if total.isdigit() and done != int(total):
-        raise StepError(f"hung up after {done} of {total} bytes")
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, urllib.error.HTTPError):
-        return f"answered {error.code} {error.reason}"
-    inner = error.reason if isinstance(error, urllib.error.URLError) else error
-    if isinstance(inner, TimeoutError):
-        return "sent nothing in time"
-    return reason(inner) if isinstance(inner, BaseException) else str(inner)
 
 
 def _check(build: Build, file: Path, mirror: str) -> None:
