@@ -75,7 +75,8 @@ def test_masters_of_their_own_need_no_question(folder: Path, more: str) -> None:
     ran = fab(folder, "init", "--from", "environment.sh")
     assert (ran.status, ran.err) == (0, "")
     assert "apiservers  10.0.0.1:6443, 10.0.0.2:6443\n" in ran.out
-    assert "NODE_IPS" not in ran.out
+    assert "taken       2 apiservers: MASTER_IPS\n" in ran.out
+    assert "taken from NODE_IPS" not in ran.out
     assert "note        KUBE_APISERVER is 'https://${MASTER_VIP}:8443', not an address" in ran.out
     text = (folder / "hosts.toml").read_text()
     assert '"10.0.0.1:6443",  # m1\n' in text
