@@ -16,7 +16,6 @@ from .variables import Variables
 
 _NODES = ("kube_node", "kube-node")
 _APISERVERS = ("kube_control_plane", "kube-control-plane", "kube_master", "kube-master")
-_FLAGS = {_NODES: "--nodes-group", _APISERVERS: "--apiservers-group"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,13 +50,13 @@ class FromInventory:
             group, hosts = self._hosts(_NODES, self.nodes_group)
             nodes = nodes_of(str(self.path), [self._machine(host, variables) for host in hosts])
             login = variables.login(hosts, self.path.parent)
-            taken.append(f"{len(nodes)} nodes: group {group}{variables.counted()}")
+            taken.append(f"nodes: {len(nodes)}, of group {group}{variables.counted()}")
         if apiservers is None:
             group, servers = self._hosts(_APISERVERS, self.apiservers_group)
             addresses = [self._apiserver(host, variables) for host in servers]
             apiservers = apiservers_of(str(self.path), servers, addresses)
             labels = labels_of(servers, apiservers)
-            taken.append(f"{len(apiservers)} apiservers: group {group}{variables.counted()}")
+            taken.append(f"apiservers: {len(apiservers)}, of group {group}{variables.counted()}")
             notes += [*alone(apiservers), *_own(apiservers)]
             if hosts:
                 notes += self._beside(group, servers, hosts)
@@ -79,7 +78,7 @@ class FromInventory:
             )
             raise UsageError(
                 f"{self.path}: no group {(unknown or usual)[0]}; its groups, with how many hosts: "
-                f"{there or 'none'}; name the right one: {_FLAGS[tuple(usual)]} GROUP"
+                f"{there or 'none'}; name the right ones: --nodes-group GROUP, --apiservers-group GROUP"
             )
         hosts = tuple(dict.fromkeys(host for name in names for host in groups[name]))
         if not hosts:

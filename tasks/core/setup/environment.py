@@ -59,13 +59,13 @@ class Environment:
         if nodes is None:
             nodes, source = self.nodes(), self._source()
             names = f" and {_LISTS[source]}" if self._words(_LISTS[source]) else ""
-            taken.append(f"{len(nodes)} nodes: {source}{names} of {self.path}")
+            taken.append(f"nodes: {len(nodes)}, {source}{names} of {self.path}")
         assumed = False
         labels: tuple[str, ...] = ()
         if apiservers is None:
             apiservers, assumed = self.apiservers(), self.assumed()
             labels = () if assumed else self.labels()
-            taken.append(f"{len(apiservers)} apiservers: {'NODE_IPS' if assumed else 'MASTER_IPS'}")
+            taken.append(f"apiservers: {len(apiservers)}, {'NODE_IPS' if assumed else 'MASTER_IPS'}")
         listen = self.listen()
         return InitialConfig(
             nodes,

@@ -164,7 +164,7 @@ def _node(node: NodeSpec) -> str:
 def _comment(note: str) -> str:
     """A note of words that came from a file, and so may be anything."""
     plain = "".join(sign if sign.isprintable() else " " for sign in note)
-    return fill(plain, 100, initial_indent="# ", subsequent_indent="# ")
+    return fill(plain, 100, initial_indent="# ", subsequent_indent="# ", break_on_hyphens=False)
 
 
 def some(names: Iterable[str]) -> str:

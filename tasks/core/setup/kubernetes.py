@@ -48,7 +48,7 @@ class FromCluster:
             raise UsageError("kubectl get nodes: the cluster has no node that runs Linux; give --nodes")
         nodes = nodes_of("kubectl get nodes", [_machine(machine) for machine in machines])
         groups = Counter(group for node in nodes for group in node.groups)
-        taken.append(f"{len(nodes)} nodes: kubectl get nodes, by InternalIP")
+        taken.append(f"nodes: {len(nodes)}, of kubectl get nodes, by InternalIP")
         if groups:
             counted = some(f"{group} ({count})" for group, count in groups.items())
             taken.append(f"groups: their roles and zones: {counted}")
@@ -66,7 +66,7 @@ class FromCluster:
                 f"kubectl get endpointslices, endpoints: {what} name no address; give --apiservers"
             )
         addresses = [endpoint(server.address, server.port) for server in cluster.servers]
-        taken.append(f"{len(addresses)} apiservers: {what}")
+        taken.append(f"apiservers: {len(addresses)}, of the {what}")
         return apiservers_of(what, addresses, addresses)
 
     def _owners(self, servers: Sequence[Endpoint]) -> list[str]:

@@ -86,7 +86,7 @@ def _table(machine: Machine, useful: set[str]) -> dict[str, object]:
         table["user"] = machine.user
     if machine.port:
         table["port"] = int(machine.port) if re.fullmatch("[0-9]{1,5}", machine.port) else machine.port
-    if groups := [group for group in dict.fromkeys(machine.groups) if group in useful]:
+    if groups := sorted(useful.intersection(machine.groups)):
         table["groups"] = groups
     return table
 

@@ -68,7 +68,9 @@ class Kubectl:
 
     def cluster(self) -> Cluster:
         """Its nodes and apiservers. Raises UsageError: kubectl fails, or what it says makes no sense."""
-        machines = tuple(_machine(item) for item in self._items("nodes"))
+        machines = tuple(map(_machine, self._items("nodes")))
+        if not all(machine.name for machine in machines):
+            raise UsageError("kubectl get nodes: wrote a node without a name; is that kubectl's own output?")
         return Cluster(machines, *self._servers())
 
     def _servers(self) -> tuple[tuple[Server, ...], str]:

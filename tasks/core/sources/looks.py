@@ -40,7 +40,7 @@ _KINDS = (
     (Kind.LIST, (r"\A\{",)),
     (Kind.INI, (r"^[^\S\n]*\[[\w.-]+(?::\w+)?\][^\S\n]*(?:#.*)?$",)),
     (Kind.INI, (r"^[^\S\n]*[\w.\[\]:-]+[^\S\n](?:[^#\n]*[^\S\n])?ansible_\w+=",)),
-    (Kind.YAML, (r"^[\w.\"'-]+:[^\S\n]*(?:#.*)?$", r"^[^\S\n]+(?:hosts|children):")),
+    (Kind.YAML, (r"^[\w.\"'-]+:(?!\S)", r"(?:^[^\S\n]+|[{,][^\S\n]*)(?:hosts|children):(?!\S)")),
     (Kind.YAML, (r"^---[^\S\n]*$",)),
 )
 
@@ -50,7 +50,8 @@ def kind_of(text: str, path: Path) -> Kind:
     for patterns, words in _OTHERS:
         if _has(text, patterns):
             raise UsageError(f"{path}: {words.replace('{path}', str(path))}")
-    return next((kind for kind, patterns in _KINDS if _has(text.lstrip(), patterns)), Kind.ENVIRONMENT)
+    by_name = {".yaml": Kind.YAML, ".yml": Kind.YAML}.get(path.suffix, Kind.ENVIRONMENT)
+    return next((kind for kind, patterns in _KINDS if _has(text.lstrip(), patterns)), by_name)
 
 
 def _has(text: str, patterns: Sequence[str]) -> bool:
