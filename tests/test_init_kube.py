@@ -118,8 +118,8 @@ def test_from_the_cluster(newcomer: Newcomer, registered: None) -> None:
     ]
     assert [node.groups for node in found.nodes] == [
         ("control-plane", "rack-a"),
-        ("worker", "rack-a"),
-        ("worker", "rack-b"),
+        ("rack-a", "worker"),
+        ("rack-b", "worker"),
     ]
     addresses = {server.address for server in newcomer.cluster.apiservers}
     assert {server.host for server in found.apiservers} == addresses

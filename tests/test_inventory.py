@@ -95,7 +95,7 @@ def test_what_is_left_out_is_said(tmp_path: Path) -> None:
     assert "not taken over: ansible_host of 198.18.7.4: a value of a vault or a template" in notes
     assert "not taken over: ansible_password: for passwords: fab --prompt-for-login-password" in notes
     assert "not taken over: ansible_connection: SSH is what is used" in notes
-    assert "not taken over, as nothing here needs it: CLUSTER_NETWORK, base_dir, k8s_nodename" in notes
+    assert "not taken over, as nothing here needs it: CLUSTER_NETWORK, base_dir" in notes
     assert "x" not in [word.strip(",;") for word in found.text().split()], "a password is written nowhere"
 
 
@@ -171,7 +171,7 @@ def test_ansible_inventory_where_it_is(
     found = of(tmp_path, KUBEASZ)
     assert found.taken[0] == f"{tmp_path}/hosts: an Ansible inventory, read by {how}"
     assert words in "\n".join(found.notes)
-    assert found.nodes[0].name == ("198.18.7.3" if how == "kube-nginx" else "n1")
+    assert found.nodes[0].name == ("worker-01" if how == "kube-nginx" else "n1")
 
 
 @pytest.mark.parametrize(

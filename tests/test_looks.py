@@ -29,6 +29,7 @@ def test_inventories(name: str) -> None:
         ("#!/usr/bin/bash\n[ -f x ] && . x\nNODE_IPS=(198.18.0.1)\n", Kind.ENVIRONMENT),
         ("#!/usr/bin/env bash\ncase $1 in\n[a-z])\n;; esac\n", Kind.ENVIRONMENT),
         ("#!/bin/sh\nif [ $x ]; then\n  : ${X:=1}\nfi\n", Kind.ENVIRONMENT),
+        ("#!/bin/bash\ncat >hosts <<EOF\n[kube_node]\nEOF\n", Kind.ENVIRONMENT),
         ('{"all": {"hosts": ["a"]}}', Kind.LIST),
         ("n1\n[kube_node] # all of them\nn1\n", Kind.INI),
         ("all: {hosts: {a: }}\n", Kind.YAML),
@@ -56,6 +57,10 @@ def test_kinds(text: str, kind: Kind) -> None:
         (b'{\n "apiVersion": "v1",\n "kind": "List"\n}', "this is what Kubernetes has of an object"),
         (b"apiVersion: apps/v1\nkind: Deployment\n", "this is what Kubernetes has of an object"),
         (b"#!/usr/bin/env python3\nprint('{}')\n", "this is a program, and nothing is run here"),
+        (
+            b"plugin: amazon.aws.aws_ec2\nregions: [x]\n",
+            "this is for an inventory plugin of Ansible's",
+        ),
         (b'nodes = ["a"]\napiservers = ["b"]\n[ssh]\nuser = "x"\n', "this is a hosts.toml already"),
         (b"---\n- name: x\n  hosts: all\n", "this is a playbook"),
         (b"{", "what ansible-inventory --list writes: not JSON"),

@@ -87,7 +87,7 @@ class FromInventory:
 
     def _machine(self, host: str, variables: Variables) -> Machine:
         return Machine(
-            host,
+            variables.value(host, "k8s_nodename") or host,  # kubeasz's, where hosts are addresses
             variables.value(host, "ansible_host", "ansible_ssh_host") or host,
             variables.value(host, "ansible_user", "ansible_ssh_user"),
             variables.value(host, "ansible_port", "ansible_ssh_port"),

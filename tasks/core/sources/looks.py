@@ -21,15 +21,15 @@ class Kind(Enum):
 
 _KUBECONFIG = "this is a kubeconfig; the cluster is asked by: fab init --from kubectl --kubeconfig {path}"
 _OBJECT = "this is what Kubernetes has of an object; the cluster itself is asked by: fab init --from kubectl"
-_PROGRAM = (
-    "this is a program, and nothing is run here; where it is an inventory: "
-    "ansible-inventory -i {path} --list >inventory.json, then fab init --from inventory.json"
-)
+_LISTED = "ansible-inventory -i {path} --list >inventory.json, then fab init --from inventory.json"
+_PROGRAM = f"this is a program, and nothing is run here; where it is an inventory: {_LISTED}"
+_PLUGIN = f"this is for an inventory plugin of Ansible's, and nothing is run here: {_LISTED}"
 _VERSION = r"""^[^\S\n]*["']?apiVersion["']?:"""
 _OTHERS = (
     ((r"\A\$ANSIBLE_VAULT;",), "this is a vault: ansible-vault view {path} shows what is in it"),
     ((r"\A#!(?!.*\b(?:ba|da|k|z)?sh\b)",), _PROGRAM),
     (("^nodes *= *\\[", "^apiservers *= *\\["), "this is a hosts.toml already: copy it"),
+    ((r"^plugin: *[\w.]",), _PLUGIN),
     ((_VERSION, r"""^[^\S\n]*["']?kind["']?: *["']?Config\b"""), _KUBECONFIG),
     ((_VERSION, r"""^[^\S\n]*["']?kind["']?: *["']?[A-Z]"""), _OBJECT),
     ((r"^- +(?:name|hosts|import_playbook):",), "this is a playbook; name the inventory that it is run with"),
@@ -37,6 +37,7 @@ _OTHERS = (
 """What is none of them, by what is found in it, and what to say of it; the first counts."""
 
 _KINDS = (
+    (Kind.ENVIRONMENT, (r"\A#!",)),
     (Kind.LIST, (r"\A\{",)),
     (Kind.INI, (r"^[^\S\n]*\[[\w.-]+(?::\w+)?\][^\S\n]*(?:#.*)?$",)),
     (Kind.INI, (r"^[^\S\n]*[\w.\[\]:-]+[^\S\n](?:[^#\n]*[^\S\n])?ansible_\w+=",)),
