@@ -57,7 +57,9 @@ class Newcomer:
         hosts = self.folder / "hosts.toml"
         hosts.write_text(hosts.read_text() + BUILD)
         before = self.fab("check")
-        assert before.out.count("ready") >= 9, before.out
+        assert before.status == 1
+        assert before.out.count("ready ") == 9, before.out
+        assert "kube-nginx is not installed there; directly: 3 of 3 apiservers answer" in before.err
         deployed = self.fab("build", "deploy")
         assert deployed.status == 0, deployed.text
         after = self.fab("check")
