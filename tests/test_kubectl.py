@@ -158,6 +158,10 @@ def test_an_old_cluster_has_endpoints(stand: Stand) -> None:
             "echo error: no such context >&2; exit 1",
             "kubectl get nodes: exit status 1:\nerror: no such context",
         ),
+        (
+            "echo 'E1128 23:21:19.5 1 memcache.go:265] no' >&2; echo refused >&2; exit 1",
+            "kubectl get nodes: exit status 1:\nrefused\nwhich cluster it asks: --kubeconfig FILE",
+        ),
         ("echo garbage", "kubectl get nodes: wrote no JSON, but 'garbage"),
         ("true", "kubectl get nodes: wrote no JSON, but ''"),
         ("echo []", "kubectl get nodes: wrote no list of objects, but '[]"),

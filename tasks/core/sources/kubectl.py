@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ..errors import UsageError
@@ -18,6 +19,10 @@ _SYSTEMS = ("kubernetes.io/os", "beta.kubernetes.io/os")
 _SLICES = ("endpointslices", "--selector=kubernetes.io/service-name=kubernetes")
 _ENDPOINTS = ("endpoints", "--field-selector=metadata.name=kubernetes")
 """The two ways to tell the addresses of default/kubernetes; before Kubernetes 1.19 there is the second."""
+
+_LOGGED = re.compile(r"^[EIW]\d{4} .*\n", re.M)
+"""What kubectl's library writes to its log, each try anew."""
+_WHICH = "which cluster it asks: --kubeconfig FILE, --context NAME, else $KUBECONFIG, else ~/.kube/config"
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +90,8 @@ class Kubectl:
         said = f"kubectl get {what[0]}"
         ended = programs.run(command, SECONDS)
         if ended.status:
-            raise UsageError(f"{said}: {ended.why}")
+            own = replace(ended, err=_LOGGED.sub("", ended.err) or ended.err)
+            raise UsageError(f"{said}: {own.why}\n{_WHICH}")
         try:
             items = _at(json.loads(ended.out), "items")
         except (ValueError, RecursionError):
