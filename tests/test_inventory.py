@@ -183,6 +183,7 @@ def test_ansible_inventory_where_it_is(
         ("[a]\nx ansible_host='1\n", "line 2: No closing quotation"),
         ("[a:children]\nb c\n", "line 2: 'b c': one group a line is wanted here"),
         ("[a:children]\nb\n[b:children]\na\n", "group a is in itself: a > b > a"),
+        ("[a]\n" + "[" * 1_000_000, "line 2: has 1,000,000 characters; is this an inventory?"),
         ("[a]\nn[1:9999999]\n", "line 2: [1:9999999] is no range"),
         ("[a]\nn[1:999999][1:999999]\n", "stands for more than 100,000 hosts"),
         ("[a]\nx\n", "no group kube_node; its groups, with how many hosts: a (1)"),

@@ -66,6 +66,7 @@ def test_kinds(text: str, kind: Kind) -> None:
         (b"{", "what ansible-inventory --list writes: not JSON"),
         (b"hello\n", "no NODE_IPS"),
         (b"\n" * 1_000_000 + b"x", "no NODE_IPS"),
+        (b"x\n" * 1_000_000, "looks like no inventory, and is too large for the runbook's environment.sh"),
     ],
 )
 def test_what_is_no_source(tmp_path: Path, content: bytes, words: str) -> None:

@@ -24,7 +24,7 @@ from .kubernetes import FromCluster
 
 CLUSTER = "kubectl"
 """The source that is no file."""
-_MOST = 16 << 20
+_MOST, _MOST_SHELL = 16 << 20, 1 << 20
 _USUAL = ("hosts.ini", "inventory.ini", "hosts.yaml", "hosts.yml", "inventory.yml", "hosts", "environment.sh")
 _SECONDS = 60
 _ONLY_READ = {
@@ -76,6 +76,8 @@ def read(given: str, flags: Flags) -> Source:
     kind = kind_of(text, path)
     if kind is Kind.ENVIRONMENT:
         flags.refuse("nodes_group", "apiservers_group")
+        if len(text) > _MOST_SHELL:
+            raise UsageError(f"{path}: looks like no inventory, and is too large for {kind.value}: over 1 MB")
         return Environment(path, tuple(assignments(text)))
     inventory, how, asides = _inventory(path, text, kind)
     return FromInventory(

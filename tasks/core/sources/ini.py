@@ -12,6 +12,8 @@ from .inventory import Groups, Inventory, Value, expanded
 _HEAD = re.compile(r"\[([^:\]\s]+)(?::(\w+))?\]\s*(?:#.*)?")
 _KINDS = (None, "children", "vars")
 _PORT = re.compile(r"(?P<host>\[[^\[\]]*:[^\[\]]*:[^\[\]]*\]|.*?[^:]):(?P<port>\d{1,5})")
+_LONGEST = 1 << 16
+"""Characters of a line; shlex takes the square of a word's length."""
 _NO_LITERAL = (ValueError, SyntaxError, MemoryError, RecursionError)
 
 
@@ -24,6 +26,8 @@ def read(text: str) -> Inventory:
         if not line or line[0] in "#;":
             continue
         try:
+            if len(line) > _LONGEST:
+                raise ValueError(f"has {len(line):,} characters; is this an inventory?")
             if head := _HEAD.fullmatch(line):
                 name, kind = head[1], head[2]
                 groups[name]  # it is there, though nothing be in it
