@@ -14,7 +14,7 @@ from tasks.core.errors import UsageError
 from tasks.core.setup import source
 from tasks.core.setup.initial import InitialConfig
 from tasks.core.setup.source import Flags
-from tasks.core.sources import documents, ini, programs
+from tasks.core.sources import documents, programs
 from tests.faults.conftest import until
 from tests.inventories import KUBEASZ, KUBESPRAY, KUBESPRAY_YAML, SHAPES, TERRAFORM, Shape
 
@@ -238,10 +238,14 @@ def test_a_program_that_writes_without_end(monkeypatch: pytest.MonkeyPatch) -> N
         programs.run(["/usr/bin/yes"], 60)
 
 
-def test_readers_of_large_files_end() -> None:
+def test_a_large_fleet(tmp_path: Path) -> None:
     hosts = "".join(
         f"n{number} ansible_host=198.18.{number // 250}.{number % 250}\n" for number in range(5000)
     )
-    assert len(ini.read(f"[kube_node]\n{hosts}").hosts) == 5000
-    with pytest.raises(UsageError):
+    found = taken(tmp_path, "hosts", f"[kube_node]\n{hosts}[kube_master]\nm1\nm2\n")
+    assert (len(found.nodes), found.nodes[4999].host) == (5000, "198.18.19.249")
+
+
+def test_a_list_that_is_nested_without_end() -> None:
+    with pytest.raises(UsageError, match="not JSON"):
         documents.from_list("[" * 100_000)

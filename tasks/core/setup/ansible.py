@@ -48,12 +48,14 @@ class FromInventory:
         hosts: Sequence[str] = ()
         if nodes is None:
             group, hosts = self._hosts(_NODES, self.nodes_group)
-            nodes = nodes_of(str(self.path), [self._machine(host, variables) for host in hosts])
+            groups = self.inventory.groups_of_hosts()
+            machines = [_machine(host, variables, groups[host]) for host in hosts]
+            nodes = nodes_of(str(self.path), machines)
             login = variables.login(hosts, self.path.parent)
             taken.append(f"nodes: {len(nodes)}, of group {group}{variables.counted()}")
         if apiservers is None:
             group, servers = self._hosts(_APISERVERS, self.apiservers_group)
-            addresses = [self._apiserver(host, variables) for host in servers]
+            addresses = [_apiserver(host, variables) for host in servers]
             apiservers = apiservers_of(str(self.path), servers, addresses)
             labels = labels_of(servers, apiservers)
             taken.append(f"apiservers: {len(apiservers)}, of group {group}{variables.counted()}")
@@ -85,26 +87,6 @@ class FromInventory:
             raise UsageError(f"{self.path}: group {names[0]} has no host (are they comments?)")
         return ", ".join(names), hosts
 
-    def _machine(self, host: str, variables: Variables) -> Machine:
-        return Machine(
-            variables.value(host, "k8s_nodename") or host,  # kubeasz's, where hosts are addresses
-            variables.value(host, "ansible_host", "ansible_ssh_host") or host,
-            variables.value(host, "ansible_user", "ansible_ssh_user"),
-            variables.value(host, "ansible_port", "ansible_ssh_port"),
-            tuple(
-                name
-                for name, hosts in self.inventory.groups.items()
-                if host in hosts and name not in ("all", "ungrouped")
-            ),
-        )
-
-    def _apiserver(self, host: str, variables: Variables) -> str:
-        """Where Kubernetes is to listen (kubespray's ip), which need not be where SSH does."""
-        inside = next(filter(_is_address, (variables.value(host, key) for key in ("access_ip", "ip"))), "")
-        address = inside or variables.value(host, "ansible_host", "ansible_ssh_host") or host
-        port = variables.value(host, "kube_apiserver_port", "SECURE_PORT") or APISERVER_PORT
-        return endpoint(address, port)
-
     def _beside(self, group: str, servers: Sequence[str], hosts: Sequence[str]) -> list[str]:
         """Machines that get no kube-nginx, though one may want it there."""
         others = [host for host in servers if host not in hosts]
@@ -115,6 +97,24 @@ class FromInventory:
             f"not among the nodes: {some(others)} of {group}; if their kubelets are to use kube-nginx, too: "
             f"--nodes-group {both}"
         ]
+
+
+def _machine(host: str, variables: Variables, groups: tuple[str, ...]) -> Machine:
+    return Machine(
+        variables.value(host, "k8s_nodename") or host,  # kubeasz's, where hosts are addresses
+        variables.value(host, "ansible_host", "ansible_ssh_host") or host,
+        variables.value(host, "ansible_user", "ansible_ssh_user"),
+        variables.value(host, "ansible_port", "ansible_ssh_port"),
+        groups,
+    )
+
+
+def _apiserver(host: str, variables: Variables) -> str:
+    """Where Kubernetes is to listen (kubespray's ip), which need not be where SSH does."""
+    inside = next(filter(_is_address, (variables.value(host, key) for key in ("access_ip", "ip"))), "")
+    address = inside or variables.value(host, "ansible_host", "ansible_ssh_host") or host
+    port = variables.value(host, "kube_apiserver_port", "SECURE_PORT") or APISERVER_PORT
+    return endpoint(address, port)
 
 
 def _is_address(text: str) -> bool:

@@ -105,7 +105,7 @@ def _content(path: Path) -> bytes:
 def _inventory(path: Path, text: str, kind: Kind) -> tuple[Inventory, str, Sequence[str]]:
     """The inventory, what it was read by, and what to say of that."""
     asides: list[str] = []
-    program = programs.find("ansible-inventory") if kind is not Kind.LIST and path.is_file() else ""
+    program = programs.find("ansible-inventory") if kind is not Kind.LIST and os.path.isfile(path) else ""
     if program:
         try:
             return _listed(program, path), "ansible-inventory", ()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -39,7 +40,7 @@ class Variables:
         self._inventory = inventory
         self._counted: dict[str, None] = {}
         self._known: set[str] = set()
-        self._unread: dict[str, list[str]] = {}
+        self._unread: dict[str, dict[str, None]] = {}
         self._notes: list[str] = []
 
     def value(self, host: str, *names: str) -> str:
@@ -49,8 +50,8 @@ class Variables:
         for name in names:
             value = there.get(name)
             if value is None or "{{" in value or "{%" in value:
-                if name in there and host not in self._unread.setdefault(name, []):
-                    self._unread[name].append(host)
+                if name in there:
+                    self._unread.setdefault(name, {})[host] = None
             elif value:
                 self._counted[name] = None
                 return value
@@ -77,12 +78,12 @@ class Variables:
         (key,) = keys or {""}
         if not key or expanded(key).is_absolute():
             return key
-        place = next((place for place in (Path.cwd() / key, folder.resolve() / key) if place.exists()), None)
+        place = next((place for place in (key, folder / key) if os.path.exists(place)), None)
         if place is None:
             self._notes.append(
                 f"ansible_ssh_private_key_file is {shown(key)}, and there is no such file here"
             )
-        return str(place or Path.cwd() / key)
+        return os.path.abspath(place or key)
 
     def _sudo(self, hosts: Sequence[str]) -> bool:
         """Whether a node needs it; who logs in as another than root does, unless it is denied."""

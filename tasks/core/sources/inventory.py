@@ -24,6 +24,14 @@ class Inventory:
     hosts: Mapping[str, Mapping[str, Value]]
     groups: Mapping[str, tuple[str, ...]]
 
+    def groups_of_hosts(self) -> Mapping[str, tuple[str, ...]]:
+        """The groups of each host that say something of it."""
+        found: dict[str, list[str]] = {host: [] for host in self.hosts}
+        for name, hosts in self.groups.items():
+            for host in hosts if name not in ("all", "ungrouped") else ():
+                found[host].append(name)
+        return {host: tuple(names) for host, names in found.items()}
+
 
 @dataclass(slots=True)
 class Group:
