@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.core.setup.assignments import Assignment, assignments
+from tasks.core.sources.assignments import Assignment, assignments
 
 from .strategies import thorough
 

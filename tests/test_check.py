@@ -37,6 +37,7 @@ RUNS = Facts(unit={"LoadState": "loaded", "ActiveState": "active", "SubState": "
 ANSWER = ProbeResult(connected=0.003, seconds=0.003, status=200, body="ok")
 GOOD = classify(ANSWER)
 REFUSED = classify(ProbeResult(Reason.REFUSED, "refused the connection"))
+MISSING = replace(REFUSED, detail="kube-nginx is not installed there")
 OPEN = classify(ProbeResult(Reason.OPEN, "who knows", program="bash"))
 STRANGE = classify(replace(ANSWER, trusted=False, distrust="its certificate does not verify"))
 CLOCK = classify(replace(ANSWER, clock=9.0))
@@ -136,6 +137,17 @@ class TestVerdict:
                 row(STRANGE, STRANGE, STRANGE, remedy="fab start --limit {nodes}"),
                 "no way to any ready apiserver",
                 "fab start --limit {nodes}",
+            ),
+            (
+                row(REFUSED, GOOD, MISSING, Facts(), remedy="fab deploy --limit {nodes}"),
+                "through 127.0.0.1:8443: kube-nginx is not installed there; "
+                "directly: 1 of 2 apiservers answer",
+                "fab deploy --limit {nodes}",
+            ),
+            (
+                row(REFUSED, REFUSED, MISSING, Facts(), remedy="fab deploy --limit {nodes}"),
+                "no way to any ready apiserver, neither directly nor through 127.0.0.1:8443",
+                "are these the addresses of the apiservers",
             ),
         ],
     )

@@ -8,8 +8,10 @@ import pytest
 
 from tasks.core.config.address import Endpoint, NodeSpec
 from tasks.core.errors import UsageError
-from tasks.core.setup import environment
+from tasks.core.setup import source
 from tasks.core.setup.environment import Environment
+from tasks.core.sources.assignments import assignments
+from tasks.core.sources.looks import text_of
 
 RUNBOOK = """\
 #!/usr/bin/bash
@@ -25,7 +27,7 @@ export PATH=/opt/k8s/bin:$PATH
 def read(folder: Path, text: str | bytes) -> Environment:
     path = folder / "environment.sh"
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
-    return environment.read(path)
+    return Environment(path, tuple(assignments(text_of(path.read_bytes(), path))))
 
 
 @pytest.mark.parametrize(
@@ -188,7 +190,7 @@ def test_names_that_do_not_fit_the_masters(tmp_path: Path) -> None:
 )
 def test_the_folder(tmp_path: Path, given: str, prefix: str) -> None:
     assert read(tmp_path, f"export KUBE_NGINX_DIR={given}").prefix() == prefix
-    assert read(tmp_path, "").prefix() == "/opt/k8s/kube-nginx"
+    assert read(tmp_path, "X=1").prefix() == "/opt/k8s/kube-nginx"
 
 
 @pytest.mark.parametrize(
@@ -233,7 +235,7 @@ def test_an_array_with_keys_of_somebody_else(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("# NODE_IPS=(10.0.0.1)", "no NODE_IPS; looked for a line such as NODE_IPS=("),
+        ("# NODE_IPS=(10.0.0.1)\nX=1", "no NODE_IPS; looked for a line such as NODE_IPS=("),
         ("NODE_IPS=()", "no NODE_IPS"),
         ("\nNODE_IPS=($(cat ips))", "line 2: NODE_IPS: only a shell knows its value"),
         ("NODE_IPS=(10.0.0.{1..3})", "give --nodes and --apiservers"),
@@ -278,8 +280,8 @@ def test_one_bad_variable_does_not_spoil_the_others(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["missing.sh", "."])
 def test_no_file(tmp_path: Path, name: str) -> None:
-    with pytest.raises(UsageError, match=r"--from .*: cannot be read: "):
-        environment.read(tmp_path / name)
+    with pytest.raises(UsageError, match=r"--from .*: (cannot be read: |is a folder)"):
+        source.read(str(tmp_path / name), source.Flags())
 
 
 def test_nothing_is_run(tmp_path: Path) -> None:

@@ -145,7 +145,7 @@ ROWS: dict[str, tuple[str, int, str]] = {
         2,
         r"\udce9: not found, though KUBE_NGINX_HOSTS",
     ),
-    "environment.sh a FIFO": ("mkfifo x; $FAB init --from x --to y", 2, "no NODE_IPS"),
+    "environment.sh a FIFO": ("mkfifo x; $FAB init --from x --to y", 2, "x: is empty"),
     "environment.sh without end": (
         "$FAB init --from /dev/zero --to y",
         2,
@@ -155,6 +155,32 @@ ROWS: dict[str, tuple[str, int, str]] = {
         "echo NODE_IPS=10.0.0.1 | $FAB init --from /dev/stdin --to y --yes",
         0,
         "y: written",
+    ),
+    "inventory a folder": ("$FAB init --from . --to y", 2, "--from .: is a folder; name the file in it"),
+    "inventory a program": (
+        "$FAB init --from /bin/sh --to y",
+        2,
+        "/bin/sh: is binary, and no text",
+    ),
+    "inventory of 100 MB": (
+        "truncate -s 100M x; $FAB init --from x --to y",
+        2,
+        "--from x: cannot be read: has more than 16 MB",
+    ),
+    "inventory nobody may read": (
+        f"touch x; chmod 0 x; {NOBODY} $FAB init --from $PWD/x --to y",
+        2,
+        "x: cannot be read: Permission denied",
+    ),
+    "inventory that is escapes": (
+        r"printf '[kube_node]\n\033[31m\n' >x; $FAB init --from x --to y",
+        2,
+        r"\x1b[31m",
+    ),
+    "kubectl without an end": (
+        "printf '#!/bin/sh\nyes' >kubectl; chmod +x kubectl; PATH=$PWD:$PATH $FAB init --from kubectl --to y",
+        2,
+        "kubectl get nodes --output=json --request-timeout=30s: wrote more than 256 MB",
     ),
     "to another name": (r"$FAB render --to $(printf '\351')", 0, r"\udce9/kube-nginx.conf"),
     "ssh_config a FIFO": ("mkfifo x; $FAB -S x status", 2, "x: is no regular file"),

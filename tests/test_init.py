@@ -14,6 +14,7 @@ from tasks.core.config.address import Endpoint, NodeSpec
 from tasks.core.config.settings import load
 from tests.conftest import ROOT, Ran, run_fab
 from tests.conftest import talk as on_terminal
+from tests.inventories import KUBESPRAY
 
 ENVIRONMENT = """\
 export NODE_IPS=(10.0.0.11 10.0.0.12)
@@ -75,7 +76,8 @@ def test_masters_of_their_own_need_no_question(folder: Path, more: str) -> None:
     ran = fab(folder, "init", "--from", "environment.sh")
     assert (ran.status, ran.err) == (0, "")
     assert "apiservers  10.0.0.1:6443, 10.0.0.2:6443\n" in ran.out
-    assert "NODE_IPS" not in ran.out
+    assert "taken       apiservers: 2, MASTER_IPS\n" in ran.out
+    assert "taken from NODE_IPS" not in ran.out
     assert "note        KUBE_APISERVER is 'https://${MASTER_VIP}:8443', not an address" in ran.out
     text = (folder / "hosts.toml").read_text()
     assert '"10.0.0.1:6443",  # m1\n' in text
@@ -275,3 +277,51 @@ def test_the_checkouts_own_file_stays() -> None:
     assert (ran.status, ran.out) == (1, "")
     assert "--to FILE writes another" in ran.err
     assert (ROOT / "hosts.toml").read_bytes() == before
+
+
+def test_from_an_inventory_to_a_rendered_configuration(folder: Path) -> None:
+    (folder / KUBESPRAY.name).write_text(KUBESPRAY.text)
+    ran = fab(folder, "init", "--from", KUBESPRAY.name, PATH="/nonexistent")
+    assert (ran.status, ran.err) == (0, "")
+    lines = ran.out.splitlines()
+    assert lines[1:3] == ["  nodes       node2, node3", "  apiservers  198.18.8.1:6443, 198.18.8.2:6443"]
+    assert "  taken       inventory.ini: an Ansible inventory, read by kube-nginx" in lines
+    assert [line.split("#")[0].strip() for line in lines[-3:]] == [
+        "fab check",
+        "fab render",
+        "fab build deploy",
+    ]
+    assert "listen 127.0.0.1:8443;" in fab(folder, "render").out
+
+
+def test_groups_by_flags(folder: Path) -> None:
+    (folder / "hosts").write_text("[agent]\na\nb\n[server]\nc\nd\n")
+    refused = fab(folder, "init", "--from", "hosts", PATH="/nonexistent")
+    assert (refused.status, refused.out) == (2, "")
+    assert (
+        "its groups, with how many hosts: agent (2), server (2); name the right ones: --nodes-group"
+        in refused.err
+    )
+    groups = ("--nodes-group", "agent,server", "--apiservers-group", "server")
+    assert fab(folder, "init", "--from", "hosts", *groups, PATH="/nonexistent").status == 0
+    assert [node.name for node in load(folder / "hosts.toml").nodes] == ["a", "b", "c", "d"]
+
+
+def test_flags_count_more_than_an_inventory(folder: Path) -> None:
+    (folder / "hosts").write_text("[kube_node]\na\nb\n")
+    given = ("--from", "hosts", "--apiservers", "x,y")
+    assert fab(folder, "init", *given, PATH="/nonexistent").status == 0
+    found = load(folder / "hosts.toml")
+    assert ([node.name for node in found.nodes], found.apiservers[0]) == (["a", "b"], Endpoint("x", 6443))
+
+
+def test_no_kubectl(folder: Path) -> None:
+    ran = fab(folder, "init", "--from", "kubectl", PATH="/nonexistent")
+    assert (ran.status, ran.out) == (2, "")
+    assert "kubectl is not installed here" in ran.err
+
+
+@pytest.mark.parametrize("flag", ["--kubeconfig", "--context", "--nodes-group", "--apiservers-group"])
+def test_flags_without_a_source(folder: Path, flag: str) -> None:
+    ran = fab(folder, "init", *FLAGS, flag, "x")
+    assert (ran.status, f"{flag} is for " in ran.err) == (2, True)

@@ -20,6 +20,7 @@ _REFUSES = (
     "refuses clients until proxy.fail_timeout has passed"
 )
 _STRANGERS = "is [check] ca in hosts.toml that of this cluster, and is it still valid?"
+_LIST = "are these the addresses of the apiservers, do they run, and does a firewall stand between?"
 _FIREWALL = "do the apiservers run, and does a firewall stand between them and the node?"
 
 
@@ -100,7 +101,7 @@ def node_check(
         version=(version := facts.version or facts.installed),
         advisories=affecting(version),
         installed=facts.state != "not installed",
-        error=_error(apiservers, listeners, remedy),
+        error=_error(apiservers, listeners, remedy, facts.state == "not installed"),
     )
 
 
@@ -110,7 +111,10 @@ def values_of(check: EndpointCheck) -> dict[str, Any]:
 
 
 def _error(
-    apiservers: Mapping[Endpoint, EndpointCheck], listeners: Mapping[Endpoint, EndpointCheck], remedy: str
+    apiservers: Mapping[Endpoint, EndpointCheck],
+    listeners: Mapping[Endpoint, EndpointCheck],
+    remedy: str,
+    absent: bool,
 ) -> StepError | None:
     silent = {listener: check for listener, check in listeners.items() if check.way is False}
     names = " and ".join(map(str, silent))
@@ -118,9 +122,14 @@ def _error(
     if lost and not any(check.way for check in listeners.values()):
         neither = f", neither directly nor through {names}" if silent else ""
         strangers = all(check.result.distrust for check in apiservers.values())
-        hint = remedy or (_STRANGERS if strangers else _FIREWALL)
+        usual = _STRANGERS if strangers else _LIST if absent else _FIREWALL
+        hint = usual if absent else remedy or usual  # a deploy does not change who answers directly
         return StepError(f"no way to any ready apiserver{neither}", hint=hint)
     if not silent:
         return None
     why = "; ".join(dict.fromkeys(check.detail for check in silent.values()))
+    if absent:
+        answer = sum(check.way is not False for check in apiservers.values())
+        direct = f"directly: {answer} of {len(apiservers)} apiservers answer"
+        return StepError(f"through {names}: {why}; {direct}", hint=remedy or _REFUSES)
     return StepError(f"no ready apiserver answers through {names}: {why}", hint=remedy or _REFUSES)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
-from dataclasses import replace
 
 from ..config.address import Endpoint
 from ..config.model import Settings
@@ -12,7 +10,8 @@ from ..config.settings import SettingsError
 from ..console import prompt, screen, terminal
 from ..errors import UsageError
 from .environment import Environment
-from .initial import InitialConfig, checked
+from .initial import InitialConfig, checked, some
+from .source import Source
 
 _QUESTIONS = {
     "nodes": "Which nodes get kube-nginx? Such as: 10.0.0.11 root@10.0.0.12:2222 worker-3",
@@ -30,19 +29,16 @@ def refuse_unasked(nodes: str | None, apiservers: str | None) -> None:
         )
 
 
-def initial_config(given: Environment | None, nodes: str | None, apiservers: str | None) -> InitialConfig:
+def initial_config(given: Source | None, nodes: str | None, apiservers: str | None) -> InitialConfig:
     """Flags count more than `given`, and what neither says is asked. Raises UsageError."""
-    listen = given.listen() if given else None
-    found = given.nodes() if given and nodes is None else _answer("nodes", nodes, listen).nodes
     if given is None:
-        return InitialConfig(found, _answer("apiservers", apiservers, listen).apiservers)
-    config = InitialConfig(found, (), prefix=given.prefix(), notes=tuple(filter(None, [given.note()])))
-    if listen:
-        config = replace(config, listen=(listen,))
-    if apiservers is not None:
-        return replace(config, apiservers=_answer("apiservers", apiservers, listen).apiservers)
-    servers, assumed = given.apiservers(), given.assumed()
-    return replace(config, apiservers=servers, assumed=assumed, labels=() if assumed else given.labels())
+        found = _answer("nodes", nodes, None).nodes
+        return InitialConfig(found, _answer("apiservers", apiservers, None).apiservers)
+    listen = given.listen()
+    return given.config(
+        None if nodes is None else _answer("nodes", nodes, listen).nodes,
+        None if apiservers is None else _answer("apiservers", apiservers, listen).apiservers,
+    )
 
 
 def confirm_apiservers(config: InitialConfig, given: Environment) -> None:
@@ -52,7 +48,7 @@ def confirm_apiservers(config: InitialConfig, given: Environment) -> None:
     source = "NODE_IPS, as it has no MASTER_IPS" if config.assumed else "MASTER_IPS"
     what = (
         f"By {given.path} the apiservers are {source}: then all nodes are apiservers, too "
-        f"({_some(node.name for node in config.nodes)})."
+        f"({some(node.name for node in config.nodes)})."
     )
     prompt.confirm(
         screen.console_for(as_json=True),
@@ -67,12 +63,14 @@ def summary(settings: Settings, config: InitialConfig, prefix: str) -> str:
     listen = ", ".join(map(str, settings.proxy.listen))
     lines = [
         f"{settings.path}: written",
-        f"  nodes       {_some(node.name for node in settings.nodes)}",
-        f"  apiservers  {_some(map(str, settings.apiservers))}",
+        f"  nodes       {some(node.name for node in settings.nodes)}",
+        f"  apiservers  {some(map(str, settings.apiservers))}",
         *(["              taken from NODE_IPS: remove those that run no kube-apiserver"] * config.assumed),
         f"  listens on  {listen} of each node, in {settings.proxy.prefix}",
+        *(f"  taken       {line}" for line in config.taken),
         *(f"  note        {note}" for note in config.notes),
         "next:",
+        f"  {prefix}fab check           # which node reaches which apiserver; nothing need be installed yet",
         f"  {prefix}fab render          # what will be on the nodes; connects to nothing",
         f"  {prefix}fab build deploy    # compile nginx, bring every node to what the file says",
     ]
@@ -98,9 +96,3 @@ def _answer(key: str, flag: str | None, listen: Endpoint | None) -> Settings:
 def words(text: str) -> list[str]:
     """What was written in one line, with blanks or commas in between."""
     return text.replace(",", " ").split()
-
-
-def _some(names: Iterable[str]) -> str:
-    known = list(names)
-    more = f" and {len(known) - 5} more" if len(known) > 6 else ""
-    return ", ".join(known[:5] if more else known) + more

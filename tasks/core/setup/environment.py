@@ -17,9 +17,8 @@ from ..config.model import Proxy, Settings
 from ..config.settings import SettingsError
 from ..config.validation import shown
 from ..errors import UsageError
-from ..localfiles import read_bounded
-from .assignments import Assignment, assignments
-from .initial import checked
+from ..sources.assignments import Assignment
+from .initial import InitialConfig, checked
 
 _LISTS = {
     "NODE_IPS": "NODE_NAMES",
@@ -51,6 +50,33 @@ class Environment:
 
     path: Path
     assignments: tuple[Assignment, ...]
+
+    def config(
+        self, nodes: tuple[NodeSpec, ...] | None, apiservers: tuple[Endpoint, ...] | None
+    ) -> InitialConfig:
+        """What the file says, but for what is given."""
+        taken: list[str] = []
+        if nodes is None:
+            nodes, source = self.nodes(), self._source()
+            names = f" and {_LISTS[source]}" if self._words(_LISTS[source]) else ""
+            taken.append(f"nodes: {len(nodes)}, {source}{names} of {self.path}")
+        assumed = False
+        labels: tuple[str, ...] = ()
+        if apiservers is None:
+            apiservers, assumed = self.apiservers(), self.assumed()
+            labels = () if assumed else self.labels()
+            taken.append(f"apiservers: {len(apiservers)}, {'NODE_IPS' if assumed else 'MASTER_IPS'}")
+        listen = self.listen()
+        return InitialConfig(
+            nodes,
+            apiservers,
+            (listen,) if listen else Proxy().listen,
+            assumed,
+            self.prefix(),
+            labels,
+            tuple(filter(None, [self.note()])),
+            tuple(taken),
+        )
 
     def nodes(self) -> tuple[NodeSpec, ...]:
         """NODE_IPS, else WORKER_IPS, else MASTER_IPS, with their names."""
@@ -164,16 +190,6 @@ class Environment:
 
     def _place(self, name: str) -> str:
         return next(f"line {this.line}: {name}" for this in self.assignments if this.name == name)
-
-
-def read(path: Path) -> Environment:
-    """Reads environment.sh. Raises UsageError: there is none."""
-    try:
-        # Comments may be in any encoding; what counts is ASCII.
-        text = read_bounded(path, 1 << 20, piped=True).decode("utf-8-sig", errors="replace")
-    except OSError as error:
-        raise UsageError(f"--from {path}: cannot be read: {error.strerror}") from None
-    return Environment(path, tuple(assignments(text)))
 
 
 def _address(scheme: str, given: str) -> str:

@@ -37,6 +37,10 @@ _LOGIN = """
 # user = "admin"
 # sudo = true
 """
+_LOGIN_TAKEN = """
+# How to log in; what is not said here comes from ~/.ssh/config, else it is root on port 22.
+[ssh]
+"""
 _PROXY = """
 # KUBE_APISERVER: where the proxy listens on each node. KUBE_NGINX_DIR: its folder there.
 [proxy]
@@ -44,10 +48,25 @@ _PROXY = """
 
 
 @dataclass(frozen=True, slots=True)
+class Login:
+    """What [ssh] is to say; `identity` is a private key's path, "": none is named."""
+
+    identity: str = ""
+    sudo: bool = False
+
+    def text(self) -> str:
+        """The table, or how it would look."""
+        identity = f"identity = {quoted(self.identity)}\n" if self.identity else ""
+        taken = identity + ("sudo = true\n" if self.sudo else "")
+        return _LOGIN_TAKEN + taken if taken else _LOGIN
+
+
+@dataclass(frozen=True, slots=True)
 class InitialConfig:
     """What is known of a new fleet. `assumed`: the apiservers are NODE_IPS, for want of a list of their own.
 
     `labels` are the names of the apiservers' machines, `notes` what was not taken over; both are comments.
+    `taken` says what was taken over from where.
     """
 
     nodes: tuple[NodeSpec, ...]
@@ -57,15 +76,15 @@ class InitialConfig:
     prefix: str = Proxy().prefix
     labels: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    taken: tuple[str, ...] = ()
+    login: Login = Login()
 
     def text(self) -> str:
         """The hosts.toml."""
         text = f"{_HEAD}nodes = {_lines(map(_node, self.nodes))}{_APISERVERS}"
         text += _ASSUMED if self.assumed else ""
-        text += f"apiservers = {_lines(map(quoted, self.apiservers), self.labels)}{_LOGIN}"
-        text += "".join(
-            f"\n{fill(note, 100, initial_indent='# ', subsequent_indent='# ')}\n" for note in self.notes
-        )
+        text += f"apiservers = {_lines(map(quoted, self.apiservers), self.labels)}{self.login.text()}"
+        text += "".join(f"\n{_comment(note)}\n" for note in self.notes)
         default = Proxy()
         proxy = "" if self.prefix == default.prefix else f"prefix = {quoted(self.prefix)}\n"
         if self.listen != default.listen:
@@ -140,6 +159,19 @@ def _node(node: NodeSpec) -> str:
     name = "" if node.name == node.host else f", name = {quoted(node.name)}"
     groups = f", groups = [{', '.join(map(quoted, node.groups))}]" if node.groups else ""
     return f"{{ host = {address}{name}{groups} }}"
+
+
+def _comment(note: str) -> str:
+    """A note of words that came from a file, and so may be anything."""
+    plain = "".join(sign if sign.isprintable() else " " for sign in note)
+    return fill(plain, 100, initial_indent="# ", subsequent_indent="# ", break_on_hyphens=False)
+
+
+def some(names: Iterable[str]) -> str:
+    """The first of many names, and how many there are more."""
+    known = list(names)
+    more = f" and {len(known) - 5} more" if len(known) > 6 else ""
+    return ", ".join(known[:5] if more else known) + more
 
 
 def quoted(value: object) -> str:

@@ -1,0 +1,114 @@
+"""An Ansible inventory as Ansible sees it: hosts, groups, and the variables that hold for a host."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import product
+
+from ..errors import UsageError
+
+Value = str | None
+"""A variable's value as text; None: no plain one, such as one of a vault, which only Ansible knows."""
+
+_RANGE = re.compile(r"\[(\w+):(\w+)(?::(\d+))?\]")
+_MOST = 100_000
+"""Hosts that ranges such as node[1:9] may stand for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Inventory:
+    """Hosts with their variables, and groups with all hosts in them, also those of their children."""
+
+    hosts: Mapping[str, Mapping[str, Value]]
+    groups: Mapping[str, tuple[str, ...]]
+
+    def groups_of_hosts(self) -> Mapping[str, tuple[str, ...]]:
+        """The groups of each host that say something of it."""
+        found: dict[str, list[str]] = {host: [] for host in self.hosts}
+        for name, hosts in self.groups.items():
+            for host in hosts if name not in ("all", "ungrouped") else ():
+                found[host].append(name)
+        return {host: tuple(names) for host, names in found.items()}
+
+
+@dataclass(slots=True)
+class Group:
+    """What is written of one group; each of its hosts with the variables that stand there."""
+
+    hosts: dict[str, dict[str, Value]] = field(default_factory=dict)
+    children: dict[str, None] = field(default_factory=dict)
+    variables: dict[str, Value] = field(default_factory=dict)
+
+
+class Groups:
+    """What was read so far; a group is there once somebody names it."""
+
+    def __init__(self) -> None:
+        self._groups: dict[str, Group] = {"all": Group()}
+
+    def __getitem__(self, name: str) -> Group:
+        return self._groups.setdefault(name, Group())
+
+    def inventory(self) -> Inventory:
+        """All of it together: a host's own variables count most, then those of the innermost group.
+
+        Raises UsageError: a group is in itself.
+        """
+        depths = {name: self._depth(name) for name in self._groups}
+        own: dict[str, dict[str, Value]] = {}
+        for group in self._groups.values():
+            for host, variables in group.hosts.items():
+                own.setdefault(host, {}).update(variables)
+        members = {name: tuple(self._members(name)) for name in self._groups}
+        members["all"] = tuple(own)
+        found: dict[str, dict[str, Value]] = {host: {} for host in own}
+        for name in sorted(self._groups, key=lambda name: (depths[name], name)):
+            for host in members[name]:
+                found[host].update(self._groups[name].variables)
+        return Inventory({host: found[host] | own[host] for host in own}, members)
+
+    def _members(self, name: str) -> dict[str, None]:
+        group = self._groups[name]
+        found = dict.fromkeys(group.hosts)
+        for child in group.children:
+            found |= self._members(child) if child in self._groups else {}
+        return found
+
+    def _depth(self, name: str, below: tuple[str, ...] = ()) -> int:
+        """How many groups it is in, one in the other; `all` is in none."""
+        if name in below:
+            raise UsageError(f"group {name} is in itself: {' > '.join((*reversed(below), name))}")
+        if name == "all":
+            return 0
+        above = [other for other, group in self._groups.items() if name in group.children]
+        return 1 + max((self._depth(other, (name, *below)) for other in above), default=0)
+
+
+def expanded(pattern: str) -> Sequence[str]:
+    """The hosts that a pattern such as `node[01:12].example`, `rack-[a:c]` stands for.
+
+    Raises ValueError: it is none, or stands for too many.
+    """
+    parts: list[list[str]] = []
+    end = 0
+    for found in _RANGE.finditer(pattern):
+        parts += [[pattern[end : found.start()]], [*_ranged(found[1], found[2], int(found[3] or 1))]]
+        end = found.end()
+    parts.append([pattern[end:]])
+    count = 1
+    for part in parts:
+        count *= len(part)
+    if count > _MOST:
+        raise ValueError(f"{pattern}: stands for more than {_MOST:,} hosts")
+    return ["".join(words) for words in product(*parts)]
+
+
+def _ranged(first: str, last: str, step: int) -> Iterator[str]:
+    if first.isdecimal() and last.isdecimal() and len(last) < 7 and step:
+        width = len(first) if first.startswith("0") else 0
+        return (f"{number:0{width}}" for number in range(int(first), int(last) + 1, step))
+    if len(first) == len(last) == 1 and first.isalpha() and last.isalpha() and first.isascii() and step:
+        return map(chr, range(ord(first), ord(last) + 1, step))
+    raise ValueError(f"[{first}:{last}] is no range of numbers or of letters")
