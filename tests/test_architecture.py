@@ -25,6 +25,7 @@ MAY_KNOW = {
     "templates": "",
     "transport": "",
     "config": "errors localfiles",
+    "cluster": "config errors",
     "shell": "errors gate templates",
     "console": "errors folding results",
     "shards": "config console errors localfiles results",
