@@ -83,7 +83,8 @@ class FleetCheck:
 
     def _draw(self, console: Console, seen: dict[str, NodeCheck], failures: dict[str, StepError]) -> None:
         nodes, apiservers = [node.label for node in self._run.fleet], self._run.settings.apiservers
-        draw_table(console, table.columns(apiservers), table.lines(nodes, seen, apiservers), self._all_rows)
+        lines = table.lines(nodes, seen, apiservers)
+        draw_table(console, table.columns(apiservers), lines, self._all_rows, gives_way=table.USERS)
         in_order = {node: seen[node] for node in nodes if node in seen}
         addresses = {node.label: f"{node.host}:{node.port}" for node in self._run.fleet}
         for line in [*table.unseen(failures, addresses), *table.notes(in_order)]:

@@ -13,6 +13,7 @@ from ..probes.classify import EndpointCheck, worst
 from ..results import State, output
 from ..watch.seen import WatchSeen, WatchState
 from .drift import Drift
+from .users import UsersCheck
 
 _REFUSES = (
     "see why: fab status --limit {nodes}, fab logs --limit {nodes}; when all apiservers were down, nginx "
@@ -46,6 +47,7 @@ class NodeCheck:
     through: ProxyCheck | None = output("what it meets through its kube-nginx")
     drift: tuple[Drift, ...] | None = output("what is there, but not in hosts.toml")
     watch: WatchSeen | None = output("kube-nginx-watch", None)
+    users: UsersCheck | None = output("who uses its kube-nginx, and who goes past it", None)
     installed: bool = False
     error: StepError | None = None  # why it cannot work: its proxy does not answer, or there is no way
 
@@ -68,7 +70,9 @@ class NodeCheck:
         """FAILED if the node cannot work, WARNING if anything is bad."""
         if self.error:
             return State.FAILED
-        bad = self.drift or self.lame or any(check.state != State.OK for check in self.met.values())
+        past = self.users is not None and self.users.warnings
+        told = self.drift or self.lame or past
+        bad = told or any(check.state != State.OK for check in self.met.values())
         return State.WARNING if bad else State.OK
 
 
@@ -83,6 +87,7 @@ def node_check(
     drift: tuple[Drift, ...] = (),
     remedy: str = "",
     watch: WatchSeen | None = None,
+    users: UsersCheck | None = None,
 ) -> NodeCheck:
     """`remedy` is what to do where it is the service that is missing."""
     ways = {check.way for check in (*apiservers.values(), *listeners.values())}
@@ -94,6 +99,7 @@ def node_check(
         through=ProxyCheck(**values_of(worst_listener), listeners=listeners),
         drift=drift,
         watch=watch,
+        users=users,
         installed=facts.state != "not installed",
         error=_error(apiservers, listeners, remedy),
     )
