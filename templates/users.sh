@@ -23,11 +23,13 @@ told() { # words of a command line, one a line
 }
 # a path as the process WHO means it, which may be in a container; of one that does not run, as it is
 meant() { # WHO PATH
-  case $1:$2 in
-    *[!0-9]*:/*) echo "$2" ;;
-    *[!0-9]*:*) echo "/$2" ;;
-    *:/*) echo "/proc/$1/root$2" ;;
-    *) echo "/proc/$1/cwd/$2" ;;
+  case $1 in
+    *[!0-9]*) root='' here=/ ;;
+    *) root=/proc/$1/root here=/proc/$1/cwd/ ;;
+  esac
+  case $2 in
+    /*) printf '%s\n' "$root$2" ;;
+    *) printf '%s\n' "$here$2" ;;
   esac
 }
 # what a line of YAML or JSON says of KEY, behind its number; a comment says nothing
