@@ -25,7 +25,7 @@ MAY_KNOW = {
     "templates": "",
     "transport": "",
     "config": "errors localfiles",
-    "cluster": "config errors",
+    "cluster": "config errors results",
     "shell": "errors gate templates",
     "console": "errors folding results",
     "shards": "config console errors localfiles results",
@@ -40,7 +40,7 @@ MAY_KNOW = {
     "ssh": "config errors facts gate localfiles login openssh scripts shards shell transport",
     "run": "config console errors late localfiles openssh results scripts shell ssh",
     "probes": "config errors facts localfiles release results scripts shell ssh transport",
-    "check": "config console errors facts folding probes release results run scripts shell ssh watch",
+    "check": "cluster config console errors facts folding probes release results run scripts shell ssh watch",
     "traffic": "config console errors facts probes release results run scripts shell ssh",
     "rollout": "config console errors facts folding nginx probes release results run scripts shell ssh watch",
 }

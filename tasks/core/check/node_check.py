@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from ..config.address import Endpoint
 from ..errors import StepError
 from ..facts.facts import Facts
 from ..probes.classify import EndpointCheck, worst
+from ..release.servers import Addresses
 from ..results import State, output
 from ..watch.seen import WatchSeen, WatchState
 from .drift import Drift
@@ -48,6 +49,7 @@ class NodeCheck:
     drift: tuple[Drift, ...] | None = output("what is there, but not in hosts.toml")
     watch: WatchSeen | None = output("kube-nginx-watch", None)
     users: UsersCheck | None = output("who uses its kube-nginx, and who goes past it", None)
+    addresses: Addresses = field(default_factory=dict)  # to which it resolves names
     installed: bool = False
     error: StepError | None = None  # why it cannot work: its proxy does not answer, or there is no way
 
@@ -100,6 +102,7 @@ def node_check(
         drift=drift,
         watch=watch,
         users=users,
+        addresses=facts.addresses,
         installed=facts.state != "not installed",
         error=_error(apiservers, listeners, remedy),
     )

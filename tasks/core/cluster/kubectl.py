@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import subprocess
+from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryFile
+from threading import Thread
 from typing import Any
 
 from ..config.address import Endpoint
@@ -35,6 +37,14 @@ class KubectlError(KubeNginxError):
 
 
 @dataclass(frozen=True, slots=True)
+class Members:
+    """A cluster's nodes, and where its apiservers are."""
+
+    nodes: tuple[ClusterNode, ...]
+    apiservers: tuple[Endpoint, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Kubectl:
     """kubectl with a kubeconfig, None: whatever it uses by itself; `context`: "" is the current one.
 
@@ -52,6 +62,24 @@ class Kubectl:
     def apiservers(self) -> tuple[Endpoint, ...]:
         """Where the apiservers are that serve: the EndpointSlices of default/kubernetes."""
         return tuple(dict.fromkeys(e for item in self._items(*_SLICES) for e in members.endpoints(item)))
+
+    def members(self) -> Members:
+        """All of them."""
+        apiservers = self.apiservers()
+        return Members(self.nodes(), apiservers)
+
+    def begin(self) -> Future[Members]:
+        """The same, beside other work; what is raised is for whoever asks for the result."""
+        future = Future[Members]()
+
+        def work() -> None:
+            try:
+                future.set_result(self.members())
+            except BaseException as error:
+                future.set_exception(error)
+
+        Thread(target=work, daemon=True).start()
+        return future
 
     def _items(self, *what: str) -> list[Any]:
         asked = f"kubectl get {what[0]}"
