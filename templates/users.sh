@@ -1,7 +1,8 @@
 # Who uses the service on this node: processes that have sessions with its listeners; of kubelet and kube-proxy also
 # those straight with apiservers, and each `server:` of their kubeconfigs, of which nothing else is told. It only reads.
-# Given: ports (hexadecimal) of the listeners that hosts.toml names, apiserver_ports (hexadecimal).
-any_of() { printf '%s\n' "$*" | tr ' \n' '|' | sed 's/|*$//'; } # a part of a regular expression
+# Given: ports (hexadecimal) of the listeners that hosts.toml names, listen (a regular expression of their addresses as
+# the kernel writes them), apiserver_ports (hexadecimal).
+any_of() { IFS='|' && printf %s "$*"; } # a part of a regular expression; for a subshell
 
 name=
 read -r name 2>/dev/null < /proc/sys/kernel/hostname
@@ -80,17 +81,20 @@ done
 
 # --- who has sessions ---
 
-of_listeners=$(any_of "$ports")
+# shellcheck disable=SC2086 # words
+of_listeners=$(any_of $ports) of_apiservers=$(any_of $apiserver_ports)
 # inode, 1, local address, remote address of what is established
 rows=$(
   for table in /proc/net/tcp /proc/net/tcp6; do
     [ ! -r "$table" ] || cat "$table"
   done | sed -n 's/^ *[0-9]*: \([^ ]*\) \([^ ]*\) 01 [^ ]* [^ ]* [^ ]* *[0-9]* *[0-9]* \([1-9][0-9]*\) .*/\3 1 \1 \2/p' |
-    grep -E ":($of_listeners) |:($of_listeners|$(any_of "$apiserver_ports"))\$"
+    grep -E ":($of_listeners) |:($of_listeners|$of_apiservers)\$"
 )
 # where the service was reached are addresses of this node; a socket of IPv6 has one of IPv4 as ::ffff:ADDRESS
 mapped='0{16}(F{4}0{4}|0{4}F{4})'
-at=$(any_of "$(printf '%s\n' "$rows" | sed -n -E "s/^[0-9]+ 1 ($mapped)?([^ ]*:($of_listeners)) .*/\3/p" | sort -u)")
+at=$(printf '%s\n' "$rows" | sed -n -E "s/^[0-9]+ 1 ($mapped)?($listen) .*/\3/p" | sort -u)
+# shellcheck disable=SC2086 # words
+at=$(any_of $at)
 with_listener() { grep "$@" -E " ($mapped)?(${at:-none})\$"; }
 held() { # FOLDERS like /proc/PID/fd: PID, local address, remote address; sorted, a socket is before its row
   {

@@ -12,12 +12,12 @@ from typing import TypeVar, cast
 import paramiko
 
 from tasks.core.facts.facts import Facts
-from tasks.core.facts.users import Users
 from tasks.core.scripts.script import Script
 from tasks.core.scripts.survey import SurveyAndUsers
 from tasks.core.shell.command import CommandResult
 from tasks.core.ssh.node import Node
 from tasks.core.transport import Transport
+from tasks.core.users.found import Users
 
 T = TypeVar("T")
 

@@ -33,14 +33,17 @@ MAY_KNOW = {
     "facts": "answer config errors results",
     "release": "config errors facts templates",
     "watch": "config errors facts results",
-    "scripts": "answer config errors facts localfiles release shell templates",
+    "users": "answer config facts release results",
+    "scripts": "answer config errors facts localfiles release shell templates users",
     "nginx": "answer config errors facts localfiles scripts shell templates",
     "openssh": "config errors localfiles shell transport",
     "login": "config errors gate localfiles openssh transport",
     "ssh": "config errors facts gate localfiles login openssh scripts shards shell transport",
     "run": "config console errors late localfiles openssh results scripts shell ssh",
     "probes": "config errors facts localfiles release results scripts shell ssh transport",
-    "check": "cluster config console errors facts folding probes release results run scripts shell ssh watch",
+    "check": (
+        "cluster config console errors facts folding probes release results run scripts shell ssh users watch"
+    ),
     "traffic": "config console errors facts probes release results run scripts shell ssh",
     "rollout": "config console errors facts folding nginx probes release results run scripts shell ssh watch",
 }

@@ -17,7 +17,6 @@ from rich.text import Text
 from tasks.core.check import table
 from tasks.core.check.drift import Drift
 from tasks.core.check.node_check import UNSEEN, ListenerCheck, NodeCheck, node_check, values_of
-from tasks.core.check.users import UsersCheck
 from tasks.core.check.watch import Draw, Poller, seconds_of, watch
 from tasks.core.config.address import Endpoint
 from tasks.core.console.table import table as draw_table
@@ -27,6 +26,7 @@ from tasks.core.probes.classify import EndpointCheck, classify
 from tasks.core.probes.result import ProbeResult, Reason
 from tasks.core.results import State, as_json
 from tasks.core.ssh.node import Node
+from tasks.core.users.judged import UsersCheck
 from tasks.core.watch.seen import WatchSeen, WatchState
 from tests.conftest import run_fab
 from tests.test_run import Host, eventually

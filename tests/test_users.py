@@ -11,13 +11,14 @@ from pathlib import Path
 import pytest
 
 from tasks.core.answer import read_answer
-from tasks.core.check.users import UsersCheck, sentences, users_check
 from tasks.core.config.address import Endpoint, NodeSpec
 from tasks.core.config.model import Proxy, Settings
 from tasks.core.facts.facts import Facts
-from tasks.core.facts.users import Kubeconfig, KubeProcess, Users
 from tasks.core.results import State
+from tasks.core.scripts.survey import SurveyAndUsers
 from tasks.core.shell.command import CommandResult, with_defaults
+from tasks.core.users.found import Kubeconfig, KubeProcess, Users
+from tasks.core.users.judged import UsersCheck, sentences, users_check
 
 from .scripts import functions
 from .test_sessions import ESTABLISHED, LISTEN, LISTENER, Proc, here
@@ -91,11 +92,14 @@ class Node(Proc):
             f"#!/bin/sh\ncase $* in {of_it} *) cat {self.root}/group ;; esac\n"
         )
 
-    def answer(self, ports: str = "20FB") -> str:
+    def answer(self, *listen: Endpoint) -> str:
         """What the script says."""
         for table, lines in self.tables.items():
             (self.root / "net" / table).write_text("head\n" + "".join(lines))
-        text = functions("/p", "users", unit_path="", ports=ports, apiserver_ports="192B", hosts="api-1")
+        given = SurveyAndUsers(
+            Proxy(listen=tuple(listen or (LISTENER,))), (A, Endpoint("api-1", 6443))
+        ).derived()
+        text = functions("/p", "users", **{"unit_path": "", **given})
         text = text.replace("/proc/", f"{self.root}/").replace("/etc/systemd/system", f"{self.root}/units")
         path = f"{self.root}:{os.environ['PATH']}"
         done = subprocess.run(
@@ -108,9 +112,9 @@ class Node(Proc):
         assert done.stderr == ""
         return done.stdout
 
-    def users(self) -> Users:
+    def users(self, *listen: Endpoint) -> Users:
         """The same, read."""
-        return read_answer(Users, CommandResult(0, self.answer()).values)
+        return read_answer(Users, CommandResult(0, self.answer(*listen)).values)
 
 
 @pytest.fixture
@@ -147,6 +151,20 @@ class TestScript:
         assert node.users() == Users(
             "worker-1", 0, (KubeProcess("kubelet", 20, straight={Endpoint("10.0.0.7", 8443): 1}),)
         )
+
+    @pytest.mark.parametrize(
+        ("listen", "sessions", "straight"), [("127.0.0.1", 1, {here(6443): 1}), ("0.0.0.0", 2, {})]
+    )
+    def test_an_apiserver_of_the_node_may_have_the_port_on_another_address(
+        self, node: Node, listen: str, sessions: int, straight: dict[Endpoint, int]
+    ) -> None:
+        node.runs(20, "kubelet")
+        node.runs(30, "kube-apiserver")
+        for pid, at, client in ((10, "127.0.0.1", "127.0.0.1"), (30, "10.0.0.9", "10.0.0.8")):
+            node.socket(20, Endpoint(client, 40000), Endpoint(at, 6443))
+            node.socket(pid, Endpoint(at, 6443), Endpoint(client, 40000))
+        (kubelet,) = node.users(Endpoint(listen, 6443)).kube
+        assert (kubelet.sessions, kubelet.straight) == (sessions, straight)
 
     def test_who_holds_a_session_may_not_be_seen(self, node: Node) -> None:
         node.runs(20, "kubelet")

@@ -71,7 +71,7 @@ def test_who_uses_it_and_who_goes_past_it(cluster: Lab, used: Path) -> None:
     apiserver = cluster.apiservers[1].address
     with ExitStack() as stack:
         stack.enter_context(client(through, "kubelet", "https://127.0.0.1:8443"))
-        stack.enter_context(client(through, "kube-proxy", "https://localhost:8443"))
+        stack.enter_context(client(through, "kube-proxy", "https://127.0.0.1:8443"))
         stack.enter_context(client(through, "flanneld", "https://127.0.0.1:8443"))
         stack.enter_context(client(straight, "kubelet", f"https://{apiserver}:6443"))
         before = straight.enter(f"sha256sum {THERE}/kubelet.kubeconfig")

@@ -10,7 +10,6 @@ from ..config.address import REACHED_AT, Endpoint
 from ..config.model import Settings
 from ..facts.facts import Facts
 from ..facts.remedy import brings_up
-from ..facts.users import Users
 from ..probes.certificate import Trust
 from ..probes.classify import EndpointCheck, classify, worst
 from ..probes.prober import Prober
@@ -19,10 +18,11 @@ from ..release import servers
 from ..results import State
 from ..scripts.survey import SurveyAndUsers
 from ..ssh.node import Node
+from ..users.found import Users
+from ..users.judged import users_check
 from ..watch.seen import Ejection, watch_of
 from .drift import drift
 from .node_check import ListenerCheck, NodeCheck, node_check, values_of
-from .users import users_check
 
 Direct = Mapping[Endpoint, EndpointCheck]
 

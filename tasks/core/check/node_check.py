@@ -12,9 +12,9 @@ from ..facts.facts import Facts
 from ..probes.classify import EndpointCheck, worst
 from ..release.servers import Addresses
 from ..results import State, output
+from ..users.judged import UsersCheck
 from ..watch.seen import WatchSeen, WatchState
 from .drift import Drift
-from .users import UsersCheck
 
 _REFUSES = (
     "see why: fab status --limit {nodes}, fab logs --limit {nodes}; when all apiservers were down, nginx "

@@ -11,9 +11,9 @@ from ..console.command_line import named
 from ..errors import StepError
 from ..folding.alike import alike, listed, told
 from ..results import State
+from ..users.judged import sentences
 from ..watch.seen import WatchState
 from .node_check import NodeCheck
-from .users import sentences
 
 _COLOURS = {State.FAILED: "red", State.WARNING: "yellow", State.OK: "green"}
 _KINDS = {State.FAILED: "bad", State.WARNING: "warning", State.OK: "note"}

@@ -7,13 +7,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from ..answer import Lines, read_answer
-from ..config.address import Endpoint
+from ..config.address import REACHED_AT, Endpoint
 from ..facts.facts import Facts
-from ..facts.sockets import from_kernel
+from ..facts.sockets import as_kernel, from_kernel
 from ..facts.tools import lacking, needed, vital
-from ..facts.users import Users
 from ..release import servers
 from ..shell.command import CommandResult
+from ..users.found import Users
 from .script import OnNode
 
 PROPERTIES = (
@@ -25,6 +25,12 @@ PROPERTIES = (
 def hexadecimal(endpoints: Iterable[Endpoint]) -> tuple[str, ...]:
     """Their ports as the kernel writes them, each once."""
     return tuple(dict.fromkeys(f"{endpoint.port:04X}" for endpoint in endpoints))
+
+
+def _as_regular_expression(listener: Endpoint) -> str:
+    """Its address as the kernel writes it; one on all addresses has any of its family."""
+    address, _, port = as_kernel(listener).partition(":")
+    return f"[0-9A-F]{{{len(address)}}}:{port}" if listener.host in REACHED_AT else f"{address}:{port}"
 
 
 class Peers(OnNode[Mapping[Endpoint, int]]):
@@ -92,7 +98,8 @@ class SurveyAndUsers(OnNode[tuple[Facts, Users]]):
 
     def derived(self) -> Mapping[str, object]:
         more = {"hosts": servers.names(self.apiservers), "apiserver_ports": hexadecimal(self.apiservers)}
-        return {**Survey(self.proxy).derived(), **more}
+        listen = "|".join(map(_as_regular_expression, self.proxy.listen))
+        return {**Survey(self.proxy).derived(), **more, "listen": listen}
 
     def parse(self, result: CommandResult) -> tuple[Facts, Users]:
         return Survey(self.proxy).parse(result), read_answer(Users, result.values)

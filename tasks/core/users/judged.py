@@ -9,10 +9,9 @@ from ipaddress import ip_address
 
 from ..config.address import REACHED_AT, Endpoint, parse_host, parse_port
 from ..config.model import Settings
-from ..facts.users import Kubeconfig, KubeProcess, Users
-from ..probes.certificate import printable
 from ..release.servers import Addresses, resolved
 from ..results import State, output
+from .found import Kubeconfig, KubeProcess, Users, printable
 
 _URL = re.compile(r"(?:(https?)://)?(\[[^\]]*\]|[^:/\[\]]+)(?::([0-9]+))?(?:[/?#].*)?")
 _PORTS = {

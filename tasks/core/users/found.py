@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from ..answer import Lines, answer, one, text
 from ..config.address import Endpoint
-from .sockets import from_kernel
+from ..facts.sockets import from_kernel
 
 _MOST = 300  # characters of what is told of a path or a name
 
@@ -39,7 +39,7 @@ def _kube(lines: Lines) -> tuple[KubeProcess, ...]:
     clients, straight = lines.below("client"), Lines(lines.below("straight"))
     found = [
         KubeProcess(
-            _printable(name),
+            printable(name),
             int(pid),
             _count(clients.get(pid, "")),
             {from_kernel(peer): int(count) for peer, count in straight.below(pid).items()},
@@ -54,7 +54,7 @@ def _kube(lines: Lines) -> tuple[KubeProcess, ...]:
 def _kubeconfig(lines: Lines, who: str) -> Kubeconfig | None:
     path = lines.below("kubeconfig").get(who)
     servers = Lines(lines.below("server")).below(who)
-    return None if path is None else Kubeconfig(_printable(path), {int(n): s for n, s in servers.items()})
+    return None if path is None else Kubeconfig(printable(path), {int(n): s for n, s in servers.items()})
 
 
 def _others(lines: Lines) -> Mapping[str, int]:
@@ -62,7 +62,7 @@ def _others(lines: Lines) -> Mapping[str, int]:
     found: Counter[str] = Counter()
     for pid, value in lines.below("client").items():
         if pid not in lines.below("kube"):
-            found[_printable(value.partition(" ")[2]) or "?"] += _count(value)
+            found[printable(value.partition(" ")[2]) or "?"] += _count(value)
     return dict(found.most_common())
 
 
@@ -71,7 +71,7 @@ def _count(value: str) -> int:
     return int(count) if count else 0
 
 
-def _printable(value: str) -> str:
+def printable(value: str) -> str:
     return "".join(c if c.isprintable() else "?" for c in value)[:_MOST]
 
 
