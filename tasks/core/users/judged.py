@@ -35,7 +35,7 @@ class KubeCheck:
 
 @dataclass(frozen=True, slots=True)
 class UsersCheck:
-    """Who uses a node's kube-nginx; `names` are what kubeconfigs call each listener, if not as hosts.toml."""
+    """Who uses a node's kube-nginx."""
 
     state: State = output("`ok` or `warning`")
     word: str = output("what fits a table")
@@ -45,7 +45,7 @@ class UsersCheck:
     kube: tuple[KubeCheck, ...] = output("each kubelet and kube-proxy")
     others: Mapping[str, int] = output("how many the others have, by the name of the process")
     hostname: str = output("the node's own name")
-    names: Mapping[Endpoint, tuple[str, ...]] = field(default_factory=dict)
+    names: Mapping[Endpoint, tuple[str, ...]] = field(default_factory=dict)  # of a listener in kubeconfigs
 
 
 def users_check(users: Users, settings: Settings, addresses: Addresses) -> UsersCheck:
