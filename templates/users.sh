@@ -45,12 +45,16 @@ tell() { # WHO: a PID, or the name of what does not run
   fi
   [ -n "$kubeconfig" ] || return 0
   say "kubeconfig.$1" "$(printf %.300s "$kubeconfig")"
-  values_of "$(meant "$1" "$kubeconfig")" server | while read -r number value; do
-    say "server.$1.$number" "$value"
-    host=${value#*://} && host=${host%%/*} && host=${host%:*}
-    case " $hosts " in *" $host "*) continue ;; esac
-    case $host in '' | *[!A-Za-z0-9.-]* | *.*[0-9]) ;; *) say "address.$host" "$(resolved "$host")" ;; esac
-  done
+  # all names at once: a dead resolver is waited for no longer than for one
+  values_of "$(meant "$1" "$kubeconfig")" server | {
+    while read -r number value; do
+      say "server.$1.$number" "$value"
+      host=${value#*://} && host=${host%%/*} && host=${host%:*}
+      case " $hosts " in *" $host "*) continue ;; esac
+      case $host in '' | *[!A-Za-z0-9.-]* | *.*[0-9]) ;; *) say "address.$host" "$(resolved "$host")" & ;; esac
+    done
+    wait
+  }
 }
 resolved() { timeout 5 getent ahosts "$1" 2>/dev/null | while read -r address _; do printf '%s ' "$address"; done; }
 
@@ -62,6 +66,7 @@ for process in $(pids_in "$(grep -lsxE 'kubelet|kube-proxy' /proc/[0-9]*/comm)")
   read -r name 2>/dev/null < "/proc/$process/comm" || continue
   pids="$pids $process" running="$running$name "
   say "kube.$process" "$name"
+  [ "/proc/$process/root" -ef / ] || say "contained.$process" 1
   told <<END
 $(head -c 65536 "/proc/$process/cmdline" 2>/dev/null | tr '\0' '\n')
 END

@@ -231,6 +231,7 @@ class TestKubeconfig:
         (root / "var/kube.conf").write_text(CONFIG.format(server="https://127.0.0.1:8443"))
         node.runs(20, "kube-proxy", "--config=/var/config.conf", root=str(root))
         (proxy,) = node.users().kube
+        assert proxy.contained
         assert proxy.kubeconfig == Kubeconfig("/var/kube.conf", {7: "https://127.0.0.1:8443"})
 
     @pytest.mark.parametrize(
@@ -361,6 +362,13 @@ class TestMeaning:
         (kubelet,) = check.kube
         assert (check.word, kubelet.past) == ("past", True)
         assert kubelet.straight == {Endpoint("api-2", 6443): 1}
+
+    def test_one_in_a_container_is_changed_elsewhere(self) -> None:
+        ((_, text),) = told(judged(says("https://lb", sessions=0, contained=True)))
+        assert text.endswith(
+            "line 5 there should be server: https://127.0.0.1:8443; it is in a container: "
+            "change what that gets it from, such as ConfigMap kube-proxy of kube-system"
+        )
 
     def test_one_that_was_changed_and_not_read_yet(self) -> None:
         ((_, text),) = told(judged(says("https://10.0.0.2:6443")))

@@ -25,7 +25,8 @@ class Kubeconfig:
 class KubeProcess:
     """A kubelet or kube-proxy; a `pid` of 0: it does not run, and its unit names the kubeconfig.
 
-    `sessions` are those with the service, `straight` those with apiservers, or with others on their ports.
+    `contained` is whether it is in a container, where it has files of its own. `sessions` are those with the
+    service, `straight` those with apiservers, or with others on their ports.
     """
 
     name: str
@@ -33,6 +34,7 @@ class KubeProcess:
     sessions: int = 0
     straight: Mapping[Endpoint, int] = field(default_factory=dict)
     kubeconfig: Kubeconfig | None = None
+    contained: bool = False
 
 
 def _kube(lines: Lines) -> tuple[KubeProcess, ...]:
@@ -44,6 +46,7 @@ def _kube(lines: Lines) -> tuple[KubeProcess, ...]:
             _count(clients.get(pid, "")),
             {from_kernel(peer): int(count) for peer, count in straight.below(pid).items()},
             _kubeconfig(lines, pid),
+            pid in lines.below("contained"),
         )
         for pid, name in lines.below("kube").items()
     ]

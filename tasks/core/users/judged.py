@@ -18,6 +18,9 @@ _PORTS = {
     "https": 443,
     "http": 80,
 }  # where client-go connects if none is written; without a scheme it is http
+_CONTAINER = (
+    "it is in a container: change what that gets it from, such as ConfigMap kube-proxy of kube-system"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,6 +186,7 @@ class _Judge:
         wanted = f"https://{Endpoint(REACHED_AT.get(listener.host, listener.host), listener.port)}"
         lines = " and ".join(f"line {line}" for line in wrong)
         then = f", then: systemctl restart {process.name}" if process.pid else ""
+        then = f"; {_CONTAINER}" if process.contained else then
         return f"{lines} there should be server: {wanted}{then}"
 
 
