@@ -116,7 +116,7 @@ def _users(node: Node, settings: Settings) -> None:
     node.send(b"clusters:\n- cluster:\n    server: https://198.18.0.1:6443\n", config, "0600")
     connect = "exec 3<>/dev/tcp/127.0.0.1/8443; echo >/run/connected; read x <&3"
     node.sh("cp /bin/bash /root/kubelet; rm -f /run/connected")
-    node.sh(f"systemd-run --unit={unit} /root/kubelet -c {quote(connect)} kubelet --kubeconfig={config}")
+    node.sh(f"systemd-run --collect --unit={unit} /root/kubelet -c {quote(connect)} kubelet --kubeconfig={config}")
     try:
         node.sh("until [ -e /run/connected ]; do sleep 0.1; done", timeout=30)
         node.do(SurveyAndUsers(settings.proxy, settings.apiservers))

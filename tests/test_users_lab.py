@@ -52,7 +52,7 @@ def client(node: Node, name: str, server: str) -> Iterator[None]:
     node.ssh(f"mkdir -p {THERE}; cat > {config}", stdin=kubeconfig(node, server).decode())
     node.ssh(f"cp $(readlink -f /etc/lab/kubectl) /usr/local/bin/{name}")
     watch = f"/usr/local/bin/{name} --kubeconfig={config} get namespaces --watch --output=name"
-    begun = node.ssh(f"systemd-run --unit={name} --property=StandardOutput=file:{out} {watch}")
+    begun = node.ssh(f"systemd-run --collect --unit={name} --property=StandardOutput=file:{out} {watch}")
     assert begun.returncode == 0, begun.stderr
     try:
         until(lambda: "namespace/default" in node.ssh(f"cat {out}").stdout)
@@ -112,7 +112,7 @@ def test_a_name_for_which_no_certificate_holds(cluster: Lab, used: Path) -> None
 
 def test_kubelet_that_is_a_user_of_its_own_is_none(cluster: Lab, used: Path) -> None:
     node = cluster.nodes[0]
-    node.ssh("cp /bin/sleep /tmp/kubelet; systemd-run --unit=fake --uid=65534 /tmp/kubelet 600")
+    node.ssh("cp /bin/sleep /tmp/kubelet; systemd-run --collect --unit=fake --uid=65534 /tmp/kubelet 600")
     try:
         until(lambda: node.pids("kubelet"))
         ran = run_fab("check", "--json", "--limit", node.name, hosts=used)
