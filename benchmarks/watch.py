@@ -1,6 +1,7 @@
 """How long clients wait where an apiserver falls silent, and what the watch costs.
 
-`python -m benchmarks.watch` needs root: a node with a real nginx, and three apiservers, each in a network namespace of its own.
+`python -m benchmarks.watch` needs root: a node with a real nginx, and three apiservers, each in a network
+namespace of its own.
 """
 
 import os

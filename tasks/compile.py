@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from invoke import Context
 
 from .core.errors import StepError
-from .core.facts.paths import WATCH
 from .core.late import late
 from .core.results import State, StepResult, output, values
 from .core.run.flags import FLEET_HELP, Json, task
@@ -19,6 +18,7 @@ from .core.run.flags import FLEET_HELP, Json, task
 with late():
     from .core.config import model
     from .core.console import terminal
+    from .core.facts import paths
     from .core.nginx import build_commands, fetch, store, watch
     from .core.run import opening
     from .core.shell import local
@@ -86,8 +86,8 @@ def _work(settings: Settings, host: Builder) -> str:
 
 def _missing(settings: Settings, arch: str, force: bool) -> list[str]:
     """Which of the two programs have to be compiled."""
-    kept = {NGINX: store.find(settings, arch), WATCH: store.find_watch(settings, arch)}
-    wanted = [NGINX, WATCH] if settings.watch.enabled else [NGINX]
+    kept = {NGINX: store.find(settings, arch), paths.WATCH: store.find_watch(settings, arch)}
+    wanted = [NGINX, paths.WATCH] if settings.watch.enabled else [NGINX]
     return [name for name in wanted if force or not kept[name]]
 
 
@@ -189,9 +189,9 @@ def _make_install(r: Run, host: Builder, force: bool) -> StepResult[None]:
         _need(host, f"{build_commands.source(build, place)}/objs/Makefile", "fab configure")
         make = build_commands.MakeInstall(build, place, arch, connected=isinstance(host, nodes.Node))
         _do(host, make, lambda line: r.reporter.progress(host.label, line))
-    if WATCH in missing:
+    if paths.WATCH in missing:
         _do(host, watch.MakeWatch(place, arch))
-    keys = {NGINX: build_commands.key(build, arch), WATCH: watch.key(arch)}
+    keys = {NGINX: build_commands.key(build, arch), paths.WATCH: watch.key(arch)}
     return StepResult(State.CHANGED, ", ".join(keys[name] for name in missing))
 
 
@@ -229,7 +229,7 @@ def _verify(settings: Settings, host: Builder) -> StepResult[Built]:
 
 def _verify_watch(settings: Settings, host: Builder, arch: str) -> bool:
     """Keeps kube-nginx-watch, if it is what was built; true if it was kept already."""
-    path = f"{_work(settings, host)}/binaries/{watch.key(arch)}/{WATCH}"
+    path = f"{_work(settings, host)}/binaries/{watch.key(arch)}/{paths.WATCH}"
     _need(host, path, "fab make-install")
     seen = _do(host, watch.InspectWatch(path))
     content = host.fetch(path)

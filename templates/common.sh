@@ -176,6 +176,12 @@ behind_name() {
 started() { behind_name "$1"; set -- $fields; [ -z "${20-}" ] || echo "${20}"; }
 # shellcheck disable=SC2086 # words
 parent() { behind_name "$1"; set -- $fields; [ -z "${2-}" ] || echo "$2"; }
+# shellcheck disable=SC2329 # for scripts that follow
+owner() { # PID: its effective user
+  while read -r word _ effective _; do
+    [ "$word" != Uid: ] || { echo "$effective"; return; }
+  done 2>/dev/null < "/proc/$1/status"
+}
 is_stopped() { behind_name "$1"; case $fields in [Tt]*) ;; *) false ;; esac; }
 children() {
   # not every kernel has that

@@ -2,11 +2,6 @@
 # Given: user (may be empty), ports (hexadecimal), hosts (names to resolve; may be empty), properties of the unit,
 # tools (programs that scripts need).
 for tool in $tools; do command -v "$tool" >/dev/null || say "missing.$tool" 1; done
-owner() { # PID
-  while read -r word _ effective _; do
-    [ "$word" != Uid: ] || { echo "$effective"; return; }
-  done 2>/dev/null < "/proc/$1/status"
-}
 booted='' uptime=''
 kernel=''
 read -r booted < /proc/sys/kernel/random/boot_id

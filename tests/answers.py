@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from pathlib import Path
+from shlex import quote
 from typing import Any, TypeVar
 
 from invoke import Context
@@ -26,7 +27,7 @@ from tasks.core.scripts.lock import Lock
 from tasks.core.scripts.reach import Check, SshConnection
 from tasks.core.scripts.script import Script
 from tasks.core.scripts.service import DaemonReload, Journal, Systemctl
-from tasks.core.scripts.survey import Peers, SurveyAndPeers
+from tasks.core.scripts.survey import Peers, SurveyAndPeers, SurveyAndUsers
 from tasks.core.shell.command import CommandResult
 from tasks.core.ssh.fleet import fleet_of, settings_of
 from tasks.core.ssh.node import Node
@@ -86,6 +87,7 @@ def _scripts(node: Node, settings: Settings, release: str) -> None:
     proxy, names = settings.proxy, tuple(servers.names(settings.apiservers))
     facts, _ = node.do(SurveyAndPeers(proxy, names))
     node.do(Peers(proxy))
+    _users(node, settings)
     behind = servers.resolved(settings.apiservers, facts.addresses)
     node.do(Check((*settings.apiservers, Endpoint("198.18.255.254", 1)), 2))
     node.do(SshConnection())
@@ -106,6 +108,22 @@ def _scripts(node: Node, settings: Settings, release: str) -> None:
         node.do(Drill(DrillAction.CUT, behind[:1], looked.tools, 60))
     node.do(Drill(DrillAction.HEAL, behind[:1], looked.tools))
     held.release(2)
+
+
+def _users(node: Node, settings: Settings) -> None:
+    """What is said of a kubelet that uses the service, and whose kubeconfig says another thing by now."""
+    config, unit = "/root/kubelet.kubeconfig", "recorded-kubelet"
+    node.send(b"clusters:\n- cluster:\n    server: https://198.18.0.1:6443\n", config, "0600")
+    connect = "exec 3<>/dev/tcp/127.0.0.1/8443; echo >/run/connected; read x <&3"
+    node.sh("cp /bin/bash /root/kubelet; rm -f /run/connected")
+    node.sh(
+        f"systemd-run --collect --unit={unit} /root/kubelet -c {quote(connect)} kubelet --kubeconfig={config}"
+    )
+    try:
+        node.sh("until [ -e /run/connected ]; do sleep 0.1; done", timeout=30)
+        node.do(SurveyAndUsers(settings.proxy, settings.apiservers))
+    finally:
+        node.sh(f"systemctl stop {unit}; rm -f /root/kubelet {config}", check=False)
 
 
 def _build(node: Node, settings: Settings) -> None:

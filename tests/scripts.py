@@ -26,7 +26,7 @@ from tasks.core.scripts.lock import Lock
 from tasks.core.scripts.reach import Check, SshConnection
 from tasks.core.scripts.script import Script
 from tasks.core.scripts.service import DaemonReload, Journal, LastLines, Systemctl
-from tasks.core.scripts.survey import Peers, Survey, SurveyAndPeers
+from tasks.core.scripts.survey import Peers, Survey, SurveyAndPeers, SurveyAndUsers
 from tasks.core.shell.command import CommandResult
 from tasks.core.templates import shell_script
 
@@ -47,6 +47,7 @@ def every() -> Iterator[Script[Any]]:
     brought = release("1.30.6", "", b"binary", "conf", "unit")
     yield Survey(proxy, ("api-1",))
     yield SurveyAndPeers(proxy, ("api-1",))
+    yield SurveyAndUsers(proxy, (Endpoint("api-1", 6443),))
     yield Peers(proxy)
     yield Drill(DrillAction.LOOK, (there,))
     yield Check((Endpoint("api-1", 6443),), 3)

@@ -13,9 +13,11 @@ import paramiko
 
 from tasks.core.facts.facts import Facts
 from tasks.core.scripts.script import Script
+from tasks.core.scripts.survey import SurveyAndUsers
 from tasks.core.shell.command import CommandResult
 from tasks.core.ssh.node import Node
 from tasks.core.transport import Transport
+from tasks.core.users.found import Users
 
 T = TypeVar("T")
 
@@ -120,6 +122,7 @@ class NodeOver:
     transport: Transport
     programs: str = ""
     facts: Facts = field(default_factory=Facts)
+    users: Users = field(default_factory=Users)
     label: str = "n1"
 
     @property
@@ -131,14 +134,24 @@ class NodeOver:
         """What is known of it."""
         return self.facts
 
+    def open(self) -> None:
+        """It is open."""
+
+    def refuse_others_than_root(self, seen: Facts) -> None:
+        """The login is root's."""
+
     def do(self, script: Script[T]) -> T:
-        """What the programs say, whatever the script."""
+        """What is known of it, or what the programs say, whatever the script."""
+        if isinstance(script, SurveyAndUsers):
+            return cast(T, (self.facts, self.users))
         return script.parse(CommandResult(0, self.programs, ""))
 
 
-def over(transport: Transport, programs: str = "", facts: Facts | None = None) -> Node:
+def over(
+    transport: Transport, programs: str = "", facts: Facts | None = None, users: Users | None = None
+) -> Node:
     """The node at the other end, without curl, openssl and bash unless `programs` tells what they met."""
-    return cast(Node, NodeOver(transport, programs, facts or Facts()))
+    return cast(Node, NodeOver(transport, programs, facts or Facts(), users or Users()))
 
 
 class _Transport(paramiko.Transport):  # type: ignore[misc]

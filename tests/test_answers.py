@@ -21,6 +21,7 @@ from tasks.core.scripts.activate import Activated, Outcome
 from tasks.core.scripts.drill import Drilled, DrillStatus
 from tasks.core.scripts.reach import Met
 from tasks.core.scripts.script import Script
+from tasks.core.users.found import Kubeconfig
 
 from .answers import ANSWERS, recorded
 from .scripts import every
@@ -105,6 +106,16 @@ def test_facts_of_every_release(release: str) -> None:
     assert all(map(facts.listens, proxy.listen))
     assert list(layout.notes(facts, proxy)) == []
     assert list(layout.around(facts, proxy)) == []
+
+
+@pytest.mark.parametrize("release", RELEASES[:3])
+def test_whom_every_release_calls_a_user(release: str) -> None:
+    facts, users = answer(ANSWERS / release / "survey_and_users.txt")
+    assert facts.state == "active (running)"
+    (kubelet,) = users.kube
+    assert (kubelet.name, kubelet.sessions, kubelet.straight) == ("kubelet", 1, {})
+    assert kubelet.kubeconfig == Kubeconfig("/root/kubelet.kubeconfig", {3: "https://198.18.0.1:6443"})
+    assert (users.sessions, users.others, kubelet.contained) == (1, {}, False)
 
 
 @pytest.mark.parametrize("release", RELEASES)

@@ -25,6 +25,7 @@ MAY_KNOW = {
     "templates": "",
     "transport": "",
     "config": "errors localfiles",
+    "cluster": "config errors results",
     "shell": "errors gate templates",
     "console": "errors folding results",
     "shards": "config console errors localfiles results",
@@ -33,7 +34,8 @@ MAY_KNOW = {
     "facts": "answer config errors results",
     "release": "config errors facts templates",
     "watch": "config errors facts results",
-    "scripts": "answer config errors facts localfiles release shell templates",
+    "users": "answer config facts release results",
+    "scripts": "answer config errors facts localfiles release shell templates users",
     "trust": "config errors results",
     "nginx": "answer config errors facts localfiles results scripts shell templates trust",
     "openssh": "config errors localfiles shell transport",
@@ -41,7 +43,10 @@ MAY_KNOW = {
     "ssh": "config errors facts gate localfiles login openssh scripts shards shell transport",
     "run": "config console errors late localfiles openssh results scripts shell ssh",
     "probes": "config errors facts localfiles release results scripts shell ssh transport",
-    "check": "config console errors facts folding probes release results run scripts shell ssh trust watch",
+    "check": (
+        "cluster config console errors facts folding probes release results run scripts shell ssh trust "
+        "users watch"
+    ),
     "traffic": "config console errors facts probes release results run scripts shell ssh",
     "rollout": "config console errors facts folding nginx probes release results run scripts shell ssh watch",
 }

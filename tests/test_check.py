@@ -26,6 +26,7 @@ from tasks.core.probes.classify import EndpointCheck, classify
 from tasks.core.probes.result import ProbeResult, Reason
 from tasks.core.results import State, as_json
 from tasks.core.ssh.node import Node
+from tasks.core.users.judged import UsersCheck
 from tasks.core.watch.seen import WatchSeen, WatchState
 from tests.conftest import run_fab
 from tests.test_run import Host, eventually
@@ -41,6 +42,10 @@ MISSING = replace(REFUSED, detail="kube-nginx is not installed there")
 OPEN = classify(ProbeResult(Reason.OPEN, "who knows", program="bash"))
 STRANGE = classify(replace(ANSWER, trusted=False, distrust="its certificate does not verify"))
 CLOCK = classify(replace(ANSWER, clock=9.0))
+USED = UsersCheck(State.OK, "kubelet", (), (), 1, (), {}, "n1")
+PAST = UsersCheck(
+    State.WARNING, "past", ("kubelet goes to x directly",), ("also curl (1 session)",), 1, (), {}, "n1"
+)
 
 
 def through(check: EndpointCheck) -> ListenerCheck:
@@ -54,8 +59,9 @@ def row(
     facts: Facts = RUNS,
     drift: tuple[Drift, ...] = (),
     remedy: str = "",
+    users: UsersCheck = USED,
 ) -> NodeCheck:
-    return node_check(facts, {A: a, B: b}, {LISTENER: through(proxy)}, drift, remedy)
+    return node_check(facts, {A: a, B: b}, {LISTENER: through(proxy)}, drift, remedy, users=users)
 
 
 class TestTheWatchOfANode:
@@ -96,6 +102,7 @@ class TestVerdict:
             (row(OPEN, OPEN, REFUSED), "failed"),
             (row(REFUSED, REFUSED, REFUSED), "failed"),
             (row(drift=(Drift("version", "x"),)), "warning"),
+            (row(users=PAST), "warning"),
         ],
     )
     def test_state(self, seen: NodeCheck, state: str) -> None:
@@ -161,48 +168,52 @@ class TestTable:
     """What is shown."""
 
     def test_columns(self) -> None:
-        heads = ["NODE", "10.0.0.1", "[fd00::2]:7443", "THROUGH KUBE-NGINX", "DRIFT"]
+        heads = ["NODE", "10.0.0.1", "[fd00::2]:7443", "THROUGH", "DRIFT", "USERS"]
         assert table.columns([A, B]) == heads
 
     def test_lines(self) -> None:
         drifted = row(REFUSED, drift=(Drift("servers", "x"), Drift("version", "y")))
-        bare = row(proxy=REFUSED, facts=Facts())
+        bare = row(proxy=REFUSED, facts=Facts(), users=PAST)
         rows = {"n1": drifted, "n2": bare}
         lines = table.lines(["n1", "n2", "n3"], rows, [A, B])
         assert [list(map(str, line)) for line in lines] == [
-            ["n1", "refused", "ready 3 ms", "ready 3 ms", "servers +1"],
-            ["n2", "ready 3 ms", "ready 3 ms", "refused", "-"],
-            ["n3", "not seen", "-", "-", "-"],
+            ["n1", "refused", "ready 3 ms", "ready 3 ms", "servers +1", "kubelet"],
+            ["n2", "ready 3 ms", "ready 3 ms", "refused", "-", "past"],
+            ["n3", "not seen", "-", "-", "-", "-"],
         ]
 
     def test_colours_go_with_words(self) -> None:
         (line,) = table.lines(["n1"], {"n1": row(REFUSED, CLOCK)}, [A, B])
         told = [(str(cell), str(cell.style)) for cell in line if isinstance(cell, Text)]
         expected = [("refused", "red"), ("clock +9 s", "yellow"), ("ready 3 ms", "green"), ("none", "green")]
-        assert told == expected
+        assert told == [*expected, ("kubelet", "green")]
 
     def test_three_apiservers_and_everything_bad_fit_80_columns(self) -> None:
         apiservers = [Endpoint(f"10.100.20.{n}", 6443) for n in (11, 12, 13)]
         cells = dict.fromkeys(apiservers, replace(CLOCK, word="expires 12 d"))
         drifts = (Drift("servers", "x"), Drift("version", "y"))
-        seen = node_check(RUNS, cells, {LISTENER: through(replace(CLOCK, word="at try 4"))}, drifts)
+        seen = node_check(
+            RUNS, cells, {LISTENER: through(replace(CLOCK, word="at try 4"))}, drifts, users=PAST
+        )
         console = Console(file=StringIO(), width=80, force_terminal=True, color_system=None)
         lines = table.lines(["worker-10"], {"worker-10": seen}, apiservers)
         draw_table(console, table.columns(apiservers), lines)
         *_, line = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
-        words = "worker-10 expires 12 d expires 12 d expires 12 d at try 4 servers +1"
+        words = "worker-10 expires 12 d expires 12 d expires 12 d at try 4 servers +1 past"
         assert " ".join(line.split()) == words
 
     def test_notes_tell_each_thing_once(self) -> None:
         rows = {
             "n1": row(REFUSED, REFUSED),
             "n2": row(REFUSED, REFUSED),
-            "n3": row(CLOCK, drift=(Drift("version", "nginx 1.22.1 is installed"),)),
+            "n3": row(CLOCK, drift=(Drift("version", "nginx 1.22.1 is installed"),), users=PAST),
         }
         assert table.notes(rows) == [
             "bad: n1, n2: 10.0.0.1:6443, [fd00::2]:7443: refused the connection",
             "warning: n3: 10.0.0.1:6443: its clock is 9 s ahead of the node's",
             "warning: n3: drift: nginx 1.22.1 is installed",
+            "warning: n3: users: kubelet goes to x directly",
+            "note: n3: users: also curl (1 session)",
             "hint: fab diff shows what has drifted, fab deploy brings it back",
         ]
 
@@ -249,8 +260,8 @@ class TestTable:
     def test_document(self, seen: NodeCheck, way: bool | None) -> None:
         document = json.loads(json.dumps(as_json(seen)))
         assert [*document] == [
-            *("way", "clock_seconds", "apiservers", "through"),
-            *("drift", "watch", "version", "advisories"),
+            *("way", "clock_seconds", "apiservers", "through", "drift"),
+            *("watch", "version", "advisories", "users"),
         ]
         listener = document["through"]["listeners"]["127.0.0.1:8443"]
         assert [*document["through"]] == [*listener, "listeners"]
@@ -265,6 +276,7 @@ class TestTable:
         assert table.summary(row()) == "all ready, the proxy too"
         assert table.summary(row(b=strange)) == "all answer, the proxy too"
         assert table.summary(row(REFUSED, strange)) == "10.0.0.1:6443 refused"
+        assert table.summary(row(REFUSED, users=PAST)) == "10.0.0.1:6443 refused; users: past"
 
     def test_a_node_that_was_not_seen_has_the_same_keys(self) -> None:
         unseen = as_json(UNSEEN)

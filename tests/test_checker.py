@@ -20,6 +20,7 @@ from tasks.core.config.model import Check, Proxy, Settings
 from tasks.core.facts.facts import Facts, Holder
 from tasks.core.facts.watch import WatchUnit
 from tasks.core.probes.proof import listener_state
+from tasks.core.users.found import Kubeconfig, KubeProcess, Users
 from tests.sshd import Sshd, listening, over
 from tests.tls import OK, Serve, https, identity
 
@@ -48,9 +49,11 @@ def settings(listener: Endpoint, apiservers: Sequence[Endpoint], timeout: int = 
     )
 
 
-def checked(sshd: Sshd, given: Settings, facts: Facts = ACTIVE, programs: str = "") -> NodeCheck:
+def checked(
+    sshd: Sshd, given: Settings, facts: Facts = ACTIVE, programs: str = "", users: Users | None = None
+) -> NodeCheck:
     with sshd.client() as transport:
-        return NodeChecker(over(transport, programs, facts), given, None).check()
+        return NodeChecker(over(transport, programs, facts, users), given, None).check()
 
 
 def counted(sshd: Sshd, endpoint: Endpoint) -> int:
@@ -89,6 +92,30 @@ def test_one_to_which_it_never_leads_is_told(start: Start, ready: list[Serve]) -
     assert seen.through.state == "ok"
     assert seen.through.detail == f"13 tries led to {first} and {second}, not to {third}"
     assert counted(sshd, listener) == 13
+
+
+def test_the_certificate_must_hold_for_what_kubelet_calls_the_listener(
+    start: Start, ready: list[Serve]
+) -> None:
+    listener, apiserver = start(ready[0]), start(ready[0])
+    facts = replace(ACTIVE, addresses=dict.fromkeys(("api-1", "local"), ("127.0.0.1",)))
+    for host, word in (("127.0.0.1", "ready"), ("api-1", "ready"), ("local", "wrong name")):
+        says = Kubeconfig("/etc/k", {5: f"https://{host}:{listener.port}"})
+        users = Users(kube=(KubeProcess("kubelet", 7, 1, kubeconfig=says),))
+        seen = checked(Sshd(), settings(listener, [apiserver]), facts, users=users)
+        for met in seen.met.values():
+            assert met.word.startswith(word)
+    assert "holds for api-1, 127.0.0.1, not for local: kubelet will refuse it" in met.detail
+
+
+def test_a_certificate_that_only_the_proxy_leads_to_is_told_when_it_expires(
+    start: Start, ready: list[Serve], tmp_path: Path
+) -> None:
+    old = https(identity("api-4", days=12.5).server(tmp_path), OK)
+    for listener, apiserver, word in ((old, ready[0], "expires 12 d"), (old, old, "ready")):
+        seen = checked(Sshd(), settings(start(listener), [start(apiserver)]))
+        assert seen.through is not None
+        assert seen.through.word.startswith(word)
 
 
 def test_what_swallows_tries_is_a_share(start: Start, ready: list[Serve]) -> None:

@@ -368,6 +368,20 @@ class TestThroughTheProxy:
         text = "its certificate holds for api, 10.0.0.1, not for 127.0.0.1: kubelet will refuse it"
         assert cell.detail == text
 
+    @pytest.mark.parametrize(
+        ("held", "name", "holds"),
+        [
+            ("API.example", "api.example", True),
+            ("*.example", "api.example", True),
+            ("*.example", "a.b.example", False),
+            ("*.example", "example", False),
+            ("*.0.0.1", "127.0.0.1", False),
+        ],
+    )
+    def test_names_are_those_of_certificates(self, held: str, name: str, holds: bool) -> None:
+        cell = classify(replace(GOOD, certificate=certificate(365, held)), (name,), True)
+        assert (cell.word != "wrong name") is holds
+
     def test_be_it_verified_or_not(self) -> None:
         seen = replace(GOOD, certificate=certificate(365, "api"))
         assert classify(replace(seen, trusted=None), ("127.0.0.1",), True).word == "wrong name"

@@ -126,3 +126,19 @@ def test_each_apiserver_has_a_row(terminal: bool) -> None:
     chart.show(Console(file=stream, width=80, force_terminal=terminal, color_system=None), {}, total)
     lines = [line.split()[0] for line in stream.getvalue().splitlines()[: 1 + len(apiservers)]]
     assert lines == ["APISERVER", *map(str, apiservers)]
+
+
+@pytest.mark.parametrize(
+    ("width", "gives_way", "lines"),
+    [
+        (17, "", ["NODE  STATE", "n1    active", "      (running)", "n2    no kubelet"]),
+        (17, "STATE", ["NODE  STATE", "n1    active", "      (running)", "n2    no", "      kubelet"]),
+        (40, "STATE", ["NODE  STATE", "n1    active (running)", "n2    no kubelet"]),
+    ],
+)
+def test_one_column_gives_way_first(width: int, gives_way: str, lines: list[str]) -> None:
+    stream = StringIO()
+    console = Console(file=stream, width=width, force_terminal=True, color_system=None)
+    rows = [("n1", "active (running)"), ("n2", "no kubelet")]
+    table(console, ("NODE", "STATE"), rows, gives_way=gives_way)
+    assert [line.rstrip() for line in stream.getvalue().splitlines()] == lines

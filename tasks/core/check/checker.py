@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from time import time
 
 from ..config.address import REACHED_AT, Endpoint
 from ..config.model import Settings
+from ..facts.facts import Facts
 from ..facts.remedy import brings_up
 from ..probes.certificate import Trust
 from ..probes.classify import EndpointCheck, classify, worst
@@ -14,7 +16,10 @@ from ..probes.prober import Prober
 from ..probes.result import ProbeResult, Reason
 from ..release import servers
 from ..results import State
+from ..scripts.survey import SurveyAndUsers
 from ..ssh.node import Node
+from ..users.found import Users
+from ..users.judged import users_check
 from ..watch.seen import Ejection, watch_of
 from .drift import drift
 from .node_check import ListenerCheck, NodeCheck, node_check, values_of
@@ -27,17 +32,20 @@ class NodeChecker:
 
     def __init__(self, node: Node, settings: Settings, trust: Trust | None) -> None:
         self._settings = settings
-        self._facts = facts = node.survey(settings.proxy, servers.names(settings.apiservers))
+        facts, users = _looked(node, settings)
+        self._facts, self._users = facts, users_check(users, settings, facts.addresses)
         known = facts.addresses if facts.resolver else {}  # without getent, sshd has to resolve names
         self._prober = Prober(node, settings.check.timeout, trust=trust, clock=facts.clock, addresses=known)
         self._usual = 0.0
+        self._peers: frozenset[str] = frozenset()
 
     def check(self) -> NodeCheck:
         """Everything, once."""
         settings, facts = self._settings, self._facts
         met = dict(zip(settings.apiservers, self._prober.ask(settings.apiservers), strict=True))
         self._usual = min((r.connected for r in met.values() if r.connected), default=0.0)
-        names = list(dict.fromkeys(map(_reached_at, settings.proxy.listen)))
+        self._peers = frozenset(result.peer for result in met.values()) - {""}
+        names = list(dict.fromkeys(n for listener in settings.proxy.listen for n in self._names(listener)))
         direct = {
             apiserver: classify(self._with_addresses(apiserver, result), names, usual=self._usual)
             for apiserver, result in met.items()
@@ -47,12 +55,17 @@ class NodeChecker:
             direct |= {server: _ejected(direct[server]) for server in self._named(ejection)}
         through = {listener: self._through(listener, direct) for listener in settings.proxy.listen}
         remedy = brings_up(facts, settings.proxy)
-        return node_check(facts, direct, through, drift(settings, facts), remedy, watched)
+        drifts = drift(settings, facts)
+        return node_check(facts, direct, through, drifts, remedy, watched, self._users)
 
     def _named(self, ejection: Ejection) -> list[Endpoint]:
         """The apiservers of hosts.toml that are at an address from which nginx is kept."""
         found = {a: servers.resolved([a], self._facts.addresses) for a in self._settings.apiservers}
         return [named for named, addresses in found.items() if ejection.apiserver in map(str, addresses)]
+
+    def _names(self, listener: Endpoint) -> tuple[str, ...]:
+        """What the node's clients call it: for that the certificate has to hold."""
+        return self._users.names.get(listener, (_reached_at(listener),))
 
     def _with_addresses(self, apiserver: Endpoint, result: ProbeResult) -> ProbeResult:
         """Tells the addresses that were tried, where they are those of a name."""
@@ -66,7 +79,6 @@ class NodeChecker:
         """What the proxy leads to, tried until it has led to all that answer directly, or often enough."""
         if holder := self._facts.holder(listener):
             return self._foreign(listener, f"is held by {holder}, not by kube-nginx")
-        wanted = {check.result.peer for check in direct.values()} - {""}
         met: list[EndpointCheck] = []
         for tries in self._rounds(direct):
             by_program = bool(met and met[-1].result.program)  # which ask once, and do not see who answers
@@ -74,7 +86,7 @@ class NodeChecker:
             if all(check.result.reason is Reason.REFUSED for check in met):
                 break
             leads = any(check.way is not False for check in met)
-            if leads and (met[-1].result.program or wanted <= {check.result.peer for check in met}):
+            if leads and (met[-1].result.program or self._peers <= {check.result.peer for check in met}):
                 break
         return self._summed(met, direct)
 
@@ -90,8 +102,9 @@ class NodeChecker:
         return (1, behind, behind, 2 * behind)
 
     def _tried(self, listener: Endpoint, tries: int, usual: float) -> list[EndpointCheck]:
-        name = (_reached_at(listener),)
-        return [classify(result, name, True, usual) for result in self._prober.ask([listener] * tries)]
+        names, met = self._names(listener), self._prober.ask([listener] * tries)
+        known = {*self._peers, ""}
+        return [classify(result, names, result.peer in known, usual) for result in met]
 
     def _summed(self, met: Sequence[EndpointCheck], direct: Direct) -> ListenerCheck:
         """All tries as one: the worst of those that led to an apiserver, if any did."""
@@ -134,6 +147,15 @@ def _ejected(check: EndpointCheck) -> EndpointCheck:
     """nginx is kept from it, however it answers now."""
     state = check.state if check.state == State.FAILED else State.WARNING
     return replace(check, state=state, word=f"{check.word}, ejected")
+
+
+def _looked(node: Node, settings: Settings) -> tuple[Facts, Users]:
+    """A survey, and the users of the service; one round trip. Raises StepError."""
+    node.open()
+    asked = time()
+    facts, users = node.do(SurveyAndUsers(settings.proxy, settings.apiservers))
+    node.refuse_others_than_root(facts)
+    return facts.compared(asked, time()), users
 
 
 def _reached_at(listener: Endpoint) -> str:

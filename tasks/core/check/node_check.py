@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from ..config.address import Endpoint
 from ..errors import StepError
 from ..facts.facts import Facts
 from ..probes.classify import EndpointCheck, worst
+from ..release.servers import Addresses
 from ..results import State, output
 from ..trust.advisories import Advisory, affecting
+from ..users.judged import UsersCheck
 from ..watch.seen import WatchSeen, WatchState
 from .drift import Drift
 
@@ -50,6 +52,8 @@ class NodeCheck:
     watch: WatchSeen | None = output("kube-nginx-watch", None)
     version: str = output("nginx's version that runs there, or else is installed; empty: neither", "")
     advisories: tuple[Advisory, ...] = output("nginx's advisories that are known of that version", ())
+    users: UsersCheck | None = output("who uses its kube-nginx, and who goes past it", None)
+    addresses: Addresses = field(default_factory=dict)  # to which it resolves names
     installed: bool = False
     error: StepError | None = None  # why it cannot work: its proxy does not answer, or there is no way
 
@@ -72,7 +76,9 @@ class NodeCheck:
         """FAILED if the node cannot work, WARNING if anything is bad."""
         if self.error:
             return State.FAILED
-        bad = self.drift or self.lame or any(check.state != State.OK for check in self.met.values())
+        past = self.users is not None and self.users.warnings
+        told = self.drift or self.lame or past
+        bad = told or any(check.state != State.OK for check in self.met.values())
         return State.WARNING if bad else State.OK
 
 
@@ -87,6 +93,7 @@ def node_check(
     drift: tuple[Drift, ...] = (),
     remedy: str = "",
     watch: WatchSeen | None = None,
+    users: UsersCheck | None = None,
 ) -> NodeCheck:
     """`remedy` is what to do where it is the service that is missing."""
     ways = {check.way for check in (*apiservers.values(), *listeners.values())}
@@ -100,6 +107,8 @@ def node_check(
         watch=watch,
         version=(version := facts.version or facts.installed),
         advisories=affecting(version),
+        users=users,
+        addresses=facts.addresses,
         installed=facts.state != "not installed",
         error=_error(apiservers, listeners, remedy, facts.state == "not installed"),
     )

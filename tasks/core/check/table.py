@@ -12,19 +12,20 @@ from ..errors import StepError
 from ..folding.alike import alike, listed, told
 from ..results import State
 from ..trust.advisories import sentence
+from ..users.judged import sentences
 from ..watch.seen import WatchState
 from .node_check import NodeCheck
 
 _COLOURS = {State.FAILED: "red", State.WARNING: "yellow", State.OK: "green"}
 _KINDS = {State.FAILED: "bad", State.WARNING: "warning", State.OK: "note"}
 _TOLD = (WatchState.NOT_RUNNING, WatchState.NOT_POSSIBLE, WatchState.SILENT)
-THROUGH = "THROUGH KUBE-NGINX"
+THROUGH, USERS = "THROUGH", "USERS"
 
 
 def columns(apiservers: Sequence[Endpoint]) -> list[str]:
     """The heads; an apiserver's port is left out where it is the usual one."""
     names = [a.host if a.port == APISERVER_PORT else str(a) for a in apiservers]
-    return ["NODE", *names, THROUGH, "DRIFT"]
+    return ["NODE", *names, THROUGH, "DRIFT", USERS]
 
 
 def lines(
@@ -36,13 +37,14 @@ def lines(
 
 def _cells(check: NodeCheck | None, apiservers: Sequence[Endpoint]) -> list[str | Text]:
     if check is None or check.through is None:
-        return [_painted(State.FAILED, "not seen"), *["-"] * (len(apiservers) + 1)]
+        return [_painted(State.FAILED, "not seen"), *["-"] * (len(apiservers) + 2)]
     drift = check.drift or ()
     more = f" +{len(drift) - 1}" if len(drift) > 1 else ""
     drifted = drift[0].what + more if drift else "none" if check.installed else "-"
     met = [*(check.apiservers[apiserver] for apiserver in apiservers), check.through]
     state = State.WARNING if drift else State.OK
-    return [*(_painted(there.state, there.word) for there in met), _painted(state, drifted)]
+    cells = [*(_painted(there.state, there.word) for there in met), _painted(state, drifted)]
+    return [*cells, _painted(check.users.state, check.users.word) if check.users else "-"]
 
 
 def _painted(state: State, word: str) -> Text:
@@ -80,6 +82,8 @@ def _found(seen: Mapping[str, NodeCheck]) -> Iterator[tuple[str, str, tuple[str,
             yield node, "", (State.WARNING if check.lame else State.OK, "watch", check.watch.why)
         if check.advisories:  # a node that works is not in a worse state for it
             yield node, "", (State.WARNING, "version", sentence(check.version, check.advisories))
+        for state, text in sentences(check.users) if check.users else ():
+            yield node, "", (state, "users", text)
 
 
 def _who(nodes: Sequence[str], count: int) -> str:
@@ -97,5 +101,6 @@ def summary(check: NodeCheck) -> str:
     bad = [f"{place} {there.word}" for place, there in check.met.items() if there.state != State.OK]
     bad += [f"drift: {drift.what}" for drift in check.drift or ()]
     bad += [f"watch {check.watch}"] if check.lame else []
+    bad += [f"users: {check.users.word}"] if check.users and check.users.warnings else []
     silent = any(there.result.tells_nothing for there in check.met.values())
     return "; ".join(bad) or f"all {'answer' if silent else 'ready'}, the proxy too"

@@ -173,11 +173,10 @@ class Rollout:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """How `fab check` looks. `ca` is a path with ~ expanded; None: not looked at."""
+    """How `fab check` looks. Files are paths with ~ expanded; None: not looked at."""
 
-    ca: Path | None = key(
-        None, _file, "certificates (PEM) against which those of apiservers must verify, for `fab check`"
-    )
+    ca: Path | None = key(None, _file, "certificates (PEM) against which those of apiservers must verify")
+    kubeconfig: Path | None = key(None, _file, "for kubectl here: the cluster beside which hosts.toml is put")
     timeout: int = key(3, _seconds(1, 60), "seconds that one try of `check` or `status` may take, all of it")
 
 

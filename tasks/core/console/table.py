@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Hashable, Iterator, Sequence
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -23,6 +24,7 @@ def table(
     rows: Sequence[Row],
     all_rows: bool = False,
     kinds: Sequence[Hashable] = (),
+    gives_way: str = "",
 ) -> None:
     """Prints a table that fits the terminal; in a pipe, the same columns without lines and colours.
 
@@ -30,13 +32,13 @@ def table(
     those that are not as most are come first, and those that are alike are one, with the names that their
     first cells have below the table; `all_rows` has each shown. `kinds` says of each row what it has to have
     in common with another to be like it; without, that are all cells but the first, whatever the times are.
-    What is far out is never alike: see `near`.
+    What is far out is never alike: see `near`. Where a terminal is too narrow, the column `gives_way` first.
     """
     if all_rows or len(rows) <= MANY:
-        _print(console, columns, rows)
+        _print(console, columns, rows, gives_way)
         return
     shown = list(_folded(rows, kinds or [_kind(row) for row in rows]))
-    _print(console, columns, [row for row, _ in shown])
+    _print(console, columns, [row for row, _ in shown], gives_way)
     folded = [(row, names) for row, names in shown if names]
     for row, names in folded:
         others = [other for other, their in folded if len(their) == len(names)]
@@ -102,11 +104,15 @@ def _merged(cells: Sequence[str | Text]) -> str | Text:
     return Text(whole, cells[0].style) if isinstance(cells[0], Text) else whole
 
 
-def _print(console: Console, columns: Sequence[str], rows: Sequence[Row]) -> None:
+def _print(console: Console, columns: Sequence[str], rows: Sequence[Row], gives_way: str) -> None:
     if console.is_terminal:
         drawn = Table(box=None, header_style="bold", pad_edge=False)
-        for column in columns:
-            drawn.add_column(Text(printable(column)), overflow="fold")
+        texts = [[*map(str, cells)] for cells in zip(columns, *rows, strict=True)]
+        wide = sum(max(map(cell_len, cells)) + 2 for cells in texts) - 2 > console.width
+        for column, cells in zip(columns, texts, strict=True):
+            words = " ".join(cells).split()
+            most = max(map(cell_len, words)) if wide and column == gives_way else None
+            drawn.add_column(Text(printable(column)), overflow="fold", max_width=most)
         for row in rows:
             drawn.add_row(*(cell if isinstance(cell, Text) else Text(printable(cell)) for cell in row))
         console.print(drawn, highlight=False)

@@ -35,6 +35,12 @@ class Certificate:
         """Whether it has begun, and not expired."""
         return self.begins <= now <= self.expires
 
+    def holds(self, name: str) -> bool:
+        """Whether it holds for a DNS name or an IP address; `*.` stands for one label (RFC 6125, 6.4.3)."""
+        _, _, behind = name.partition(".")
+        held = {known.lower() for known in self.names}
+        return name.lower() in held or (not name[-1:].isdigit() and f"*.{behind}".lower() in held)
+
     def days(self, now: datetime) -> float:
         """How long it is valid from `now`; less than 0: for how long it has been expired."""
         return (self.expires - now).total_seconds() / 86400

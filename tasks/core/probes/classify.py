@@ -42,11 +42,11 @@ class EndpointCheck:
 def classify(
     result: ProbeResult, names: Sequence[str] = (), through: bool = False, usual: float = 0.0
 ) -> EndpointCheck:
-    """What it means. `names` are the listeners' addresses, for which clients need the certificate to hold.
+    """What it means. `names` are those of the listeners, for which clients need the certificate to hold.
 
-    `through`: it was the proxy that was asked, by that name. Of what it finds there, only that is told which
-    keeps clients from being served: the rest is told of the apiservers themselves. `usual` is within how
-    many seconds a TLS connection stands from that node.
+    `through`: it was the proxy that was asked, by that name, and led to an apiserver that was asked itself.
+    Of what it finds there, only that is told which keeps clients from being served: the rest is told of that.
+    `usual` is within how many seconds a TLS connection stands from that node.
     """
     fine = "ready" if result.status == 200 else "answers"
     fine += _by(result) or f" {milliseconds(result.seconds or 0)} ms"
@@ -114,7 +114,7 @@ def _certificate(result: ProbeResult, through: bool) -> Iterator[Finding]:
 
 
 def _names(certificate: Certificate, wanted: Sequence[str]) -> Iterator[Finding]:
-    if missing := [name for name in wanted if name not in certificate.names]:
+    if missing := [name for name in wanted if not certificate.holds(name)]:
         held = ", ".join(certificate.names) or "nobody"
         text = f"its certificate holds for {held}, not for {' and '.join(missing)}: kubelet will refuse it"
         yield State.WARNING, "wrong name", text

@@ -1,0 +1,94 @@
+"""What hosts.toml and a cluster do not have alike. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass
+from ipaddress import ip_address
+
+from ..config.address import Endpoint
+from ..results import output
+from .kubectl import Members
+from .members import ClusterNode
+
+_NAMED = 20  # nodes
+_WHERE = "EndpointSlice of default/kubernetes"
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What hosts.toml names; `hosts` are all names and addresses of its nodes, None: not of all of them.
+
+    `addresses` are those to which nodes resolve the names of apiservers.
+    """
+
+    apiservers: Sequence[Endpoint]
+    hosts: Iterable[str] | None
+    addresses: Mapping[str, Iterable[str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """What hosts.toml and the cluster do not have alike."""
+
+    error: str | None = output("why they were not compared; null: they were", None)
+    missing_apiservers: tuple[Endpoint, ...] | None = output(
+        "those of the cluster that hosts.toml lacks", None
+    )
+    unknown_apiservers: tuple[Endpoint, ...] | None = output(
+        "those of hosts.toml that do not serve there", None
+    )
+    missing_nodes: tuple[str, ...] | None = output("nodes of the cluster that hosts.toml lacks", None)
+
+
+def difference(known: Known, cluster: Members) -> Difference:
+    """Apiservers are compared by address and port; one whose name does not resolve is none of the unknown."""
+    there = {*cluster.apiservers}
+    ours = {server: {*_resolved(server, known.addresses)} for server in known.apiservers}
+    named = {endpoint for endpoints in ours.values() for endpoint in endpoints}
+    nodes = None
+    if known.hosts is not None:
+        hosts = {host.lower() for host in known.hosts}
+        short = {_short(host) for host in hosts}
+        nodes = tuple(node.name for node in cluster.nodes if not _is_in(node, hosts, short))
+    return Difference(
+        missing_apiservers=tuple(server for server in cluster.apiservers if server not in named),
+        unknown_apiservers=tuple(server for server, at in ours.items() if at and not at & there),
+        missing_nodes=nodes,
+    )
+
+
+def sentences(found: Difference) -> Iterator[str]:
+    """In words."""
+    for server in found.missing_apiservers or ():
+        yield f"{server} is an apiserver of the cluster ({_WHERE}), and hosts.toml does not name it"
+    for server in found.unknown_apiservers or ():
+        yield f"{server} is in hosts.toml, and no apiserver that serves is there ({_WHERE})"
+    if nodes := found.missing_nodes:
+        more = f" and {len(nodes) - _NAMED} more" if len(nodes) > _NAMED else ""
+        which = f"{', '.join(nodes[:_NAMED])}{more}"
+        yield f"{len(nodes)} of the cluster's nodes are not in hosts.toml: {which}"
+
+
+def _is_in(node: ClusterNode, hosts: Set[str], short: Set[str]) -> bool:
+    """Whether it is one of `hosts`, by an address, or a name; one side may have its first label only."""
+    if hosts & {*node.names, *node.addresses}:
+        return True
+    return any(_short(name) in hosts or ("." not in name and name in short) for name in node.names)
+
+
+def _short(host: str) -> str:
+    return host if _is_ip(host) else host.partition(".")[0]
+
+
+def _resolved(server: Endpoint, addresses: Mapping[str, Iterable[str]]) -> Iterator[Endpoint]:
+    hosts = [server.host] if _is_ip(server.host) else addresses.get(server.host, ())
+    yield from (Endpoint(host, server.port) for host in hosts)
+
+
+def _is_ip(host: str) -> bool:
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,83 @@
+"""hosts.toml beside a cluster: what only one of them has, and how `fab check` asks for it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tasks.core.cluster.difference import Difference, Known, difference, sentences
+from tasks.core.cluster.kubectl import Members
+from tasks.core.cluster.members import ClusterNode
+from tasks.core.config.address import Endpoint
+from tests.conftest import run_fab
+
+A, B, C = (Endpoint(f"10.0.0.{n}", 6443) for n in (1, 2, 3))
+NAMED = Endpoint("api-3", 6443)
+ADDRESSES = {"api-3": ("10.0.0.3", "fd00::3")}
+
+
+def found(
+    apiservers: tuple[Endpoint, ...] = (A, B, NAMED),
+    hosts: tuple[str, ...] | None = ("worker-1",),
+    there: tuple[Endpoint, ...] = (A, B, C),
+    nodes: tuple[ClusterNode, ...] = (),
+) -> Difference:
+    return difference(Known(apiservers, hosts, ADDRESSES), Members(nodes, there))
+
+
+def test_all_is_alike() -> None:
+    assert found() == Difference(None, (), (), ())
+    assert [*sentences(found())] == []
+
+
+def test_apiservers() -> None:
+    other = Endpoint("10.0.0.4", 443)
+    seen = found((A, NAMED, other), there=(A, B))
+    assert (seen.missing_apiservers, seen.unknown_apiservers) == ((B,), (NAMED, other))
+    where = "EndpointSlice of default/kubernetes"
+    assert [*sentences(seen)] == [
+        f"10.0.0.2:6443 is an apiserver of the cluster ({where}), and hosts.toml does not name it",
+        f"api-3:6443 is in hosts.toml, and no apiserver that serves is there ({where})",
+        f"10.0.0.4:443 is in hosts.toml, and no apiserver that serves is there ({where})",
+    ]
+
+
+def test_a_name_that_does_not_resolve_is_not_compared() -> None:
+    assert found((A, B, C, Endpoint("unknown", 6443))).unknown_apiservers == ()
+
+
+@pytest.mark.parametrize(
+    ("node", "hosts", "known"),
+    [
+        (ClusterNode("worker-1", names=("worker-1",)), ("worker-1",), True),
+        (ClusterNode("worker-1", names=("worker-1",)), ("Worker-1",), True),
+        (ClusterNode("x", ("10.0.0.11",), ("x",)), ("worker-1", "10.0.0.11"), True),
+        (ClusterNode("worker-1.a.b", names=("worker-1.a.b",)), ("worker-1",), True),
+        (ClusterNode("worker-1", names=("worker-1",)), ("worker-1.a.b",), True),
+        (ClusterNode("worker-1.c", names=("worker-1.c",)), ("worker-1.a.b",), False),
+        (ClusterNode("10.0.0.11", names=("10.0.0.11",)), ("10",), False),
+        (ClusterNode("10", names=("10",)), ("10.0.0.11",), False),
+        (ClusterNode("worker-2", ("10.0.0.12",), ("worker-2",)), ("worker-1", "10.0.0.1"), False),
+    ],
+)
+def test_a_node_is_known_by_any_of_its_names(node: ClusterNode, hosts: tuple[str, ...], known: bool) -> None:
+    assert found(hosts=hosts, nodes=(node,)).missing_nodes == (() if known else (node.name,))
+
+
+def test_of_a_part_of_the_fleet_nodes_are_not_compared() -> None:
+    assert found(hosts=None, nodes=(ClusterNode("worker-9"),)).missing_nodes is None
+
+
+def test_many_nodes_are_counted() -> None:
+    (text,) = sentences(found(nodes=tuple(ClusterNode(f"n{n}", names=(f"n{n}",)) for n in range(30))))
+    assert text.startswith("30 of the cluster's nodes are not in hosts.toml: n0, n1, ")
+    assert text.endswith(", n19 and 10 more")
+
+
+def test_a_kubeconfig_that_is_not_there(tmp_path: Path) -> None:
+    hosts = tmp_path / "hosts.toml"
+    hosts.write_text('nodes = ["worker-1"]\napiservers = ["10.0.0.1"]\n[check]\nkubeconfig = "none"\n')
+    ran = run_fab("check", hosts=hosts)
+    assert ran.status == 2
+    assert f'[check] kubeconfig = "{tmp_path}/none": there is no such file, or it cannot be read' in ran.err
