@@ -40,7 +40,8 @@ MAY_KNOW = {
     "run": "config console errors late localfiles openssh results scripts shell ssh",
     "probes": "config errors facts localfiles release results scripts shell ssh transport",
     "check": "config console errors facts folding probes release results run scripts shell ssh watch",
-    "traffic": "config console errors facts probes release results run scripts shell ssh",
+    "traffic": "config console errors facts probes release results scripts ssh",
+    "drill": "config console errors facts probes release results run scripts ssh traffic",
     "rollout": "config console errors facts folding nginx probes release results run scripts shell ssh watch",
 }
 """Of each package or module of core, those that it may import; none may import a task."""

@@ -11,8 +11,8 @@ import pytest
 
 from tasks.core.config.address import Endpoint, NodeSpec
 from tasks.core.config.model import Proxy, Settings
+from tasks.core.drill.clients import Clients
 from tasks.core.errors import StepError
-from tasks.core.traffic.clients import Clients
 from tasks.core.traffic.target import require_another_way
 from tests.sshd import Sshd, listening, over
 from tests.tls import OK, answer, https, identity

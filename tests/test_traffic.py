@@ -209,6 +209,69 @@ def test_a_drill_measures_and_leaves_nothing(node: Node, deployed: Path) -> None
     assert "last slow or failed" in ran.err
 
 
+# a TLS hello, and what comes back of it within two seconds
+HELLO = """
+import socket, ssl, sys
+try:
+    with socket.create_connection((sys.argv[1], 6443), 2) as connection:
+        print("connected", flush=True)
+        ssl._create_unverified_context().wrap_socket(connection)
+        print("answered")
+except OSError as error:
+    print(type(error).__name__)
+"""
+
+
+def hello(node: Node, address: str) -> list[str]:
+    command = ["ip", "netns", "exec", node.netns, sys.executable, "-I", "-c", HELLO, address]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+
+
+def test_one_that_hangs_accepts_connections_and_answers_nothing(lab: Lab, node: Node, deployed: Path) -> None:
+    hung, other = lab.apiservers[1], lab.apiservers[0]
+    with drilling(node, deployed, 12, "--hang", "--json") as process:
+        assert hello(node, hung.address) == ["connected", "TimeoutError"]
+        assert hello(node, other.address) == ["connected", "answered"]
+        assert hello(lab.nodes[1], hung.address) == ["connected", "answered"]  # nobody else notices
+        out, err = process.communicate(timeout=90)
+    assert process.returncode == 0, err
+    assert hello(node, hung.address) == ["connected", "answered"]
+    (one,) = json.loads(out)["nodes"]
+    seen = one["drill"]
+    assert (seen["fault"], seen["watch"], seen["ended_by"]) == ("hang", None, "drill")
+    fates = [session["fate"] for session in seen["sessions"]]
+    assert 0 < fates.count("hung") < 6
+    assert seen["gap"] >= seen["seconds"]
+    assert "no kube-nginx-watch runs there, which would close silent sessions" in err
+
+
+WATCH = "kube-nginx-watch.service"
+
+
+@contextmanager
+def stand_in_watch(node: Node, status: str) -> Iterator[None]:
+    """A unit of that name whose status line is this: what the drill looks at."""
+    tell = f"systemd-notify --ready --status='{status}'; exec sleep 300"
+    properties = "--property=Type=notify --property=NotifyAccess=all"
+    node.enter(f'systemd-run --quiet --unit={WATCH} {properties} /bin/sh -c "{tell}"')
+    try:
+        yield
+    finally:
+        node.enter(f"systemctl stop {WATCH}; systemctl reset-failed {WATCH} 2>/dev/null || true")
+
+
+def test_what_the_watch_there_says_is_told(lab: Lab, deployed: Path) -> None:
+    node, hung = lab.nodes[2], lab.apiservers[1]
+    status = f"ejected {hung.address}:6443 for 3 s (no answer to a TLS hello)"
+    words = ("drill", "--apiserver", "lab-api-2", "--limit", node.name, "--seconds", "5", "--hang", "--json")
+    with stand_in_watch(node, status):
+        ran = run_fab(*words, hosts=deployed)
+    watch = ran.json["nodes"][0]["drill"]["watch"]
+    assert watch["status"] == status
+    assert watch["ejected_after"] is not None
+    assert "kube-nginx-watch had it ejected" in ran.err
+
+
 def test_a_leftover_of_an_earlier_drill_goes_first(lab: Lab, behind: Path) -> None:
     node = lab.nodes[2]
     node.enter("nft add table inet kube-nginx-drill")

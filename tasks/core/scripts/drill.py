@@ -1,4 +1,4 @@
-"""The node's side of a drill: packets to and from apiservers vanish for a while."""
+"""The node's side of a drill: an apiserver dies for it, for a while."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from ..shell.command import CommandResult
 from .lock import LOCK
 from .script import Script, Status
 
+WATCH = "kube-nginx-watch.service"
+
 
 class DrillStatus(Status):
     """How templates/drill.sh ends; 75: another action of a drill is not over yet."""
@@ -26,6 +28,13 @@ class DrillStatus(Status):
     NO_TIMER = 72
     NOT_CUT = 73
     HELD = 75
+
+
+class Fault(StrEnum):
+    """How an apiserver dies: its packets vanish, or it takes all and answers nothing."""
+
+    CUT = "cut"
+    HANG = "hang"
 
 
 class DrillAction(StrEnum):
@@ -55,7 +64,7 @@ class Drilled:
 
 @dataclass(frozen=True)
 class Drill(Script[Drilled]):
-    """Cuts the node off from `flows` for `seconds`, or heals it; `tools` is what `look` has found.
+    """Has `flows` die for the node for `seconds`, or heals it; `tools` is what `look` has found.
 
     It answers whatever its exit status.
     """
@@ -69,6 +78,7 @@ class Drill(Script[Drilled]):
     tools: str = ""
     seconds: int = 0
     lock: str = LOCK
+    hang: int = 0
 
     def derived(self) -> Mapping[str, object]:
         return {"flows": "\n".join(f"{ip_address(a.host).version} {a.host} {a.port}" for a in self.flows)}
@@ -79,3 +89,26 @@ class Drill(Script[Drilled]):
 
     def error(self, result: CommandResult) -> None:
         return None
+
+
+@dataclass(frozen=True)
+class WatchSeen:
+    """Whether kube-nginx-watch runs on the node, and its status line."""
+
+    active: bool
+    status: str
+
+
+@dataclass(frozen=True)
+class LookAtWatch(Script[WatchSeen]):
+    """Asks systemd for kube-nginx-watch; it need not be there."""
+
+    root = False
+    seconds_allowed = 10
+
+    def text(self) -> str:
+        return f"systemctl show -p ActiveState -p StatusText {WATCH}"
+
+    def parse(self, result: CommandResult) -> WatchSeen:
+        values = dict(line.partition("=")[::2] for line in result.stdout.splitlines())
+        return WatchSeen(values.get("ActiveState") == "active", values.get("StatusText", ""))
