@@ -14,8 +14,10 @@ from typing import Any
 
 import pytest
 
+from benchmarks.alternatives import SOURCES
 from tasks.core.scripts.lock import LOCK
 from tests.conftest import Ran, run_fab, run_fab_on_terminal, under_way
+from tests.lab import talks
 from tests.lab.lab import Lab
 from tests.lab.nodes import Node
 from tests.test_resolving import hosts
@@ -109,13 +111,14 @@ def nodes_of(ran: Ran) -> dict[str, Any]:
 
 @pytest.fixture(params=[0, 2], ids=["iptables", "nft"])
 def node(request: pytest.FixtureRequest, lab: Lab, deployed: Path) -> Iterator[Node]:
-    """A node on which somebody else has firewall rules, which must be the same after the test."""
+    """A node without the watch where somebody else has firewall rules, which must be the same afterwards."""
     node = lab.nodes[request.param]
     add, remove = SOMEBODYS[node.name]
     node.enter(add)
     before = state(node)
     assert "192.0.2.1" in before
-    yield node
+    with talks.unwatched(node):
+        yield node
     after = state(node)
     node.enter(remove)
     assert after == before
@@ -245,31 +248,22 @@ def test_one_that_hangs_accepts_connections_and_answers_nothing(lab: Lab, node: 
     assert "no kube-nginx-watch runs there, which would close silent sessions" in err
 
 
-WATCH = "kube-nginx-watch.service"
-
-
-@contextmanager
-def stand_in_watch(node: Node, status: str) -> Iterator[None]:
-    """A unit of that name whose status line is this: what the drill looks at."""
-    tell = f"systemd-notify --ready --status='{status}'; exec sleep 300"
-    properties = "--property=Type=notify --property=NotifyAccess=all"
-    node.enter(f'systemd-run --quiet --unit={WATCH} {properties} /bin/sh -c "{tell}"')
-    try:
-        yield
-    finally:
-        node.enter(f"systemctl stop {WATCH}; systemctl reset-failed {WATCH} 2>/dev/null || true")
-
-
-def test_what_the_watch_there_says_is_told(lab: Lab, deployed: Path) -> None:
-    node, hung = lab.nodes[2], lab.apiservers[1]
-    status = f"ejected {hung.address}:6443 for 3 s (no answer to a TLS hello)"
-    words = ("drill", "--apiserver", "lab-api-2", "--limit", node.name, "--seconds", "5", "--hang", "--json")
-    with stand_in_watch(node, status):
+@pytest.mark.skipif(not SOURCES.exists(), reason="kube-nginx-watch is not there yet")
+def test_the_watch_closes_the_sessions_on_one_that_hangs(
+    lab: Lab, node: Node, deployed: Path, tmp_path: Path
+) -> None:
+    words = ("drill", "--apiserver", "lab-api-2", "--limit", node.name, "--seconds", "15", "--hang", "--json")
+    with talks.watched(node, tmp_path):
         ran = run_fab(*words, hosts=deployed)
-    watch = ran.json["nodes"][0]["drill"]["watch"]
-    assert watch["status"] == status
-    assert watch["ejected_after"] is not None
-    assert "kube-nginx-watch had it ejected" in ran.err
+    seen = ran.json["nodes"][0]["drill"]
+    assert ran.status == 0, ran.err
+    assert seen["watch"]["status"].startswith(f"ejected {lab.apiservers[1].address}:6443 for ")
+    assert 0 < seen["watch"]["ejected_after"] < seen["seconds"]
+    fates = [session["fate"] for session in seen["sessions"]]
+    assert fates.count("ended") > 0
+    assert "hung" not in fates
+    assert seen["gap"] < seen["seconds"]
+    assert seen["failed_late"] == 0
 
 
 def test_a_leftover_of_an_earlier_drill_goes_first(lab: Lab, behind: Path) -> None:

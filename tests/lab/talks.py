@@ -96,11 +96,26 @@ def objects(node: Node) -> list[dict[str, Any]]:
 
 
 @contextmanager
+def unwatched(node: Node) -> Iterator[None]:
+    """No kube-nginx-watch at work there."""
+    was_active = node.enter(f"systemctl is-active {WATCH} || true") == "active\n"
+    node.enter(f"systemctl stop {WATCH} 2>/dev/null || true")
+    try:
+        yield
+    finally:
+        if was_active:
+            node.enter(f"systemctl start {WATCH}")
+
+
+@contextmanager
 def watched(node: Node, folder: Path) -> Iterator[None]:
     """kube-nginx-watch at work there: the unit that was deployed, or else one for this block."""
     if node.enter(f"systemctl cat {WATCH} >/dev/null 2>&1 && echo there || true"):
         node.enter(f"systemctl start {WATCH}")
-        yield
+        try:
+            yield
+        finally:
+            node.enter(f"systemctl stop {WATCH}")
         return
     there = "/usr/local/sbin/kube-nginx-watch"
     program = Path(f"/proc/{node.init()}/root{there}")
