@@ -196,6 +196,14 @@ def test_what_the_watch_did_is_told() -> None:
     assert words.rows(seen)[-1][0] == "as before the hang"
 
 
+def test_what_nginx_alone_cannot_tell() -> None:
+    means = reported(FAILED, ask(3, 1.0), fault=Fault.HANG).means
+    assert means == (
+        "for kubelet: 2 of 2 new connections waited for one that hangs, which nginx alone cannot tell "
+        "(first: did not answer within 5 s)"
+    )
+
+
 IDLE = WatchReport("silent 198.18.0.1:6443, and not ejected: no other answers")
 IMPOSSIBLE = WatchReport("not possible here: Linux 3.10 has no rules by user")
 

@@ -40,15 +40,19 @@ def sentences(report: DrillReport) -> Iterator[str]:
 
 def with_meaning(report: DrillReport, proxy: Proxy) -> DrillReport:
     """That report, with what follows for kubelet and all other clients of this node's proxy."""
-    slow = f"{report.slow + report.failed} of {report.requests}"
+    bad = f"{report.slow + report.failed} of {report.requests}"
+    ejected = report.watch is not None and report.watch.ejected_after is not None
     clients = "new connections notice nothing"
-    if report.failed_late:
-        clients = f"new connections failed though another apiserver lived (first: {report.error})"
-    elif report.failed:
+    if report.failed and ejected and not report.failed_late:
         clients = f"new connections failed until it was ejected (first: {report.error}), and none later"
+    elif report.fault == Fault.HANG and not ejected and (report.failed or report.slow):
+        first = f" (first: {report.error})" if report.failed else ""
+        clients = f"{bad} new connections waited for one that hangs, which nginx alone cannot tell{first}"
+    elif report.failed:
+        clients = f"new connections failed though another apiserver lived (first: {report.error})"
     elif report.slow:
         clients = (
-            f"every new connection reaches another apiserver, {slow} only after nginx had "
+            f"every new connection reaches another apiserver, {bad} only after nginx had "
             f"tried the dead one (connect_timeout {proxy.connect_timeout}, until max_fails {proxy.max_fails} "
             f"within fail_timeout {proxy.fail_timeout})"
         )
