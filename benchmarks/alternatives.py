@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import shutil
 import subprocess
 import time
@@ -11,14 +12,13 @@ from pathlib import Path
 
 from benchmarks import proxy
 from benchmarks.bench import Bench, connect
-from benchmarks.configurations import OURS
+from benchmarks.configurations import OURS, settings_of
 from tasks.core.config.address import APISERVER_PORT
+from tasks.core.nginx import store
 from tests.lab.machine import LabError, run
 
 WATCHED, HAPROXY = "recommended + watch", "HAProxy"
 ALTERNATIVES = (OURS, WATCHED, HAPROXY)
-SOURCES = Path(__file__).parents[1] / "templates" / "watch"
-COMPILE = ("cc", "-std=c11", "-O2", "-Wall", "-Wextra", "-Werror", "-static")
 USER = "nobody"  # whom workers become of an nginx that root starts without systemd
 HAPROXY_CFG = """\
 global
@@ -89,24 +89,16 @@ def _until_it_listens() -> None:
 
 @contextmanager
 def _watch(bench: Bench) -> Iterator[None]:
-    program = str(watch_program(bench.folder))
+    binary = store.find_watch(settings_of(OURS), platform.machine())
+    if binary is None:
+        raise LabError("kube-nginx-watch is not built; run: fab build")
+    program = binary.path
     command = [program, "run", "-c", str(bench.folder / "nginx.conf"), "-u", USER]
     try:
         with _ended(command, bench.folder / "watch.log"):
             yield
     finally:
         run([program, "clean"])
-
-
-def watch_program(folder: Path) -> Path:
-    """kube-nginx-watch, compiled there unless it is. Raises LabError."""
-    program = folder / "kube-nginx-watch"
-    if not program.exists():
-        sources = sorted(map(str, SOURCES.glob("*.c")))
-        if not sources:
-            raise LabError(f"there is no kube-nginx-watch in {SOURCES}")
-        run([*COMPILE, "-o", str(program), *sources], timeout=120)
-    return program
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from tasks.core.drill import sorting, words
 from tasks.core.drill.clients import Request
 from tasks.core.drill.report import DrillReport, DrillResult, Outcome, SessionOutcome
 from tasks.core.drill.sorting import Measured
-from tasks.core.drill.watching import WatchReport, ejected
+from tasks.core.drill.watching import WatchReport
 from tasks.core.results import as_json
 from tasks.core.scripts.drill import Fault
 from tasks.core.traffic.target import Target
@@ -205,7 +205,7 @@ def test_what_nginx_alone_cannot_tell() -> None:
 
 
 IDLE = WatchReport("silent 198.18.0.1:6443, and not ejected: no other answers")
-IMPOSSIBLE = WatchReport("not possible here: Linux 3.10 has no rules by user")
+IMPOSSIBLE = WatchReport("not possible here: Linux 3.10 has no rules by user", can_eject=False)
 
 
 @pytest.mark.parametrize(
@@ -225,23 +225,3 @@ def test_what_should_not_have_been(
     fault: Fault, watch: WatchReport | None, request_: Request, why: str
 ) -> None:
     assert sorting.unexpected(reported(request_, fault=fault, watch=watch)) == why
-
-
-@pytest.mark.parametrize(
-    ("status", "those"),
-    [
-        ("ok", set()),
-        ("", set()),
-        ("ejected ", set()),
-        (HANGS.status, {"198.18.0.1:6443"}),
-        (
-            "ejected [2001:2::1]:6443 for 34 s (no answer to a TLS hello), "
-            "198.18.0.3:6443 for 3 s (no answer to a connection)",
-            {"[2001:2::1]:6443", "198.18.0.3:6443"},
-        ),
-        (IDLE.status, set()),
-        (IMPOSSIBLE.status, set()),
-    ],
-)
-def test_whom_a_status_line_calls_ejected(status: str, those: set[str]) -> None:
-    assert ejected(status) == those

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.alternatives import SOURCES
 from tests.conftest import run_fab, toml_of
 from tests.faults.conftest import until
 from tests.lab import kubernetes, talks
@@ -248,7 +247,6 @@ def ssh_config(cluster: Lab, known: Path) -> Path:
     return path
 
 
-@pytest.mark.skipif(not SOURCES.exists(), reason="kube-nginx-watch is not there yet")
 def test_sessions_on_one_that_is_stopped_end_and_no_others(cluster: Lab, fleet: Path, tmp_path: Path) -> None:
     node = cluster.nodes[2]
     with ExitStack() as stack:
@@ -261,7 +259,7 @@ def test_sessions_on_one_that_is_stopped_end_and_no_others(cluster: Lab, fleet: 
                 there = {one.apiserver for one in sessions if one.kind == kind}
                 if sessions[0].apiserver in there and len(there) > 1:
                     break
-        stack.enter_context(talks.watched(node, tmp_path))
+        stack.enter_context(talks.watched(node))
         hung = server_of(cluster, sessions[0].apiserver)
         on_it = [one for one in sessions if one.apiserver == hung.address]
         others = [one for one in sessions if one.apiserver != hung.address]

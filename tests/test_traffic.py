@@ -14,7 +14,6 @@ from typing import Any
 
 import pytest
 
-from benchmarks.alternatives import SOURCES
 from tasks.core.scripts.lock import LOCK
 from tests.conftest import Ran, run_fab, run_fab_on_terminal, under_way
 from tests.lab import talks
@@ -248,12 +247,9 @@ def test_one_that_hangs_accepts_connections_and_answers_nothing(lab: Lab, node: 
     assert "no kube-nginx-watch runs there, which would close silent sessions" in err
 
 
-@pytest.mark.skipif(not SOURCES.exists(), reason="kube-nginx-watch is not there yet")
-def test_the_watch_closes_the_sessions_on_one_that_hangs(
-    lab: Lab, node: Node, deployed: Path, tmp_path: Path
-) -> None:
+def test_the_watch_closes_the_sessions_on_one_that_hangs(lab: Lab, node: Node, deployed: Path) -> None:
     words = ("drill", "--apiserver", "lab-api-2", "--limit", node.name, "--seconds", "15", "--hang", "--json")
-    with talks.watched(node, tmp_path):
+    with talks.watched(node):
         ran = run_fab(*words, hosts=deployed)
     seen = ran.json["nodes"][0]["drill"]
     assert ran.status == 0, ran.err

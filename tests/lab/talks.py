@@ -15,15 +15,14 @@ from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
 
-from benchmarks.alternatives import watch_program
-from tests.faults.conftest import PREFIX, until
+from tasks.core.facts.paths import WATCH_UNIT
+from tests.faults.conftest import until
 from tests.lab import kubelet, kubernetes
 from tests.lab.keys import certificate
 from tests.lab.nodes import Node
 from tests.lab.servers import kubectl
 from tests.lab.watches import peers
 
-WATCH = "kube-nginx-watch.service"
 KINDS = {
     "watch": ["get", "configmaps", "--watch", "--output=name"],
     "logs": ["logs", "--follow", "talker"],
@@ -98,36 +97,23 @@ def objects(node: Node) -> list[dict[str, Any]]:
 @contextmanager
 def unwatched(node: Node) -> Iterator[None]:
     """No kube-nginx-watch at work there."""
-    was_active = node.enter(f"systemctl is-active {WATCH} || true") == "active\n"
-    node.enter(f"systemctl stop {WATCH} 2>/dev/null || true")
+    was_active = node.enter(f"systemctl is-active {WATCH_UNIT} || true") == "active\n"
+    node.enter(f"systemctl stop {WATCH_UNIT} 2>/dev/null || true")
     try:
         yield
     finally:
         if was_active:
-            node.enter(f"systemctl start {WATCH}")
+            node.enter(f"systemctl start {WATCH_UNIT}")
 
 
 @contextmanager
-def watched(node: Node, folder: Path) -> Iterator[None]:
-    """kube-nginx-watch at work there: the unit that was deployed, or else one for this block."""
-    if node.enter(f"systemctl cat {WATCH} >/dev/null 2>&1 && echo there || true"):
-        node.enter(f"systemctl start {WATCH}")
-        try:
-            yield
-        finally:
-            node.enter(f"systemctl stop {WATCH}")
-        return
-    there = "/usr/local/sbin/kube-nginx-watch"
-    program = Path(f"/proc/{node.init()}/root{there}")
-    program.write_bytes(watch_program(folder).read_bytes())
-    program.chmod(0o755)
-    user = node.enter(f"stat -c %U {PREFIX}/logs").strip()
-    command = f"{there} run -c {PREFIX}/conf/kube-nginx.conf -u {user}"
-    node.enter(f"systemd-run --quiet --unit={WATCH} --property=Type=notify {command}")
+def watched(node: Node) -> Iterator[None]:
+    """The kube-nginx-watch that was deployed there at work again."""
+    node.enter(f"systemctl start {WATCH_UNIT}")
     try:
         yield
     finally:
-        node.enter(f"systemctl stop {WATCH}; {there} clean; rm {there}")
+        node.enter(f"systemctl stop {WATCH_UNIT}")
 
 
 def opened(node: Node, kind: str, output: Path, stack: ExitStack) -> Session:

@@ -10,13 +10,12 @@ from typing import Self
 
 from ..config.address import Endpoint
 from ..errors import StepError
+from ..facts.watch import WatchUnit
 from ..results import output
-from ..scripts.drill import LookAtWatch, WatchSeen
+from ..scripts.drill import LookAtWatch
 from ..ssh.node import Node
 
 _EVERY = 0.5  # seconds from one look to the next
-_EJECTED = "ejected "
-_IMPOSSIBLE = "not possible here"
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,11 +26,7 @@ class WatchReport:
     ejected_after: float | None = output(
         "from the fault until it was seen to have ejected the apiserver; null: it did not", None, digits=2
     )
-
-    @property
-    def can_eject(self) -> bool:
-        """Whether it would, on that node."""
-        return not self.status.startswith(_IMPOSSIBLE)
+    can_eject: bool = True
 
 
 class Watching:
@@ -41,7 +36,7 @@ class Watching:
         self._node = node
         self._addresses = frozenset(map(str, addresses))
         self._over = Event()
-        self._seen: list[tuple[float, WatchSeen]] = []
+        self._seen: list[tuple[float, WatchUnit]] = []
 
     def report(self, began: float, ended: float) -> WatchReport | None:
         """What it did about a fault between these times (`monotonic`); None: it does not run there."""
@@ -49,9 +44,9 @@ class Watching:
         if not seen:
             return None
         for at, one in self._seen:
-            if began <= at <= ended and self._addresses & ejected(one.status):
+            if began <= at <= ended and self._addresses & one.ejected.keys():
                 return WatchReport(one.status, at - began)
-        return WatchReport(seen[-1].status)
+        return WatchReport(seen[-1].status, can_eject=not seen[-1].not_possible)
 
     def __enter__(self) -> Self:
         self._look()
@@ -70,12 +65,3 @@ class Watching:
         with suppress(StepError):
             seen = self._node.do(LookAtWatch())
             self._seen.append((monotonic(), seen))
-
-
-def ejected(status: str) -> frozenset[str]:
-    """The apiservers that a status line says are ejected: `ejected A:P for 3 s (WHY), ...`."""
-    if not status.startswith(_EJECTED):
-        return frozenset()
-    words = status.removeprefix(_EJECTED).split()
-    ends = [0, *(number + 1 for number, word in enumerate(words) if word.endswith("),"))]
-    return frozenset(words[number] for number in ends if number < len(words))

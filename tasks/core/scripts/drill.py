@@ -9,11 +9,11 @@ from ipaddress import ip_address
 
 from ..answer import flag, one, text
 from ..config.address import Endpoint
+from ..facts.paths import WATCH_UNIT
+from ..facts.watch import WatchUnit
 from ..shell.command import CommandResult
 from .lock import LOCK
 from .script import Script, Status
-
-WATCH = "kube-nginx-watch.service"
 
 
 class DrillStatus(Status):
@@ -92,23 +92,14 @@ class Drill(Script[Drilled]):
 
 
 @dataclass(frozen=True)
-class WatchSeen:
-    """Whether kube-nginx-watch runs on the node, and its status line."""
-
-    active: bool
-    status: str
-
-
-@dataclass(frozen=True)
-class LookAtWatch(Script[WatchSeen]):
+class LookAtWatch(Script[WatchUnit]):
     """Asks systemd for kube-nginx-watch; it need not be there."""
 
     root = False
     seconds_allowed = 10
 
     def text(self) -> str:
-        return f"systemctl show -p ActiveState -p StatusText {WATCH}"
+        return f"systemctl show -p ActiveState -p SubState -p StatusText {WATCH_UNIT}"
 
-    def parse(self, result: CommandResult) -> WatchSeen:
-        values = dict(line.partition("=")[::2] for line in result.stdout.splitlines())
-        return WatchSeen(values.get("ActiveState") == "active", values.get("StatusText", ""))
+    def parse(self, result: CommandResult) -> WatchUnit:
+        return WatchUnit(dict(line.partition("=")[::2] for line in result.stdout.splitlines()))
