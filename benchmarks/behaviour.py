@@ -1,10 +1,10 @@
 """Measure how the proxy behaves beside its peers' settings, and write docs/behaviour.md.
 
 It needs root, a lab's real apiservers (built once), the binary (`fab build`) and the extra `dev`. About
-45 minutes on two cores on which nothing else runs: python -m benchmarks.behaviour
+50 minutes on two cores on which nothing else runs: python -m benchmarks.behaviour
 
 The faults for which there is kube-nginx-watch, beside HAProxy (apt-get install haproxy), are measured alone
-in 18 minutes by: python -m benchmarks.behaviour --silence
+in 20 minutes by: python -m benchmarks.behaviour --silence
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from typing import Any
 from rich.console import Console
 
 from benchmarks import alternatives, load, machine, measure, page, proxy, silence
-from benchmarks.alternatives import ALTERNATIVES
+from benchmarks.alternatives import ALTERNATIVES, HAPROXY
 from benchmarks.bench import Bench
 from benchmarks.configurations import CONFIGURATIONS, DEFAULTS, OURS, VARIANTS, settings_of
 from tasks.core.localfiles import write_atomic
@@ -85,6 +85,8 @@ def main(arguments: Sequence[str]) -> None:
         for name in names
         if (row in options.only if options.only else name not in results.get(row, {}))
     ]
+    if HAPROXY in (name for _, name in wanted) and not alternatives.haproxy_version():
+        sys.exit("HAProxy is missing; apt-get install haproxy")
     if wanted:
         with opened(options.lab, quick=bool(options.quick)) as bench, proxy.inside(bench.node.netns):
             results["environment"] = machine.described() | {
@@ -110,8 +112,8 @@ async def _run(bench: Bench, wanted: Sequence[tuple[str, str]], results: dict[st
 def opened(name: str, *, quick: bool) -> Iterator[Bench]:
     """The lab of this name with real apiservers; one that is not up is there for this run only."""
     binary = store.find(settings_of(OURS), platform.machine())
-    if binary is None:
-        sys.exit("the binary of hosts.toml is not built; run: fab build")
+    if binary is None or store.find_watch(settings_of(OURS), platform.machine()) is None:
+        sys.exit("the binaries of hosts.toml are not built; run: fab build")
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     lab = Lab(name, apiservers="real", progress=Progress(Console(stderr=True)))
