@@ -279,8 +279,9 @@ def test_ctrl_c_undoes_it_at_once(node: Node, deployed: Path) -> None:
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=60)
         assert process.returncode == 130, err
-    # on a busy machine the moment may be too short to see it
-    assert "then it was interrupted" in out or "were not seen to be gone" in err
+    # on a busy machine the moment may be too short to see it, or to tell what was measured
+    told = "then it was interrupted" in out
+    assert told or "were not seen to be gone" in err or "interrupted; healed" in err
     eventually(lambda: not is_cut(node))
     assert time.monotonic() - began < 60
 
@@ -437,7 +438,8 @@ def test_a_proxy_that_does_not_help_fails(lab: Lab, deployed: Path, hosts_toml: 
     assert run_fab("deploy", "--limit", node.name, hosts=patient).status == 0
     words = ("drill", "--apiserver", "lab-api-2", "--limit", node.name, "--seconds", "10", "--json")
     try:
-        ran = run_fab(*words, hosts=patient)
+        with talks.unwatched(node):
+            ran = run_fab(*words, hosts=patient)
     finally:
         back = run_fab("deploy", "--limit", node.name, hosts=deployed)
     assert back.status == 0, back.err
