@@ -189,7 +189,8 @@ def test_what_the_watch_did_is_told() -> None:
     seen = reported(ask(0.1, 4, "closed", 0), FAILED, fault=Fault.HANG, watch=HANGS)
     assert (seen.failed, seen.failed_late, seen.error) == (1, 0, "did not answer within 5 s")
     *_, told, means = words.sentences(seen)
-    assert told.startswith("kube-nginx-watch had it ejected 4.0 s after the hang; the longest silence")
+    had = f"kube-nginx-watch had it ejected 4.0 s after the hang (its status: {HANGS.status}); the longest"
+    assert told.startswith(had)
     assert "failed until it was ejected (first: did not answer within 5 s), and none later; " in means
     assert means.endswith("closed 4.0 s after the hang, and kubelet connects again at once")
     assert as_json(seen)["watch"] == {"status": HANGS.status, "ejected_after": 4.0}

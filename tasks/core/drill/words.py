@@ -78,9 +78,8 @@ def _watch(report: DrillReport) -> str:
     if watch is None:
         return f"no kube-nginx-watch runs there, which would close silent sessions; {silent}"
     if watch.ejected_after is not None:
-        return (
-            f"kube-nginx-watch had it ejected {watch.ejected_after:.1f} s after the {report.fault}; {silent}"
-        )
+        soon = f"{watch.ejected_after:.1f} s after the {report.fault}"
+        return f"kube-nginx-watch had it ejected {soon} (its status: {watch.status}); {silent}"
     return f"kube-nginx-watch did not eject it (its status: {watch.status or 'none'}); {silent}"
 
 
