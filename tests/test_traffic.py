@@ -286,8 +286,11 @@ def test_ctrl_c_undoes_it_at_once(node: Node, deployed: Path) -> None:
     assert time.monotonic() - began < 60
 
 
-def test_a_drill_that_is_killed_is_undone_by_the_node(node: Node, deployed: Path) -> None:
-    with drilling(node, deployed, 5) as process:
+@pytest.mark.parametrize("fault", [(), ("--hang",)], ids=["cut", "hang"])
+def test_a_drill_that_is_killed_is_undone_by_the_node(
+    node: Node, deployed: Path, fault: tuple[str, ...]
+) -> None:
+    with drilling(node, deployed, 5, *fault) as process:
         process.kill()
         process.wait(10)
     assert is_cut(node)
@@ -318,8 +321,11 @@ def test_ctrl_c_before_the_cut_is_told_as_that(lab: Lab, deployed: Path) -> None
     assert not is_cut(node)
 
 
-def test_when_the_connection_breaks_it_is_undone_through_a_new_one(node: Node, deployed: Path) -> None:
-    with drilling(node, deployed, 120) as process:
+@pytest.mark.parametrize("fault", [(), ("--hang",)], ids=["cut", "hang"])
+def test_when_the_connection_breaks_it_is_undone_through_a_new_one(
+    node: Node, deployed: Path, fault: tuple[str, ...]
+) -> None:
+    with drilling(node, deployed, 120, *fault) as process:
         node.enter(f"pkill -f '{SESSIONS}'")
         _, err = process.communicate(timeout=60)
         assert process.returncode == 1
