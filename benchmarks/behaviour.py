@@ -1,7 +1,10 @@
 """Measure how the proxy behaves beside its peers' settings, and write docs/behaviour.md.
 
 It needs root, a lab's real apiservers (built once), the binary (`fab build`) and the extra `dev`. About
-28 minutes on two cores on which nothing else runs: python -m benchmarks.behaviour
+50 minutes on two cores on which nothing else runs: python -m benchmarks.behaviour
+
+The faults for which there is kube-nginx-watch, beside HAProxy (apt-get install haproxy), are measured alone
+in 20 minutes by: python -m benchmarks.behaviour --silence
 """
 
 from __future__ import annotations
@@ -22,7 +25,8 @@ from typing import Any
 
 from rich.console import Console
 
-from benchmarks import load, machine, measure, page, proxy
+from benchmarks import alternatives, load, machine, measure, page, proxy, silence
+from benchmarks.alternatives import ALTERNATIVES, HAPROXY
 from benchmarks.bench import Bench
 from benchmarks.configurations import CONFIGURATIONS, DEFAULTS, OURS, VARIANTS, settings_of
 from tasks.core.localfiles import write_atomic
@@ -47,14 +51,21 @@ ROWS: dict[str, tuple[Row, Sequence[str]]] = {
     "variant-first": (partial(measure.starts, starts=300, sessions=1), BALANCES),
     "variant-cut": (measure.cut, tuple(VARIANTS)),
     "variant-outage": (measure.outage, (DEFAULTS, *WINDOWS)),
+    **{fault: (partial(silence.one, fault=fault), ALTERNATIVES) for fault in silence.FAULTS},
+    "all": (silence.all_of_them, ALTERNATIVES),
+    "flaps": (silence.flaps, ALTERNATIVES),
 }
 """Each row of measurements, and the configurations for which it is measured."""
+SILENCE = (*silence.FAULTS, "all", "flaps")
 
 
 def main(arguments: Sequence[str]) -> None:
     """Run as a script."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.behaviour", description=__doc__)
     parser.add_argument("--only", action="append", choices=tuple(ROWS), help="measure this row alone (again)")
+    parser.add_argument(
+        "--silence", dest="only", action="store_const", const=[*SILENCE], help=f"measure {', '.join(SILENCE)}"
+    )
     parser.add_argument("--continue", dest="resume", action="store_true", help="measure what is missing")
     parser.add_argument(
         "--quick", type=Path, metavar="FOLDER", help="few and short, to try it; it writes there"
@@ -74,9 +85,14 @@ def main(arguments: Sequence[str]) -> None:
         for name in names
         if (row in options.only if options.only else name not in results.get(row, {}))
     ]
+    if HAPROXY in (name for _, name in wanted) and not alternatives.haproxy_version():
+        sys.exit("HAProxy is missing; apt-get install haproxy")
     if wanted:
         with opened(options.lab, quick=bool(options.quick)) as bench, proxy.inside(bench.node.netns):
-            results["environment"] = machine.described() | {"nginx": settings_of(OURS).build.version}
+            results["environment"] = machine.described() | {
+                "nginx": settings_of(OURS).build.version,
+                "haproxy": alternatives.haproxy_version(),
+            }
             asyncio.run(bench.mend())
             asyncio.run(_run(bench, wanted, results, raw))
     if missing := [row for row, (_, names) in ROWS.items() if set(names) - results.get(row, {}).keys()]:
@@ -96,8 +112,8 @@ async def _run(bench: Bench, wanted: Sequence[tuple[str, str]], results: dict[st
 def opened(name: str, *, quick: bool) -> Iterator[Bench]:
     """The lab of this name with real apiservers; one that is not up is there for this run only."""
     binary = store.find(settings_of(OURS), platform.machine())
-    if binary is None:
-        sys.exit("the binary of hosts.toml is not built; run: fab build")
+    if binary is None or store.find_watch(settings_of(OURS), platform.machine()) is None:
+        sys.exit("the binaries of hosts.toml are not built; run: fab build")
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     lab = Lab(name, apiservers="real", progress=Progress(Console(stderr=True)))

@@ -26,10 +26,17 @@ MENDED = 90.0
 # What clients of port 6443 meet; the apiserver keeps its etcd, and so answers as soon as it may again.
 TABLE = """\
 table inet outage {{
-    chain in {{ type filter hook input priority 0; iif lo accept; tcp dport 6443 {verdict}; }}
+    chain in {{ type filter hook input priority 0; iif lo accept; tcp dport 6443 {coming}; }}
+    chain out {{ type filter hook output priority 0; oif lo accept; tcp sport 6443 {going}; }}
 }}
 """
-VERDICTS = {"refused": "reject with tcp reset", "dropped": "drop"}
+VERDICTS = {
+    "refused": ("reject with tcp reset", "accept"),
+    "dropped": ("drop", "accept"),
+    "unheard": ("accept", "drop"),
+    "vanished": ("drop", "drop"),
+}
+"""For what comes to an apiserver from its clients, and what goes to them."""
 FAULTS: dict[str, Callable[[Apiserver], None]] = {
     "kill": Apiserver.stop,
     "pause": Apiserver.pause,
@@ -121,13 +128,14 @@ def _mend(server: Apiserver) -> None:
 
 @contextmanager
 def closed_port(kind: str, those: Sequence[Apiserver]) -> Iterator[None]:
-    """Clients of apiservers are `refused`, or their packets `dropped`, for as long as the block runs."""
+    """Clients of apiservers have one of VERDICTS, for as long as the block runs."""
     command = ["nft", "delete", "table", "inet", "outage"]
+    coming, going = VERDICTS[kind]
     try:
         for server in those:
             run(
                 ["ip", "netns", "exec", server.netns, "nft", "-f", "-"],
-                stdin=TABLE.format(verdict=VERDICTS[kind]),
+                stdin=TABLE.format(coming=coming, going=going),
             )
         yield
     finally:

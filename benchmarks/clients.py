@@ -7,7 +7,7 @@ import ssl
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from h2.config import H2Configuration
@@ -26,11 +26,15 @@ Address = tuple[str, int]
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A request: when it began (CLOCK_MONOTONIC), how long it took, in seconds; error is "" if it is good."""
+    """A request: when it began (CLOCK_MONOTONIC), how long it took, in seconds; error is "" if it is good.
+
+    `server` is who answered one with a connection of its own.
+    """
 
     began: float
     seconds: float
     error: str = ""
+    server: str = ""
 
     @property
     def ended(self) -> float:
@@ -63,17 +67,28 @@ async def call(
     address: Address, context: ssl.SSLContext, what: str = "GET /readyz", body: str = ""
 ) -> Request:
     """A request over a new connection."""
-    return await timed(_exchange(address, context, what, body))
+    servers = [""]
+    request = await timed(_exchange(address, context, what, body, servers))
+    return replace(request, server=servers[-1])
 
 
-async def _exchange(address: Address, context: ssl.SSLContext, what: str, body: str) -> str:
+async def _exchange(
+    address: Address, context: ssl.SSLContext, what: str, body: str, servers: list[str]
+) -> str:
     reader, writer = await asyncio.open_connection(*address, ssl=context)
     try:
+        servers.append(_name(writer))
         heads = f"Host: kubernetes\r\nContent-Type: application/json\r\nContent-Length: {len(body)}"
         writer.write(f"{what} HTTP/1.1\r\n{heads}\r\nConnection: close\r\n\r\n{body}".encode())
         return (await reader.readline()).decode(errors="replace").strip().removeprefix("HTTP/1.1 ")
     finally:
         writer.transport.abort()
+
+
+def _name(writer: asyncio.StreamWriter) -> str:
+    """The common name in the certificate of a connection's server."""
+    subject = writer.get_extra_info("ssl_object").getpeercert()["subject"]
+    return str(next(value for part in subject for key, value in part if key == "commonName"))
 
 
 class Stream:
@@ -137,6 +152,7 @@ class Kept:
         self._answers: dict[int, asyncio.Future[str]] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self.is_open = False
+        self.opened = 0
 
     async def open(self) -> str:
         """Connect, unless connected; the name in the server's certificate. Raises OSError."""
@@ -149,8 +165,8 @@ class Kept:
                 self._last = time.monotonic()
                 self._tasks = [asyncio.create_task(self._read()), asyncio.create_task(self._watch())]
                 self.is_open = True
-        subject = self._writer.get_extra_info("ssl_object").getpeercert()["subject"]
-        return str(next(value for part in subject for key, value in part if key == "commonName"))
+                self.opened += 1
+        return _name(self._writer)
 
     async def get(self) -> Request:
         """GET /readyz."""

@@ -8,7 +8,9 @@ from typing import Any
 
 from jinja2 import Environment, StrictUndefined
 
+from benchmarks.alternatives import ALTERNATIVES
 from benchmarks.configurations import CHOICES, CONFIGURATIONS, DEFAULTS, OURS, VARIANTS, variant
+from benchmarks.silence import EJECTED, SPREAD_AFTER
 from tasks.core.config import model
 
 Results = Mapping[str, Mapping[str, Any]]
@@ -26,6 +28,7 @@ def text(results: Results) -> str:
     )
     environment.filters |= {"seconds": seconds, "mb": megabytes, "n": "{:,}".format}
     environment.globals |= {"names": CONFIGURATIONS, "variants": VARIANTS, "recovery_target": RECOVERY}
+    environment.globals |= {"alternatives": ALTERNATIVES, "ejected": EJECTED, "spread_after": SPREAD_AFTER}
     figures = {
         row: results[row][OURS] for row in ("kill", "pause", "cut", "reload", "upgrade", "cost", "speed")
     }

@@ -16,10 +16,12 @@ from .core.run.flags import seconds as number
 with late():
     from .core.check import fleet_check, node_check
     from .core.check import watch as watching
+    from .core.drill import drill as drills
+    from .core.drill import report
     from .core.run import opening
+    from .core.scripts import drill as script
     from .core.ssh import fleet
-    from .core.traffic import chart, report, sessions, target
-    from .core.traffic import drill as drills
+    from .core.traffic import chart, sessions, target
 
 __all__ = ["check", "connections", "drill"]
 
@@ -27,6 +29,7 @@ _WATCH = "Look again every SECONDS (2), until Ctrl-C; the exit status is that of
 _DRILL = {
     "apiserver": "The apiserver that dies, as hosts.toml names it.",
     "limit": "The one node for which it dies [the first].",
+    "hang": "It hangs: it accepts connections, and answers nothing; without, its packets vanish.",
     "seconds": "For how many seconds, 5 to 300 [20].",
     "wait": ROLLOUT_HELP["wait"],
     "yes": "Do not ask, though the node is not in a test network for certain.",
@@ -73,15 +76,18 @@ def drill(
     c: Context,
     apiserver: str = "",
     seconds: str = "20",
+    hang: bool = False,
     wait: str = "0",
     yes: bool = False,
     **flags: Unpack[NodeFlags],
 ) -> report.DrillReport | None:
-    """See what happens when an apiserver dies: drops the packets to it on one node for some seconds."""
-    given: dict[str, Any] = {"apiserver": apiserver, "seconds": seconds, "yes": yes, "wait": wait}
+    """See what happens when an apiserver dies, or hangs: drops packets on one node for some seconds."""
+    given: dict[str, Any] = {"apiserver": apiserver, "seconds": seconds, "hang": hang, "yes": yes}
+    given["wait"] = wait
     limit = _one(c, flags.get("limit"))
     with opening.run(c, "drill", limit=limit, json=flags.get("json"), **given) as r:
-        this = drills.Drill(r, target.named(r.settings, apiserver), number("--seconds", seconds))
+        fault = script.Fault.HANG if hang else script.Fault.CUT
+        this = drills.Drill(r, target.named(r.settings, apiserver), number("--seconds", seconds), fault)
         this.refuse_unusual(limit)
         r.step("survey", this.survey)
         this.ask_first(yes)

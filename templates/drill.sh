@@ -1,12 +1,16 @@
-# Has the packets between this node and one apiserver vanish, and nobody else's. Each action is a run of its own:
+# Has one apiserver die for this node, and for nobody else: its packets vanish, or, with hang=1, it accepts connections,
+# acknowledges what it is sent, and no answer comes in. Each action is a run of its own:
 #   look   sees which tools can do it, and removes what an earlier drill has left
-#   cut    arms a timer that heals the node by itself, then cuts
+#   cut    arms a timer that heals the node by itself, then makes the rules
 #   heal   removes everything, and looks that it is gone
-# Given: action, flows (lines of IP version, address, port), tools (what look said), seconds (until the timer), lock.
+# Given: action, hang, flows (lines of IP version, address, port), tools (what look said), seconds (until the timer), lock.
 # Ends with 70 if there is no tool, 71 if rules are still there, 72 if there is no timer, 73 if it could not be cut.
 record=$lock/drill # which tools have made rules since all was last seen to be clean
 name=kube-nginx-drill into=KUBE-NGINX-DRILL-IN outof=KUBE-NGINX-DRILL-OUT
 say() { printf 'kn.%s=%s\n' "$1" "$2"; }
+
+# bytes of an acknowledgement without data, with the longest options there are
+bare=100
 
 # replies come in, and requests go out: whoever else talks to an apiserver on this very node is left alone
 of_nft() {
@@ -16,7 +20,14 @@ of_nft() {
   done
   printf '%s\n' "$flows" | while read -r version address port; do
     ip=ip; [ "$version" = 4 ] || ip=ip6
-    echo "add rule inet $1 input $ip saddr $address tcp sport $port drop"
+    from="add rule inet $1 input $ip saddr $address tcp sport $port"
+    if [ "$hang" = 1 ]; then
+      # the last packet of an answer has PSH, and those before it are full
+      echo "$from tcp flags & (fin | rst | psh) != 0x0 drop"
+      echo "$from meta length > $bare drop"
+      continue
+    fi
+    echo "$from drop"
     echo "add rule inet $1 output $ip daddr $address tcp dport $port drop"
   done
 }
@@ -24,7 +35,13 @@ of_iptables() {
   for tool in $tools; do echo "$tool -w -N $into; $tool -w -N $outof"; done
   printf '%s\n' "$flows" | while read -r version address port; do
     tool=$(tool_for "$version")
-    echo "$tool -w -A $into -p tcp -s $address --sport $port -j DROP"
+    from="$tool -w -A $into -p tcp -s $address --sport $port"
+    if [ "$hang" = 1 ]; then
+      for flag in FIN RST PSH; do echo "$from --tcp-flags $flag $flag -j DROP"; done
+      echo "$from -m length --length $((bare + 1)):65535 -j DROP"
+      continue
+    fi
+    echo "$from -j DROP"
     echo "$tool -w -A $outof -p tcp -d $address --dport $port -j DROP"
   done
   for tool in $tools; do echo "$tool -w -I INPUT 1 -j $into; $tool -w -I OUTPUT 1 -j $outof"; done

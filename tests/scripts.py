@@ -20,7 +20,7 @@ from tasks.core.nginx.build_commands import (
 from tasks.core.nginx.watch import InspectWatch, MakeWatch
 from tasks.core.release.release import release
 from tasks.core.scripts.activate import Activate
-from tasks.core.scripts.drill import Drill, DrillAction
+from tasks.core.scripts.drill import Drill, DrillAction, LookAtWatch
 from tasks.core.scripts.files import Mkdir, Receive, ReceiveAsUser, Stage, Tidy, Uninstall
 from tasks.core.scripts.lock import Lock
 from tasks.core.scripts.reach import Check, SshConnection
@@ -50,6 +50,7 @@ def every() -> Iterator[Script[Any]]:
     yield SurveyAndUsers(proxy, (Endpoint("api-1", 6443),))
     yield Peers(proxy)
     yield Drill(DrillAction.LOOK, (there,))
+    yield LookAtWatch()
     yield Check((Endpoint("api-1", 6443),), 3)
     yield SshConnection()
     yield Mkdir(proxy)

@@ -47,7 +47,8 @@ MAY_KNOW = {
         "cluster config console errors facts folding probes release results run scripts shell ssh trust "
         "users watch"
     ),
-    "traffic": "config console errors facts probes release results run scripts shell ssh",
+    "traffic": "config console errors facts probes release results scripts ssh",
+    "drill": "config console errors facts probes release results run scripts ssh traffic",
     "rollout": "config console errors facts folding nginx probes release results run scripts shell ssh watch",
 }
 """Of each package or module of core, those that it may import; none may import a task."""

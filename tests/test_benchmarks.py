@@ -17,10 +17,12 @@ from h2.connection import H2Connection
 from h2.events import RequestReceived
 
 from benchmarks import clients, page
+from benchmarks.alternatives import haproxy_cfg
 from benchmarks.behaviour import ROWS
 from benchmarks.configurations import CONFIGURATIONS, OURS, VARIANTS, configuration, fail_timeout
 from benchmarks.load import with_connections
 from benchmarks.measure import most_within
+from benchmarks.silence import FAULTS, gap
 from tests.lab.keys import Authority
 
 SERVERS = ["10.0.0.1", "10.0.0.2", "10.0.0.3"]
@@ -42,6 +44,27 @@ def test_spread_of_nothing() -> None:
 def test_most_within() -> None:
     assert most_within([0.0, 1.0, 2.9, 3.0, 7.0], 3.0) == 3
     assert most_within([], 3.0) == 0
+
+
+@pytest.mark.parametrize(
+    ("ends", "longest"),
+    [
+        ([9.0, 11.0, 13.0, 15.0, 17.0, 20.0], 2.0),
+        ([9.0, 13.0, 20.0], 5.0),
+        ([9.0], 9.0),
+        ([], 8.0),
+    ],
+)
+def test_the_longest_time_without_a_good_answer(ends: list[float], longest: float) -> None:
+    requests = [clients.Request(end - 1, 1) for end in ends] + [clients.Request(10, 6, "TimeoutError")]
+    assert gap(requests, 10, 18) == longest
+
+
+def test_haproxy_asks_every_server() -> None:
+    text = haproxy_cfg(SERVERS)
+    assert [line.split()[2] for line in text.splitlines() if line.split()[0] == "server"] == [
+        f"{server}:6443" for server in SERVERS
+    ]
 
 
 @pytest.mark.parametrize("name", [*CONFIGURATIONS, *VARIANTS])
@@ -195,6 +218,11 @@ CHANGE = {
     },
     **{"removed_gone": 10.0, "cap": 60.0, "errors": {}},
 }
+SILENT = {
+    **{"seconds": 60.0, "gap": 4.5, "ended": 1, "others_gap": 0.2, "others_ended": 0},
+    **{"new": 900, "new_failed": 2, "new_slowest": 10.0, "late": 500, "late_failed": 0, "late_slowest": 0.2},
+    **{"back": None, "share": 0.33},
+}
 SEEN: dict[str, dict[str, Any]] = {
     "first": {"counts": [110, 100, 90]},
     "many": {"counts": [100, 100, 100]},
@@ -205,12 +233,15 @@ SEEN: dict[str, dict[str, Any]] = {
     "speed": {"direct": 2e9, "proxied": 1e9, "cpu": 0.9, "echo": TIMES, "request": TIMES},
     "variant-first": {"counts": [100, 100, 100]},
     "variant-outage": {"refused": [1.0], "dropped": [2.0]},
+    **dict.fromkeys(FAULTS, SILENT),
+    "all": {"seconds": 15.0, "again": 2.5},
+    "flaps": SILENT | {"times": 15},
 }
 
 
 def results(**changes: dict[str, Any]) -> dict[str, Any]:
     """Raw results in which all settings do equally well; `changes` are of ours, by row."""
-    keys = ("date", "cores", "cpu", "memory_gb", "kernel", "nginx")
+    keys = ("date", "cores", "cpu", "memory_gb", "kernel", "nginx", "haproxy")
     rows = {
         row: {name: SEEN.get(row, FAILURE) | (changes.get(row, {}) if name == OURS else {}) for name in names}
         for row, (_, names) in ROWS.items()
@@ -224,6 +255,10 @@ def test_a_page_of_what_is_reached() -> None:
     assert "not reached" not in text
     assert "| recommended | 110 100 90 | 1.10 | 100 100 100 | 1.00 |" in text
     assert "| recommended | 0 of 600 | 1.00 s | 4 | 2 | 1 of 450 | 45 s | > 60 s |" in text
+    assert (
+        "| HAProxy | 4.50 s | 1 | 2 of 900 | 10 s | 0 of 500 | 0.20 s | 0 | 0.20 s | > 12 s | 33% |" in text
+    )
+    assert "recommended: 2.50 s, recommended + watch: 2.50 s, HAProxy: 2.50 s." in text
     assert max(map(len, text.splitlines())) < 250
 
 

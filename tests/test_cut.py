@@ -66,18 +66,20 @@ class Place:
         path.write_text("#!/bin/sh\n" + text.format(root=self.root, name=name))
         path.chmod(0o755)
 
-    def words(self, action: str, flows: str = FLOWS, tools: str = "") -> list[str]:
+    def words(self, action: str, flows: str = FLOWS, tools: str = "", hang: int = 0) -> list[str]:
         """What runs an action of the script, with less patience; `tools` as `look` would say them."""
         given = "" if action == "look" else " ".join(f"{self.root}/bin/{tool}" for tool in tools.split())
-        drill = Drill(DrillAction(action), SERVERS, given, 25, str(self.root))
+        drill = Drill(DrillAction(action), SERVERS, given, 25, str(self.root), hang)
         script = drill.text().replace(FLOWS, flows)
         for long, short in (("timeout -k 1 4 ", "timeout -k 1 2 "), ("take 15 9 ", "take 5 9 ")):
             assert long in script
             script = script.replace(long, short)
         return ["/bin/sh", "-c", f"set -u; PATH={self.root}/bin\n{script}"]
 
-    def run(self, action: str, flows: str = FLOWS, tools: str = "nft") -> subprocess.CompletedProcess[str]:
-        words = self.words(action, flows, tools)
+    def run(
+        self, action: str, flows: str = FLOWS, tools: str = "nft", hang: int = 0
+    ) -> subprocess.CompletedProcess[str]:
+        words = self.words(action, flows, tools, hang)
         return subprocess.run(words, capture_output=True, text=True, check=False)
 
     def kinds(self) -> set[str]:
@@ -153,6 +155,21 @@ def test_replies_come_in_and_requests_go_out(place: Place) -> None:
     ]
 
 
+def test_of_one_that_hangs_acknowledgements_alone_come_in(place: Place) -> None:
+    assert place.run("cut", hang=1).returncode == 0
+    rules = (place.root / "table").read_text()
+    assert [line for line in rules.splitlines() if "drop" in line] == [
+        "add rule inet kube-nginx-drill input ip saddr 10.0.0.1 tcp sport 6443"
+        " tcp flags & (fin | rst | psh) != 0x0 drop",
+        "add rule inet kube-nginx-drill input ip saddr 10.0.0.1 tcp sport 6443 meta length > 100 drop",
+        "add rule inet kube-nginx-drill input ip6 saddr fd00::1 tcp sport 6443"
+        " tcp flags & (fin | rst | psh) != 0x0 drop",
+        "add rule inet kube-nginx-drill input ip6 saddr fd00::1 tcp sport 6443 meta length > 100 drop",
+    ]
+    assert place.run("heal").returncode == 0
+    assert not place.has("table")
+
+
 def test_without_a_timer_nothing_is_cut(place: Place) -> None:
     (place.root / "no-timer").touch()
     done = place.run("cut")
@@ -223,6 +240,17 @@ def test_iptables_where_there_is_no_nft(older: Place) -> None:
         assert f"{tool} -w -D OUTPUT -j KUBE-NGINX-DRILL-OUT" in undone
         assert f"{tool} -w -X KUBE-NGINX-DRILL-IN" in undone
     assert undone[-1] == "no timer"
+
+
+def test_iptables_of_one_that_hangs(older: Place) -> None:
+    assert older.run("cut", "4 10.0.0.1 6443", "iptables", hang=1).returncode == 0
+    chain = "iptables -w -A KUBE-NGINX-DRILL-IN -p tcp -s 10.0.0.1 --sport 6443"
+    assert [line for line in older.did() if "-j DROP" in line] == [
+        f"{chain} --tcp-flags FIN FIN -j DROP",
+        f"{chain} --tcp-flags RST RST -j DROP",
+        f"{chain} --tcp-flags PSH PSH -j DROP",
+        f"{chain} -m length --length 101:65535 -j DROP",
+    ]
 
 
 def test_without_ip6tables_only_ipv4_can_be_cut(older: Place) -> None:

@@ -5,14 +5,20 @@ from __future__ import annotations
 import ssl
 import time
 from pathlib import Path
+from typing import cast
 
 import paramiko
 import pytest
 
 from tasks.core.config.address import Endpoint, NodeSpec
 from tasks.core.config.model import Proxy, Settings
+from tasks.core.drill.clients import Clients
+from tasks.core.drill.watching import Watching, WatchReport
 from tasks.core.errors import StepError
-from tasks.core.traffic.clients import Clients
+from tasks.core.facts.watch import WatchUnit
+from tasks.core.scripts.drill import LookAtWatch
+from tasks.core.shell.command import CommandResult
+from tasks.core.ssh.node import Node
 from tasks.core.traffic.target import require_another_way
 from tests.sshd import Sshd, listening, over
 from tests.tls import OK, answer, https, identity
@@ -90,3 +96,40 @@ def test_an_answer_that_nobody_can_use_is_a_failure(tls: ssl.SSLContext, said: b
             over = [request for request in clients.requests() if request.ended is not None]
             ended = {request.session for request in over}
     assert {request.error for request in over} == {error}
+
+
+EJECTED = f"ejected {here(1)} for 3 s (no answer to a TLS hello)"
+
+
+@pytest.mark.parametrize(
+    ("seen", "report"),
+    [
+        ([], None),
+        ([(99, "inactive", "")], None),
+        ([(99, "active", "ok"), (103, "active", "ok")], WatchReport("ok")),
+        ([(99, "active", "ok"), (104, "active", EJECTED), (105, "active", EJECTED)], WatchReport(EJECTED, 4)),
+        ([(99, "active", "ok"), (121, "active", EJECTED)], WatchReport("ok")),
+        (
+            [(99, "active", f"ejected {here(2)} for 9 s (no answer to a connection)")],
+            WatchReport(f"ejected {here(2)} for 9 s (no answer to a connection)"),
+        ),
+        (
+            [(99, "active", "not possible here: no permission")],
+            WatchReport("not possible here: no permission", can_eject=False),
+        ),
+    ],
+)
+def test_what_the_watch_did(seen: list[tuple[float, str, str]], report: WatchReport | None) -> None:
+    watching = Watching(cast(Node, None), (here(1),))
+    watching._seen = [
+        (at, WatchUnit({"ActiveState": state, "StatusText": status})) for at, state, status in seen
+    ]
+    assert watching.report(100, 120) == report
+
+
+def test_systemd_is_asked_for_the_watch() -> None:
+    said = "ActiveState=active\nSubState=running\nStatusText=ejected 198.18.0.2:6443 for 3 s (a=b)\n"
+    unit = LookAtWatch().read(CommandResult(0, said))
+    assert unit.active
+    assert list(unit.ejected) == ["198.18.0.2:6443"]
+    assert unit.ejected["198.18.0.2:6443"].why == "a=b"

@@ -14,7 +14,7 @@ import pytest
 
 from tests.conftest import run_fab, toml_of
 from tests.faults.conftest import until
-from tests.lab import kubernetes
+from tests.lab import kubernetes, talks
 from tests.lab.lab import Lab
 from tests.lab.machine import LabError
 from tests.lab.nodes import Node
@@ -25,6 +25,8 @@ pytestmark = [pytest.mark.lab, pytest.mark.kube]
 
 SHUTDOWN = 10.0  # seconds: worker_shutdown_timeout's default
 WATCHES = 200
+KUBECTL_GIVES_UP = 45  # seconds: its HTTP/2 ping; a session of exec has none
+MOST = 12
 NUMBERS = itertools.count(1)
 Toml = Callable[..., Path]
 
@@ -243,6 +245,35 @@ def ssh_config(cluster: Lab, known: Path) -> Path:
     path = cluster.state / "ssh_config6"
     path.write_text(f"Host *\n    IdentityFile {cluster.state}/id_ed25519\n    UserKnownHostsFile {known}\n")
     return path
+
+
+def test_sessions_on_one_that_is_stopped_end_and_no_others(cluster: Lab, fleet: Path, tmp_path: Path) -> None:
+    node = cluster.nodes[2]
+    with ExitStack() as stack:
+        stack.enter_context(talks.unwatched(node))  # whose own connections are none of kubectl's
+        stack.enter_context(talks.hosted_pod(node))
+        sessions: list[talks.Session] = []
+        for kind in talks.KINDS:
+            for number in range(MOST):
+                sessions.append(talks.opened(node, kind, tmp_path / f"{kind}-{number}", stack))
+                there = {one.apiserver for one in sessions if one.kind == kind}
+                if sessions[0].apiserver in there and len(there) > 1:
+                    break
+        stack.enter_context(talks.watched(node))
+        hung = server_of(cluster, sessions[0].apiserver)
+        on_it = [one for one in sessions if one.apiserver == hung.address]
+        others = [one for one in sessions if one.apiserver != hung.address]
+        assert {one.kind for one in on_it} == {one.kind for one in others} == talks.KINDS.keys()
+        stack.callback(hung.resume)
+        hung.pause()
+        until(lambda: all(one.ended for one in on_it), KUBECTL_GIVES_UP - 15)
+        said = [len(one.lines) for one in others]
+        new = create(next(server for server in cluster.apiservers if server != hung), cluster)
+        until(lambda: all(new in one.lines for one in others if one.kind == "watch"))
+        until(lambda: all(len(one.lines) > before for one, before in zip(others, said, strict=True)))
+        assert [one.kind for one in others if one.ended] == []
+        for one in on_it:
+            print(one.kind, one.process.returncode, one.lines[-2:])
 
 
 def test_the_programs_are_built_once() -> None:

@@ -16,6 +16,7 @@ import pytest
 
 from tasks.core.scripts.lock import LOCK
 from tests.conftest import Ran, run_fab, run_fab_on_terminal, under_way
+from tests.lab import talks
 from tests.lab.lab import Lab
 from tests.lab.nodes import Node
 from tests.test_resolving import hosts
@@ -109,13 +110,14 @@ def nodes_of(ran: Ran) -> dict[str, Any]:
 
 @pytest.fixture(params=[0, 2], ids=["iptables", "nft"])
 def node(request: pytest.FixtureRequest, lab: Lab, deployed: Path) -> Iterator[Node]:
-    """A node on which somebody else has firewall rules, which must be the same after the test."""
+    """A node without the watch where somebody else has firewall rules, which must be the same afterwards."""
     node = lab.nodes[request.param]
     add, remove = SOMEBODYS[node.name]
     node.enter(add)
     before = state(node)
     assert "192.0.2.1" in before
-    yield node
+    with talks.unwatched(node):
+        yield node
     after = state(node)
     node.enter(remove)
     assert after == before
@@ -209,6 +211,57 @@ def test_a_drill_measures_and_leaves_nothing(node: Node, deployed: Path) -> None
     assert "last slow or failed" in ran.err
 
 
+# a TLS hello, and what comes back of it within two seconds
+HELLO = """
+import socket, ssl, sys
+try:
+    with socket.create_connection((sys.argv[1], 6443), 2) as connection:
+        print("connected", flush=True)
+        ssl._create_unverified_context().wrap_socket(connection)
+        print("answered")
+except OSError as error:
+    print(type(error).__name__)
+"""
+
+
+def hello(node: Node, address: str) -> list[str]:
+    command = ["ip", "netns", "exec", node.netns, sys.executable, "-I", "-c", HELLO, address]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+
+
+def test_one_that_hangs_accepts_connections_and_answers_nothing(lab: Lab, node: Node, deployed: Path) -> None:
+    hung, other = lab.apiservers[1], lab.apiservers[0]
+    with drilling(node, deployed, 12, "--hang", "--json") as process:
+        assert hello(node, hung.address) == ["connected", "TimeoutError"]
+        assert hello(node, other.address) == ["connected", "answered"]
+        assert hello(lab.nodes[1], hung.address) == ["connected", "answered"]  # nobody else notices
+        out, err = process.communicate(timeout=90)
+    assert process.returncode == 0, err
+    assert hello(node, hung.address) == ["connected", "answered"]
+    (one,) = json.loads(out)["nodes"]
+    seen = one["drill"]
+    assert (seen["fault"], seen["watch"], seen["ended_by"]) == ("hang", None, "drill")
+    fates = [session["fate"] for session in seen["sessions"]]
+    assert 0 < fates.count("hung") < 6
+    assert seen["gap"] >= seen["seconds"]
+    assert "no kube-nginx-watch runs there, which would close silent sessions" in err
+
+
+def test_the_watch_closes_the_sessions_on_one_that_hangs(lab: Lab, node: Node, deployed: Path) -> None:
+    words = ("drill", "--apiserver", "lab-api-2", "--limit", node.name, "--seconds", "15", "--hang", "--json")
+    with talks.watched(node):
+        ran = run_fab(*words, hosts=deployed)
+    seen = ran.json["nodes"][0]["drill"]
+    assert ran.status == 0, ran.err
+    assert seen["watch"]["status"].startswith(f"ejected {lab.apiservers[1].address}:6443 for ")
+    assert 0 < seen["watch"]["ejected_after"] < seen["seconds"]
+    fates = [session["fate"] for session in seen["sessions"]]
+    assert fates.count("ended") > 0
+    assert "hung" not in fates
+    assert seen["gap"] < seen["seconds"]
+    assert seen["failed_late"] == 0
+
+
 def test_a_leftover_of_an_earlier_drill_goes_first(lab: Lab, behind: Path) -> None:
     node = lab.nodes[2]
     node.enter("nft add table inet kube-nginx-drill")
@@ -226,14 +279,18 @@ def test_ctrl_c_undoes_it_at_once(node: Node, deployed: Path) -> None:
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=60)
         assert process.returncode == 130, err
-    # on a busy machine the moment may be too short to see it
-    assert "then it was interrupted" in out or "were not seen to be gone" in err
+    # on a busy machine the moment may be too short to see it, or to tell what was measured
+    told = "then it was interrupted" in out
+    assert told or "were not seen to be gone" in err or "interrupted; healed" in err
     eventually(lambda: not is_cut(node))
     assert time.monotonic() - began < 60
 
 
-def test_a_drill_that_is_killed_is_undone_by_the_node(node: Node, deployed: Path) -> None:
-    with drilling(node, deployed, 5) as process:
+@pytest.mark.parametrize("fault", [(), ("--hang",)], ids=["cut", "hang"])
+def test_a_drill_that_is_killed_is_undone_by_the_node(
+    node: Node, deployed: Path, fault: tuple[str, ...]
+) -> None:
+    with drilling(node, deployed, 5, *fault) as process:
         process.kill()
         process.wait(10)
     assert is_cut(node)
@@ -264,8 +321,11 @@ def test_ctrl_c_before_the_cut_is_told_as_that(lab: Lab, deployed: Path) -> None
     assert not is_cut(node)
 
 
-def test_when_the_connection_breaks_it_is_undone_through_a_new_one(node: Node, deployed: Path) -> None:
-    with drilling(node, deployed, 120) as process:
+@pytest.mark.parametrize("fault", [(), ("--hang",)], ids=["cut", "hang"])
+def test_when_the_connection_breaks_it_is_undone_through_a_new_one(
+    node: Node, deployed: Path, fault: tuple[str, ...]
+) -> None:
+    with drilling(node, deployed, 120, *fault) as process:
         node.enter(f"pkill -f '{SESSIONS}'")
         _, err = process.communicate(timeout=60)
         assert process.returncode == 1
@@ -384,7 +444,8 @@ def test_a_proxy_that_does_not_help_fails(lab: Lab, deployed: Path, hosts_toml: 
     assert run_fab("deploy", "--limit", node.name, hosts=patient).status == 0
     words = ("drill", "--apiserver", "lab-api-2", "--limit", node.name, "--seconds", "10", "--json")
     try:
-        ran = run_fab(*words, hosts=patient)
+        with talks.unwatched(node):
+            ran = run_fab(*words, hosts=patient)
     finally:
         back = run_fab("deploy", "--limit", node.name, hosts=deployed)
     assert back.status == 0, back.err

@@ -1,4 +1,4 @@
-"""The node's side of a drill: packets to and from apiservers vanish for a while."""
+"""The node's side of a drill: an apiserver dies for it, for a while."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from ipaddress import ip_address
 
 from ..answer import flag, one, text
 from ..config.address import Endpoint
+from ..facts.paths import WATCH_UNIT
+from ..facts.watch import WatchUnit
 from ..shell.command import CommandResult
 from .lock import LOCK
 from .script import Script, Status
@@ -26,6 +28,13 @@ class DrillStatus(Status):
     NO_TIMER = 72
     NOT_CUT = 73
     HELD = 75
+
+
+class Fault(StrEnum):
+    """How an apiserver dies: its packets vanish, or it takes all and answers nothing."""
+
+    CUT = "cut"
+    HANG = "hang"
 
 
 class DrillAction(StrEnum):
@@ -55,7 +64,7 @@ class Drilled:
 
 @dataclass(frozen=True)
 class Drill(Script[Drilled]):
-    """Cuts the node off from `flows` for `seconds`, or heals it; `tools` is what `look` has found.
+    """Has `flows` die for the node for `seconds`, or heals it; `tools` is what `look` has found.
 
     It answers whatever its exit status.
     """
@@ -69,6 +78,7 @@ class Drill(Script[Drilled]):
     tools: str = ""
     seconds: int = 0
     lock: str = LOCK
+    hang: int = 0
 
     def derived(self) -> Mapping[str, object]:
         return {"flows": "\n".join(f"{ip_address(a.host).version} {a.host} {a.port}" for a in self.flows)}
@@ -79,3 +89,17 @@ class Drill(Script[Drilled]):
 
     def error(self, result: CommandResult) -> None:
         return None
+
+
+@dataclass(frozen=True)
+class LookAtWatch(Script[WatchUnit]):
+    """Asks systemd for kube-nginx-watch; it need not be there."""
+
+    root = False
+    seconds_allowed = 10
+
+    def text(self) -> str:
+        return f"systemctl show -p ActiveState -p SubState -p StatusText {WATCH_UNIT}"
+
+    def parse(self, result: CommandResult) -> WatchUnit:
+        return WatchUnit(dict(line.partition("=")[::2] for line in result.stdout.splitlines()))

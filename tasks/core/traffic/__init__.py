@@ -1,4 +1,4 @@
-"""Sessions, and what clients notice when an apiserver dies.
+"""The sessions of a node, and its packets to an apiserver.
 
-It knows probes and runs; it knows no rollout.
+It knows probes and facts; it knows no run.
 """

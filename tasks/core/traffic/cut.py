@@ -1,4 +1,4 @@
-"""A node cut off from one apiserver: the packets vanish for a while, and the node itself sees to the end."""
+"""An apiserver dies for one node: by firewall rules, for a while, and the node itself sees to the end."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from time import monotonic
 
 from ..config.address import Endpoint
 from ..errors import StepError
-from ..scripts.drill import Drill, DrillAction, Drilled, DrillStatus
+from ..scripts.drill import Drill, DrillAction, Drilled, DrillStatus, Fault
 from ..ssh.node import Node
 
 _LATER = 5  # seconds after its end that a cut is undone by the node's own timer
@@ -19,7 +19,8 @@ _UNIT = "kube-nginx-drill.timer"
 class Cut:
     """The packets between `node` and the addresses `servers`; for whoever has the node's lock."""
 
-    def __init__(self, node: Node, servers: Sequence[Endpoint]) -> None:
+    def __init__(self, node: Node, servers: Sequence[Endpoint], fault: Fault = Fault.CUT) -> None:
+        self.fault = fault
         self._node = node
         self._servers = tuple(servers)
         self._tools = ""
@@ -113,7 +114,7 @@ class Cut:
 
     def _run(self, action: DrillAction, seconds: int = 0, at: list[float] | None = None) -> Drilled:
         """Notes in `at` when it was done."""
-        script = Drill(action, self._servers, self._tools, seconds)
+        script = Drill(action, self._servers, self._tools, seconds, hang=int(self.fault == Fault.HANG))
 
         def hear(line: str) -> None:
             if at is not None and script.has_done(line):

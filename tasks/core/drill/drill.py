@@ -1,4 +1,4 @@
-"""One apiserver dies for one node, for a while: cut, measured, healed."""
+"""One apiserver dies for one node, for a while: cut off or hung, measured, healed."""
 
 from __future__ import annotations
 
@@ -10,25 +10,33 @@ from ..console.table import table
 from ..errors import StepError, UsageError
 from ..results import State, StepResult
 from ..run.run import Run
+from ..scripts.drill import Fault
 from ..ssh.node import Node
-from . import sessions
+from ..traffic import sessions
+from ..traffic.cut import Cut
+from ..traffic.target import Target, require_another_way, target_on
 from .clients import Clients
-from .cut import Cut
 from .measurement import BASELINE, GRACE_PERIOD, NOTHING, RECOVERED, Measurement
-from .report import DrillReport, DrillResult, drill_report, rows, sentences
-from .target import Target, require_another_way, target_on
+from .report import DrillReport, DrillResult
+from .sorting import can_eject, drill_report, unexpected
+from .watching import Watching
+from .words import rows, sentences
 
 _SECONDS = range(5, 301)
 _LEFTOVER = "an earlier drill had left its rules there; they were removed first"
 _GONE = "the rules were gone already when we came to remove them"
+_WAS = {Fault.CUT: "was dead", Fault.HANG: "hung"}
+_SEE_WHY = "see why: fab logs --limit {nodes}; is what runs there what hosts.toml says: fab diff"
+_NO_WATCH = "nginx alone cannot pass by one that hangs, and no kube-nginx-watch ejected it"
 _NOT_RECOVERED = f"but requests are not as before {GRACE_PERIOD} s after the end"
 
 
 class Drill:
-    """`apiserver` dies for the one node of `r`, for so many `seconds`."""
+    """`apiserver` dies for the one node of `r`, by `fault`, for so many `seconds`."""
 
-    def __init__(self, r: Run, apiserver: Endpoint, seconds: int) -> None:
+    def __init__(self, r: Run, apiserver: Endpoint, seconds: int, fault: Fault) -> None:
         self._run = r
+        self._fault = fault
         self._apiserver = apiserver
         self._seconds = seconds
         self._target: Target
@@ -54,6 +62,10 @@ class Drill:
             if not (yes or self._target.for_tests):
                 what = f"{self._apiserver} for {self._seconds} s"
                 would = f"cuts {node.label}, and all that uses its host network, off from {what}"
+                if self._fault == Fault.HANG:
+                    would = (
+                        f"keeps all answers of {what} from {node.label}, and all that uses its host network"
+                    )
                 certain = "and that is not in a test network for certain: say --yes to do it unasked"
                 confirm(self._run.console, f"This {would}.", f"drill {would}, {certain}")
 
@@ -64,23 +76,30 @@ class Drill:
         """
         r, target = self._run, self._target
         r.lock(node)
-        cut = self._cut = Cut(node, target.addresses)
+        cut = self._cut = Cut(node, target.addresses, self._fault)
         self._progress(node, "seeing whether it may be cut", 0)
         leftover = cut.look()
         if leftover:
             r.console.print(_LEFTOVER, markup=False)
         require_another_way(node, r.settings, target.apiserver, target.others, target.resolved)
-        with Clients(node.transport, r.settings.proxy.listen[0], self._wanted()) as clients:
+        with (
+            Clients(node.transport, r.settings.proxy.listen[0], self._wanted()) as clients,
+            Watching(node, target.addresses) as watching,
+        ):
             progress, count = partial(self._progress, node), partial(self._counts, node)
             measured = Measurement(clients, self._seconds, progress, lambda: r.interrupt.came, count).run(cut)
-            self.report = drill_report(target, measured, r.settings.proxy, cut.tool, leftover)
+            watch = watching.report(measured.began, measured.ended)
+            self.report = drill_report(
+                target, measured, r.settings.proxy, cut.tool, leftover, self._fault, watch
+            )
         return self._outcome(self.report)
 
     def show(self) -> None:
         """For people, what was measured, if it was."""
         console = self._run.console
         if self.report:
-            table(console, ("NEW CONNECTIONS", "BEFORE", "FROM THE CUT ON"), rows(self.report))
+            heads = ("NEW CONNECTIONS", "BEFORE", f"FROM THE {self._fault.upper()} ON")
+            table(console, heads, rows(self.report))
             for line in sentences(self.report):
                 console.print(line, markup=False, highlight=False, soft_wrap=not console.is_terminal)
 
@@ -104,14 +123,17 @@ class Drill:
 
     def _outcome(self, report: DrillReport) -> StepResult[DrillResult]:
         result = DrillResult(report)
-        gone = f"{report.apiserver} was dead for {report.seconds:.1f} s"
-        if report.failed:
-            why = f"{gone}: {report.failed} of {report.requests} requests failed: {report.error}"
-            hint = "see why: fab logs --limit {nodes}; is what runs there what hosts.toml says: fab diff"
-            return StepResult(State.FAILED, why, error=StepError(why, hint=hint), value=result)
-        early = ", then it was interrupted" if self._run.interrupt.came else ""
+        gone = f"{report.apiserver} {_WAS[report.fault]} for {report.seconds:.1f} s"
+        failed = f"{report.failed} of {report.requests} requests failed"
+        if why := unexpected(report):
+            error = StepError(f"{gone}: {failed}: {why}", hint=_SEE_WHY)
+            return StepResult(State.FAILED, error.message, error=error, value=result)
+        interrupted = self._run.interrupt.came
+        early = ", then it was interrupted" if interrupted else ""
         healed = "healed" if report.ended_by == "drill" else _GONE
-        text = f"{gone}{early}: 0 of {report.requests} requests failed, {report.slow} were slow; {healed}"
-        if report.as_before or self._run.interrupt.came:
-            return StepResult(State.OK, text, value=result)
-        return StepResult(State.WARNING, f"{text}, {_NOT_RECOVERED}", value=result)
+        text = f"{gone}{early}: {failed}, {report.slow} were slow; {healed}"
+        if not (report.as_before or interrupted):
+            return StepResult(State.WARNING, f"{text}, {_NOT_RECOVERED}", value=result)
+        if report.failed and not can_eject(report):
+            return StepResult(State.WARNING, f"{text}; {_NO_WATCH}", value=result)
+        return StepResult(State.OK, text, value=result)

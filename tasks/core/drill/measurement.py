@@ -1,4 +1,4 @@
-"""What clients of a node notice, measured in phases: intact, cut, healed."""
+"""What clients of a node notice, measured in phases: intact, dead, healed."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from time import monotonic, sleep
 
 from ..errors import StepError
+from ..traffic.cut import Cut
 from .clients import EVERY, Clients, Request
-from .cut import Cut
-from .report import Measured, is_bad, new, slow_from
+from .sorting import Measured, is_bad, new, slow_from
 
 BASELINE = 3  # seconds
 RECOVERED = 1.5  # seconds of requests as they were before, after which a node has recovered
@@ -24,7 +24,7 @@ _BROKE = (
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """Watches `clients` before, during and after a cut of so many `seconds`.
+    """Watches `clients` before, during and after a fault of so many `seconds`.
 
     It tells `progress`: what happens, and at which second; and ends early where `interrupted` says so, and
     when the SSH connection breaks. `count` says how many sessions are on the apiserver, and on the one of
@@ -43,7 +43,7 @@ class Measurement:
         self._baseline()
         try:
             began = cut.begin(self.seconds)
-            self._wait(began + self.seconds, "cut", BASELINE)
+            self._wait(began + self.seconds, cut.fault, BASELINE)
         finally:
             self.progress("removing the rules", BASELINE + self.seconds)
             over = monotonic()
@@ -63,7 +63,7 @@ class Measurement:
             self.clients.reopen()
 
     def _baseline(self) -> None:
-        """How the requests are without a cut. Raises StepError: they fail, or Ctrl-C came."""
+        """How the requests are without a fault. Raises StepError: they fail, or Ctrl-C came."""
         self._wait(monotonic() + BASELINE, "intact", 0)
         if self.interrupted():
             raise StepError(NOTHING)
@@ -74,7 +74,7 @@ class Measurement:
             raise StepError(f"nothing was cut: {count} requests failed before it: {why}")
 
     def _until_recovered(self, began: float, ended: float) -> bool:
-        """Whether requests became as they were before the cut; waits until they had time enough for it."""
+        """Whether requests became as they were before; waits until they had time enough for it."""
         limit = slow_from(self.clients.requests(), began)
         while (now := monotonic()) < ended + GRACE_PERIOD and self._goes_on:
             self._wait(now + EVERY, "healed", BASELINE + self.seconds)

@@ -99,16 +99,30 @@ class Clients:
             _get(tunnel, max(round(request.began + _TIMEOUT - monotonic(), 1), 0.1))
 
     def _stay(self, tunnel: Tunnel, number: int) -> None:
-        request = Request(monotonic(), number)
-        while not self._over.is_set() and not request.error:
+        limit = _LONG
+        while not self._over.is_set():
             request = Request(monotonic(), number)
             with self._lock:
                 if tunnel not in self._tunnels:
                     return
                 self._requests.append(request)
             with self._noted(request):
-                _get(tunnel, _LONG)
+                _get(tunnel, limit)
+            if request.error:
+                tunnel, limit = self._instead_of(tunnel), _TIMEOUT
             self._over.wait(max(0.0, request.began + EVERY - monotonic()))
+
+    def _instead_of(self, ended: Tunnel) -> Tunnel:
+        """A new session in the place of one that has ended; that one, if there can be none."""
+        with suppress(Unreached):
+            tunnel = Tunnel(self._transport, self._listener, _TIMEOUT)
+            with self._lock:
+                if ended in self._tunnels and not self._over.is_set():
+                    self._tunnels[self._tunnels.index(ended)] = tunnel
+                    ended.close()
+                    return tunnel
+            tunnel.close()
+        return ended
 
     @contextmanager
     def _noted(self, request: Request) -> Iterator[None]:

@@ -1,0 +1,4 @@
+"""What clients notice when an apiserver dies.
+
+It knows probes, sessions and runs; it knows no rollout.
+"""
