@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import pwd
 import resource
@@ -19,6 +20,15 @@ Handler = Callable[[int, FrameType | None], None]
 
 _MARGIN = 64
 """Files besides connections: our own, those of libraries, pipes to programs."""
+
+_NEW = 10_000
+"""Objects that are made, and still there, before garbage is looked for among them; with Python it is 700."""
+
+
+def collect_rarely() -> None:
+    """For the process of `fab`: what is there stays, and next to nothing that comes becomes garbage."""
+    gc.freeze()
+    gc.set_threshold(_NEW)
 
 
 def begin() -> None:
