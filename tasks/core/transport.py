@@ -25,7 +25,7 @@ from paramiko.packet import Packetizer
 
 RFC_8731 = "curve25519-sha256"
 """The name of what paramiko knows by its first one only."""
-_AHEAD = 1 << 15  # bytes that are read from a connection at a time
+_AHEAD = 1 << 13  # bytes that are read from a connection at a time
 _NEVER = float("inf")
 LOOK = 5.0
 """Seconds after which its thread looks up from a silent connection; until the login, 0.1."""
