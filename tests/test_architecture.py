@@ -38,7 +38,7 @@ MAY_KNOW = {
     "login": "config errors gate localfiles openssh transport",
     "ssh": "config errors facts gate localfiles login openssh scripts shards shell transport",
     "run": "config console errors late localfiles openssh results scripts shell ssh",
-    "probes": "config errors facts localfiles release results scripts shell ssh transport",
+    "probes": "config errors facts late localfiles release results scripts shell ssh transport",
     "check": "config console errors facts folding probes release results run scripts shell ssh watch",
     "traffic": "config console errors facts probes release results run scripts shell ssh",
     "rollout": "config console errors facts folding nginx probes release results run scripts shell ssh watch",
