@@ -7,6 +7,7 @@ import os
 import pwd
 import resource
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -29,6 +30,11 @@ def collect_rarely() -> None:
     """For the process of `fab`: what is there stays, and next to nothing that comes becomes garbage."""
     gc.freeze()
     gc.set_threshold(_NEW)
+
+
+def keep_compiled() -> None:
+    """Python keeps what it compiles, unless it was told not to, as Invoke tells it whenever `fab` begins."""
+    sys.dont_write_bytecode = bool(sys.flags.dont_write_bytecode)
 
 
 def begin() -> None:

@@ -40,6 +40,7 @@ def watch() -> None:
     if getattr(fabric.main.program, "core", None):
         process.begin()
         process.collect_rarely()
+        process.keep_compiled()
         terminal.end_when_full()
         sys.excepthook = _in_a_line
 
