@@ -191,6 +191,15 @@ def _turn(item: pytest.Item) -> int:
     return 1 if item.path.name == "test_walk.py" else 2  # which has more than one thing to build
 
 
+@pytest.fixture
+def no_collection() -> Iterator[None]:
+    """What is free is so because nobody holds it, and not because garbage was collected."""
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
 @pytest.fixture(scope="session")
 def lab() -> Iterator[Lab]:
     """A lab of the tests' own, one for each worker, beside whatever other lab is up on this machine."""

@@ -42,7 +42,7 @@ MAY_KNOW = {
     "login": "config errors gate localfiles openssh transport",
     "ssh": "config errors facts gate localfiles login openssh scripts shards shell transport",
     "run": "config console errors late localfiles openssh results scripts shell ssh",
-    "probes": "config errors facts localfiles release results scripts shell ssh transport",
+    "probes": "config errors facts late localfiles release results scripts shell ssh transport",
     "check": (
         "cluster config console errors facts folding probes release results run scripts shell ssh trust "
         "users watch"

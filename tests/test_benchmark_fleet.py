@@ -74,7 +74,7 @@ def test_a_rollout_is_timed(begun: Callable[..., subprocess.Popen[str]]) -> None
     assert process.returncode == 0, err
     assert "\nnodes that need no time  " in out
     assert "\n0.5 s each  " in out
-    assert "\n4 rounds of 0.5 + 2 s, besides the first: " in out
+    assert "\n4 rounds of 0.5 + 2 s, and " in out
 
 
 @pytest.mark.lab
@@ -183,6 +183,17 @@ def test_a_goal_beside_another(wall: float, end: str) -> None:
     (line,) = goals.rows({("real", 6, 0.0): runs})
     limit = "9.60 s (1.8 x first Fabric's + 6 s)"
     assert line == ["first fab deploy: wall", "6 real", f"{wall:.2f} s", limit, end]
+
+
+@pytest.mark.parametrize(("wall", "end"), [(69.9, "reached"), (70.1, "missed")])
+def test_a_rollout_may_wait_for_each_round_once(wall: float, end: str) -> None:
+    rolled = goals.Rolled(1000, 5, 3.0, cost(20.0, wall=45.0), cost(25.0, wall=wall))
+    limit = "70.0 s (5 rounds of 3 + 2 s, and 45.0 s at once)"
+    assert rolled.cells == ["fab reload: wall", "1,000 light, 3 s each", f"{wall} s", limit, end]
+    assert [row[:3] for row in page.rollout_rows(rolled)] == [
+        ["1,000", "0 s", "20.0"],
+        ["1,000", "3 s", "25.0"],
+    ]
 
 
 def test_goals_of_a_thousand() -> None:

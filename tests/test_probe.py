@@ -18,11 +18,11 @@ from cryptography.x509.oid import ExtensionOID
 
 from tasks.core.config.address import Endpoint
 from tasks.core.errors import UsageError
-from tasks.core.probes.certificate import Certificate, Trust, parse, trusting
+from tasks.core.probes.certificate import Trust, parse, trusting
 from tasks.core.probes.classify import classify
 from tasks.core.probes.fallback import ahead
 from tasks.core.probes.prober import Prober
-from tasks.core.probes.result import ProbeResult, Reason
+from tasks.core.probes.result import Certificate, ProbeResult, Reason
 from tasks.core.results import as_json
 from tasks.core.ssh.node import Node
 from tests.sshd import Sshd, listening, over

@@ -107,3 +107,17 @@ def test_the_limit_of_this_machine() -> None:
         print(resource.getrlimit(resource.RLIMIT_NOFILE), len([open("/dev/null") for _ in range(264)]))
     """
     assert ran(script, "env", "-u", "SSH_AUTH_SOCK") == "(300, 300) 264\n"
+
+
+def test_fab_collects_garbage_rarely_and_a_program_that_has_the_tasks_as_it_wants() -> None:
+    script = "import gc, sys; {}; print(gc.get_freeze_count() > 10_000, gc.get_threshold()[0])"
+    by_fab = "import fabric.main; sys.argv[:] = 'fab', '--list'; fabric.main.program.run(exit=False)"
+    assert ran(script.format(by_fab)).splitlines()[-1] == f"True {process._NEW}"
+    own, untouched = ran(script.format("import tasks.core.run.opening")), ran(script.format("pass"))
+    assert own == untouched
+
+
+@pytest.mark.parametrize("told", [(), ("env", "PYTHONDONTWRITEBYTECODE=1")])
+def test_fab_keeps_what_python_compiles_unless_it_is_told_not_to(told: tuple[str, ...]) -> None:
+    by_fab = "import fabric.main, sys; sys.argv[:] = 'fab', '--list'; fabric.main.program.run(exit=False)"
+    assert ran(f"{by_fab}; print(sys.dont_write_bytecode)", *told).splitlines()[-1] == str(bool(told))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import socket
 import threading
 import weakref
@@ -92,11 +91,11 @@ def test_what_has_come_is_read_at_once() -> None:
     assert counting.reads - read <= packets + 2  # paramiko's own reads a packet in two parts
 
 
+@pytest.mark.usefixtures("no_collection")
 def test_nothing_of_it_stays_when_it_has_ended() -> None:
     with Sshd().client() as transport:
         gone = weakref.ref(transport)
         transport.close()
         transport.join(10)
     del transport
-    gc.collect()
     assert gone() is None

@@ -22,6 +22,8 @@ PLACES = {
     "_parse_disconnect": paramiko.Transport.run,
     "_parse_debug": paramiko.Transport.run,
     "_verify_key": KexCurve25519,
+    "_host_keys": paramiko.SSHClient.connect,
+    "_system_host_keys": paramiko.SSHClient.connect,
     "_next_channel": paramiko.Transport.open_channel,
     "_parse_channel_open_failure": paramiko.Transport.__init__,
 }

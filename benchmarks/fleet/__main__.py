@@ -16,8 +16,8 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
-from benchmarks import machine
 from benchmarks.fleet import hosts as fleets
 from benchmarks.fleet import measure, page
 from benchmarks.fleet.contenders import LIGHT, REAL, Contender
@@ -76,14 +76,14 @@ def main(arguments: Sequence[str]) -> None:
 
 def write(key: str, runs: dict[str, list[dict[str, float]]], versions: dict[str, str]) -> None:
     """Adds results to those that are kept, and writes the page."""
-    kept = json.loads(page.RESULTS.read_text()) if page.RESULTS.exists() else {"versions": {}, "runs": {}}
     openssh = subprocess.run(["ssh", "-V"], check=True, capture_output=True, text=True).stderr.split("_")[1]
     own = {"Fabric": version("fabric"), "paramiko": version("paramiko"), "OpenSSH": openssh.split(",")[0]}
-    kept["environment"] = machine.described()
-    kept["versions"] |= own | versions
-    kept["runs"][key] = kept["runs"].get(key, {}) | runs
-    page.RESULTS.write_text(json.dumps(kept, indent=1) + "\n")
-    page.PAGE.write_text(page.text(kept))
+
+    def add(kept: dict[str, Any]) -> None:
+        kept["versions"] |= own | versions
+        kept["runs"][key] = kept["runs"].get(key, {}) | runs
+
+    page.keep(add)
 
 
 def rounds(contenders: Sequence[Contender], hosts: Hosts, count: int) -> Runs:

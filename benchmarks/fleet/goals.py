@@ -37,6 +37,47 @@ class Goal:
     what: tuple[str, ...] = ("fab status", "fab deploy")
 
 
+SPARE = 2.0
+"""Seconds that a round of a rollout may take besides what its nodes wait for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rolled:
+    """What a rollout over so many nodes has cost: of such as need no time, and of such as take `settle` s."""
+
+    nodes: int
+    rounds: int
+    settle: float
+    at_once: Mapping[str, float]
+    waiting: Mapping[str, float]
+
+    @property
+    def most(self) -> float:
+        """The seconds that the latter may take."""
+        return self.rounds * (self.settle + SPARE) + self.at_once["wall"]
+
+    @property
+    def allowance(self) -> str:
+        """How they come about."""
+        return (
+            f"{self.rounds} rounds of {self.settle:g} + {SPARE:g} s, and {self.at_once['wall']:.1f} s at once"
+        )
+
+    @property
+    def cells(self) -> list[str]:
+        """Those of its goal's line."""
+        took = self.waiting["wall"]
+        end = "reached" if took <= self.most else "missed"
+        most = f"{self.most:.1f} s ({self.allowance})"
+        return [
+            "fab reload: wall",
+            f"{self.nodes:,} light, {self.settle:g} s each",
+            f"{took:.1f} s",
+            most,
+            end,
+        ]
+
+
 MANY: Setting = ("light", 300, 0)
 MOST: Setting = ("light", 1000, 0)
 REAL: tuple[Setting, ...] = (("real", 6, 0), ("real", 30, 0))

@@ -51,6 +51,9 @@ config = "{folder}/ssh_config"
 [build]
 version = "1.26.3"
 static = true
+
+[watch]
+enabled = false
 """
 
 

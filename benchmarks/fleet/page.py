@@ -1,16 +1,18 @@
-"""docs/performance.md out of the raw results and page.md.j2. Pure."""
+"""docs/performance.md out of the raw results and page.md.j2."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 from jinja2 import Environment, StrictUndefined
 
+from benchmarks import machine
 from benchmarks.fleet import goals
-from benchmarks.fleet.goals import Runs, Setting
+from benchmarks.fleet.goals import Rolled, Runs, Setting
 
 RESULTS = Path(__file__).with_name("results.json")
 TEMPLATE = Path(__file__).with_name("page.md.j2")
@@ -29,6 +31,15 @@ def key(hosts: str, nodes: int, delay: float) -> str:
     return f"{hosts} {nodes} {delay:g}"
 
 
+def keep(change: Callable[[dict[str, Any]], object]) -> None:
+    """Has `change` add to the results that are kept what this machine has measured, and writes the page."""
+    kept = json.loads(RESULTS.read_text()) if RESULTS.exists() else {"versions": {}, "runs": {}}
+    change(kept)
+    kept["environment"] = machine.described()
+    RESULTS.write_text(json.dumps(kept, indent=1) + "\n")
+    PAGE.write_text(text(kept))
+
+
 def text(results: Mapping[str, Any]) -> str:
     """The whole page."""
     environment = Environment(
@@ -44,6 +55,7 @@ def text(results: Mapping[str, Any]) -> str:
         for hosts, nodes, delay in sorted(runs)
         if (hosts, delay) == ("light", 0)
     }
+    rolled = [Rolled(**each) for _, each in sorted(results.get("rollouts", {}).items())]
     environment.filters["n"] = "{:,}".format
     return environment.from_string(TEMPLATE.read_text()).render(
         environment=results["environment"],
@@ -54,7 +66,8 @@ def text(results: Mapping[str, Any]) -> str:
         beside=BESIDE,
         others=OTHERS,
         ratios=[*ratios(runs)],
-        goals=[*goals.rows(runs)],
+        goals=[*goals.rows(runs), *(each.cells for each in rolled)],
+        rollouts=[row for each in rolled for row in rollout_rows(each)],
     )
 
 
@@ -83,6 +96,19 @@ def rows(runs: Runs, nodes: int) -> Iterator[list[str]]:
             f"{median(run['memory'] for run in each) / 1e6:.0f} MB",
             *(f"{count:,.0f}" for count in most.values()),
             f"{median(run['wall'] for run in each):.1f} s",
+        ]
+
+
+def rollout_rows(rolled: Rolled) -> Iterator[list[str]]:
+    """The cells of the two lines of a rollout."""
+    for seconds, cost in ((0.0, rolled.at_once), (rolled.settle, rolled.waiting)):
+        yield [
+            f"{rolled.nodes:,}",
+            f"{seconds:g} s",
+            f"{cost['cpu'] / rolled.nodes * 1000:.1f}",
+            f"{cost['memory'] / 1e6:.0f} MB",
+            *(f"{cost[what]:,.0f}" for what in ("threads", "files")),
+            f"{cost['wall']:.1f} s",
         ]
 
 

@@ -1,6 +1,7 @@
 """Measure a rollout whose nodes mostly wait: `fab reload` of light hosts, each of which takes its time.
 
-It may take as long as of hosts that need no time, and of each round that time and 2 s.
+It may take as long as of hosts that need no time, and of each round that time and 2 s. --write adds it to
+docs/performance.md.
 """
 
 from __future__ import annotations
@@ -8,15 +9,15 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from math import ceil
 
 from benchmarks.fleet import hosts as fleets
-from benchmarks.fleet import measure
+from benchmarks.fleet import measure, page
+from benchmarks.fleet.goals import Rolled
 from benchmarks.fleet.hosts import Hosts
 from tests.lab.machine import LabError
 
-SPARE = 2.0
-"""Seconds that a round may take besides what its nodes wait for."""
 ANSWERS = {
     "lock.sh": "kn.locked=1\n",
     "lock.sh.holds": "",
@@ -31,6 +32,7 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--parallel", type=int, default=32, help="rollout.parallel")
     parser.add_argument("--batch", type=int, default=25, metavar="PERCENT", help="rollout.batch")
     parser.add_argument("--settle", type=float, default=3, metavar="SECONDS", help="how long a node takes")
+    parser.add_argument("--write", action="store_true", help="add it to docs/performance.md")
     options = parser.parse_args(arguments)
     measure.adopt()
     try:
@@ -44,12 +46,14 @@ def main(arguments: Sequence[str]) -> None:
     except LabError as error:
         sys.exit(str(error))
     rounds = 1 + ceil((options.nodes - 1) / ceil(options.nodes * options.batch / 100))
-    allowed = rounds * (options.settle + SPARE) + at_once.wall
+    seen = Rolled(options.nodes, rounds, options.settle, asdict(at_once), asdict(waiting))
     print(f"{'':24} {'wall s':>7} {'ms/node':>8} {'threads':>8} {'files':>6}")
     for name, cost in (("nodes that need no time", at_once), (f"{options.settle:g} s each", waiting)):
         each = cost.cpu / options.nodes * 1000
         print(f"{name:24} {cost.wall:7.1f} {each:8.1f} {cost.threads:8} {cost.files:6}")
-    print(f"{rounds} rounds of {options.settle:g} + {SPARE:g} s, besides the first: {allowed:.1f} s")
+    print(f"{seen.allowance}: {seen.most:.1f} s")
+    if options.write:
+        page.keep(lambda kept: kept.setdefault("rollouts", {}).update({str(seen.nodes): asdict(seen)}))
 
 
 def reload(hosts: Hosts, seconds: float) -> measure.Cost:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from functools import cache
+from functools import cache, lru_cache
 from importlib.resources import files
 from shlex import quote
 
@@ -30,8 +30,12 @@ def shell_script(names: Iterable[str], given: Mapping[str, object], title: str =
     A tuple is given as words, a bool as 1 or nothing. `title` is the comment by which errors name the script.
     """
     lines = [f"{key}={quote(_given(value))}" for key, value in given.items()]
-    texts = [template(f"{name}.sh") for name in names]
-    return "\n".join([*([f"# {title}"] if title else []), *lines, *texts])
+    return _joined((*([f"# {title}"] if title else []), *lines), tuple(names))
+
+
+@lru_cache(maxsize=8)  # many nodes are sent one text at the same time
+def _joined(lines: tuple[str, ...], names: tuple[str, ...]) -> str:
+    return "\n".join([*lines, *(template(f"{name}.sh") for name in names)])
 
 
 def _given(value: object) -> str:

@@ -6,6 +6,8 @@ _preferred_ciphers            their order
 _parse_disconnect             gets what a server says when it hangs up; what it said is in no exception
 _verify_key                   gets the host key with its signature, which an agent wants to see (session-bind)
 _parse_debug                  would write what sshd says at each login into a log that nobody keeps
+_handler_table                is emptied in the end: by it a Transport holds itself, and all that it received
+_host_keys, _system_host_keys are empty: paramiko makes a class for each look into them
 _next_channel                 which channel a thread opens, and
 _parse_channel_open_failure   why a server does not open it: paramiko raises the reason of one for all that
                               fail at the same time
@@ -23,7 +25,7 @@ from paramiko.packet import Packetizer
 
 RFC_8731 = "curve25519-sha256"
 """The name of what paramiko knows by its first one only."""
-_AHEAD = 1 << 15  # bytes that are read from a connection at a time
+_AHEAD = 1 << 13  # bytes that are read from a connection at a time
 _NEVER = float("inf")
 LOOK = 5.0
 """Seconds after which its thread looks up from a silent connection; until the login, 0.1."""
@@ -49,6 +51,13 @@ class Transport(paramiko.Transport):  # type: ignore[misc]
         super().__init__(sock, packetizer_class=_Packets, **options)
         self._here = local()
         self._refusals: dict[int, tuple[int, str]] = {}
+
+    def run(self) -> None:
+        """Its thread; when that ends, nothing in it holds itself: what nobody else holds is free at once."""
+        super().run()
+        self._handler_table.clear()
+        if error := self.saved_exception:  # the frames that it passed
+            error.__traceback__ = error.__context__ = None
 
     def settle(self, keepalive: int) -> None:
         """The login is over: a silent host is asked after so many seconds whether it is there."""
@@ -89,6 +98,21 @@ class Transport(paramiko.Transport):  # type: ignore[misc]
     def _verify_key(self, host_key: bytes, signature: bytes) -> None:
         super()._verify_key(host_key, signature)
         self.proof = self.proof or (host_key, signature)
+
+
+class Client(paramiko.SSHClient):  # type: ignore[misc]
+    """paramiko's, which knows no host's key: its policy is asked for each."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._host_keys = self._system_host_keys = _Nobody()
+
+
+class _Nobody(paramiko.HostKeys):  # type: ignore[misc]
+    """A known_hosts without a line."""
+
+    def lookup(self, hostname: str) -> None:
+        return None
 
 
 class _Packets(Packetizer):  # type: ignore[misc]

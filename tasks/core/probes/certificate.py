@@ -1,11 +1,10 @@
-"""Certificates of TLS servers: what one says of itself, and whom to trust."""
+"""Certificates of TLS servers: how one is read, and whom to trust."""
 
 from __future__ import annotations
 
 import ssl
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -13,37 +12,12 @@ from cryptography import x509
 
 from ..errors import UsageError, reason
 from ..localfiles import read_bounded
-from ..results import output
+from .result import Certificate, printable
 
 _DATES = (9, 10)  # X509_V_ERR_CERT_NOT_YET_VALID and _HAS_EXPIRED, of any certificate up to the CA's
 _NO_CHECK_TIME = 0x200000  # X509_V_FLAG_NO_CHECK_TIME, for which Python has no name
 _SUITES = (b"\xc0\x2b", b"\xc0\x2f")  # ECDHE with ECDSA, and RSA; AES_128_GCM_SHA256
 _RECORD = 1 << 14  # bytes that one record of TLS may have
-
-
-@dataclass(frozen=True, slots=True)
-class Certificate:
-    """What a certificate says of itself."""
-
-    subject: str = output("as in RFC 4514")
-    issuer: str = output("as in RFC 4514")
-    begins: datetime = output("from when on it is valid")
-    expires: datetime = output("until when it is valid")
-    names: tuple[str, ...] = output("the DNS names and IP addresses that it holds for", ())
-
-    def valid(self, now: datetime) -> bool:
-        """Whether it has begun, and not expired."""
-        return self.begins <= now <= self.expires
-
-    def holds(self, name: str) -> bool:
-        """Whether it holds for a DNS name or an IP address; `*.` stands for one label (RFC 6125, 6.4.3)."""
-        _, _, behind = name.partition(".")
-        held = {known.lower() for known in self.names}
-        return name.lower() in held or (not name[-1:].isdigit() and f"*.{behind}".lower() in held)
-
-    def days(self, now: datetime) -> float:
-        """How long it is valid from `now`; less than 0: for how long it has been expired."""
-        return (self.expires - now).total_seconds() / 86400
 
 
 def parse(der: bytes) -> Certificate | None:
@@ -58,11 +32,6 @@ def parse(der: bytes) -> Certificate | None:
             names=tuple(map(printable, _names(found))),
         )
     return None
-
-
-def printable(text: str) -> str:
-    """What whoever listens there chose, and may not write to a terminal with."""
-    return "".join(c if c.isprintable() else "?" for c in text)
 
 
 def _date(found: x509.Certificate, which: str) -> datetime:

@@ -6,9 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from ..results import State, output
-from .certificate import Certificate
 from .prober import PATH, milliseconds
-from .result import ProbeResult
+from .result import Certificate, ProbeResult
 
 CLOCK_WARNING = 5.0  # seconds
 EXPIRY_WARNING = 30.0  # days

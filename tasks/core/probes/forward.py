@@ -7,8 +7,7 @@ from paramiko.common import CONNECTION_FAILED_CODE
 
 from ..config.address import REACHED_AT, Endpoint
 from ..transport import Transport
-from .certificate import printable
-from .result import Reason, Unreached
+from .result import Reason, Unreached, printable
 
 _PROHIBITED, _FAILED = 1, 2  # RFC 4254, 5.1
 

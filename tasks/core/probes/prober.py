@@ -8,16 +8,23 @@ from datetime import UTC, datetime, timedelta
 from enum import Enum
 from hashlib import sha256
 from time import monotonic, time
+from typing import TYPE_CHECKING
 
 from ..config.address import Endpoint
 from ..errors import StepError
+from ..late import late
 from ..release.servers import Addresses
 from ..shell.pool import together
 from ..ssh.node import Node
 from . import fallback
-from .certificate import Trust, parse
 from .result import ProbeResult, Reason, Unreached
 from .tunnel import Tunnel
+
+with late():
+    from . import certificate
+
+if TYPE_CHECKING:
+    from .certificate import Trust
 
 PATH = "/readyz"
 _NOBODY = (
@@ -121,7 +128,7 @@ class Prober:
         refusal = self.trust.refusal(chain, result.at) if self.trust else None
         return replace(
             result,
-            certificate=parse(chain[0]) if chain else None,
+            certificate=certificate.parse(chain[0]) if chain else None,
             peer=sha256(chain[0]).hexdigest() if chain else "",
             trusted=refusal is None if self.trust else None,
             distrust=refusal or "",

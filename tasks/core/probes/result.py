@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import Enum
 
-from .certificate import Certificate
+from ..results import output
 
 _FORBIDDEN = "sshd there forbids forwarding"
 _NO_PROGRAM = "and the node has no curl, openssl or bash to try with"
@@ -80,6 +80,31 @@ class Unreached(Exception):  # noqa: N818 - it tells, and is caught where it is 
 
 
 @dataclass(frozen=True, slots=True)
+class Certificate:
+    """What a certificate says of itself."""
+
+    subject: str = output("as in RFC 4514")
+    issuer: str = output("as in RFC 4514")
+    begins: datetime = output("from when on it is valid")
+    expires: datetime = output("until when it is valid")
+    names: tuple[str, ...] = output("the DNS names and IP addresses that it holds for", ())
+
+    def valid(self, now: datetime) -> bool:
+        """Whether it has begun, and not expired."""
+        return self.begins <= now <= self.expires
+
+    def holds(self, name: str) -> bool:
+        """Whether it holds for a DNS name or an IP address; `*.` stands for one label (RFC 6125, 6.4.3)."""
+        _, _, behind = name.partition(".")
+        held = {known.lower() for known in self.names}
+        return name.lower() in held or (not name[-1:].isdigit() and f"*.{behind}".lower() in held)
+
+    def days(self, now: datetime) -> float:
+        """How long it is valid from `now`; less than 0: for how long it has been expired."""
+        return (self.expires - now).total_seconds() / 86400
+
+
+@dataclass(frozen=True, slots=True)
 class ProbeResult:
     """What one try met, all of it on one connection.
 
@@ -121,3 +146,8 @@ class ProbeResult:
     def ready(self) -> bool:
         """Whether an apiserver answers that it is ready, or that it does not tell."""
         return self.tells_nothing or (self.status == 200 and self.body.strip() == "ok")
+
+
+def printable(text: str) -> str:
+    """What whoever listens there chose, and may not write to a terminal with."""
+    return "".join(c if c.isprintable() else "?" for c in text)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import pwd
 import resource
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,6 +21,20 @@ Handler = Callable[[int, FrameType | None], None]
 
 _MARGIN = 64
 """Files besides connections: our own, those of libraries, pipes to programs."""
+
+_NEW = 10_000
+"""Objects that are made, and still there, before garbage is looked for among them; with Python it is 700."""
+
+
+def collect_rarely() -> None:
+    """For the process of `fab`: what is there stays, and next to nothing that comes becomes garbage."""
+    gc.freeze()
+    gc.set_threshold(_NEW)
+
+
+def keep_compiled() -> None:
+    """Python keeps what it compiles, unless it was told not to, as Invoke tells it whenever `fab` begins."""
+    sys.dont_write_bytecode = bool(sys.flags.dont_write_bytecode)
 
 
 def begin() -> None:

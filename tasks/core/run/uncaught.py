@@ -39,6 +39,8 @@ def watch() -> None:
     """Where `fab` runs, which lists tasks and makes connections by itself; elsewhere this does nothing."""
     if getattr(fabric.main.program, "core", None):
         process.begin()
+        process.collect_rarely()
+        process.keep_compiled()
         terminal.end_when_full()
         sys.excepthook = _in_a_line
 

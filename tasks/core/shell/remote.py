@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import lru_cache
 from threading import Event
 from time import monotonic
 from typing import Any
@@ -84,7 +85,7 @@ class RemoteCommand:
         self._seen: dict[str, float] = {}
         self._began = monotonic()
         self._sudo, self._password = sudo, password if sudo else None
-        self._unsent = frame.sent(framed(script))
+        self._unsent = _sent(script)
         command, asks = frame.command(len(self._unsent)), "-n" if password is None else f"-S -p '{_ASKS} '"
         command = f"{frame.SUDO} {asks} {command}" if sudo else command
         with self._explained(self._not_opened):
@@ -235,3 +236,8 @@ class RemoteCommand:
 
     def _last_lines(self) -> str:
         return CommandResult(-1, self._out.own, self._err.own).last_lines(self._tail)
+
+
+@lru_cache(maxsize=8)  # many nodes are sent one script at the same time
+def _sent(script: str) -> bytes:
+    return frame.sent(framed(script))

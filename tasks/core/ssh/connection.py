@@ -20,7 +20,7 @@ from ..login.given import given as given_keys
 from ..login.strategy import Strategy
 from ..openssh.host import HostConfig
 from ..shell.delays import CAUSES, Delays
-from ..transport import LOOK
+from ..transport import LOOK, Client
 from .dial import Hop, Proxy, dial, jump_hosts, proxy_command
 from .hostkeys import HostKey
 from .options import key_files
@@ -89,6 +89,8 @@ class Link(fabric.Connection):  # type: ignore[misc]
                 "auth_strategy": Strategy(self.login),
             },
         )
+        self.client = Client()
+        self.client.set_missing_host_key_policy(self.host_key)
 
     def __setattr__(self, name: str, value: object) -> None:
         object.__setattr__(self, name, value)  # Invoke has what no class knows become a setting, for all
@@ -173,7 +175,6 @@ class Link(fabric.Connection):  # type: ignore[misc]
                 raise failed from None
 
     def _connect(self) -> None:
-        self.client.set_missing_host_key_policy(self.host_key)
         try:
             with self._slot():
                 began = monotonic()
