@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sysconfig
@@ -13,7 +14,7 @@ import pytest
 import yaml
 
 from tests import wheels
-from tests.conftest import alone, run_fab
+from tests.conftest import ROOT, alone, run_fab
 from tests.examples import EXAMPLES, copy, key, usual
 from tests.lab.lab import Lab
 from tests.pipelines import GitHub, GitLab, JobRun, Runner, holds
@@ -73,12 +74,12 @@ Service = Callable[[Runner, str, str], GitHub | GitLab]
 SERVICES = pytest.mark.parametrize("service", [github, gitlab])
 
 
-class Fleet:
+class Repository:
     """A repository, and what its pipelines do of it on the lab."""
 
     def __init__(self, lab: Lab, wheel: Path, folder: Path, service: Service) -> None:
         self.folder, self.service, self.lab = folder, service, lab
-        self.repository = repository(copy("own-nodes", folder, lab, RACKS), wheel)
+        self.files = repository(copy("own-nodes", folder, lab, RACKS), wheel)
         self.key = key(lab)
         self.runs = 0
         self.artifacts = folder
@@ -86,7 +87,7 @@ class Fleet:
     def run(self, what: str) -> dict[str, JobRun]:
         """The jobs of a pipeline, by their names."""
         self.runs += 1
-        runner = Runner(self.repository, self.folder / str(self.runs), machine(self.folder))
+        runner = Runner(self.files, self.folder / str(self.runs), machine(self.folder))
         self.artifacts = runner.artifacts
         with alone():
             done = self.service(runner, what, self.key).run()
@@ -97,7 +98,7 @@ class Fleet:
 
     def edit(self, old: str, new: str) -> None:
         """A commit that changes hosts.toml."""
-        file = self.repository / "hosts.toml"
+        file = self.files / "hosts.toml"
         text = file.read_text()
         assert old in text
         file.write_text(text.replace(old, new, 1))
@@ -107,49 +108,70 @@ class Fleet:
 
 
 @pytest.fixture
-def fleet(lab: Lab, deployed: Path, wheel: Path, tmp_path: Path, service: Service) -> Iterator[Fleet]:
-    yield Fleet(lab, wheel, tmp_path, service)
+def repo(lab: Lab, deployed: Path, wheel: Path, tmp_path: Path, service: Service) -> Iterator[Repository]:
+    yield Repository(lab, wheel, tmp_path, service)
     assert run_fab("deploy", hosts=deployed).status == 0
 
 
 @pytest.mark.lab
 @SERVICES
-def test_a_change_is_proposed_and_merged(fleet: Fleet) -> None:
-    fleet.edit("[build]", "[proxy]\nmax_fails = 7\n\n[build]")
-    proposed = fleet.run(PROPOSED)
+def test_a_change_is_proposed_and_merged(repo: Repository) -> None:
+    repo.edit("[build]", "[proxy]\nmax_fails = 7\n\n[build]")
+    proposed = repo.run(PROPOSED)
     assert [*proposed] == ["render", "diff"], proposed
     assert proposed["diff"].passed, proposed["diff"].log
-    assert "+        server 198.18." in fleet.artifact("diff.txt")
+    assert "+        server 198.18." in repo.artifact("diff.txt")
     assert "max_fails=7" in proposed["diff"].log + proposed["diff"].summary
 
-    merged = fleet.run(MERGED)
+    merged = repo.run(MERGED)
     assert [*merged] == ["render", "deploy"]
     assert merged["deploy"].status == 0, merged["deploy"].log
-    document = json.loads(fleet.artifact("deploy.json"))
+    document = json.loads(repo.artifact("deploy.json"))
     assert [node["result"] for node in document["nodes"]] == ["reloaded"] * 3
     assert "deploy: 3 reloaded" in merged["deploy"].log + merged["deploy"].summary
 
-    again = fleet.run(PROPOSED)["diff"]
+    again = repo.run(PROPOSED)["diff"]
     assert again.passed
-    assert "max_fails" not in fleet.artifact("diff.txt")
+    assert "max_fails" not in repo.artifact("diff.txt")
 
 
 @pytest.mark.lab
 @SERVICES
-def test_a_node_that_is_not_there(fleet: Fleet) -> None:
-    fleet.edit("[build]", "[proxy]\nmax_fails = 8\n\n[build]")
-    sick = fleet.lab.nodes[1]
+def test_a_node_that_is_not_there(repo: Repository) -> None:
+    repo.edit("[build]", "[proxy]\nmax_fails = 8\n\n[build]")
+    sick = repo.lab.nodes[1]
     sick.enter("systemctl stop ssh.socket ssh 2>&1 || systemctl stop ssh")
     try:
-        proposed = fleet.run(PROPOSED)["diff"]
-        merged = fleet.run(MERGED)["deploy"]
+        proposed = repo.run(PROPOSED)["diff"]
+        merged = repo.run(MERGED)["deploy"]
     finally:
         sick.enter("systemctl start ssh")
     assert (proposed.status, proposed.passed) == (1, False), proposed.log
     assert (merged.status, merged.passed) == (1, False), merged.log
-    document = json.loads(fleet.artifact("deploy.json"))
+    document = json.loads(repo.artifact("deploy.json"))
     assert [node["node"] for node in document["nodes"] if not node["ok"]] == ["worker-2"]
     assert "retry: " in merged.log + merged.summary
+
+
+@pytest.mark.lab
+@pytest.mark.parametrize("kind", [GitHub, GitLab])
+def test_a_matrix_of_shards(
+    kind: type[GitHub | GitLab], lab: Lab, deployed: Path, wheel: Path, tmp_path: Path
+) -> None:
+    """As docs/scale.md has it: its jobs are all of the fleet, and the last one tells of all."""
+    project = copy("own-nodes", tmp_path, lab, RACKS)
+    with (project / "ssh_config").open("a") as config:
+        config.write(f"    IdentityFile {lab.state}/id_ed25519\n")
+    packages = wheels.install(wheel, tmp_path / "packages")
+    runner = Runner(project, tmp_path / "runner", {**usual(), "PYTHONPATH": str(packages)})
+    page = (ROOT / "docs" / "scale.md").read_text()
+    text = re.findall(rf"### {kind.__name__}\n\n```yaml\n(.*?)```", page, re.DOTALL)[0]
+    done = kind(text, runner, {}).run()
+    assert [job.status for job in done["deploy"]] == [0] * 4, [job.log for job in done["deploy"]]
+    (recap,) = done["recap"]
+    assert recap.status == 0, recap.log
+    assert "deploy: 3 nodes in 4 files" in recap.log
+    assert run_fab("deploy", hosts=deployed).status == 0
 
 
 @pytest.mark.start
