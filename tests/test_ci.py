@@ -18,7 +18,7 @@ from tests.conftest import ROOT, alone, run_fab
 from tests.examples import EXAMPLES, copy, key, usual
 from tests.lab.lab import Lab
 from tests.pipelines import GitHub, GitLab, JobRun, Runner, holds
-from tests.test_examples import RACKS
+from tests.test_examples import BROKEN, DROP_INS, RACKS
 
 WORKFLOW = (EXAMPLES / "ci" / ".github" / "workflows" / "fleet.yml").read_text()
 PIPELINE = (EXAMPLES / "ci" / ".gitlab-ci.yml").read_text()
@@ -84,13 +84,13 @@ class Repository:
         self.runs = 0
         self.artifacts = folder
 
-    def run(self, what: str) -> dict[str, JobRun]:
-        """The jobs of a pipeline, by their names."""
+    def run(self, what: str, *without: str) -> dict[str, JobRun]:
+        """The jobs of a pipeline, by their names, but for some."""
         self.runs += 1
         runner = Runner(self.files, self.folder / str(self.runs), machine(self.folder))
         self.artifacts = runner.artifacts
         with alone():
-            done = self.service(runner, what, self.key).run()
+            done = only(self.service(runner, what, self.key), *without).run()
         for jobs in done.values():
             for job in jobs:
                 assert self.key.splitlines()[1] not in job.log + job.summary
@@ -123,34 +123,46 @@ def test_a_change_is_proposed_and_merged(repo: Repository) -> None:
     assert "+        server 198.18." in repo.artifact("diff.txt")
     assert "max_fails=7" in proposed["diff"].log + proposed["diff"].summary
 
-    merged = repo.run(MERGED)
-    assert [*merged] == ["render", "deploy"]
+    merged = repo.run(MERGED, "render")
+    assert [*merged] == ["deploy"]
     assert merged["deploy"].status == 0, merged["deploy"].log
     document = json.loads(repo.artifact("deploy.json"))
     assert [node["result"] for node in document["nodes"]] == ["reloaded"] * 3
     assert "deploy: 3 reloaded" in merged["deploy"].log + merged["deploy"].summary
 
-    again = repo.run(PROPOSED)["diff"]
+    again = repo.run(PROPOSED, "render")["diff"]
     assert again.passed
     assert "max_fails" not in repo.artifact("diff.txt")
 
 
 @pytest.mark.lab
 @SERVICES
-def test_a_node_that_is_not_there(repo: Repository) -> None:
-    repo.edit("[build]", "[proxy]\nmax_fails = 8\n\n[build]")
-    sick = repo.lab.nodes[1]
-    sick.enter("systemctl stop ssh.socket ssh 2>&1 || systemctl stop ssh")
+def test_a_canary_that_fails(repo: Repository) -> None:
+    """No other node is touched, and both the log and the artifact say what became of each."""
+    repo.edit("[build]", '[proxy]\nuser = ""\n\n[build]')
+    canary = repo.lab.nodes[0]
+    canary.ssh(BROKEN.format(DROP_INS))
     try:
-        proposed = repo.run(PROPOSED)["diff"]
-        merged = repo.run(MERGED)["deploy"]
+        merged = repo.run(MERGED, "render")["deploy"]
+    finally:
+        canary.ssh(f"rm -r {DROP_INS}; systemctl daemon-reload")
+    assert (merged.status, merged.passed) == (1, False), merged.log
+    nodes = json.loads(repo.artifact("deploy.json"))["nodes"]
+    assert [node["result"] for node in nodes] == ["failed", "not started", "not started"]
+    assert "retry: fab deploy --canary 1 --wait 600 --limit " in merged.log + merged.summary
+
+
+@pytest.mark.lab
+@SERVICES
+def test_a_node_that_is_not_there(repo: Repository) -> None:
+    sick = repo.lab.nodes[1]
+    sick.enter("systemctl stop ssh")
+    try:
+        proposed = repo.run(PROPOSED, "render")["diff"]
     finally:
         sick.enter("systemctl start ssh")
     assert (proposed.status, proposed.passed) == (1, False), proposed.log
-    assert (merged.status, merged.passed) == (1, False), merged.log
-    document = json.loads(repo.artifact("deploy.json"))
-    assert [node["node"] for node in document["nodes"] if not node["ok"]] == ["worker-2"]
-    assert "retry: " in merged.log + merged.summary
+    assert "worker-2" in proposed.log
 
 
 @pytest.mark.lab
@@ -180,7 +192,7 @@ def test_a_wrong_hosts_toml_needs_no_host(service: Service, wheel: Path, tmp_pat
     """The repository as it is in examples/: what this pipeline does goes nowhere."""
     source = repository(shutil.copytree(EXAMPLES / "own-nodes", tmp_path / "fleet"), wheel)
     runner = Runner(source, tmp_path / "right", machine(tmp_path))
-    (right,) = jobs_before_a_host(service(runner, PROPOSED, ""))["render"]
+    (right,) = only(service(runner, PROPOSED, ""), "diff", "deploy").run()["render"]
     assert right.status == 0, right.log
     assert "server 10.0.0.1:6443" in right.log
     (source / "hosts.toml").write_text('nodes = ["a"]\napiservers = []\n')
@@ -191,14 +203,17 @@ def test_a_wrong_hosts_toml_needs_no_host(service: Service, wheel: Path, tmp_pat
     assert "hosts.toml" in done["render"][0].log
 
 
-def jobs_before_a_host(pipeline: GitHub | GitLab) -> dict[str, list[JobRun]]:
-    """A pipeline's first job alone."""
+def only(pipeline: GitHub | GitLab, *without: str) -> GitHub | GitLab:
+    """A pipeline without some of its jobs; others do not need them."""
     text = yaml.safe_load(pipeline.text)
     jobs = text["jobs"] if isinstance(pipeline, GitHub) else text
-    for name in ("diff", "deploy"):
+    for name in without:
         del jobs[name]
+        for job in jobs.values():
+            if job.get("needs") in (name, [name]):
+                del job["needs"]
     pipeline.text = yaml.safe_dump(text)
-    return pipeline.run()
+    return pipeline
 
 
 def test_a_forks_pull_request_gets_no_key(tmp_path: Path) -> None:

@@ -80,7 +80,7 @@ POD = {
     },
 }
 COLUMNS = "custom-columns=NAME:.metadata.name,CORDONED:.spec.unschedulable"
-# Debian's is-active would be the unit's; this one never starts.
+# A unit that never starts.
 BROKEN = "mkdir -p {0} && printf '[Service]\\nExecStart=\\nExecStart=/bin/false\\n' > {0}/broken.conf"
 DROP_INS = "/etc/systemd/system/kube-nginx.service.d"
 
