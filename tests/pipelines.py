@@ -203,7 +203,7 @@ class GitLab:
         status, log = self.runner.shell(
             ["bash", "-c", "\n".join(["set -eo pipefail", *lines])], checkout, env
         )
-        for line in job.get("after_script", []):
-            log += self.runner.shell(["bash", "-c", line], checkout, env)[1]
+        after = "\n".join(job.get("after_script", []))
+        log += self.runner.shell(["bash", "-c", after], checkout, env)[1]
         self.runner.keep(checkout, job.get("artifacts", {}).get("paths", []))
         return JobRun(status, log, tuple(job.get("allow_failure", {}).get("exit_codes", [])))
