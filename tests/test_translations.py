@@ -39,6 +39,7 @@ def sections(text: str) -> Iterator[Section]:
         elif block.startswith(("    ", "```")):
             section.code.append([COMMENT.sub("", line).strip() for line in block.splitlines()])
         elif block.startswith("|"):
+            section.links = sorted(section.links + links(block))
             section.tables.append([[spans(cell) for cell in cells(row)] for row in block.splitlines()])
         else:
             section.items += len(re.findall(r"(?m)^\* ", block))
@@ -98,7 +99,7 @@ Text with `code`, and a [link](there.md).
 | task | what |
 | --- | --- |
 | `build` | compiles |
-| `deploy` | and `diff` |
+| `deploy` | and `diff`, see [table](table.md) |
 
 * one
 * two
@@ -112,7 +113,8 @@ Text with `code`, and a [link](there.md).
         ("`code`", "code"),
         ("there.md", "here.md"),
         ("fab build", "fab deploy"),
-        ("| `deploy` | and `diff` |\n", ""),
+        ("| `deploy` | and `diff`, see [table](table.md) |\n", ""),
+        ("table.md", "chair.md"),
         ("and `diff`", "and diff"),
         ("| `build` | compiles |", "| `build` |"),
         ("* two\n", ""),
