@@ -7,7 +7,8 @@ import pytest
 
 from tests.docs import PAGES, ROOT, written
 
-PAGES_BY_HAND = sorted(path.relative_to(ROOT) for path in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
+BY_HAND = *ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("examples/**/*.md")
+PAGES_BY_HAND = sorted(path.relative_to(ROOT) for path in BY_HAND)
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -3,23 +3,22 @@
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from textwrap import dedent
 
 import pytest
 
+from tests import wheels
+
 pytestmark = pytest.mark.start
 
 ROOT = Path(__file__).parent.parent
 GOLDEN = ROOT / "tests" / "golden"
-SOURCES = ("pyproject.toml", "README.md", "LICENSE", "MANIFEST.in", "tasks", "templates", "tests")
 
 TASKS = {
     "build",
@@ -87,43 +86,11 @@ RENDERED = "".join(
 )
 
 
-def isolation() -> list[str]:
-    """pip's flag to build with the setuptools that is here, if it is new enough."""
-    try:
-        new_enough = int(version("setuptools").split(".")[0]) >= 77
-    except PackageNotFoundError:
-        return []
-    return ["--no-build-isolation"] if new_enough else []
-
-
-def pip(*arguments: str) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "pip", *arguments, "--disable-pip-version-check"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if "No module named pip" in done.stderr or "distribution found for setuptools" in done.stderr:
-        pytest.skip("needs pip and setuptools >= 77, or a package index")
-    assert done.returncode == 0, done.stdout + done.stderr
-
-
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """$WHEEL, or built from a copy: nothing is written into the checkout, nor taken from an old build."""
-    if given := os.environ.get("WHEEL"):
-        return Path(given)
-    folder = tmp_path_factory.mktemp("wheel")
-    source = folder / "source"
-    source.mkdir()
-    for name in SOURCES:
-        if (ROOT / name).is_dir():
-            shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
-        elif (ROOT / name).exists():
-            shutil.copy(ROOT / name, source)
-    pip("wheel", "--no-deps", *isolation(), "--wheel-dir", str(folder), str(source))
-    (built,) = folder.glob("*.whl")
-    return built
+    """$WHEEL, or built from a copy of the checkout."""
+    given = os.environ.get("WHEEL")
+    return Path(given) if given else wheels.build(tmp_path_factory.mktemp("wheel"))
 
 
 @dataclass(frozen=True)
@@ -164,8 +131,7 @@ def write(folder: Path, files: dict[str, str]) -> None:
 @pytest.fixture(scope="module")
 def project(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Project:
     folder = tmp_path_factory.mktemp("foreign")
-    packages = folder / "packages"
-    pip("install", "--no-deps", "--quiet", "--target", str(packages), str(wheel))
+    packages = wheels.install(wheel, folder / "packages")
     files = {
         "fabfile.py": FABFILE,
         "tasks.py": OWN_TASKS,
