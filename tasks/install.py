@@ -110,12 +110,12 @@ def _ship_text(r: Run, node: Node, facts: Facts, path: str, text: str) -> StepRe
     return StepResult(State.CHANGED if changed else State.OK, path)
 
 
-@task(help={"to": "Write kube-nginx.conf and kube-nginx.service into this folder."})
+@task(help={"to": "Write kube-nginx.conf and the units into this folder."})
 def render(c: Context, to: str = "") -> dict[str, str]:
-    """Show the configuration and the unit, or write them to a folder; no connection."""
+    """Show the configuration and the units, or write them to a folder; no connection."""
     with opening.reporting("render"):
         settings = fleet.settings_of(c)
-        files = {"kube-nginx.conf": rendering.conf(settings), "kube-nginx.service": rendering.unit(settings)}
+        files = rendering.files(settings)
         for name, text in files.items():
             if to:
                 _write(Path(to) / name, text)

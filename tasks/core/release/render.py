@@ -6,6 +6,8 @@ from jinja2 import Environment, FunctionLoader, StrictUndefined
 
 from ..config import rules
 from ..config.model import Settings
+from ..facts.layout import CONF
+from ..facts.paths import UNIT, WATCH_UNIT
 from ..templates import template
 from . import servers
 
@@ -27,6 +29,13 @@ def unit(settings: Settings) -> str:
 def watch_unit(settings: Settings) -> str:
     """kube-nginx-watch.service, which the runbook does not have."""
     return _render("kube-nginx-watch.service.j2", settings, watch=settings.watch)
+
+
+def files(settings: Settings) -> dict[str, str]:
+    """All of them, by name: the watch's unit where there is to be a watch."""
+    told = {CONF: conf(settings), UNIT: unit(settings)}
+    watched = settings.watch.enabled and settings.proxy.user
+    return told | {WATCH_UNIT: watch_unit(settings)} if watched else told
 
 
 def _render(template: str, settings: Settings, **more: object) -> str:
