@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import pytest
 
@@ -26,14 +24,6 @@ class Count:
         with self._lock:
             self.at_work += number
             return self.at_work
-
-    @contextmanager
-    def aside(self, after: float = 0) -> Iterator[None]:
-        """A block in which the thread only waits."""
-        self.add(-1)
-        with waiting(after):
-            yield
-        self.add(1)
 
 
 def test_all_may_wait_at_once() -> None:
@@ -65,23 +55,27 @@ def test_who_makes_room(patient: bool, after: float, room: bool) -> None:
 
 
 def test_nobody_begins_while_enough_are_at_work() -> None:
-    """Those who have waited go on at once, and may be more; they become fewer again."""
-    count, first, pair = Count(), threading.Barrier(7), threading.Barrier(2)
+    """Those who have waited go on when there is room, before others begin."""
+    count, ready = Count(), threading.Event()
+    order: list[int] = []
 
     def work(item: int) -> int:
-        began = count.add(1)
         if item < 5:
-            with count.aside():
-                first.wait(LONG)
-        elif item < 7:
-            first.wait(LONG)  # two work, and five wait: nobody can begin
-        (first if item < 7 else pair).wait(LONG)
+            with waiting(after=0):
+                ready.wait(LONG)
+        most = count.add(1)
+        order.append(item)
+        if item == 6:
+            ready.set()  # all five may go on now
+        pause.wait(0.02)
         count.add(-1)
-        return began
+        return most
 
+    pause = threading.Event()
     found = dict(fan_out(range(47), work, 2, patient=True))
-    assert {found[item] for item in range(7, 47)} <= {1, 2}
+    assert {found[item] for item in range(47)} <= {1, 2}
     assert count.at_work == 0
+    assert {0, 1, 2, 3, 4} & {*order[-10:]} == set(), "they need not wait for all others"
 
 
 def test_those_that_wait_are_bounded_too() -> None:

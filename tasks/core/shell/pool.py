@@ -6,9 +6,9 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from queue import Empty, SimpleQueue
-from threading import Lock, Thread, get_ident, local
+from threading import Condition, Thread, get_ident, local
 from time import monotonic
-from typing import Generic, TypeVar, cast
+from typing import Any, Generic, TypeVar, cast
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -36,17 +36,17 @@ def together(items: Sequence[T], work: Callable[[T], R]) -> list[R]:
 def waiting(after: float = LATE) -> Iterator[None]:
     """A block in which a host is waited for: once that has taken `after` seconds, another may begin.
 
+    Its work then goes on when less than `parallel` are at work: many that were waited for may be ready at once.
     It means something within the work of a `fan_out` that is `patient` only.
     """
-    waits: dict[int, float] | None = getattr(_here, "waits", None)
-    if waits is None or get_ident() in waits:
+    crew: _Crew[Any, Any] | None = getattr(_here, "crew", None)
+    if crew is None or not crew.leave(after):
         yield
         return
-    waits[get_ident()] = monotonic() + after
     try:
         yield
     finally:
-        del waits[get_ident()]
+        crew.come_back()
 
 
 def fan_out(
@@ -87,8 +87,9 @@ class _Crew(Generic[T, R]):
         self._parallel = parallel
         self._patient = patient
         self._waits: dict[int, float] = {}  # threads, and when each counts no more
+        self._coming_back = 0
         self._threads = 0
-        self._lock = Lock()
+        self._changed = Condition()
 
     def hire(self) -> None:
         """Begins threads for as many items as may begin now."""
@@ -99,14 +100,14 @@ class _Crew(Generic[T, R]):
                 if self._threads == 1:
                     self._serve(*taken)
                     return
-                with self._lock:
+                with self._changed:
                     self._threads -= 1
                     self._todo.appendleft(*taken)
                 return
 
     def _serve(self, item: T) -> None:
         if self._patient:
-            _here.waits = self._waits
+            _here.crew = self
         taken = [item]
         while taken:
             try:
@@ -117,12 +118,34 @@ class _Crew(Generic[T, R]):
 
     def _take(self, new: int) -> list[T]:
         """The next item, if this thread, or a `new` one, may begin it now; without one, this thread ends."""
-        with self._lock:
-            now = monotonic()
-            at_work = self._threads - sum(since <= now for since in [*self._waits.values()])
-            room = self._parallel - at_work >= new and self._threads + new <= self._parallel * MOST_BEGUN
+        with self._changed:
+            self._changed.notify_all()
+            room = self._parallel - self._at_work() >= new and not self._coming_back
+            room = room and self._threads + new <= self._parallel * MOST_BEGUN
             if self._todo and room:
                 self._threads += new
                 return [self._todo.popleft()]
             self._threads -= 1 - new
             return []
+
+    def leave(self, after: float) -> bool:
+        """This thread waits, and counts no more in so many seconds; false if it did so before."""
+        with self._changed:
+            if get_ident() in self._waits:
+                return False
+            self._waits[get_ident()] = monotonic() + after
+            self._changed.notify_all()
+            return True
+
+    def come_back(self) -> None:
+        """It goes on as soon as it may; before others begin."""
+        with self._changed:
+            self._coming_back += 1
+            while self._waits[get_ident()] <= monotonic() and self._at_work() >= self._parallel:
+                self._changed.wait(_LOOK)
+            self._coming_back -= 1
+            del self._waits[get_ident()]
+
+    def _at_work(self) -> int:
+        now = monotonic()
+        return self._threads - sum(since <= now for since in self._waits.values())
