@@ -36,7 +36,7 @@ def together(items: Sequence[T], work: Callable[[T], R]) -> list[R]:
 def waiting(after: float = LATE) -> Iterator[None]:
     """A block in which a host is waited for: once that has taken `after` seconds, another may begin.
 
-    Its work then goes on when less than `parallel` are at work: many that were waited for may be ready at once.
+    Its work then goes on when less than `parallel` are at work: many may have been waited for.
     It means something within the work of a `fan_out` that is `patient` only.
     """
     crew: _Crew[Any, Any] | None = getattr(_here, "crew", None)
