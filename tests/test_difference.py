@@ -7,9 +7,8 @@ from pathlib import Path
 import pytest
 
 from tasks.core.cluster.difference import Difference, Known, difference, sentences
-from tasks.core.cluster.kubectl import Members
-from tasks.core.cluster.members import ClusterNode
 from tasks.core.config.address import Endpoint
+from tasks.core.sources.kubectl import Cluster, Machine, Server
 from tests.conftest import run_fab
 
 A, B, C = (Endpoint(f"10.0.0.{n}", 6443) for n in (1, 2, 3))
@@ -17,13 +16,18 @@ NAMED = Endpoint("api-3", 6443)
 ADDRESSES = {"api-3": ("10.0.0.3", "fd00::3")}
 
 
+def machine(name: str, *addresses: str) -> Machine:
+    return Machine(name, addresses, bool(addresses), (), "", "linux")
+
+
 def found(
     apiservers: tuple[Endpoint, ...] = (A, B, NAMED),
     hosts: tuple[str, ...] | None = ("worker-1",),
     there: tuple[Endpoint, ...] = (A, B, C),
-    nodes: tuple[ClusterNode, ...] = (),
+    nodes: tuple[Machine, ...] = (),
 ) -> Difference:
-    return difference(Known(apiservers, hosts, ADDRESSES), Members(nodes, there))
+    servers = tuple(Server(endpoint.host, endpoint.port) for endpoint in there)
+    return difference(Known(apiservers, hosts, ADDRESSES), Cluster(nodes, servers, "EndpointSlices"))
 
 
 def test_all_is_alike() -> None:
@@ -35,7 +39,7 @@ def test_apiservers() -> None:
     other = Endpoint("10.0.0.4", 443)
     seen = found((A, NAMED, other), there=(A, B))
     assert (seen.missing_apiservers, seen.unknown_apiservers) == ((B,), (NAMED, other))
-    where = "EndpointSlice of default/kubernetes"
+    where = "EndpointSlices of default/kubernetes"
     assert [*sentences(seen)] == [
         f"10.0.0.2:6443 is an apiserver of the cluster ({where}), and hosts.toml does not name it",
         f"api-3:6443 is in hosts.toml, and no apiserver that serves is there ({where})",
@@ -50,27 +54,34 @@ def test_a_name_that_does_not_resolve_is_not_compared() -> None:
 @pytest.mark.parametrize(
     ("node", "hosts", "known"),
     [
-        (ClusterNode("worker-1", names=("worker-1",)), ("worker-1",), True),
-        (ClusterNode("worker-1", names=("worker-1",)), ("Worker-1",), True),
-        (ClusterNode("x", ("10.0.0.11",), ("x",)), ("worker-1", "10.0.0.11"), True),
-        (ClusterNode("worker-1.a.b", names=("worker-1.a.b",)), ("worker-1",), True),
-        (ClusterNode("worker-1", names=("worker-1",)), ("worker-1.a.b",), True),
-        (ClusterNode("worker-1.c", names=("worker-1.c",)), ("worker-1.a.b",), False),
-        (ClusterNode("10.0.0.11", names=("10.0.0.11",)), ("10",), False),
-        (ClusterNode("10", names=("10",)), ("10.0.0.11",), False),
-        (ClusterNode("worker-2", ("10.0.0.12",), ("worker-2",)), ("worker-1", "10.0.0.1"), False),
+        (machine("worker-1"), ("worker-1",), True),
+        (machine("worker-1"), ("Worker-1",), True),
+        (machine("x", "10.0.0.11"), ("worker-1", "10.0.0.11"), True),
+        (machine("worker-1.a.b"), ("worker-1",), True),
+        (machine("worker-1"), ("worker-1.a.b",), True),
+        (machine("worker-1.c"), ("worker-1.a.b",), False),
+        (machine("10.0.0.11"), ("10",), False),
+        (machine("10"), ("10.0.0.11",), False),
+        (machine("worker-2", "10.0.0.12"), ("worker-1", "10.0.0.1"), False),
     ],
 )
-def test_a_node_is_known_by_any_of_its_names(node: ClusterNode, hosts: tuple[str, ...], known: bool) -> None:
+def test_a_node_is_known_by_any_of_its_names(node: Machine, hosts: tuple[str, ...], known: bool) -> None:
     assert found(hosts=hosts, nodes=(node,)).missing_nodes == (() if known else (node.name,))
 
 
 def test_of_a_part_of_the_fleet_nodes_are_not_compared() -> None:
-    assert found(hosts=None, nodes=(ClusterNode("worker-9"),)).missing_nodes is None
+    assert found(hosts=None, nodes=(machine("worker-9"),)).missing_nodes is None
+
+
+def test_what_a_cluster_says_is_data() -> None:
+    servers = (Server("\x1b[2J", 6443), Server("10.0.0.1", 99999), Server("10.0.0.1", 6443))
+    cluster = Cluster((machine("\x1b[2J", "no address"),), servers, "EndpointSlices")
+    seen = difference(Known((A,), (), {}), cluster)
+    assert seen == Difference(None, (), (), ("?[2J",))
 
 
 def test_many_nodes_are_counted() -> None:
-    (text,) = sentences(found(nodes=tuple(ClusterNode(f"n{n}", names=(f"n{n}",)) for n in range(30))))
+    (text,) = sentences(found(nodes=tuple(machine(f"n{n}") for n in range(30))))
     assert text.startswith("30 of the cluster's nodes are not in hosts.toml: n0, n1, ")
     assert text.endswith(", n19 and 10 more")
 

@@ -9,8 +9,8 @@ from os.path import isfile
 
 from rich.console import Console
 
-from ..cluster.difference import Difference, Known, difference, sentences
-from ..cluster.kubectl import Kubectl, KubectlError
+from ..cluster import asking
+from ..cluster.difference import Difference, Known, difference, printable, sentences
 from ..console import report
 from ..console.table import table as draw_table
 from ..errors import StepError, UsageError
@@ -47,7 +47,8 @@ class FleetCheck:
             raise UsageError(
                 f'[check] kubeconfig = "{kubeconfig}": there is no such file, or it cannot be read'
             )
-        self._cluster = Kubectl(kubeconfig).begin() if kubeconfig and r.fleet else None
+        self._compares = bool(kubeconfig and r.fleet)
+        self._cluster = asking.begin(kubeconfig) if kubeconfig and r.fleet and asking.is_possible() else None
         self.seen: dict[str, NodeCheck] = {}
 
     def look(self, checker: Callable[[Node], NodeChecker] | None = None) -> Draw:
@@ -94,14 +95,16 @@ class FleetCheck:
 
     def _beside_cluster(self, seen: Mapping[str, NodeCheck]) -> list[str]:
         """What hosts.toml and the cluster do not have alike, in lines; it was asked while nodes were."""
-        if not (self._cluster and seen):
+        if not (self._compares and seen):
             return []
+        kind, why = "note", "kubectl is not installed here, or not in PATH"
         try:
-            found = difference(self._known(seen), self._cluster.result())
-        except KubectlError as error:
-            self._run.summary.total = FleetFound(Difference(str(error)))
-            kind = "note" if error.missing else "warning"
-            return [f"{kind}: cluster: not compared with hosts.toml: {error}"]
+            found = difference(self._known(seen), self._cluster.result()) if self._cluster else None
+        except UsageError as error:
+            found, kind, why = None, "warning", printable(str(error).replace("\n", " "))
+        if not found:
+            self._run.summary.total = FleetFound(Difference(why))
+            return [f"{kind}: cluster: not compared with hosts.toml: {why}"]
         self._run.summary.total = FleetFound(found)
         return [f"warning: cluster: {sentence}" for sentence in sentences(found)]
 

@@ -1,4 +1,4 @@
-"""What a Kubernetes cluster says of itself, by kubectl on this machine.
+"""hosts.toml beside a Kubernetes cluster, of which kubectl on this machine tells.
 
-It only reads; it knows no hosts.toml.
+It only reads, and knows no nodes that are reached.
 """

@@ -1,0 +1,29 @@
+"""Asks a cluster by kubectl on this machine, beside other work."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future
+from pathlib import Path
+from threading import Thread
+
+from ..sources import programs
+from ..sources.kubectl import Cluster, Kubectl
+
+
+def is_possible() -> bool:
+    """Whether kubectl is installed."""
+    return bool(programs.find("kubectl"))
+
+
+def begin(kubeconfig: Path) -> Future[Cluster]:
+    """What the cluster is; asking for the result raises UsageError: what kubectl says against it."""
+    future = Future[Cluster]()
+
+    def work() -> None:
+        try:
+            future.set_result(Kubectl(str(kubeconfig)).cluster())
+        except BaseException as error:  # handed over to whoever asks
+            future.set_exception(error)
+
+    Thread(target=work, daemon=True).start()
+    return future
