@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 from collections.abc import Callable, Iterator
@@ -22,6 +23,7 @@ pytestmark = [pytest.mark.lab, pytest.mark.kube]
 
 Toml = Callable[..., Path]
 THERE = "/etc/kubernetes"
+NUMBERS = itertools.count(1)
 
 
 @pytest.fixture(scope="module")
@@ -49,16 +51,17 @@ def kubeconfig(node: Node, server: str) -> bytes:
 def client(node: Node, name: str, server: str) -> Iterator[None]:
     """A client of this name as kubelet is one, a unit of the node: client-go, which watches by HTTP/2."""
     config, out = f"{THERE}/{name}.kubeconfig", f"/run/{name}.out"
+    unit = f"lab-{name}-{next(NUMBERS)}"  # in the lab a unit that has ended may stay known
     node.ssh(f"mkdir -p {THERE}; cat > {config}", stdin=kubeconfig(node, server).decode())
     node.ssh(f"cp $(readlink -f /etc/lab/kubectl) /usr/local/bin/{name}")
     watch = f"/usr/local/bin/{name} --kubeconfig={config} get namespaces --watch --output=name"
-    begun = node.ssh(f"systemd-run --collect --unit={name} --property=StandardOutput=file:{out} {watch}")
+    begun = node.ssh(f"systemd-run --unit={unit} --property=StandardOutput=file:{out} {watch}")
     assert begun.returncode == 0, begun.stderr
     try:
         until(lambda: "namespace/default" in node.ssh(f"cat {out}").stdout)
         yield
     finally:
-        node.ssh(f"systemctl stop {name}; rm -f /usr/local/bin/{name} {config} {out}")
+        node.ssh(f"systemctl stop {unit}; rm -f /usr/local/bin/{name} {config} {out}")
 
 
 def users(ran: Ran) -> list[Any]:
