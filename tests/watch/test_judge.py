@@ -348,7 +348,7 @@ class World:
 
 
 @given(count=st.integers(1, 5), moves=MOVES)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_whatever_happens(make: Make, count: int, moves: list[Move]) -> None:
     world = World(make(count))
     for move in moves:
