@@ -80,15 +80,17 @@ static void take_answers(ms now, bool late) {
     w.look_at = now;
 }
 
+/* Idle questions are spread, so that nodes that were started together do not ask together. */
 static ms asks_at(int i) {
-    return judge_next(&w.judge, i) + (w.judge.of[i].asked > NEVER ? w.jitter[i] : 0);
+    ms at = judge_next(&w.judge, i), asked = w.judge.of[i].asked;
+    return asked > NEVER && at - asked >= IDLE ? at + w.jitter[i] : at;
 }
 
 static void ask(ms now) {
     for (int i = 0; i < w.judge.count; i++) {
         if (now < asks_at(i))
             continue;
-        w.jitter[i] = rand() % (AGAIN / 5);
+        w.jitter[i] = rand() % SECOND;
         judge_asked(&w.judge, i, now);
         if (!probes_begin(&w.probes, i, &w.conf.apiservers[i], now))
             w.judge.of[i].open--;
