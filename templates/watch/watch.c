@@ -124,11 +124,21 @@ static void decide(ms now) {
     if (ejects)
         look(now);
     POINT(7);
-    if (count)
+    if (count) {
         journal_changes(&w, changes, count, now);
+        w.metrics_at = now;
+    }
     journal_who_stays(&w);
     if (result)
         rest(strerror(-result));
+}
+
+static void write_metrics(ms now) {
+    bool written = report_metrics(w.options->metrics, w.conf.apiservers, &w.judge);
+    if (!written && !w.unwritable)
+        report_line("%s cannot be written: %s", w.options->metrics, strerror(errno));
+    w.unwritable = !written;
+    w.metrics_at = now + METRICS_EACH;
 }
 
 static void each_second(ms now) {
@@ -140,13 +150,8 @@ static void each_second(ms now) {
     state_read_conf(&w);
     report_status(status, w.conf.apiservers, &w.judge, now);
     tell_status(status);
-    if (!w.options->metrics || now < w.metrics_at)
-        return;
-    w.metrics_at = now + METRICS_EACH;
-    if (!report_metrics(w.options->metrics, w.conf.apiservers, &w.judge) && w.metrics_at) {
-        report_line("%s cannot be written: %s", w.options->metrics, strerror(errno));
-        w.metrics_at = INT64_MAX;
-    }
+    if (w.options->metrics && now >= w.metrics_at)
+        write_metrics(now);
 }
 
 static ms next_thing(ms now) {

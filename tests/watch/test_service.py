@@ -102,6 +102,18 @@ def test_what_systemd_and_metrics_are_told(field: Field, program: Path) -> None:
     assert len(clients.open) == 3
 
 
+def test_metrics_that_cannot_be_written(field: Field, program: Path) -> None:
+    folder = field.folder / "run"
+    folder.mkdir()
+    watch = field.watch(program, "-m", str(folder / "watch.prom"))
+    until(lambda: "watch.prom cannot be written: Permission denied" in watch.text, "it is told")
+    os.chown(folder, WATCH_UID, WATCH_UID)
+    until((folder / "watch.prom").exists, "they are written")
+    assert watch.text.count("cannot be written") == 1
+    field.hang(1)
+    until(field.rules, "it is ejected")
+
+
 def well_formed(text: str) -> bool:
     """Tell whether each line is one of the text format, and each metric has its HELP and TYPE first."""
     known: dict[str, set[str]] = {}
