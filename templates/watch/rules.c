@@ -13,6 +13,9 @@
 /* Whose rules they are: nobody else has this protocol with this priority, which is before all tables but local. */
 enum { PROTOCOL = 143, PRIORITY = 143 };
 
+/* How often it is looked for rules that are left: each look shows so many of them at most. */
+enum { ROUNDS = 16 };
+
 struct rule {
     struct fib_rule_hdr head;
     uint8_t address[16];
@@ -105,9 +108,9 @@ int rules_remove(const struct apiserver *a, uint32_t uid) {
 }
 
 static int clean_family(uint8_t family) {
-    struct own own;
-    int result;
-    do {
+    struct own own = {.count = 1};
+    int result = 0;
+    for (int round = 0; round < ROUNDS && !result && own.count; round++) {
         result = read_own(&own, family);
         if (result == -EAFNOSUPPORT || result == -EOPNOTSUPP) /* a kernel without this family */
             return 0;
@@ -117,8 +120,8 @@ static int clean_family(uint8_t family) {
             if (result == -ENOENT)
                 result = 0;
         }
-    } while (!result && own.count);
-    return result;
+    }
+    return result ? result : own.count ? -EBUSY : 0;
 }
 
 /* Removes every rule of ours, whoever made it. */

@@ -18,6 +18,7 @@ struct state {
     struct conf conf;
     struct version version;
     bool has_conf;
+    bool unwritable; /* metrics: the journal has been told */
     uint32_t uid;
     struct judge judge;
     struct probes probes;

@@ -80,15 +80,17 @@ static void take_answers(ms now, bool late) {
     w.look_at = now;
 }
 
+/* Idle questions are spread, so that nodes that were started together do not ask together. */
 static ms asks_at(int i) {
-    return judge_next(&w.judge, i) + (w.judge.of[i].asked > NEVER ? w.jitter[i] : 0);
+    ms at = judge_next(&w.judge, i), asked = w.judge.of[i].asked;
+    return asked > NEVER && at - asked >= IDLE ? at + w.jitter[i] : at;
 }
 
 static void ask(ms now) {
     for (int i = 0; i < w.judge.count; i++) {
         if (now < asks_at(i))
             continue;
-        w.jitter[i] = rand() % (AGAIN / 5);
+        w.jitter[i] = rand() % SECOND;
         judge_asked(&w.judge, i, now);
         if (!probes_begin(&w.probes, i, &w.conf.apiservers[i], now))
             w.judge.of[i].open--;
@@ -122,11 +124,21 @@ static void decide(ms now) {
     if (ejects)
         look(now);
     POINT(7);
-    if (count)
+    if (count) {
         journal_changes(&w, changes, count, now);
+        w.metrics_at = now;
+    }
     journal_who_stays(&w);
     if (result)
         rest(strerror(-result));
+}
+
+static void write_metrics(ms now) {
+    bool written = report_metrics(w.options->metrics, w.conf.apiservers, &w.judge);
+    if (!written && !w.unwritable)
+        report_line("%s cannot be written: %s", w.options->metrics, strerror(errno));
+    w.unwritable = !written;
+    w.metrics_at = now + METRICS_EACH;
 }
 
 static void each_second(ms now) {
@@ -138,13 +150,8 @@ static void each_second(ms now) {
     state_read_conf(&w);
     report_status(status, w.conf.apiservers, &w.judge, now);
     tell_status(status);
-    if (!w.options->metrics || now < w.metrics_at)
-        return;
-    w.metrics_at = now + METRICS_EACH;
-    if (!report_metrics(w.options->metrics, w.conf.apiservers, &w.judge) && w.metrics_at) {
-        report_line("%s cannot be written: %s", w.options->metrics, strerror(errno));
-        w.metrics_at = INT64_MAX;
-    }
+    if (w.options->metrics && now >= w.metrics_at)
+        write_metrics(now);
 }
 
 static ms next_thing(ms now) {

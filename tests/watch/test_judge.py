@@ -115,6 +115,32 @@ def test_two_questions_and_three_seconds(make: Make) -> None:
     assert judge.decide() == [(0, EJECT)]
 
 
+def test_one_question_is_not_enough(make: Make) -> None:
+    judge = make(2)
+    judge.ask(0)
+    judge.now += LIMIT
+    judge.end(judge.open[0], NO_CONNECTION)
+    judge.now += 60_000
+    judge.see(1, 1, NEVER, judge.now)
+    assert judge.decide() == []
+
+
+def test_more_than_half_only_if_all_the_rest_have_just_answered(make: Make) -> None:
+    judge = make(5)
+    for which in (0, 1, 2):
+        for _ in range(2):
+            judge.ask(which)
+    judge.now += LIMIT
+    for question in [*judge.open]:
+        judge.end(question, NO_HELLO)
+    judge.now += 1000
+    judge.see(3, 1, NEVER, judge.now - 1)
+    judge.see(4, 1, NEVER, judge.now - 1001)
+    assert judge.decide() == []
+    judge.see(4, 1, NEVER, judge.now - 1000)
+    assert judge.decide() == [(0, EJECT), (1, EJECT), (2, EJECT)]
+
+
 def test_a_byte_in_a_session_is_an_answer(make: Make) -> None:
     judge = make(2)
     spend(judge, 6000, good())
@@ -322,7 +348,7 @@ class World:
 
 
 @given(count=st.integers(1, 5), moves=MOVES)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_whatever_happens(make: Make, count: int, moves: list[Move]) -> None:
     world = World(make(count))
     for move in moves:

@@ -93,16 +93,25 @@ def test_what_systemd_and_metrics_are_told(field: Field, program: Path) -> None:
         for number in (1, 2, 3):
             field.resume(number)
         told(listening, "STATUS=ok$")
-        sessions = f'kube_nginx_watch_sessions{{apiserver="{THIRD}"}} '
-        until(
-            lambda: re.search(f"(?m)^{re.escape(sessions)}[1-9]", metrics.read_text()),
-            "metrics tell sessions",
-        )
+        sessions = r"(?m)^kube_nginx_watch_sessions\{[^}]+\} [1-9]"
+        until(lambda: re.search(sessions, metrics.read_text()), "metrics tell sessions")
         assert well_formed(metrics.read_text())
         assert os.listdir(metrics.parent) == ["watch.prom"]
         watch.process.terminate()
         told(listening, "STOPPING=1")
     assert len(clients.open) == 3
+
+
+def test_metrics_that_cannot_be_written(field: Field, program: Path) -> None:
+    folder = field.folder / "run"
+    folder.mkdir()
+    watch = field.watch(program, "-m", str(folder / "watch.prom"))
+    until(lambda: "watch.prom cannot be written: Permission denied" in watch.text, "it is told")
+    os.chown(folder, WATCH_UID, WATCH_UID)
+    until((folder / "watch.prom").exists, "they are written")
+    assert watch.text.count("cannot be written") == 1
+    field.hang(1)
+    until(field.rules, "it is ejected")
 
 
 def well_formed(text: str) -> bool:
