@@ -63,6 +63,22 @@ def test_ansible_reads_the_same(tmp_path: Path, name: str, monkeypatch: pytest.M
     assert (theirs.apiservers, theirs.login) == (ours.apiservers, ours.login)
 
 
+@pytest.mark.parametrize(
+    ("host", "node"),
+    [
+        ("worker:2222", "worker worker:2222"),
+        ("198.18.8.1:2222", "198.18.8.1 198.18.8.1:2222"),
+        ("worker[1:1]:2222", "worker1 worker1:2222"),
+        ("2001:2::8:11", "2001:2::8:11 2001:2::8:11"),
+        ("2001:2:0:0:0:0:8:11", "2001:2::8:11 2001:2::8:11"),
+        ("[2001:2::8:11]:2222", "2001:2::8:11 2001:2::8:11:2222"),
+    ],
+)
+def test_a_port_behind_a_host(tmp_path: Path, host: str, node: str) -> None:
+    text = f"[kube_node]\n{host}\n[kube_master]\n198.18.8.1\n"
+    assert [*map(written, taken(tmp_path, "hosts", text).nodes)] == [node]
+
+
 def test_what_is_said_of_kubesprays(tmp_path: Path) -> None:
     found = of(tmp_path, KUBESPRAY)
     assert found.taken[1:] == (
