@@ -79,6 +79,13 @@ def test_a_port_behind_a_host(tmp_path: Path, host: str, node: str) -> None:
     assert [*map(written, taken(tmp_path, "hosts", text).nodes)] == [node]
 
 
+def test_comments_behind_values(tmp_path: Path) -> None:
+    """Literals of Python's end where a comment begins; other values go to the end of the line."""
+    text = "[kube_node]\na\n[kube_master]\n198.18.8.1\n[kube_node:vars]\nansible_port = 2222 # of the jump host\n"
+    (node,) = taken(tmp_path, "hosts", f"{text}ansible_user='ops' # not root\n").nodes
+    assert written(node) == "a ops@a:2222"
+
+
 def test_what_is_said_of_kubesprays(tmp_path: Path) -> None:
     found = of(tmp_path, KUBESPRAY)
     assert found.taken[1:] == (

@@ -76,4 +76,6 @@ def _assigned(text: str) -> tuple[str, Value]:
         literal = ast.literal_eval(value)
     except _NO_LITERAL:
         return key, value
+    if isinstance(literal, int):
+        return key, str(literal)  # behind which there may be a comment
     return key, literal if isinstance(literal, str) else None if isinstance(literal, list | dict) else value
