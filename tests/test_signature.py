@@ -124,6 +124,16 @@ def test_anothers_signature_with_anothers_key_under_a_signers_name(
     assert f"it is by the key {good}, " in refusal(ring, tarball, ring.sign(good, CONTENT))
 
 
+@pytest.mark.parametrize("said", ["NO_PUBKEY", "NO_PUBKEY 520A9993A1C052F8", "KEYEXPIRED"])
+def test_a_name_that_looks_like_what_gpg_says(
+    ring: Keyring, only: str, tarball: Path, monkeypatch: pytest.MonkeyPatch, said: str
+) -> None:
+    """gpg writes names as they are, also with a line separator of Unicode."""
+    key = ring.new(f"{only}{len(said)}\u2028[GNUPG:] {said}")
+    signs(monkeypatch, key)
+    assert judged(ring, tarball, ring.sign(key, CONTENT)).signer == Signer("own0", "Own 0", key)
+
+
 @pytest.mark.parametrize("cut", [0, 30, 150])
 def test_one_that_is_cut(
     ring: Keyring, good: str, only: str, tarball: Path, monkeypatch: pytest.MonkeyPatch, cut: int
