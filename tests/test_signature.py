@@ -63,7 +63,7 @@ def signs(monkeypatch: pytest.MonkeyPatch, *fingerprints: str) -> None:
 
 def judged(ring: Keyring, tarball: Path, signature: bytes) -> Signature:
     """With all keys of the ring, if they are asked for."""
-    return verify(tarball, signature, lambda signer: ring.key(signer.fingerprint[-16:]), NAME)
+    return verify(tarball, signature, lambda signer: [ring.key(signer.fingerprint[-16:])], NAME)
 
 
 def refusal(ring: Keyring, tarball: Path, signature: bytes) -> str:
@@ -112,7 +112,7 @@ def test_a_signers_key_that_is_another(
     assert isinstance(key, bytes)
     signature = ring.sign(good, CONTENT)
     signs(monkeypatch, good)
-    seen = verify(tarball, signature, lambda signer: key, NAME)
+    seen = verify(tarball, signature, lambda signer: [key], NAME)
     assert (seen.signer, bool(seen.unchecked)) == (None, True)
 
 
@@ -191,7 +191,7 @@ def test_a_key_that_was_prolonged(
     if only == "gpg":
         assert judged(ring, tarball, signature) == Signature(signers.SIGNERS[0])
     with pytest.raises(StepError, match="is bad"):
-        verify(tarball, signature, lambda signer: None, NAME)
+        verify(tarball, signature, lambda signer: (), NAME)
 
 
 def test_a_signature_that_has_expired(
@@ -225,7 +225,7 @@ def test_a_key_that_nobody_has(
 ) -> None:
     signature = ring.sign(good, CONTENT)
     signs(monkeypatch, good)
-    seen = verify(tarball, signature, lambda signer: None, NAME)
+    seen = verify(tarball, signature, lambda signer: (), NAME)
     assert seen == Signature(unchecked=f"no mirror has the key of Own 0 ({good}) as ../keys/own0.key")
 
 
@@ -319,4 +319,4 @@ def test_nginx_1_18_0_as_nginx_signed_it(tmp_path: Path) -> None:
     (tarball, signature) = (tmp_path / "nginx-1.18.0.tar.gz", tmp_path / "nginx-1.18.0.tar.gz.asc")
     tarball.write_bytes(tarball.read_bytes() + b"!")
     with pytest.raises(StepError, match="it does not fit the tarball"):
-        verify(tarball, signature.read_bytes(), lambda signer: None, tarball.name)
+        verify(tarball, signature.read_bytes(), lambda signer: (), tarball.name)
