@@ -156,7 +156,8 @@ def test_a_kept_one_that_went_bad_is_removed(signed: Mirror, folder: Path) -> No
     assert fetch.fetch(build, folder).signer
 
 
-def test_a_folder_as_mirror(folder: Path, tmp_path: Path, ring: Keyring, signer: Signer) -> None:
+@pytest.mark.parametrize("end", ["/", ""])
+def test_a_folder_as_mirror(folder: Path, tmp_path: Path, ring: Keyring, signer: Signer, end: str) -> None:
     """With nginx.org's own folders: download/ and keys/."""
     for name, content in {
         f"download/{NAME}": GOOD,
@@ -165,7 +166,7 @@ def test_a_folder_as_mirror(folder: Path, tmp_path: Path, ring: Keyring, signer:
     }.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(content)
-    build = build_of(GOOD, f"{(tmp_path / 'download').as_uri()}/")
+    build = build_of(GOOD, f"{(tmp_path / 'download').as_uri()}{end}")
     assert fetch.fetch(build, folder).signer == str(signer)
     shutil.rmtree(tmp_path / "keys")
     (tmp_path / "download" / f"{NAME}.asc").unlink()

@@ -69,7 +69,7 @@ def _from_mirrors(build: Build, signer: Signer, tarball: Path, timeout: float) -
             if mirror.startswith("apt:"):
                 continue
             try:
-                url = urljoin(mirror, f"../keys/{signer.name}.key")
+                url = urljoin(f"{mirror.rstrip('/')}/", f"../keys/{signer.name}.key")
                 transfer.download(url, target, timeout, transfer.SMALL)
             except transfer.FAULTS as error:
                 if transfer.is_ours(error):
