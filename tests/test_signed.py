@@ -156,6 +156,17 @@ def test_a_kept_one_that_went_bad_is_removed(signed: Mirror, folder: Path) -> No
     assert fetch.fetch(build, folder).signer
 
 
+def test_a_signature_of_what_was_there_before_is_not_kept(
+    signed: Mirror, folder: Path, ring: Keyring, signer: Signer
+) -> None:
+    folder.mkdir()
+    (folder / f"{NAME}.asc").write_bytes(ring.sign(signer.fingerprint, GOOD + b"!"))
+    del signed.beside[ASC]
+    build = build_of(GOOD, *signed.prefixes)
+    assert fetch.fetch(build, folder).transferred
+    assert fetch.fetch(build, folder).unchecked == "it is kept here without one"
+
+
 @pytest.mark.parametrize("end", ["/", ""])
 def test_a_folder_as_mirror(folder: Path, tmp_path: Path, ring: Keyring, signer: Signer, end: str) -> None:
     """With nginx.org's own folders: download/ and keys/."""
