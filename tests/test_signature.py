@@ -124,6 +124,16 @@ def test_anothers_signature_with_anothers_key_under_a_signers_name(
     assert f"it is by the key {good}, " in refusal(ring, tarball, ring.sign(good, CONTENT))
 
 
+@pytest.mark.parametrize("how", ["--clearsign", "--sign"])
+def test_a_signed_message_instead(
+    ring: Keyring, good: str, only: str, tarball: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    """It is good, of what is in it."""
+    signs(monkeypatch, good)
+    why = refusal(ring, tarball, ring.gpg("--armor", "-u", good, how, given=b"a mail of the signer's"))
+    assert only == "sqv" or why == "it is no detached signature"
+
+
 @pytest.mark.parametrize("said", ["NO_PUBKEY", "NO_PUBKEY 520A9993A1C052F8", "KEYEXPIRED"])
 def test_a_name_that_looks_like_what_gpg_says(
     ring: Keyring, only: str, tarball: Path, monkeypatch: pytest.MonkeyPatch, said: str

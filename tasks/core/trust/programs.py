@@ -77,7 +77,11 @@ def _gpg(folder: Path, keys: Sequence[Path], signature: Path, signed: Path) -> A
     done = _run(home, *_GPG, "--homedir", str(home), "--verify", str(signature), str(signed))
     # no more than gpg ends lines: of a user ID it lets the ends of lines pass that Unicode has
     lines = [line.split(" ")[1:] for line in done.stdout.split("\n") if line.startswith("[GNUPG:] ")]
-    return _status(lines) or Answer(unable=f"gpg: {last_lines(done.stderr, 1)}")
+    if answer := _status(lines):
+        return answer
+    if re.search("not a detached signature|ambiguous signature data", done.stderr):
+        return Answer(bad="it is no detached signature")
+    return Answer(unable=f"gpg: {last_lines(done.stderr, 1)}")
 
 
 def _status(lines: Sequence[Sequence[str]]) -> Answer | None:
