@@ -14,6 +14,7 @@ from tasks.core.answer import read_answer
 from tasks.core.config.address import Endpoint, NodeSpec
 from tasks.core.config.model import Proxy, Settings
 from tasks.core.facts.facts import Facts
+from tasks.core.folding.alike import alike
 from tasks.core.results import State
 from tasks.core.scripts.survey import SurveyAndUsers
 from tasks.core.shell.command import CommandResult, with_defaults
@@ -344,6 +345,24 @@ class TestMeaning:
         who = "p0 (9 sessions), p1 (8 sessions), p2 (7 sessions), p3 (6 sessions), p4 (5 sessions)"
         assert told(check) == [(State.OK, f"also {who} and 2 more")]
         assert check.word == "kubelet +7"
+
+    def test_what_many_nodes_have_is_told_once(self) -> None:
+        """However many sessions each has, and with which of two apiservers."""
+        said = []
+        for n in range(500):
+            past = replace(
+                KUBELET, kubeconfig=None, straight={A: 2 + n % 9, Endpoint("10.0.0.2", 6443): 2 + n % 7}
+            )
+            check = judged(past, others={"flanneld": 2 + n % 5, "agent": 2 + n % 3})
+            said += [(f"n{n}", "", [text]) for _, text in told(check)]
+        assert [(text, len(nodes)) for (text,), nodes in alike(said)] == [
+            (
+                "kubelet has 2 to 10 sessions with 10.0.0.1:6443 and 2 to 8 sessions with api-2:6443 "
+                "directly; which kubeconfig kubelet uses is not known",
+                500,
+            ),
+            ("also agent (2 to 4 sessions), flanneld (2 to 6 sessions)", 500),
+        ]
 
     def test_nobody_has_a_session(self) -> None:
         check = judged(replace(KUBELET, sessions=0))
