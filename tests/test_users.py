@@ -272,6 +272,14 @@ class TestKubeconfig:
         assert kubelet.kubeconfig is not None
         assert kubelet.kubeconfig.servers == servers
 
+    def test_a_password_in_it_does_not_leave_the_node(self, node: Node) -> None:
+        text = "server: https://admin:S0VZ@10.0.0.2:6443/a@b\n"
+        node.runs(20, "kubelet", f"--kubeconfig={node.file('k', text)}")
+        assert "S0VZ" not in node.answer()
+        (kubelet,) = node.users().kube
+        assert kubelet.kubeconfig is not None
+        assert kubelet.kubeconfig.servers == {1: "https://10.0.0.2:6443/a@b"}
+
     def test_what_is_no_regular_file_is_not_read(self, node: Node, tmp_path: Path) -> None:
         os.mkfifo(tmp_path / "fifo")
         for pid, path in enumerate((tmp_path / "fifo", "/dev/zero", tmp_path, tmp_path / "none"), 20):
