@@ -53,7 +53,8 @@ tell() { # WHO: a PID, or the name of what does not run
       say "server.$1.$number" "$value"
       host=${host%:*}
       case " $hosts " in *" $host "*) continue ;; esac
-      case $host in '' | *[!A-Za-z0-9.-]* | *.*[0-9]) ;; *) say "address.$host" "$(resolved "$host")" & ;; esac
+      case $host in '' | -* | *[!A-Za-z0-9.-]*) continue ;; esac
+      case ${host##*.} in '' | *[!0-9]*) say "address.$host" "$(resolved "$host")" & ;; esac # no address of IPv4
     done
     wait
   }

@@ -311,6 +311,23 @@ class TestKubeconfig:
         facts = read_answer(Facts, CommandResult(0, node.answer()).values)
         assert "127.0.0.1" in facts.addresses["localhost"]
 
+    @pytest.mark.parametrize(
+        ("server", "asked"),
+        [
+            ("https://api.lab2:6443", "api.lab2"),
+            ("https://lb-1:6443", "lb-1"),
+            ("https://10.0.0.2:6443", ""),
+            ("https://[fd00::1]:6443", ""),
+            ("https://--help:6443", ""),
+        ],
+    )
+    def test_which_names_are_resolved(self, node: Node, server: str, asked: str) -> None:
+        (node.root / "getent").write_text('#!/bin/sh\necho "10.0.0.7 STREAM $*"\n')
+        (node.root / "getent").chmod(0o755)
+        node.runs(20, "kubelet", f"--kubeconfig={node.file('k', server=server)}")
+        facts = read_answer(Facts, CommandResult(0, node.answer()).values)
+        assert facts.addresses == ({asked: ("10.0.0.7",)} if asked else {})
+
 
 def settings(*listen: Endpoint) -> Settings:
     proxy = Proxy(listen=listen or (LISTENER,))
