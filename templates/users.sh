@@ -48,10 +48,13 @@ tell() { # WHO: a PID, or the name of what does not run
   # all names at once: a dead resolver is waited for no longer than for one
   values_of "$(meant "$1" "$kubeconfig")" server | {
     while read -r number value; do
+      host=${value#*://} && host=${host%%/*}
+      case $host in *@*) secret=${host%@*}@ && host=${host##*@} value=${value%%"$secret"*}${value#*"$secret"} ;; esac
       say "server.$1.$number" "$value"
-      host=${value#*://} && host=${host%%/*} && host=${host%:*}
+      host=${host%:*}
       case " $hosts " in *" $host "*) continue ;; esac
-      case $host in '' | *[!A-Za-z0-9.-]* | *.*[0-9]) ;; *) say "address.$host" "$(resolved "$host")" & ;; esac
+      case $host in '' | -* | *[!A-Za-z0-9.-]*) continue ;; esac
+      case ${host##*.} in '' | *[!0-9]*) say "address.$host" "$(resolved "$host")" & ;; esac # no address of IPv4
     done
     wait
   }

@@ -63,6 +63,29 @@ def test_ansible_reads_the_same(tmp_path: Path, name: str, monkeypatch: pytest.M
     assert (theirs.apiservers, theirs.login) == (ours.apiservers, ours.login)
 
 
+@pytest.mark.parametrize(
+    ("host", "node"),
+    [
+        ("worker:2222", "worker worker:2222"),
+        ("198.18.8.1:2222", "198.18.8.1 198.18.8.1:2222"),
+        ("worker[1:1]:2222", "worker1 worker1:2222"),
+        ("2001:2::8:11", "2001:2::8:11 2001:2::8:11"),
+        ("2001:2:0:0:0:0:8:11", "2001:2::8:11 2001:2::8:11"),
+        ("[2001:2::8:11]:2222", "2001:2::8:11 2001:2::8:11:2222"),
+    ],
+)
+def test_a_port_behind_a_host(tmp_path: Path, host: str, node: str) -> None:
+    text = f"[kube_node]\n{host}\n[kube_master]\n198.18.8.1\n"
+    assert [*map(written, taken(tmp_path, "hosts", text).nodes)] == [node]
+
+
+def test_comments_behind_values(tmp_path: Path) -> None:
+    """Literals of Python's end where a comment begins; other values go to the end of the line."""
+    text = "[kube_node]\na\n[kube_master]\n198.18.8.1\n[kube_node:vars]\nansible_port = 2222 # for admins\n"
+    (node,) = taken(tmp_path, "hosts", f"{text}ansible_user='ops' # not root\n").nodes
+    assert written(node) == "a ops@a:2222"
+
+
 def test_what_is_said_of_kubesprays(tmp_path: Path) -> None:
     found = of(tmp_path, KUBESPRAY)
     assert found.taken[1:] == (
@@ -244,6 +267,13 @@ def test_a_large_fleet(tmp_path: Path) -> None:
     )
     found = taken(tmp_path, "hosts", f"[kube_node]\n{hosts}[kube_master]\nm1\nm2\n")
     assert (len(found.nodes), found.nodes[4999].host) == (5000, "198.18.19.249")
+
+
+def test_groups_to_which_many_ways_lead(tmp_path: Path) -> None:
+    """Each is looked at once: there are 2 to the power of 60 ways to the last one."""
+    levels = "".join(f"[a{n}:children]\na{n + 1}\nb{n + 1}\n[b{n}:children]\na{n + 1}\n" for n in range(60))
+    found = taken(tmp_path, "hosts", f"{levels}[a60]\nn1\n[b60]\n[kube_master]\nm1\n", ("a0", ""))
+    assert [*map(written, found.nodes)] == ["n1 n1"]
 
 
 def test_a_list_that_is_nested_without_end() -> None:

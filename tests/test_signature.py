@@ -63,7 +63,7 @@ def signs(monkeypatch: pytest.MonkeyPatch, *fingerprints: str) -> None:
 
 def judged(ring: Keyring, tarball: Path, signature: bytes) -> Signature:
     """With all keys of the ring, if they are asked for."""
-    return verify(tarball, signature, lambda signer: ring.key(signer.fingerprint[-16:]), NAME)
+    return verify(tarball, signature, lambda signer: [ring.key(signer.fingerprint[-16:])], NAME)
 
 
 def refusal(ring: Keyring, tarball: Path, signature: bytes) -> str:
@@ -112,7 +112,7 @@ def test_a_signers_key_that_is_another(
     assert isinstance(key, bytes)
     signature = ring.sign(good, CONTENT)
     signs(monkeypatch, good)
-    seen = verify(tarball, signature, lambda signer: key, NAME)
+    seen = verify(tarball, signature, lambda signer: [key], NAME)
     assert (seen.signer, bool(seen.unchecked)) == (None, True)
 
 
@@ -122,6 +122,26 @@ def test_anothers_signature_with_anothers_key_under_a_signers_name(
     """The ID of the key is a signer's, its fingerprint is not."""
     signs(monkeypatch, "0" * 24 + good[-16:])
     assert f"it is by the key {good}, " in refusal(ring, tarball, ring.sign(good, CONTENT))
+
+
+@pytest.mark.parametrize("how", ["--clearsign", "--sign"])
+def test_a_signed_message_instead(
+    ring: Keyring, good: str, only: str, tarball: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    """It is good, of what is in it."""
+    signs(monkeypatch, good)
+    why = refusal(ring, tarball, ring.gpg("--armor", "-u", good, how, given=b"a mail of the signer's"))
+    assert only == "sqv" or why == "it is no detached signature"
+
+
+@pytest.mark.parametrize("said", ["NO_PUBKEY", "NO_PUBKEY 520A9993A1C052F8", "KEYEXPIRED"])
+def test_a_name_that_looks_like_what_gpg_says(
+    ring: Keyring, only: str, tarball: Path, monkeypatch: pytest.MonkeyPatch, said: str
+) -> None:
+    """gpg writes names as they are, also with a line separator of Unicode."""
+    key = ring.new(f"{only}{len(said)}\u2028[GNUPG:] {said}")
+    signs(monkeypatch, key)
+    assert judged(ring, tarball, ring.sign(key, CONTENT)).signer == Signer("own0", "Own 0", key)
 
 
 @pytest.mark.parametrize("cut", [0, 30, 150])
@@ -181,7 +201,7 @@ def test_a_key_that_was_prolonged(
     if only == "gpg":
         assert judged(ring, tarball, signature) == Signature(signers.SIGNERS[0])
     with pytest.raises(StepError, match="is bad"):
-        verify(tarball, signature, lambda signer: None, NAME)
+        verify(tarball, signature, lambda signer: (), NAME)
 
 
 def test_a_signature_that_has_expired(
@@ -215,7 +235,7 @@ def test_a_key_that_nobody_has(
 ) -> None:
     signature = ring.sign(good, CONTENT)
     signs(monkeypatch, good)
-    seen = verify(tarball, signature, lambda signer: None, NAME)
+    seen = verify(tarball, signature, lambda signer: (), NAME)
     assert seen == Signature(unchecked=f"no mirror has the key of Own 0 ({good}) as ../keys/own0.key")
 
 
@@ -309,4 +329,4 @@ def test_nginx_1_18_0_as_nginx_signed_it(tmp_path: Path) -> None:
     (tarball, signature) = (tmp_path / "nginx-1.18.0.tar.gz", tmp_path / "nginx-1.18.0.tar.gz.asc")
     tarball.write_bytes(tarball.read_bytes() + b"!")
     with pytest.raises(StepError, match="it does not fit the tarball"):
-        verify(tarball, signature.read_bytes(), lambda signer: None, tarball.name)
+        verify(tarball, signature.read_bytes(), lambda signer: (), tarball.name)

@@ -107,6 +107,22 @@ def test_a_key_that_comes_later_is_used(signed: Mirror, folder: Path, ring: Keyr
     assert fetch.fetch(build, folder).signer == str(signer)
 
 
+@pytest.mark.parametrize("kept", ["expired", "garbage"])
+def test_a_kept_key_that_is_of_no_use_any_more(
+    signed: Mirror, folder: Path, ring: Keyring, monkeypatch: pytest.MonkeyPatch, kept: str
+) -> None:
+    """The mirror has it as it is now, prolonged; that one is kept then."""
+    key = ring.new(f"prolonged-{kept}", "20210101T000000", at="20200101T000000")
+    there = {"expired": ring.key(key), "garbage": b"no key"}[kept]
+    ring.expire(key, "never", at="20200601T000000")
+    monkeypatch.setattr(signers, "SIGNERS", (Signer("own", "Own Signer", key),))
+    signed.beside |= {ASC: ring.sign(key, GOOD, at="20220601T000000"), KEY: ring.key(key)}
+    (folder / "keys").mkdir(parents=True)
+    (folder / "keys" / "own.key").write_bytes(there)
+    assert fetch.fetch(build_of(GOOD, *signed.prefixes), folder).signer == f"Own Signer ({key})"
+    assert (folder / "keys" / "own.key").read_bytes() == signed.beside[KEY]
+
+
 @pytest.mark.parametrize("what", ["another file", "another signer", "cut", "page", "endless", "empty"])
 def test_a_bad_one_keeps_nothing(
     signed: Mirror, folder: Path, ring: Keyring, signer: Signer, what: str
@@ -140,7 +156,19 @@ def test_a_kept_one_that_went_bad_is_removed(signed: Mirror, folder: Path) -> No
     assert fetch.fetch(build, folder).signer
 
 
-def test_a_folder_as_mirror(folder: Path, tmp_path: Path, ring: Keyring, signer: Signer) -> None:
+def test_a_signature_of_what_was_there_before_is_not_kept(
+    signed: Mirror, folder: Path, ring: Keyring, signer: Signer
+) -> None:
+    folder.mkdir()
+    (folder / f"{NAME}.asc").write_bytes(ring.sign(signer.fingerprint, GOOD + b"!"))
+    del signed.beside[ASC]
+    build = build_of(GOOD, *signed.prefixes)
+    assert fetch.fetch(build, folder).transferred
+    assert fetch.fetch(build, folder).unchecked == "it is kept here without one"
+
+
+@pytest.mark.parametrize("end", ["/", ""])
+def test_a_folder_as_mirror(folder: Path, tmp_path: Path, ring: Keyring, signer: Signer, end: str) -> None:
     """With nginx.org's own folders: download/ and keys/."""
     for name, content in {
         f"download/{NAME}": GOOD,
@@ -149,7 +177,7 @@ def test_a_folder_as_mirror(folder: Path, tmp_path: Path, ring: Keyring, signer:
     }.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(content)
-    build = build_of(GOOD, f"{(tmp_path / 'download').as_uri()}/")
+    build = build_of(GOOD, f"{(tmp_path / 'download').as_uri()}{end}")
     assert fetch.fetch(build, folder).signer == str(signer)
     shutil.rmtree(tmp_path / "keys")
     (tmp_path / "download" / f"{NAME}.asc").unlink()

@@ -14,6 +14,7 @@ from tasks.core.answer import read_answer
 from tasks.core.config.address import Endpoint, NodeSpec
 from tasks.core.config.model import Proxy, Settings
 from tasks.core.facts.facts import Facts
+from tasks.core.folding.alike import alike
 from tasks.core.results import State
 from tasks.core.scripts.survey import SurveyAndUsers
 from tasks.core.shell.command import CommandResult, with_defaults
@@ -271,6 +272,14 @@ class TestKubeconfig:
         assert kubelet.kubeconfig is not None
         assert kubelet.kubeconfig.servers == servers
 
+    def test_a_password_in_it_does_not_leave_the_node(self, node: Node) -> None:
+        text = "server: https://admin:S0VZ@10.0.0.2:6443/a@b\n"
+        node.runs(20, "kubelet", f"--kubeconfig={node.file('k', text)}")
+        assert "S0VZ" not in node.answer()
+        (kubelet,) = node.users().kube
+        assert kubelet.kubeconfig is not None
+        assert kubelet.kubeconfig.servers == {1: "https://10.0.0.2:6443/a@b"}
+
     def test_what_is_no_regular_file_is_not_read(self, node: Node, tmp_path: Path) -> None:
         os.mkfifo(tmp_path / "fifo")
         for pid, path in enumerate((tmp_path / "fifo", "/dev/zero", tmp_path, tmp_path / "none"), 20):
@@ -301,6 +310,23 @@ class TestKubeconfig:
         node.runs(20, "kubelet", f"--kubeconfig={node.file('k', server='https://localhost:8443')}")
         facts = read_answer(Facts, CommandResult(0, node.answer()).values)
         assert "127.0.0.1" in facts.addresses["localhost"]
+
+    @pytest.mark.parametrize(
+        ("server", "asked"),
+        [
+            ("https://api.lab2:6443", "api.lab2"),
+            ("https://lb-1:6443", "lb-1"),
+            ("https://10.0.0.2:6443", ""),
+            ("https://[fd00::1]:6443", ""),
+            ("https://--help:6443", ""),
+        ],
+    )
+    def test_which_names_are_resolved(self, node: Node, server: str, asked: str) -> None:
+        (node.root / "getent").write_text('#!/bin/sh\necho "10.0.0.7 STREAM $*"\n')
+        (node.root / "getent").chmod(0o755)
+        node.runs(20, "kubelet", f"--kubeconfig={node.file('k', server=server)}")
+        facts = read_answer(Facts, CommandResult(0, node.answer()).values)
+        assert facts.addresses == ({asked: ("10.0.0.7",)} if asked else {})
 
 
 def settings(*listen: Endpoint) -> Settings:
@@ -344,6 +370,24 @@ class TestMeaning:
         who = "p0 (9 sessions), p1 (8 sessions), p2 (7 sessions), p3 (6 sessions), p4 (5 sessions)"
         assert told(check) == [(State.OK, f"also {who} and 2 more")]
         assert check.word == "kubelet +7"
+
+    def test_what_many_nodes_have_is_told_once(self) -> None:
+        """However many sessions each has, and with which of two apiservers."""
+        said = []
+        for n in range(500):
+            past = replace(
+                KUBELET, kubeconfig=None, straight={A: 2 + n % 9, Endpoint("10.0.0.2", 6443): 2 + n % 7}
+            )
+            check = judged(past, others={"flanneld": 2 + n % 5, "agent": 2 + n % 3})
+            said += [(f"n{n}", "", [text]) for _, text in told(check)]
+        assert [(text, len(nodes)) for (text,), nodes in alike(said)] == [
+            (
+                "kubelet has 2 to 10 sessions with 10.0.0.1:6443 and 2 to 8 sessions with api-2:6443 "
+                "directly; which kubeconfig kubelet uses is not known",
+                500,
+            ),
+            ("also agent (2 to 4 sessions), flanneld (2 to 6 sessions)", 500),
+        ]
 
     def test_nobody_has_a_session(self) -> None:
         check = judged(replace(KUBELET, sessions=0))

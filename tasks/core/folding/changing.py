@@ -10,7 +10,7 @@ OWN, CHANGES, SIZE = "\x00", "\x01", "\x02"  # stand where something was left ou
 _KEY = r"SHA256:[\w+/]+"
 _CHANGING = re.compile(
     r"(?P<size>(?<![\w.:-])\d+(?:\.\d+)?)"
-    r"(?=%| ?(?:ms|s|min|h|d|days?|hours?|minutes?|seconds?|[kMGT]?i?B|bytes)\b)"
+    r"(?=%| ?(?:ms|s|min|h|d|days?|hours?|minutes?|seconds?|[kMGT]?i?B|bytes|sessions?)\b)"
     r"|\d{4}[-/]\d\d[-/]\d\d(?:[T ]\d\d:\d\d:\d\d\S*)?"  # dates
     r"|(?<![\w:.])\d?\d:\d\d:\d\d(?:[.,]\d+)?(?![\w:])"  # times
     r"|\b(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)\b"

@@ -81,7 +81,8 @@ def fetch(build: Build, folder: Path, timeout: float = TIMEOUT) -> Source:
     with _told(final):
         if final.exists() and sum_of(final.read_bytes()) == build.sha256:
             return Source.of(build, _of_kept(build, folder), False)
-        final.unlink(missing_ok=True)
+        for of_another in (final, signed.beside(final)):
+            of_another.unlink(missing_ok=True)
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         with _fresh(folder, final.name) as fresh:
             mirror = _first_mirror(build, fresh, timeout)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urljoin
 
@@ -44,16 +45,16 @@ def check(build: Build, tarball: Path, folder: Path, timeout: float | None = Non
     """
     found: dict[Path, bytes] = {}
 
-    def key(signer: Signer) -> bytes | None:
+    def keys(signer: Signer) -> Iterator[bytes]:
         kept = folder / "keys" / f"{signer.name}.key"
         if kept.is_file():
-            return read_bounded(kept, transfer.SMALL)
-        fetched = _from_mirrors(build, signer, tarball, timeout) if timeout else None
-        found.update({kept: fetched} if fetched else {})
-        return fetched
+            yield read_bounded(kept, transfer.SMALL)
+        if timeout and (fetched := _from_mirrors(build, signer, tarball, timeout)):
+            found[kept] = fetched
+            yield fetched
 
     name = f"nginx-{build.version}.tar.gz"
-    signature = verify(tarball, read_bounded(beside(tarball), transfer.SMALL), key, name)
+    signature = verify(tarball, read_bounded(beside(tarball), transfer.SMALL), keys, name)
     for kept, content in found.items() if signature.signer and folder.is_dir() else ():
         kept.parent.mkdir(mode=0o700, exist_ok=True)
         write_atomic(kept, content, 0o600)
@@ -68,7 +69,7 @@ def _from_mirrors(build: Build, signer: Signer, tarball: Path, timeout: float) -
             if mirror.startswith("apt:"):
                 continue
             try:
-                url = urljoin(mirror, f"../keys/{signer.name}.key")
+                url = urljoin(f"{mirror.rstrip('/')}/", f"../keys/{signer.name}.key")
                 transfer.download(url, target, timeout, transfer.SMALL)
             except transfer.FAULTS as error:
                 if transfer.is_ours(error):

@@ -11,7 +11,10 @@ from .inventory import Groups, Inventory, Value, expanded
 
 _HEAD = re.compile(r"\[([^:\]\s]+)(?::(\w+))?\]\s*(?:#.*)?")
 _KINDS = (None, "children", "vars")
-_PORT = re.compile(r"(?P<host>\[[^\[\]]*:[^\[\]]*:[^\[\]]*\]|.*?[^:]):(?P<port>\d{1,5})")
+_PORT = re.compile(
+    r"(?:\[(?P<ipv6>[^\[\]]*:[^\[\]]*:[^\[\]]*)\]|(?P<host>(?:[^:\[\]]|\[[^\]]*\])+)):(?P<port>\d{1,5})"
+)
+"""An address of IPv6 without brackets has no port, whatever its last part looks like."""
 _LONGEST = 1 << 16
 """Characters of a line; shlex takes the square of a word's length."""
 _NO_LITERAL = (ValueError, SyntaxError, MemoryError, RecursionError)
@@ -49,7 +52,7 @@ def _read_host(groups: Groups, group: str, line: str) -> None:
     pattern, *assigned = shlex.split(line, comments=True)
     variables: dict[str, Value] = {}
     if found := _PORT.fullmatch(pattern):
-        pattern, variables["ansible_port"] = found["host"], found["port"]
+        pattern, variables["ansible_port"] = found["ipv6"] or found["host"], found["port"]
     variables.update(map(_assigned, assigned))
     if "=" in pattern or pattern.startswith("["):
         raise ValueError(f"{line[:60]!r}: neither a [group] nor a host with NAME=VALUE after it")
@@ -73,4 +76,6 @@ def _assigned(text: str) -> tuple[str, Value]:
         literal = ast.literal_eval(value)
     except _NO_LITERAL:
         return key, value
+    if isinstance(literal, int):
+        return key, str(literal)  # behind which there may be a comment
     return key, literal if isinstance(literal, str) else None if isinstance(literal, list | dict) else value

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import product
+from itertools import chain, product
 
 from ..errors import UsageError
 
@@ -56,12 +57,14 @@ class Groups:
 
         Raises UsageError: a group is in itself.
         """
-        depths = {name: self._depth(name) for name in self._groups}
+        depths = self._depths()
         own: dict[str, dict[str, Value]] = {}
         for group in self._groups.values():
             for host, variables in group.hosts.items():
                 own.setdefault(host, {}).update(variables)
-        members = {name: tuple(self._members(name)) for name in self._groups}
+        members: dict[str, tuple[str, ...]] = {}
+        for name in self._groups:
+            self._members(name, members)
         members["all"] = tuple(own)
         found: dict[str, dict[str, Value]] = {host: {} for host in own}
         for name in sorted(self._groups, key=lambda name: (depths[name], name)):
@@ -69,21 +72,30 @@ class Groups:
                 found[host].update(self._groups[name].variables)
         return Inventory({host: found[host] | own[host] for host in own}, members)
 
-    def _members(self, name: str) -> dict[str, None]:
-        group = self._groups[name]
-        found = dict.fromkeys(group.hosts)
-        for child in group.children:
-            found |= self._members(child) if child in self._groups else {}
-        return found
+    def _members(self, name: str, known: dict[str, tuple[str, ...]]) -> tuple[str, ...]:
+        if name not in known:
+            known[name] = ()  # `all` may be in a group that is in it
+            group = self._groups[name]
+            inside = (self._members(child, known) for child in group.children if child in self._groups)
+            known[name] = tuple(dict.fromkeys(chain(group.hosts, *inside)))
+        return known[name]
 
-    def _depth(self, name: str, below: tuple[str, ...] = ()) -> int:
-        """How many groups it is in, one in the other; `all` is in none."""
-        if name in below:
-            raise UsageError(f"group {name} is in itself: {' > '.join((*reversed(below), name))}")
-        if name == "all":
-            return 0
-        above = [other for other, group in self._groups.items() if name in group.children]
-        return 1 + max((self._depth(other, (name, *below)) for other in above), default=0)
+    def _depths(self) -> dict[str, int]:
+        """How many groups each is in, one in the other; `all` is in none."""
+        above: defaultdict[str, list[str]] = defaultdict(list)
+        for name, group in self._groups.items():
+            for child in group.children:
+                above[child].append(name)
+        known = {"all": 0}
+
+        def depth(name: str, below: tuple[str, ...] = ()) -> int:
+            if name in below:
+                raise UsageError(f"group {name} is in itself: {' > '.join((*reversed(below), name))}")
+            if name not in known:
+                known[name] = 1 + max((depth(other, (name, *below)) for other in above[name]), default=0)
+            return known[name]
+
+        return {name: depth(name) for name in self._groups}
 
 
 def expanded(pattern: str) -> Sequence[str]:

@@ -75,8 +75,13 @@ def _gpg(folder: Path, keys: Sequence[Path], signature: Path, signed: Path) -> A
     for key in keys:
         _run(home, *_GPG, "--homedir", str(home), "--import", str(key))
     done = _run(home, *_GPG, "--homedir", str(home), "--verify", str(signature), str(signed))
-    lines = [line.split()[1:] for line in done.stdout.splitlines() if line.startswith("[GNUPG:] ")]
-    return _status([line for line in lines if line]) or Answer(unable=f"gpg: {last_lines(done.stderr, 1)}")
+    # no more than gpg ends lines: of a user ID it lets the ends of lines pass that Unicode has
+    lines = [line.split(" ")[1:] for line in done.stdout.split("\n") if line.startswith("[GNUPG:] ")]
+    if answer := _status(lines):
+        return answer
+    if re.search("not a detached signature|ambiguous signature data", done.stderr):
+        return Answer(bad="it is no detached signature")
+    return Answer(unable=f"gpg: {last_lines(done.stderr, 1)}")
 
 
 def _status(lines: Sequence[Sequence[str]]) -> Answer | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,12 +39,12 @@ NO_PROGRAM = Signature(unchecked="neither gpg nor sqv is on this machine")
 
 
 def verify(
-    signed: Path, signature: bytes, other_key: Callable[[Signer], bytes | None], name: str
+    signed: Path, signature: bytes, other_keys: Callable[[Signer], Iterable[bytes]], name: str
 ) -> Signature:
-    """Checks a detached signature of a file; `other_key` finds a key that is not in this package, or newer.
+    """Checks a detached signature of a file; `other_keys` finds keys that are not in this package, or newer.
 
-    `name` is how the file is called in messages. Raises StepError: it is bad, or whoever made it is not known
-    to sign nginx.
+    One after the other, as long as the key is of no use, or had expired when it signed. `name` is how the
+    file is called in messages. Raises StepError: it is bad, or whoever made it is not known to sign nginx.
     """
     if not program():
         return NO_PROGRAM
@@ -52,9 +52,12 @@ def verify(
     answer = _ask(keys, signature, signed)
     signer = named(answer.good if answer.late else answer.missing)
     if signer and (answer.late or not signer.key()):
-        if key := other_key(signer):
-            answer = _ask([key], signature, signed)
-        elif answer.missing:
+        none = True
+        for key in other_keys(signer):
+            none, answer = False, _ask([key], signature, signed)
+            if not (answer.late or answer.missing):
+                break
+        if none and answer.missing:
             return Signature(unchecked=f"no mirror has the key of {signer} as ../keys/{signer.name}.key")
     return _judged(answer, name)
 

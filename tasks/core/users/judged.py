@@ -63,7 +63,8 @@ def users_check(users: Users, settings: Settings, addresses: Addresses) -> Users
             (warnings if past and process.pid else notes).append(sentence)
         checks.append(judge.checked(process, past))
     if users.others:
-        who = ", ".join(f"{name} ({_sessions(count)})" for name, count in _first(users.others, 5))
+        first = sorted(_first(users.others, 5))  # by name, as of many nodes it is told once
+        who = ", ".join(f"{name} ({_sessions(count)})" for name, count in first)
         more = len(users.others) - 5
         notes.append(f"also {who}{f' and {more} more' if more > 0 else ''}")
     return UsersCheck(
