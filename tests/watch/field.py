@@ -227,19 +227,15 @@ class Field:
         self.stack.callback(started.kill)
         return started
 
-    def start_apiserver(self, number: int) -> None:
-        """Start an apiserver, and wait until it accepts."""
+    def start_apiserver(self, number: int, netns: str = "") -> None:
+        """Start an apiserver, in a namespace of its own or another, and wait until it accepts."""
+        netns = netns or self.api(number)
         keys.certificate(self.folder, "apiserver", ipaddress.IPv4Address("198.18.0.11"))
         files = str(self.folder / "tls.crt"), str(self.folder / "tls.key")
         script = str(HERE / "apiserver.py")
-        started = self.start(
-            f"api{number}", self.api(number), sys.executable, "-I", script, str(number), *files
-        )
+        started = self.start(f"api{number}", netns, sys.executable, "-I", script, str(number), *files)
         self.apiservers[number] = started
-        until(
-            lambda: "6443" in run("ip", "netns", "exec", self.api(number), "ss", "-ltnH"),
-            "an apiserver listens",
-        )
+        until(lambda: ":6443" in run("ip", "netns", "exec", netns, "ss", "-ltnH"), "an apiserver listens")
 
     def write_conf(self, servers: tuple[str, ...] = APISERVERS, more: str = "") -> None:
         """Write nginx's configuration anew, as a deploy does."""
