@@ -323,14 +323,18 @@ class Field:
         """
         port, near, far = f"api{number}", f"near{number}", f"far{number}"
         run("ip", "-n", self.node, "link", "add", near, "type", "veth", "peer", "name", far)
-        for device in (port, near):  # the node's own kernel has no part in what the wire carries
-            run("ip", "netns", "exec", self.node, "sysctl", "-qw", f"net.ipv6.conf.{device}.disable_ipv6=1")
-            run("ip", "-n", self.node, "link", "set", device, "nomaster", "arp", "off", "up")
-        run("ip", "-n", self.node, "link", "set", far, "master", "bridge", "up")
+        # the node's own kernel has no part in what the wire carries
+        run("ip", "netns", "exec", self.node, "sysctl", "-qw", f"net.ipv6.conf.{near}.disable_ipv6=1")
+        run("ip", "-n", self.node, "link", "set", near, "arp", "off", "up")
         numbers = (str(n) for n in (delay, jitter, loss))
-        return self.start(
+        wire = self.start(
             "wire", self.node, sys.executable, "-I", str(HERE / "wire.py"), near, port, *numbers
         )
+        until(lambda: "ready" in wire.text, "the wire is ready")
+        run("ip", "netns", "exec", self.node, "sysctl", "-qw", f"net.ipv6.conf.{port}.disable_ipv6=1")
+        run("ip", "-n", self.node, "link", "set", far, "master", "bridge", "up")
+        run("ip", "-n", self.node, "link", "set", port, "nomaster", "arp", "off", "up")
+        return wire
 
     def mend(self, number: int, wire: Process) -> None:
         """Undo `spoil`."""
