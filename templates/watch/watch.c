@@ -18,6 +18,9 @@
 #include "rules.h"
 #include "state.h"
 
+/* No rule comes before the kernel's own for addresses of this node: connections to an apiserver here go on to be
+ * opened, and the next ones are closed soon. */
+enum { SOON = 50 };
 enum { REST = 600 * SECOND, METRICS_EACH = 5 * SECOND };
 
 static struct state w;
@@ -52,7 +55,7 @@ static void rest(const char *why) {
 
 static void look(ms now) {
     struct look look = {w.conf.apiservers, w.conf.count, w.uid, now, w.closes, &w.found};
-    bool closes = false;
+    bool closes = false, closed = false;
     POINT(2);
     if (sessions_look(w.diag, &look) < 0) { /* the kernel was busy: nothing is known, and the next look tells */
         close(w.diag);
@@ -63,8 +66,9 @@ static void look(ms now) {
     for (int i = 0; i < w.judge.count; i++) {
         judge_sessions(&w.judge, i, w.found.count[i], w.found.sent[i], w.found.heard[i]);
         closes |= w.closes[i];
+        closed |= w.found.closed[i] > 0;
     }
-    w.look_at = now + (closes || judge_in_doubt(&w.judge) ? AGAIN : SECOND);
+    w.look_at = now + (closed ? SOON : closes || judge_in_doubt(&w.judge) ? AGAIN : SECOND);
 }
 
 static void take_answers(ms now, bool late) {

@@ -227,19 +227,15 @@ class Field:
         self.stack.callback(started.kill)
         return started
 
-    def start_apiserver(self, number: int) -> None:
-        """Start an apiserver, and wait until it accepts."""
+    def start_apiserver(self, number: int, netns: str = "") -> None:
+        """Start an apiserver, in a namespace of its own or another, and wait until it accepts."""
+        netns = netns or self.api(number)
         keys.certificate(self.folder, "apiserver", ipaddress.IPv4Address("198.18.0.11"))
         files = str(self.folder / "tls.crt"), str(self.folder / "tls.key")
         script = str(HERE / "apiserver.py")
-        started = self.start(
-            f"api{number}", self.api(number), sys.executable, "-I", script, str(number), *files
-        )
+        started = self.start(f"api{number}", netns, sys.executable, "-I", script, str(number), *files)
         self.apiservers[number] = started
-        until(
-            lambda: "6443" in run("ip", "netns", "exec", self.api(number), "ss", "-ltnH"),
-            "an apiserver listens",
-        )
+        until(lambda: ":6443" in run("ip", "netns", "exec", netns, "ss", "-ltnH"), "an apiserver listens")
 
     def write_conf(self, servers: tuple[str, ...] = APISERVERS, more: str = "") -> None:
         """Write nginx's configuration anew, as a deploy does."""
@@ -327,14 +323,18 @@ class Field:
         """
         port, near, far = f"api{number}", f"near{number}", f"far{number}"
         run("ip", "-n", self.node, "link", "add", near, "type", "veth", "peer", "name", far)
-        for device in (port, near):  # the node's own kernel has no part in what the wire carries
-            run("ip", "netns", "exec", self.node, "sysctl", "-qw", f"net.ipv6.conf.{device}.disable_ipv6=1")
-            run("ip", "-n", self.node, "link", "set", device, "nomaster", "arp", "off", "up")
-        run("ip", "-n", self.node, "link", "set", far, "master", "bridge", "up")
+        # the node's own kernel has no part in what the wire carries
+        run("ip", "netns", "exec", self.node, "sysctl", "-qw", f"net.ipv6.conf.{near}.disable_ipv6=1")
+        run("ip", "-n", self.node, "link", "set", near, "arp", "off", "up")
         numbers = (str(n) for n in (delay, jitter, loss))
-        return self.start(
+        wire = self.start(
             "wire", self.node, sys.executable, "-I", str(HERE / "wire.py"), near, port, *numbers
         )
+        until(lambda: "ready" in wire.text, "the wire is ready")
+        run("ip", "netns", "exec", self.node, "sysctl", "-qw", f"net.ipv6.conf.{port}.disable_ipv6=1")
+        run("ip", "-n", self.node, "link", "set", far, "master", "bridge", "up")
+        run("ip", "-n", self.node, "link", "set", port, "nomaster", "arp", "off", "up")
+        return wire
 
     def mend(self, number: int, wire: Process) -> None:
         """Undo `spoil`."""

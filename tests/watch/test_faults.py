@@ -1,5 +1,6 @@
 """What the watch does about each fault of an apiserver, and what it leaves alone."""
 
+import signal
 import time
 from collections.abc import Callable
 from itertools import pairwise
@@ -68,6 +69,23 @@ def test_one_is_silent(field: Field, program: Path, fault: str, number: int) -> 
     assert field.rules() == []
     assert clients.since(back, "closed", "failed") == []
     assert len(lines(watch, "ejected")) == 1
+
+
+def test_one_on_the_node_itself_is_silent(field: Field, program: Path) -> None:
+    """No rule comes before the kernel's own for local addresses: new sessions are closed instead."""
+    field.start_apiserver(4, field.node)
+    field.write_conf(("198.18.0.1", *APISERVERS[1:]))
+    field.nginx.process.send_signal(signal.SIGHUP)
+    watch = field.watch(program)
+    clients = field.clients(15)
+    until(lambda: clients.of(4), "it has sessions")
+    field.hang(4)
+    until(lambda: lines(watch, "ejected 198.18.0.1:6443"), "it is ejected")
+    until(lambda: not clients.of(4) and len(clients.open) == 15, "all sessions are with others")
+    at = time.monotonic()
+    until(lambda: len(newcomers(clients, at)) >= 20, "nobody waits for it")
+    field.resume(4)
+    until(used_again(clients, at, 4), "it is in use")
 
 
 def test_all_hang_and_one_comes_back(field: Field, program: Path) -> None:

@@ -38,6 +38,7 @@ async def main(one: str, other: str, *numbers: str) -> None:
     loop = asyncio.get_running_loop()
     for come_from, to in (ends, ends[::-1]):
         loop.add_reader(come_from, carry, come_from, to, delay, jitter, loss)
+    print("ready", flush=True)
     await asyncio.Event().wait()
 
 
