@@ -51,6 +51,11 @@ def test_a_name_that_does_not_resolve_is_not_compared() -> None:
     assert found((A, B, C, Endpoint("unknown", 6443))).unknown_apiservers == ()
 
 
+def test_a_cluster_that_names_no_apiserver() -> None:
+    """It does not say that none serves: kube-apiserver --endpoint-reconciler-type=none."""
+    assert [*sentences(found(there=()))] == []
+
+
 @pytest.mark.parametrize(
     ("node", "hosts", "known"),
     [

@@ -41,7 +41,10 @@ class Difference:
 
 
 def difference(known: Known, cluster: Cluster) -> Difference:
-    """Apiservers are compared by address and port; one whose name does not resolve is none of the unknown."""
+    """Apiservers are compared by address and port; one whose name does not resolve is none of the unknown.
+
+    Nor is any where the cluster names none, as with --endpoint-reconciler-type=none.
+    """
     serving = _serving(cluster)
     there = {*serving}
     ours = {server: {*_resolved(server, known.addresses)} for server in known.apiservers}
@@ -53,7 +56,7 @@ def difference(known: Known, cluster: Cluster) -> Difference:
         nodes = tuple(printable(node.name) for node in cluster.machines if not _is_in(node, hosts, short))
     return Difference(
         missing_apiservers=tuple(server for server in serving if server not in named),
-        unknown_apiservers=tuple(server for server, at in ours.items() if at and not at & there),
+        unknown_apiservers=tuple(server for server, at in ours.items() if there and at and not at & there),
         missing_nodes=nodes,
         source=cluster.source,
     )
