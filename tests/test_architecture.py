@@ -29,7 +29,7 @@ MAY_KNOW = {
     "console": "errors folding results",
     "shards": "config console errors localfiles results",
     "sources": "errors",
-    "cluster": "config results sources",
+    "cluster": "config errors results sources",
     "setup": "config console errors localfiles sources",
     "facts": "answer config errors results",
     "release": "config errors facts templates",

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from tasks.core.cluster import asking
 from tasks.core.cluster.difference import Difference, Known, difference, sentences
 from tasks.core.config.address import Endpoint
+from tasks.core.errors import UsageError
 from tasks.core.sources.kubectl import Cluster, Machine, Server
 from tests.conftest import run_fab
 
@@ -89,6 +91,18 @@ def test_many_nodes_are_counted() -> None:
     (text,) = sentences(found(nodes=tuple(machine(f"n{n}") for n in range(30))))
     assert text.startswith("30 of the cluster's nodes are not in hosts.toml: n0, n1, ")
     assert text.endswith(", n19 and 10 more")
+
+
+def test_who_may_not_see_the_apiservers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is compared, and that is told: no apiserver of hosts.toml is taken for one that is right."""
+    program = tmp_path / "kubectl"
+    program.write_text(
+        "#!/bin/sh\ncase $* in *nodes*) echo '{\"items\": []}' ;; *) echo Forbidden >&2; exit 1 ;; esac\n"
+    )
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    with pytest.raises(UsageError, match="Forbidden"):
+        asking.begin(tmp_path / "config").result(60)
 
 
 def test_a_kubeconfig_that_is_not_there(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.core.config.address import NodeSpec
+from tasks.core.config.address import Endpoint, NodeSpec
 from tasks.core.errors import UsageError
 from tasks.core.setup import source
 from tasks.core.setup.initial import InitialConfig
@@ -185,6 +185,17 @@ def test_a_slow_one(stand: Stand, monkeypatch: pytest.MonkeyPatch) -> None:
     stand.script("sleep 600")
     with pytest.raises(UsageError, match=r"kubectl get nodes .*: did not end within 0.5 s"):
         stand.config()
+
+
+def test_who_may_not_see_the_apiservers(stand: Stand) -> None:
+    """Where they are given, nothing is wrong."""
+    stand.script(
+        'case $* in *nodes*) cat "$(dirname "$0")/nodes.json" ;; *) echo Forbidden >&2; exit 1 ;; esac'
+    )
+    with pytest.raises(UsageError, match=r"Forbidden(?s:.*)or give --apiservers$"):
+        stand.config()
+    given = (Endpoint("198.18.0.1", 6443),)
+    assert source.read("kubectl", Flags()).config(None, given).apiservers == given
 
 
 def test_no_apiservers(stand: Stand) -> None:

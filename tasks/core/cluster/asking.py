@@ -6,6 +6,7 @@ from concurrent.futures import Future
 from pathlib import Path
 from threading import Thread
 
+from ..errors import UsageError
 from ..sources import programs
 from ..sources.kubectl import Cluster, Kubectl
 
@@ -21,7 +22,10 @@ def begin(kubeconfig: Path) -> Future[Cluster]:
 
     def work() -> None:
         try:
-            future.set_result(Kubectl(str(kubeconfig)).cluster())
+            cluster = Kubectl(str(kubeconfig)).cluster()
+            if cluster.unread:
+                raise UsageError(cluster.unread)
+            future.set_result(cluster)
         except BaseException as error:  # handed over to whoever asks
             future.set_exception(error)
 

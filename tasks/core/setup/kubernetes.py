@@ -60,6 +60,8 @@ class FromCluster:
 
     def _apiservers(self, taken: list[str]) -> tuple[Endpoint, ...]:
         cluster = self.cluster
+        if cluster.unread:
+            raise UsageError(f"{cluster.unread}\nor give --apiservers")
         what = f"{cluster.source} of default/kubernetes"
         if not cluster.servers:
             raise UsageError(

@@ -52,11 +52,15 @@ class Server:
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """What kubectl told; `source` is where the addresses of kube-apiservers come from."""
+    """What kubectl told; `source` is where the addresses of kube-apiservers come from.
+
+    `unread` is why they are not known, though the machines are.
+    """
 
     machines: tuple[Machine, ...]
-    servers: tuple[Server, ...]
-    source: str
+    servers: tuple[Server, ...] = ()
+    source: str = ""
+    unread: str = ""
 
 
 class Kubectl:
@@ -72,11 +76,14 @@ class Kubectl:
         self._command = [program, *(f"{flag}={value}" for flag, value in flags.items() if value)]
 
     def cluster(self) -> Cluster:
-        """Its nodes and apiservers. Raises UsageError: kubectl fails, or what it says makes no sense."""
+        """Its nodes and apiservers. Raises UsageError: kubectl tells no nodes, or what makes no sense."""
         machines = tuple(map(_machine, self._items("nodes")))
         if not all(machine.name for machine in machines):
             raise UsageError("kubectl get nodes: wrote a node without a name; is that kubectl's own output?")
-        return Cluster(machines, *self._servers())
+        try:
+            return Cluster(machines, *self._servers())
+        except UsageError as error:  # they may be given
+            return Cluster(machines, unread=str(error))
 
     def _servers(self) -> tuple[tuple[Server, ...], str]:
         """Those of default/kubernetes, and what names them."""
