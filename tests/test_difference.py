@@ -87,6 +87,11 @@ def test_what_a_cluster_says_is_data() -> None:
     assert seen == Difference(None, (), (), ("?[2J",))
 
 
+def test_who_runs_no_linux_is_not_missed() -> None:
+    windows = Machine("w-1", ("10.0.0.21",), True, (), "", "windows")
+    assert found(nodes=(windows, machine("w-2"))).missing_nodes == ("w-2",)
+
+
 def test_many_nodes_are_counted() -> None:
     (text,) = sentences(found(nodes=tuple(machine(f"n{n}") for n in range(30))))
     assert text.startswith("30 of the cluster's nodes are not in hosts.toml: n0, n1, ")

@@ -53,7 +53,8 @@ def difference(known: Known, cluster: Cluster) -> Difference:
     if known.hosts is not None:
         hosts = {host.lower() for host in known.hosts}
         short = {_short(host) for host in hosts}
-        nodes = tuple(printable(node.name) for node in cluster.machines if not _is_in(node, hosts, short))
+        linux = (node for node in cluster.machines if node.system == "linux")
+        nodes = tuple(printable(node.name) for node in linux if not _is_in(node, hosts, short))
     return Difference(
         missing_apiservers=tuple(server for server in serving if server not in named),
         unknown_apiservers=tuple(server for server, at in ours.items() if there and at and not at & there),
