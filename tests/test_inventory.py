@@ -142,6 +142,11 @@ def test_the_key(tmp_path: Path) -> None:
     assert "not taken over: ansible_ssh_private_key_file, as nodes differ in it" in "\n".join(found.notes)
 
 
+def test_keys_that_differ_are_not_told_as_taken(tmp_path: Path) -> None:
+    text = "[kube_node]\na ansible_private_key_file=x\nb ansible_private_key_file=y\n[kube_master]\nm\n"
+    assert taken(tmp_path, "hosts", text).taken[1] == "nodes: 2, of group kube_node"
+
+
 def test_a_key_beside_the_inventory(tmp_path: Path) -> None:
     (tmp_path / "cluster").touch()
     found = taken(tmp_path, "inventory", TERRAFORM.text.replace("~/.ssh/", ""), TERRAFORM.groups)

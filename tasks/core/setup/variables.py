@@ -69,7 +69,8 @@ class Variables:
     def _identity(self, hosts: Sequence[str], folder: Path) -> str:
         keys = {self.value(host, *_KEY) for host in hosts}
         if len(keys) > 1:
-            self._counted.pop(_KEY[0], None)
+            for name in _KEY:
+                self._counted.pop(name, None)
             self._notes.append(
                 "not taken over: ansible_ssh_private_key_file, as nodes differ in it: "
                 "write IdentityFile into ~/.ssh/config"
