@@ -147,6 +147,12 @@ def test_keys_that_differ_are_not_told_as_taken(tmp_path: Path) -> None:
     assert taken(tmp_path, "hosts", text).taken[1] == "nodes: 2, of group kube_node"
 
 
+def test_of_a_hosts_own_variables_the_last_ones_count(tmp_path: Path) -> None:
+    """By their lines, wherever a group was named first."""
+    text = "[kube_node:vars]\n[etcd]\na ansible_port=22\n[kube_node]\na ansible_port=23\n[kube_master]\nm\n"
+    assert [*map(written, taken(tmp_path, "hosts", text).nodes)] == ["a a:23"]
+
+
 def test_a_key_beside_the_inventory(tmp_path: Path) -> None:
     (tmp_path / "cluster").touch()
     found = taken(tmp_path, "inventory", TERRAFORM.text.replace("~/.ssh/", ""), TERRAFORM.groups)

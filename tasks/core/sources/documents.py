@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..errors import UsageError
-from .inventory import Group, Groups, Inventory, Value, expanded
+from .inventory import Groups, Inventory, Value, expanded
 
 PARTS = ("hosts", "children", "vars")
 """What a group may have."""
@@ -33,17 +33,18 @@ def from_list(text: str) -> Inventory:
     hosts = _mapping(_mapping(data.get("_meta"), "_meta").get("hostvars"), "_meta.hostvars")
     for name, group in data.items():
         if name != "_meta":
-            _read_listed(groups[name], group)
+            _read_listed(groups, name, group)
     for host, variables in hosts.items():
-        groups["all"].hosts[str(host)] = _variables(variables, str(host))
+        groups.add("all", str(host), _variables(variables, str(host)))
     return groups.inventory()
 
 
-def _read_listed(group: Group, given: object) -> None:
+def _read_listed(groups: Groups, name: str, given: object) -> None:
+    group = groups[name]
     parts = {"hosts": given} if isinstance(given, list) else _mapping(given, "a group")
     group.variables.update(_variables(parts.get("vars"), "vars"))
-    for name in _names(parts.get("hosts")):
-        group.hosts.setdefault(name, {})
+    for host in _names(parts.get("hosts")):
+        groups.add(name, host, {})
     group.children.update(dict.fromkeys(_names(parts.get("children"))))
 
 
@@ -64,7 +65,7 @@ def _read_group(groups: Groups, name: str, given: object) -> None:
         own = _variables(variables, f"host {pattern}")
         try:
             for host in expanded(str(pattern)):
-                group.hosts.setdefault(host, {}).update(own)
+                groups.add(name, host, own)
         except ValueError as error:
             raise UsageError(f"group {name}: {error}") from None
     for child, inside in _mapping(parts.get("children"), f"children of group {name}").items():

@@ -57,7 +57,7 @@ def _read_host(groups: Groups, group: str, line: str) -> None:
     if "=" in pattern or pattern.startswith("["):
         raise ValueError(f"{line[:60]!r}: neither a [group] nor a host with NAME=VALUE after it")
     for host in expanded(pattern):
-        groups[group].hosts.setdefault(host, {}).update(variables)
+        groups.add(group, host, variables)
 
 
 def _alone(line: str) -> str:

@@ -36,9 +36,9 @@ class Inventory:
 
 @dataclass(slots=True)
 class Group:
-    """What is written of one group; each of its hosts with the variables that stand there."""
+    """What is written of one group."""
 
-    hosts: dict[str, dict[str, Value]] = field(default_factory=dict)
+    hosts: dict[str, None] = field(default_factory=dict)
     children: dict[str, None] = field(default_factory=dict)
     variables: dict[str, Value] = field(default_factory=dict)
 
@@ -48,9 +48,15 @@ class Groups:
 
     def __init__(self) -> None:
         self._groups: dict[str, Group] = {"all": Group()}
+        self._own: dict[str, dict[str, Value]] = {}
 
     def __getitem__(self, name: str) -> Group:
         return self._groups.setdefault(name, Group())
+
+    def add(self, group: str, host: str, variables: Mapping[str, Value]) -> None:
+        """A host, with the variables that stand there: what is read last counts, in whatever group."""
+        self[group].hosts[host] = None
+        self._own.setdefault(host, {}).update(variables)
 
     def inventory(self) -> Inventory:
         """All of it together: a host's own variables count most, then those of the innermost group.
@@ -58,10 +64,7 @@ class Groups:
         Raises UsageError: a group is in itself.
         """
         depths = self._depths()
-        own: dict[str, dict[str, Value]] = {}
-        for group in self._groups.values():
-            for host, variables in group.hosts.items():
-                own.setdefault(host, {}).update(variables)
+        own = self._own
         members: dict[str, tuple[str, ...]] = {}
         for name in self._groups:
             self._members(name, members)
