@@ -79,6 +79,18 @@ def test_a_port_behind_a_host(tmp_path: Path, host: str, node: str) -> None:
     assert [*map(written, taken(tmp_path, "hosts", text).nodes)] == [node]
 
 
+@pytest.mark.parametrize("host", ["n1:2222", "n[1:1]:2222"])
+def test_a_port_behind_a_host_in_yaml(tmp_path: Path, host: str) -> None:
+    text = f"kube_node: {{hosts: {{'{host}': {{ansible_host: 198.18.8.9}}}}}}\nkube_master: {{hosts: m1}}\n"
+    assert [*map(written, taken(tmp_path, "hosts.yml", text).nodes)] == ["n1 198.18.8.9:2222"]
+
+
+@pytest.mark.parametrize("host", ["[1:2]x", "[a:b]-[1:1]"])
+def test_a_range_at_the_begin(tmp_path: Path, host: str) -> None:
+    found = taken(tmp_path, "hosts", f"[kube_node]\n{host}\n[kube_master]\nm1\n")
+    assert len(found.nodes) == 2
+
+
 def test_comments_behind_values(tmp_path: Path) -> None:
     """Literals of Python's end where a comment begins; other values go to the end of the line."""
     text = "[kube_node]\na\n[kube_master]\n198.18.8.1\n[kube_node:vars]\nansible_port = 2222 # for admins\n"

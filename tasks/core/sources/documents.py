@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..errors import UsageError
-from .inventory import Groups, Inventory, Value, expanded
+from .inventory import Groups, Inventory, Value, hosts_of
 
 PARTS = ("hosts", "children", "vars")
 """What a group may have."""
@@ -64,8 +64,9 @@ def _read_group(groups: Groups, name: str, given: object) -> None:
     for pattern, variables in _mapping({hosts: None} if isinstance(hosts, str) else hosts, "hosts").items():
         own = _variables(variables, f"host {pattern}")
         try:
-            for host in expanded(str(pattern)):
-                groups.add(name, host, own)
+            found, port = hosts_of(str(pattern))
+            for host in found:
+                groups.add(name, host, port | own)
         except ValueError as error:
             raise UsageError(f"group {name}: {error}") from None
     for child, inside in _mapping(parts.get("children"), f"children of group {name}").items():

@@ -7,14 +7,10 @@ import re
 import shlex
 
 from ..errors import UsageError
-from .inventory import Groups, Inventory, Value, expanded
+from .inventory import Groups, Inventory, Value, hosts_of
 
 _HEAD = re.compile(r"\[([^:\]\s]+)(?::(\w+))?\]\s*(?:#.*)?")
 _KINDS = (None, "children", "vars")
-_PORT = re.compile(
-    r"(?:\[(?P<ipv6>[^\[\]]*:[^\[\]]*:[^\[\]]*)\]|(?P<host>(?:[^:\[\]]|\[[^\]]*\])+)):(?P<port>\d{1,5})"
-)
-"""An address of IPv6 without brackets has no port, whatever its last part looks like."""
 _LONGEST = 1 << 16
 """Characters of a line; shlex takes the square of a word's length."""
 _NO_LITERAL = (ValueError, SyntaxError, MemoryError, RecursionError)
@@ -50,13 +46,11 @@ def read(text: str) -> Inventory:
 
 def _read_host(groups: Groups, group: str, line: str) -> None:
     pattern, *assigned = shlex.split(line, comments=True)
-    variables: dict[str, Value] = {}
-    if found := _PORT.fullmatch(pattern):
-        pattern, variables["ansible_port"] = found["ipv6"] or found["host"], found["port"]
-    variables.update(map(_assigned, assigned))
-    if "=" in pattern or pattern.startswith("["):
+    hosts, port = hosts_of(pattern)
+    if "=" in pattern or any(host.startswith("[") for host in hosts):
         raise ValueError(f"{line[:60]!r}: neither a [group] nor a host with NAME=VALUE after it")
-    for host in expanded(pattern):
+    variables = port | dict(map(_assigned, assigned))
+    for host in hosts:
         groups.add(group, host, variables)
 
 

@@ -14,6 +14,10 @@ Value = str | None
 """A variable's value as text; None: no plain one, such as one of a vault, which only Ansible knows."""
 
 _RANGE = re.compile(r"\[(\w+):(\w+)(?::(\d+))?\]")
+_PORT = re.compile(
+    r"(?:\[(?P<ipv6>[^\[\]]*:[^\[\]]*:[^\[\]]*)\]|(?P<host>(?:[^:\[\]]|\[[^\]]*\])+)):(?P<port>\d{1,5})"
+)
+"""An address of IPv6 without brackets has no port, whatever its last part looks like."""
 _MOST = 100_000
 """Hosts that ranges such as node[1:9] may stand for."""
 
@@ -99,6 +103,16 @@ class Groups:
             return known[name]
 
         return {name: depth(name) for name in self._groups}
+
+
+def hosts_of(pattern: str) -> tuple[Sequence[str], dict[str, Value]]:
+    """The hosts that are written as HOST or HOST:PORT, and what is said of them by that.
+
+    Raises ValueError, as `expanded`.
+    """
+    if not (found := _PORT.fullmatch(pattern)):
+        return expanded(pattern), {}
+    return expanded(found["ipv6"] or found["host"]), {"ansible_port": found["port"]}
 
 
 def expanded(pattern: str) -> Sequence[str]:
