@@ -299,6 +299,14 @@ def test_groups_to_which_many_ways_lead(tmp_path: Path) -> None:
     assert [*map(written, found.nodes)] == ["n1 n1"]
 
 
+def test_what_is_unsafe_is_listed_as_it_is() -> None:
+    """Ansible lists a value that is no template as an object."""
+    listed = documents.from_list(
+        '{"_meta": {"hostvars": {"n1": {"a": {"__ansible_unsafe": "x{y"}, "b": {"__ansible_vault": "s"}}}}}'
+    )
+    assert listed.hosts["n1"] == {"a": "x{y", "b": None}
+
+
 def test_a_list_that_is_nested_without_end() -> None:
     with pytest.raises(UsageError, match="not JSON"):
         documents.from_list("[" * 100_000)

@@ -87,6 +87,8 @@ def _variables(given: object, what: str) -> dict[str, Value]:
 
 
 def _plain(value: object) -> Value:
+    if isinstance(value, Mapping):
+        value = value.get("__ansible_unsafe")  # how what is !unsafe is listed
     if isinstance(value, bool):
         return str(value).lower()
     return str(value) if isinstance(value, str | int | float) else None
