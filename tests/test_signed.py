@@ -230,6 +230,17 @@ class TestPin:
         with pytest.raises(StepError, match="whose key has expired on 2021-01-01"):
             fetch.pin(self.build(signed), VERSION, folder)
 
+    def test_nothing_by_who_does_not_tell_that(
+        self, signed: Mirror, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        if not (sqv := shutil.which("sqv")):
+            pytest.skip("needs sqv")
+        (tmp_path / "bin").mkdir()
+        (tmp_path / "bin" / "sqv").symlink_to(sqv)
+        monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+        with pytest.raises(StepError, match="sqv does not tell whether its key has expired"):
+            fetch.pin(self.build(signed), VERSION, folder)
+
     def test_a_bad_one(self, signed: Mirror, folder: Path, ring: Keyring, signer: Signer) -> None:
         signed.beside[ASC] = ring.sign(signer.fingerprint, GOOD + b"!")
         with pytest.raises(StepError, match="it does not fit the tarball"):

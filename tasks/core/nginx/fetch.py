@@ -17,6 +17,7 @@ from ..config import rules, validation
 from ..config.model import Build
 from ..errors import StepError, UsageError
 from ..results import output
+from ..trust.programs import program
 from ..trust.signature import Signature
 from . import apt, signed, transfer
 from .transfer import TIMEOUT
@@ -105,7 +106,8 @@ def pin(build: Build, version: str, folder: Path, timeout: float = TIMEOUT) -> S
         tarball = Path(place) / name
         mirror = _first_mirror(wanted, tarball, timeout)
         signature = _signature(wanted, mirror, tarball, folder, timeout)
-        why = signature.unchecked or (signature.expired and signature.words)
+        silent = "sqv does not tell whether its key has expired" if program() == "sqv" else ""
+        why = signature.unchecked or silent or (signature.expired and signature.words)
         if why:
             raise StepError(f"{name} from {mirror}: {why}", hint=_UNPINNED)
         wanted = replace(wanted, sha256=sum_of(tarball.read_bytes()))
