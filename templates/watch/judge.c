@@ -112,8 +112,9 @@ ms judge_next(const struct judge *j, int i) {
     return later(a->asked, a->heard) + IDLE;
 }
 
+/* A question tells that there is a way to it for new connections; what a session hears does not. */
 static bool is_fresh(const struct judged *a, ms now) {
-    return now - later(a->answered, a->heard) <= FRESH;
+    return now - a->answered <= FRESH;
 }
 
 static bool is_bad(const struct judged *a) {

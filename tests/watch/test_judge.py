@@ -51,6 +51,12 @@ def spend(
     return changes
 
 
+def answer(judge: Judge, which: int) -> None:
+    """Ask one, and have it answer at once."""
+    judge.ask(which)
+    judge.end((which, judge.now), ANSWERED)
+
+
 def test_all_answer(make: Make) -> None:
     judge = make(3)
     assert spend(judge, 60_000, good()) == []
@@ -106,10 +112,10 @@ def test_two_questions_and_three_seconds(make: Make) -> None:
     judge.now += LIMIT
     for question in [*judge.open]:
         judge.end(question, NO_CONNECTION)
-    judge.see(1, 1, NEVER, judge.now)
+    answer(judge, 1)
     assert judge.decide() == []
     judge.now = begun + 2999
-    judge.see(1, 1, NEVER, judge.now)
+    answer(judge, 1)
     assert judge.decide() == []
     judge.now += 1
     assert judge.decide() == [(0, EJECT)]
@@ -121,7 +127,7 @@ def test_one_question_is_not_enough(make: Make) -> None:
     judge.now += LIMIT
     judge.end(judge.open[0], NO_CONNECTION)
     judge.now += 60_000
-    judge.see(1, 1, NEVER, judge.now)
+    answer(judge, 1)
     assert judge.decide() == []
 
 
@@ -133,11 +139,12 @@ def test_more_than_half_only_if_all_the_rest_have_just_answered(make: Make) -> N
     judge.now += LIMIT
     for question in [*judge.open]:
         judge.end(question, NO_HELLO)
-    judge.now += 1000
-    judge.see(3, 1, NEVER, judge.now - 1)
-    judge.see(4, 1, NEVER, judge.now - 1001)
+    answer(judge, 4)
+    judge.now += 1001
+    answer(judge, 3)
     assert judge.decide() == []
-    judge.see(4, 1, NEVER, judge.now - 1000)
+    answer(judge, 4)
+    judge.now += 1000
     assert judge.decide() == [(0, EJECT), (1, EJECT), (2, EJECT)]
 
 
@@ -146,6 +153,13 @@ def test_a_byte_in_a_session_is_an_answer(make: Make) -> None:
     spend(judge, 6000, good())
     changes = spend(judge, 60_000, good(0), lambda now: judge.see(0, 1, now - 100, now - now % 2500))
     assert changes == []
+
+
+def test_where_no_question_is_answered_nobody_is_ejected(make: Make) -> None:
+    """As where the node's own table of connections is full: old sessions go on, and no new one is opened."""
+    judge = make(2)
+    spend(judge, 6000, good())
+    assert spend(judge, 60_000, good(0, 1), lambda now: judge.see(1, 1, NEVER, now)) == []
 
 
 def test_an_answer_of_before_the_silence_is_none(make: Make) -> None:
