@@ -5,11 +5,7 @@ if [ ! -e "$unit_path" ] && [ ! -L "$unit_path" ] && ! there "$watch_path" && [ 
   say changed 0
   exit 0
 fi
-if there "$watch_path"; then
-  systemctl disable --now "$watch_unit" 2>/dev/null || systemctl stop "$watch_unit" || exit
-  rm -rf "$watch_path" && systemctl daemon-reload || exit
-  systemctl reset-failed "$watch_unit" 2>/dev/null
-fi
+no_watch || exit
 if [ -e "$unit_path" ] || [ -L "$unit_path" ] || is_active; then
   is_safe || { echo "$why" >&2; exit 1; }
   ! is_active || systemctl stop "$unit" || exit

@@ -18,12 +18,6 @@ watch_runs() {
   journalctl -q -u "$watch_unit" --since "@$began" -n 4 --no-pager -o cat >&2
   return 1
 }
-no_watch() {
-  ! there "$watch_path" || systemctl disable --now "$watch_unit" 2>/dev/null
-  rm -rf "$watcher" "$watch_path" && systemctl daemon-reload
-  systemctl reset-failed "$watch_unit" 2>/dev/null
-  return 0
-}
 # one that does not start makes room for the one that did
 watch_over() {
   case $watch in

@@ -164,6 +164,10 @@ def test_metrics_are_where_node_exporter_reads_them(lab: Lab, deployed: Path, ho
 def test_nothing_of_it_stays(lab: Lab, deployed: Path) -> None:
     with paused(lab.apiservers[0]):
         eventually(lambda: all(rules(node) for node in lab.nodes), seconds=60)
+        lab.nodes[0].enter(
+            f"pid=$(systemctl show -p MainPID --value {UNIT});"
+            f" rm /opt/k8s/kube-nginx/sbin/{UNIT}; kill -KILL $pid"
+        )
         assert run_fab("uninstall", "--yes", hosts=deployed).status == 0
     for node in lab.nodes:
         assert rules(node) == ""

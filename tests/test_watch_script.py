@@ -78,6 +78,24 @@ def test_it_goes(place: Place) -> None:
     assert "systemctl disable --now kube-nginx-watch.service" in did(place)
 
 
+@pytest.mark.parametrize("by", ["in use", "kept"])
+def test_its_rules_go_where_its_program_was_gone(place: Place, by: str) -> None:
+    """What ends it could not do so then; a release has the program, too."""
+    said = place.unit.parent / "said"
+    cleaner = f'#!/bin/sh\necho "$1" >> {said}\n'.encode()
+    use(place, {**OLD, WATCH: cleaner} if by == "in use" else {WATCH_UNIT: b"old unit"})
+    keep(place, NAME, {**ALL, WATCH: cleaner})
+    Path(place.proxy.prefix, "sbin", WATCH).chmod(0o755) if by == "in use" else None
+    assert run(place, "0") == "done"
+    assert (there(place), said.read_text()) == ({}, "clean\n")
+
+
+def test_one_without_a_unit_is_ended(place: Place) -> None:
+    use(place, {WATCH: b"old"})
+    assert run(place, "0") == "done"
+    assert "systemctl stop kube-nginx-watch.service" in did(place)
+
+
 def test_a_stopped_service_does_not_start_for_it(place: Place) -> None:
     use(place, {})
     keep(place, NAME, {**ALL, **NEW})

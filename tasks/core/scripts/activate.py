@@ -59,7 +59,7 @@ class Activate(OnNode[Activated]):
     For the other parameters see templates/activate.sh. It goes on to its end without us.
     """
 
-    files = ("common", "flock", "prepare", "files", "service", "watch", "activate")
+    files = ("common", "flock", "prepare", "files", "service", "no_watch", "watch", "activate")
     statuses = (CommonStatus, ActivateStatus)
     answer = Activated
     changes = True

@@ -126,6 +126,6 @@ class Uninstalled:
 class Uninstall(OnNode[Uninstalled]):
     """Removes the unit and what was shipped; a file of somebody else's keeps its folder."""
 
-    files = ("common", "uninstall")
+    files = ("common", "no_watch", "uninstall")
     answer = Uninstalled
     changes = True
