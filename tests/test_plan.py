@@ -56,7 +56,13 @@ HEALTHY = Facts(
         "changed": str(CHANGED),
         "workers": "8:1",
     },
-    unit={"LoadState": "loaded", "UnitFileState": "enabled", "ActiveState": "active", "SubState": "running"},
+    unit={
+        "LoadState": "loaded",
+        "UnitFileState": "enabled",
+        "ActiveState": "active",
+        "SubState": "running",
+        "PrivateMounts": "no",
+    },
     process=PROCESS,
     listening={LISTEN: None},
 )

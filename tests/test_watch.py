@@ -113,6 +113,13 @@ def test_where_it_is_not_possible(kernel: str, user: str, why: str) -> None:
     assert not needs.wanted(Facts(kernel=kernel), proxy, Watch(enabled=False))
 
 
+def test_an_old_systemd_beside_a_new_kernel() -> None:
+    """219 would run it as root, and stop it at its first call; 237 would stop it, too."""
+    unit = {name: value for name, value in HEALTHY.unit.items() if name != "PrivateMounts"}
+    why = needs.impossible(replace(node({}), unit=unit), PROXY)
+    assert why.startswith("its systemd is older than 239")
+
+
 def chosen(profile: str = "recommended", **watch: Any) -> Settings:
     return settings.parse(with_keys(profile=profile) | ({"watch": watch} if watch else {}), FILE)
 

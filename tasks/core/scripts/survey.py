@@ -17,9 +17,10 @@ from ..users.found import Users
 from .script import OnNode
 
 PROPERTIES = (
-    "Result,NRestarts,ActiveEnterTimestamp,ActiveEnterTimestampMonotonic,LimitNOFILE,LimitNOFILESoft,User"
+    "Result,NRestarts,ActiveEnterTimestamp,ActiveEnterTimestampMonotonic,LimitNOFILE,LimitNOFILESoft,User,"
+    "PrivateMounts"
 )
-"""Those besides what templates/common.sh asks systemd for."""
+"""Those besides what templates/common.sh asks systemd for; what a systemd does not know it leaves out."""
 
 
 def hexadecimal(endpoints: Iterable[Endpoint]) -> tuple[str, ...]:

@@ -19,6 +19,8 @@ def impossible(facts: Facts, proxy: Proxy) -> str:
     kernel = re.match(r"(\d+)\.(\d+)", facts.kernel)
     if kernel and (int(kernel[1]), int(kernel[2])) < _RULES_BY_PORT:
         return f"Linux {facts.kernel} has no routing rules by port, which came with 4.17"
+    if facts.unit and "PrivateMounts" not in facts.unit:
+        return "its systemd is older than 239, which first confines what the watch may do as its unit says"
     return "" if proxy.user else "kube-nginx has no user of its own (proxy.user)"
 
 
