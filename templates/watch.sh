@@ -3,8 +3,12 @@
 
 watch_files() { # FOLDER: those that differ come into use together
   fresh=${watcher%/*}/.kube-nginx-watch fresh_unit=${watch_path%/*}/.$unit.watch
-  copy "$1/kube-nginx-watch" "$fresh" && copy "$1/$watch_unit" "$fresh_unit" &&
-    over "$fresh" "$watcher" && over "$fresh_unit" "$watch_path"
+  if ! copy "$1/kube-nginx-watch" "$fresh" || ! copy "$1/$watch_unit" "$fresh_unit"; then
+    rm -f "$fresh" "$fresh_unit"
+    return 1
+  fi
+  systemctl stop "$watch_unit" 2>/dev/null # by the unit with which it began, which cleans up after it
+  over "$fresh" "$watcher" && over "$fresh_unit" "$watch_path"
 }
 watch_runs() {
   # to enable has systemd read it, too
@@ -31,8 +35,7 @@ watch_over() {
       mkdir "$former" && copy "$watcher" "$former/kube-nginx-watch" && copy "$watch_path" "$former/$watch_unit" || return
     fi
     why='its files could not be put in place'
-    systemctl stop "$watch_unit" 2>/dev/null # by the unit with which it began, which cleans up after it
-    watch_files "$releases/$release" || return
+    watch_files "$releases/$release" || { rm -rf "$former"; return 1; }
   fi
   if watch_runs; then
     rm -rf "$former"

@@ -111,6 +111,16 @@ def test_one_that_does_not_start_makes_room_for_the_one_of_before(place: Place) 
     assert there(place) == OLD
 
 
+def test_one_that_cannot_be_put_in_place_leaves_the_one_of_before_running(place: Place) -> None:
+    """Where the disk is full, say; here something is in the way that cannot be removed."""
+    use(place, OLD)
+    keep(place, NAME, {**ALL, **NEW})
+    (place.unit.parent / ".kube-nginx.service.watch" / "full").mkdir(parents=True)
+    assert run(place, "1").endswith("failed: its files could not be put in place")
+    assert (there(place), did(place)) == (OLD, [])
+    assert not any("watch.part" in name or ".kube-nginx-watch" in name for name in place.tree())
+
+
 @pytest.mark.parametrize("before", [{}, OLD])
 def test_one_that_does_not_start_goes(place: Place, before: dict[str, bytes]) -> None:
     use(place, before)
