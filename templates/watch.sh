@@ -26,7 +26,7 @@ watch_runs() {
 watch_over() {
   case $watch in
     '') return ;;
-    0) no_watch; return ;;
+    0) why='it cannot be removed' && no_watch; return ;;
   esac
   former=$releases/watch.part
   ! there "$former" || rm -rf "$former"

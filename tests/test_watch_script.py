@@ -19,6 +19,7 @@ SYSTEMD = """
     systemctl() {
       echo "systemctl $*" >> "$lock.did"
       case $1 in
+        daemon-reload) [ "$broken" != daemon-reload ] ;;
         restart) ! grep -q "$broken" "$watcher" ;;
         is-active)
           if [ "$3" = kube-nginx.service ]; then [ -z "$stopped" ]; else ! grep -q "$broken" "$watcher"; fi ;;
@@ -88,6 +89,11 @@ def test_its_rules_go_where_its_program_was_gone(place: Place, by: str) -> None:
     Path(place.proxy.prefix, "sbin", WATCH).chmod(0o755) if by == "in use" else None
     assert run(place, "0") == "done"
     assert (there(place), said.read_text()) == ({}, "clean\n")
+
+
+def test_it_is_told_that_it_cannot_be_removed(place: Place) -> None:
+    use(place, OLD)
+    assert run(place, "0", broken="daemon-reload").endswith("failed: it cannot be removed")
 
 
 def test_one_without_a_unit_is_ended(place: Place) -> None:
