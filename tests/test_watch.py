@@ -165,6 +165,11 @@ def test_two_that_are_ejected() -> None:
     assert as_json(seen)["ejected"][0] == {"apiserver": "198.18.0.2:6443", "seconds": 34, "why": HUNG}
 
 
+def test_a_number_of_any_length_is_text_from_a_node() -> None:
+    there = node(StatusText=f"ejected 198.18.0.2:6443 for {'9' * 5000} s, 198.18.0.3:6443 for 3 s")
+    assert [of.apiserver for of in watch_of(there, chosen()).ejected] == ["198.18.0.3:6443"]
+
+
 def test_what_it_said_before_it_ended_is_not_believed() -> None:
     there = node(ActiveState="inactive", SubState="dead", StatusText="ejected 198.18.0.2:6443 for 34 s")
     assert watch_of(there, chosen()) == WatchSeen(WatchState.NOT_RUNNING, "inactive (dead)")

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from ..answer import Lines
 
-_EJECTED = re.compile(r"(\S+:\d+) for (\d+) s(?: \((.*?)\))?(?:, |$)")
+_EJECTED = re.compile(r"(\S+:\d+) for (\d{1,9}) s(?: \((.*?)\))?(?:, |$)")
 _EJECTS, _SILENT, _NOT_POSSIBLE = "ejected ", "silent ", "not possible here: "
 
 
