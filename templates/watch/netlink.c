@@ -56,9 +56,7 @@ int nl_parse(const unsigned char *bytes, size_t size, uint32_t sequence, nl_each
         const unsigned char *body = bytes + NLMSG_HDRLEN;
         size_t body_size = head.nlmsg_len - NLMSG_HDRLEN;
         if (head.nlmsg_seq == sequence) {
-            if (head.nlmsg_type == NLMSG_DONE)
-                return 0;
-            if (head.nlmsg_type == NLMSG_ERROR)
+            if (head.nlmsg_type == NLMSG_DONE || head.nlmsg_type == NLMSG_ERROR) /* a dump that failed is done, too */
                 return error_of(body, body_size);
             if (each && head.nlmsg_type >= NLMSG_MIN_TYPE)
                 each(context, body, body_size);

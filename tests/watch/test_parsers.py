@@ -133,6 +133,15 @@ def damaged(chance: random.Random, valid: list[bytes]) -> bytes:
     return bytes(data)
 
 
+@pytest.mark.usefixtures("cc")
+@pytest.mark.parametrize(("kind", "error"), [(2, 0), (2, -1), (3, 0), (3, -2)])
+def test_how_an_answer_of_the_kernel_ends(tmp_path: Path, kind: int, error: int) -> None:
+    """Without tcp_diag, say, a dump ends with -ENOENT in its last message: it is no node without sessions."""
+    library = ctypes.CDLL(str(compile_watch(tmp_path / "watch.so", "-shared", "-fPIC")))
+    said = message(kind, struct.pack("=i", error))
+    assert library.nl_parse(said, ctypes.c_size_t(len(said)), SEQUENCE, None, None) == error
+
+
 def test_nothing_breaks_the_parsers(cc: str, tmp_path: Path) -> None:
     sources = [str(path) for path in sorted(SOURCES.glob("*.c")) if path.name not in {"main.c", "rules.c"}]
     program = tmp_path / "fuzz"
