@@ -11,6 +11,7 @@ from functools import cache
 from hashlib import sha256
 from io import BytesIO
 
+from ..scripts.script import Status
 from ..shell.command import CommandResult
 from ..templates import folder
 from .build_commands import BuildScript, Inspected, glibc_of
@@ -36,11 +37,23 @@ def _sources() -> str:
     return b64encode(gzip.compress(packed.getvalue())).decode()
 
 
+class MakeWatchStatus(Status):
+    """How templates/make_watch.sh ends."""
+
+    FAILED = (
+        65,
+        "kube-nginx-watch does not compile there",
+        "it needs the kernel headers of Linux 4.17 and glibc 2.25, or newer ones: build on another host "
+        "(build.hosts); or do without: [watch] enabled = false",
+    )
+
+
 @dataclass(frozen=True)
 class MakeWatch(BuildScript[None]):
     """Compiles it, statically where the host can."""
 
     files = ("make_watch",)
+    statuses = (MakeWatchStatus,)
     tail = 20
     work: str
     arch: str
