@@ -22,10 +22,21 @@ watch_runs() {
   journalctl -q -u "$watch_unit" --since "@$began" -n 4 --no-pager -o cat >&2
   return 1
 }
+# a release that came back may be another user's, whose sessions are the ones to watch
+watch_user() {
+  serves=$(user_of "$unit_path")
+  case "$(last_of ExecStart= "$watch_path") " in ' ' | *" -u $serves "*) return ;; esac
+  [ -n "$serves" ] || { no_watch; return; }
+  fresh_unit=${watch_path%/*}/.$unit.watch
+  why='its unit could not be changed'
+  copy "$watch_path" "$fresh_unit" && sed -i "s|^\(ExecStart=.* -u \)[^ ]*|\1$serves|" "$fresh_unit" || return
+  systemctl stop "$watch_unit" 2>/dev/null
+  over "$fresh_unit" "$watch_path" && watch_runs
+}
 # one that does not start makes room for the one that did
 watch_over() {
   case $watch in
-    '') return ;;
+    '') watch_user; return ;;
     0) why='it cannot be removed' && no_watch; return ;;
   esac
   former=$releases/watch.part

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tasks.core.facts.paths import WATCH, WATCH_UNIT
+from tasks.core.facts.paths import UNIT, WATCH, WATCH_UNIT
 
 from .test_scripts import ALL, ALL_FUNCTIONS, Place, functions, keep, place, shell
 
@@ -38,6 +38,10 @@ def there(place: Place) -> dict[str, bytes]:
 
 def use(place: Place, files: dict[str, bytes]) -> None:
     place.use(ALL)
+    use_watch(place, files)
+
+
+def use_watch(place: Place, files: dict[str, bytes]) -> None:
     for name, content in files.items():
         folder = Path(place.proxy.prefix, "sbin") if name == WATCH else place.unit.parent
         (folder / name).write_bytes(content)
@@ -77,6 +81,33 @@ def test_it_goes(place: Place) -> None:
     assert run(place, "0") == "done"
     assert there(place) == {}
     assert "systemctl disable --now kube-nginx-watch.service" in did(place)
+
+
+UNIT_OF = "[Service]\nExecStart=/w run -c /x/kube-nginx.conf -u {user}{more}\n"
+
+
+@pytest.mark.parametrize("more", ["", " -m /run/w.prom"])
+def test_it_goes_with_a_release_of_another_user(place: Place, more: str) -> None:
+    """As a rollback brings it: sessions of a user who serves no longer say nothing."""
+    watch = UNIT_OF.format(user="new", more=more).encode()
+    place.use(ALL | {UNIT: b"[Service]\nUser=old\n"})
+    use_watch(place, {WATCH: b"old", WATCH_UNIT: watch})
+    assert run(place, "") == "done"
+    assert there(place)[WATCH_UNIT] == UNIT_OF.format(user="old", more=more).encode()
+    assert did(place)[-2:] == [
+        "systemctl restart kube-nginx-watch.service",
+        "systemctl is-active -q kube-nginx-watch.service",
+    ]
+    before = did(place)
+    assert run(place, "") == "done"
+    assert did(place) == before
+
+
+def test_it_goes_where_root_serves_again(place: Place) -> None:
+    place.use(ALL | {UNIT: b"[Service]\n"})
+    use_watch(place, {WATCH: b"old", WATCH_UNIT: UNIT_OF.format(user="new", more="").encode()})
+    assert run(place, "") == "done"
+    assert there(place) == {}
 
 
 @pytest.mark.parametrize("by", ["in use", "kept"])
