@@ -1,8 +1,10 @@
 """When an apiserver is ejected and let in: judge.c on invented clocks."""
 
+import re
 import shutil
 from collections.abc import Callable
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -371,3 +373,10 @@ def test_whatever_happens(make: Make, count: int, moves: list[Move]) -> None:
     for _ in range(20):
         world.move("time", 0, 80)
     assert world.judge.ejected == set()
+
+
+def test_no_clock_that_may_jump_is_read() -> None:
+    folder = Path(__file__).parent.parent.parent / "templates" / "watch"
+    text = "".join(file.read_text() for file in folder.iterdir())
+    assert {*re.findall(r"\bCLOCK_(?!H\b)\w+", text)} == {"CLOCK_MONOTONIC", "CLOCK_BOOTTIME"}
+    assert re.findall(r"\b(?:time|gettimeofday|timespec_get)\(", text) == []
