@@ -20,7 +20,7 @@ rmdir "$unit_path.wants" 2>/dev/null
 linked() {
   rm -f "$1/kube-nginx" "$1/kube-nginx-watch" "$1/kube-nginx.conf" "$1"/.kube-nginx* "$1/nginx.pid" "$1/error.log" "$1/access.log"
   case $1 in */releases) rm -rf "$1"/[0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f] \
-    "$1"/*.part "$1/current" "$1/previous" "$1/running" ;; esac
+    "$1"/*.part "$1/watch.former" "$1/current" "$1/previous" "$1/running" ;; esac
   target=$(readlink -f "$1")
   rm -f "$1"
   rmdir "$target" 2>/dev/null || { [ ! -e "$target" ] || say "kept.$target" 1; }

@@ -1,5 +1,7 @@
 # How the watch comes to a node, and goes. Whatever becomes of it, what serves goes on to serve.
-# Given: watch (1: it is to run, 0: it is to go, "": it stays as it is), release (whose folder may have its files).
+# Given: watch (1: it is to run, 0: it is to go, back: it is to be as before the last of these, "": it stays as it is),
+# release (whose folder may have its files).
+former=$releases/watch.former
 
 watch_files() { # FOLDER: those that differ come into use together
   fresh=${watcher%/*}/.kube-nginx-watch fresh_unit=${watch_path%/*}/.$unit.watch
@@ -22,36 +24,47 @@ watch_runs() {
   journalctl -q -u "$watch_unit" --since "@$began" -n 4 --no-pager -o cat >&2
   return 1
 }
-# a release that came back may be another user's, whose sessions are the ones to watch
-watch_user() {
-  serves=$(user_of "$unit_path")
-  case "$(last_of ExecStart= "$watch_path") " in ' ' | *" -u $serves "*) return ;; esac
+# a release that came back may be another user's, under another prefix: it is whose sessions are the ones to watch
+watch_follows() {
+  serves=$(user_of "$unit_path") of=$(last_of ExecStart= "$unit_path") told=$(last_of ExecStart= "$watch_path")
+  case $of in *' -c '*) ;; *) of=$told ;; esac
+  of=${of#* -c } of=${of%% *}
+  case "$told " in ' ' | *" -c $of -u $serves "*) return ;; esac
   [ -n "$serves" ] || { no_watch; return; }
   fresh_unit=${watch_path%/*}/.$unit.watch
   why='its unit could not be changed'
-  copy "$watch_path" "$fresh_unit" && sed -i "s|^\(ExecStart=.* -u \)[^ ]*|\1$serves|" "$fresh_unit" || return
+  copy "$watch_path" "$fresh_unit" &&
+    sed -i "s|^\(ExecStart=[^ ]* run\) -c [^ ]* -u [^ ]*|\1 -c $of -u $serves|" "$fresh_unit" || return
   systemctl stop "$watch_unit" 2>/dev/null
   over "$fresh_unit" "$watch_path" && watch_runs
+}
+keep_watch() {
+  ! there "$former" || rm -rf "$former"
+  runs=$(program "$watch_path") # under another prefix, maybe
+  [ -f "$runs" ] || runs=$watcher
+  [ -f "$watch_path" ] && [ -f "$runs" ] || return 0
+  mkdir -p "$former" && copy "$runs" "$former/kube-nginx-watch" && copy "$watch_path" "$former/$watch_unit" && return
+  rm -rf "$former"
+  return 1
+}
+watch_back() {
+  if [ ! -d "$former" ]; then no_watch; return; fi
+  watch_files "$former" && watch_runs
 }
 # one that does not start makes room for the one that did
 watch_over() {
   case $watch in
-    '') watch_user; return ;;
-    0) why='it cannot be removed' && no_watch; return ;;
+    '') watch_follows; return ;;
+    back) why='the one of before cannot be put back' && watch_back; return ;;
   esac
-  former=$releases/watch.part
-  ! there "$former" || rm -rf "$former"
+  why='there is no room to keep the one of before'
+  keep_watch || [ "$watch" = 0 ] || return
+  if [ "$watch" = 0 ]; then why='it cannot be removed' && no_watch; return; fi
   if [ -n "$release" ] && [ -f "$releases/$release/kube-nginx-watch" ]; then
-    if [ -f "$watcher" ] && [ -f "$watch_path" ]; then
-      mkdir "$former" && copy "$watcher" "$former/kube-nginx-watch" && copy "$watch_path" "$former/$watch_unit" || return
-    fi
     why='its files could not be put in place'
-    watch_files "$releases/$release" || { rm -rf "$former"; return 1; }
+    watch_files "$releases/$release" || return
   fi
-  if watch_runs; then
-    rm -rf "$former"
-    return
-  fi
+  ! watch_runs || return 0
   wrong=$why
   if [ -d "$former" ] && watch_files "$former" && watch_runs; then
     wrong="$wrong; the one of before runs again"
@@ -59,7 +72,6 @@ watch_over() {
     no_watch
     wrong="$wrong; it was removed"
   fi
-  rm -rf "$former"
   why=$wrong
   return 1
 }

@@ -70,6 +70,30 @@ def test_it_comes(place: Place, before: dict[str, bytes]) -> None:
     assert not any(".part" in name or "/." in name for name in place.tree())
 
 
+@pytest.mark.parametrize("before", [{}, OLD])
+@pytest.mark.parametrize("change", ["1", "0"])
+def test_it_is_as_before_where_the_change_is_taken_back(
+    place: Place, before: dict[str, bytes], change: str
+) -> None:
+    use(place, before)
+    keep(place, NAME, {**ALL, **NEW})
+    assert run(place, change) == "done"
+    assert there(place) == (NEW if change == "1" else {})
+    assert run(place, "back", release="") == "done"
+    assert there(place) == before
+
+
+def test_it_goes_back_to_one_under_another_prefix(place: Place, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.write_bytes(b"old")
+    before = {WATCH_UNIT: f"[Service]\nExecStart={elsewhere} run -c /old -u old\n".encode()}
+    use(place, before)
+    keep(place, NAME, {**ALL, **NEW})
+    assert run(place, "1") == "done"
+    assert run(place, "back", release="") == "done"
+    assert there(place)[WATCH_UNIT] == before[WATCH_UNIT]
+
+
 def test_it_stays_as_it_is(place: Place) -> None:
     use(place, OLD)
     assert run(place, "") == "done"
@@ -101,6 +125,13 @@ def test_it_goes_with_a_release_of_another_user(place: Place, more: str) -> None
     before = did(place)
     assert run(place, "") == "done"
     assert did(place) == before
+
+
+def test_it_goes_with_a_release_under_another_prefix(place: Place) -> None:
+    place.use(ALL | {UNIT: b"[Service]\nUser=u\nExecStart=/old/nginx -c /old/kube-nginx.conf -p /old\n"})
+    use_watch(place, {WATCH: b"old", WATCH_UNIT: UNIT_OF.format(user="u", more="").encode()})
+    assert run(place, "") == "done"
+    assert b"run -c /old/kube-nginx.conf -u u\n" in there(place)[WATCH_UNIT]
 
 
 def test_it_goes_where_root_serves_again(place: Place) -> None:
@@ -155,7 +186,7 @@ def test_one_that_cannot_be_put_in_place_leaves_the_one_of_before_running(place:
     (place.unit.parent / ".kube-nginx.service.watch" / "full").mkdir(parents=True)
     assert run(place, "1").endswith("failed: its files could not be put in place")
     assert (there(place), did(place)) == (OLD, [])
-    assert not any("watch.part" in name or ".kube-nginx-watch" in name for name in place.tree())
+    assert not any(".kube-nginx-watch" in name for name in place.tree())
 
 
 @pytest.mark.parametrize("before", [{}, OLD])

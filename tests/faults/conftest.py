@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -158,6 +159,8 @@ class Binaries:
         (place / "verified.json").write_text(
             json.dumps(known | {"path": f"{place}/kube-nginx", "sha256": digest, "glibc": glibc})
         )
+        for watch in self.good.parent.parent.glob("kube-nginx-watch-*"):
+            shutil.copytree(watch, place.parent / watch.name)
         return {"XDG_CACHE_HOME": str(self.folder / f"cache-{binary.name}")}
 
     def compiled(self, name: str, *options: str) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 from ..config.address import Endpoint
 from ..config.model import Settings
@@ -38,6 +39,9 @@ _BEFORE = {
 _BACK_BY = {Action.UPGRADE: Action.RESTART}
 
 
+Watch = Literal["", "1", "0", "back"]
+
+
 @dataclass(frozen=True, slots=True)
 class Order:
     """What a node is to do: `action` of the plan, `result` as the recap words it.
@@ -46,7 +50,7 @@ class Order:
     goes to afterwards: "-" is what is there now, "" nothing. `boot` is "1" or "0" if it is to start at
     boot, or not. `was` overrides what the node finds of itself, when it goes back. `listen` is None for the
     addresses of hosts.toml, which another release may not have. `repair`: user, folders and modes are put
-    right, too. `watch`: whether it is to run, None: as it is now.
+    right, too. `watch` as templates/watch.sh is given it.
     """
 
     action: Action
@@ -58,7 +62,7 @@ class Order:
     was: Mapping[str, str] = field(default_factory=dict)
     listen: tuple[Endpoint, ...] | None = None
     repair: bool = True
-    watch: bool | None = None
+    watch: Watch = ""
 
     @property
     def undone(self) -> Result:
@@ -152,7 +156,7 @@ class Activation:
             unmanaged=order.unmanaged,
             served=serving(facts, proxy),
             began_by=facts.loaded(UNIT_PATH, "unit"),
-            watch={True: "1", False: "0", None: ""}[order.watch],
+            watch=order.watch,
             **order.was,
         )
         try:
@@ -182,7 +186,7 @@ class Activation:
             was=was,
             listen=_own(facts),
             repair=True,
-            watch=None if ran or not order.watch else False,
+            watch="back" if order.watch else "",
         )
         log = self.node.do(LastLines(8))
         again = self._script(back, facts)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 from dataclasses import replace
 from time import monotonic, sleep
 
@@ -25,7 +25,7 @@ from ..shell.pool import waiting
 from ..ssh.node import Node
 from ..watch import needs
 from . import preflight
-from .activation import Activation, Order
+from .activation import Activation, Order, Watch
 from .diff import NodePlan, diffs
 from .plan import Action, Plan, plan
 from .staging import stage
@@ -33,6 +33,7 @@ from .staging import stage
 _FORGIVES = 10.0
 """Seconds at most that a service which does not serve is given to begin again by itself."""
 _SOON = 3.0  # seconds
+_WATCH: Mapping[bool | None, Watch] = {True: "1", False: "0", None: ""}
 _LEAVES_IT_RUNNING = (Action.NOTHING, Action.MODE, Action.ENABLE)
 
 
@@ -175,7 +176,7 @@ class Deployment:
             return StepResult(State.OK, made.result, result=made.result)
         name = self._releases.for_node(facts).name if made.stages else ""
         action = Action.RESTART if made.action == Action.INSTALL else made.action
-        order = Order(action, made.result, name, unmanaged=made.unmanaged, boot="1", watch=made.watch)
+        order = Order(action, made.result, name, unmanaged=made.unmanaged, boot="1", watch=_WATCH[made.watch])
         return Activation(self._run, node, facts.addresses).apply(order)
 
     def _look(self, node: Node) -> tuple[Plan, Facts]:
