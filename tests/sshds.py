@@ -82,6 +82,7 @@ def sshd(folder: Path, *options: str) -> Iterator[Sshd]:
         "UsePAM no",
         "PidFile none",
         "ForceCommand /bin/true",
+        "SetEnv SHLVL=1",  # bash then leaves out ~/.bashrc, which may keep it waiting
     ]
     (folder / "config").write_text("\n".join(lines) + "\n")
     for name in ("authorized_keys", "authorities"):

@@ -72,7 +72,7 @@ class Place:
         (folder / "relay").write_text(relay)
         (folder / "config").write_text(
             f"StrictHostKeyChecking {policy}\nUserKnownHostsFile {folder}/known_hosts {folder}/second\n"
-            f"GlobalKnownHostsFile {folder}/none {folder}/machine\nProxyCommand bash {folder}/relay\n"
+            f"GlobalKnownHostsFile {folder}/none {folder}/machine\nProxyCommand bash --norc {folder}/relay\n"
             f"{case.more}\n"
         )
         return cls(folder, case, policy)
