@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
-from ipaddress import ip_address
 
-from ..config.address import Endpoint, parse_host
+from ..config.address import Endpoint, is_address, parse_host
 from ..results import output
 from ..sources.kubectl import Cluster, Machine
 
@@ -106,17 +105,9 @@ def printable(text: str) -> str:
 
 
 def _short(host: str) -> str:
-    return host if _is_ip(host) else host.partition(".")[0]
+    return host if is_address(host) else host.partition(".")[0]
 
 
 def _resolved(server: Endpoint, addresses: Mapping[str, Iterable[str]]) -> Iterator[Endpoint]:
-    hosts = [server.host] if _is_ip(server.host) else addresses.get(server.host, ())
+    hosts = [server.host] if is_address(server.host) else addresses.get(server.host, ())
     yield from (Endpoint(host, server.port) for host in hosts)
-
-
-def _is_ip(host: str) -> bool:
-    try:
-        ip_address(host)
-    except ValueError:
-        return False
-    return True

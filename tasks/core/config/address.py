@@ -162,6 +162,11 @@ def _split(text: str) -> tuple[str, str | None]:
     return text, None
 
 
+def is_address(text: str) -> bool:
+    """Whether it is an IP address, and no name."""
+    return _ip(text) is not None
+
+
 def _ip(text: str) -> IPv4Address | IPv6Address | None:
     try:
         return ip_address(text)

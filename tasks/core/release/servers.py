@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from ipaddress import ip_address
 
-from ..config.address import Endpoint, parse_endpoint
+from ..config.address import Endpoint, is_address, parse_endpoint
 
 Addresses = Mapping[str, tuple[str, ...]]
 """Of each name, what it resolves to."""
@@ -20,15 +19,7 @@ _NGINX_PORT = 80  # of a server that is written without one
 
 def names(apiservers: Sequence[Endpoint]) -> tuple[str, ...]:
     """The hosts among `apiservers` that are no IP addresses, each once."""
-    return tuple(dict.fromkeys(server.host for server in apiservers if _is_name(server.host)))
-
-
-def _is_name(host: str) -> bool:
-    try:
-        ip_address(host)
-    except ValueError:
-        return True
-    return False
+    return tuple(dict.fromkeys(server.host for server in apiservers if not is_address(server.host)))
 
 
 def resolved(apiservers: Sequence[Endpoint], addresses: Addresses) -> tuple[Endpoint, ...]:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from ipaddress import ip_address
 from pathlib import Path
 
-from ..config.address import APISERVER_PORT, Endpoint, NodeSpec
+from ..config.address import APISERVER_PORT, Endpoint, NodeSpec, is_address
 from ..errors import UsageError
 from ..sources.inventory import Inventory
 from .initial import InitialConfig, Login, some
@@ -111,18 +110,10 @@ def _machine(host: str, variables: Variables, groups: tuple[str, ...]) -> Machin
 
 def _apiserver(host: str, variables: Variables) -> str:
     """Where Kubernetes is to listen (kubespray's ip), which need not be where SSH does."""
-    inside = next(filter(_is_address, (variables.value(host, key) for key in ("access_ip", "ip"))), "")
+    inside = next(filter(is_address, (variables.value(host, key) for key in ("access_ip", "ip"))), "")
     address = inside or variables.value(host, "ansible_host", "ansible_ssh_host") or host
     port = variables.value(host, "kube_apiserver_port", "SECURE_PORT") or APISERVER_PORT
     return endpoint(address, port)
-
-
-def _is_address(text: str) -> bool:
-    try:
-        ip_address(text)
-    except ValueError:
-        return False
-    return True
 
 
 def _own(servers: Sequence[Endpoint]) -> list[str]:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from ipaddress import ip_address
 
-from ..config.address import REACHED_AT, Endpoint, parse_host, parse_port
+from ..config.address import REACHED_AT, Endpoint, is_address, parse_host, parse_port
 from ..config.model import Settings
 from ..release.servers import Addresses, resolved
 from ..results import State, output
@@ -169,7 +168,7 @@ class _Judge:
         return {line: url for line, (url, _) in servers.items()}
 
     def _unknown(self, server: Endpoint) -> bool:
-        return not _is_ip(server.host) and not self._addresses.get(server.host)
+        return not is_address(server.host) and not self._addresses.get(server.host)
 
     def _listeners(self, server: Endpoint) -> Sequence[Endpoint]:
         """Those to which a server of a kubeconfig leads."""
@@ -212,14 +211,6 @@ def _parsed(url: str) -> Endpoint | None:
         )
     except ValueError:
         return None
-
-
-def _is_ip(host: str) -> bool:
-    try:
-        ip_address(host)
-    except ValueError:
-        return False
-    return True
 
 
 def sentences(check: UsersCheck) -> Iterator[tuple[State, str]]:
