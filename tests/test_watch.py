@@ -14,11 +14,11 @@ from tasks.core.facts.facts import Facts
 from tasks.core.facts.layout import MODES
 from tasks.core.facts.parts import File
 from tasks.core.facts.paths import WATCH, WATCH_UNIT, watch_paths
-from tasks.core.facts.watch import WatchUnit
+from tasks.core.facts.watch import Ejection, WatchUnit
 from tasks.core.results import as_json
 from tasks.core.rollout.plan import Action, plan
 from tasks.core.watch import needs
-from tasks.core.watch.seen import Ejection, WatchSeen, WatchState, watch_of
+from tasks.core.watch.seen import WatchSeen, WatchState, watch_of
 
 from .hosts_data import FILE, with_keys
 from .scripts import facts

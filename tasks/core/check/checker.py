@@ -10,6 +10,7 @@ from ..config.address import REACHED_AT, Endpoint
 from ..config.model import Settings
 from ..facts.facts import Facts
 from ..facts.remedy import brings_up
+from ..facts.watch import Ejection
 from ..probes.certificate import Trust
 from ..probes.classify import EndpointCheck, classify, worst
 from ..probes.prober import Prober
@@ -20,7 +21,7 @@ from ..scripts.survey import SurveyAndUsers
 from ..ssh.node import Node
 from ..users.found import Users
 from ..users.judged import users_check
-from ..watch.seen import Ejection, watch_of
+from ..watch.seen import watch_of
 from .drift import drift
 from .node_check import ListenerCheck, NodeCheck, node_check, values_of
 

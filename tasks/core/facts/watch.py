@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from ..answer import Lines
+from ..results import output
 
 _EJECTED = re.compile(r"(\S+:\d+) for (\d{1,9}) s(?: \((.*?)\))?(?:, |$)")
 _EJECTS, _SILENT, _NOT_POSSIBLE = "ejected ", "silent ", "not possible here: "
 
 
 @dataclass(frozen=True, slots=True)
-class Ejected:
-    """An apiserver that nginx is kept from: for how many seconds, and what was seen of it."""
+class Ejection:
+    """An apiserver that nginx is kept from."""
 
-    seconds: int
-    why: str
+    apiserver: str = output("which")
+    seconds: int = output("for how long")
+    why: str = output("what was seen of it")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,14 +65,12 @@ class WatchUnit:
         return self.unit.get("NeedDaemonReload") == "yes"
 
     @property
-    def ejected(self) -> dict[str, Ejected]:
+    def ejected(self) -> dict[str, Ejection]:
         """The apiservers that it keeps nginx from, by ADDRESS:PORT."""
-        return dict(self._ejected())
-
-    def _ejected(self) -> Iterator[tuple[str, Ejected]]:
-        if self.status.startswith(_EJECTS):
-            for apiserver, seconds, why in _EJECTED.findall(self.status.removeprefix(_EJECTS)):
-                yield apiserver, Ejected(int(seconds), why)
+        if not self.status.startswith(_EJECTS):
+            return {}
+        told = _EJECTED.findall(self.status.removeprefix(_EJECTS))
+        return {server: Ejection(server, int(seconds), why) for server, seconds, why in told}
 
     @property
     def silent(self) -> str:

@@ -7,6 +7,7 @@ from enum import StrEnum
 
 from ..config.model import Settings
 from ..facts.facts import Facts
+from ..facts.watch import Ejection
 from ..results import output
 from .needs import impossible
 
@@ -20,15 +21,6 @@ class WatchState(StrEnum):
     OFF = "off"
     NOT_POSSIBLE = "not possible"
     NOT_RUNNING = "not running"
-
-
-@dataclass(frozen=True, slots=True)
-class Ejection:
-    """An apiserver that nginx is kept from."""
-
-    apiserver: str = output("which")
-    seconds: int = output("for how long")
-    why: str = output("what was seen of it")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +51,5 @@ def watch_of(facts: Facts, settings: Settings) -> WatchSeen:
     if told.not_possible:
         return WatchSeen(WatchState.NOT_POSSIBLE, f"not possible here: {told.not_possible}")
     if ejected := told.ejected:
-        seen = tuple(Ejection(server, of.seconds, of.why) for server, of in ejected.items())
-        return WatchSeen(WatchState.EJECTED, told.status, seen)
+        return WatchSeen(WatchState.EJECTED, told.status, tuple(ejected.values()))
     return WatchSeen(WatchState.SILENT, told.silent) if told.silent else WatchSeen(WatchState.OK)
