@@ -155,16 +155,12 @@ def _configure(r: Run, host: Builder, force: bool) -> StepResult[None]:
     arch = _arch(host)
     if not (missing := _missing(r.settings, arch, force)):
         return _kept(r.settings, arch)
-
-    def show(line: str) -> None:
-        r.reporter.progress(host.label, line)
-
     build, place = r.settings.build, _work(r.settings, host)
     _need(host, f"{build_commands.source(build, place)}/configure", "fab download")
-    show("looking for a C compiler")
+    r.reporter.progress(host.label, "looking for a C compiler")
     installed = _do(host, build_commands.Tools(build.static)).changed
     if NGINX in missing:
-        _do(host, build_commands.Configure(build, place), show)
+        _do(host, build_commands.Configure(build, place), lambda line: r.reporter.progress(host.label, line))
     detail = " ".join(build_commands.flags(build))
     return StepResult(State.CHANGED, f"{detail} (compiler installed)" if installed else detail)
 
@@ -214,9 +210,7 @@ def _verify(settings: Settings, host: Builder) -> StepResult[Built]:
     seen = _do(host, build_commands.Inspect(path))
     if faults := build_commands.faults(build, seen):
         raise StepError(f"{path}: {'; '.join(faults)}", hint="build it again: fab build --force")
-    content = host.fetch(path)
-    if fetch.sum_of(content) != seen.sha256:
-        raise StepError(f"{path} changed on its way here", hint="run fab verify again")
+    content = _brought(host, path, seen.sha256)
     known = store.find(settings, seen.arch)
     binary = store.keep(settings, content, seen)
     same = known is not None and known.sha256 == binary.sha256
@@ -227,14 +221,19 @@ def _verify(settings: Settings, host: Builder) -> StepResult[Built]:
     return StepResult(State.OK if same else State.CHANGED, binary.summary, value=built)
 
 
+def _brought(host: Builder, path: str, digest: str) -> bytes:
+    content = host.fetch(path)
+    if fetch.sum_of(content) != digest:
+        raise StepError(f"{path} changed on its way here", hint="run fab verify again")
+    return content
+
+
 def _verify_watch(settings: Settings, host: Builder, arch: str) -> bool:
     """Keeps kube-nginx-watch, if it is what was built; true if it was kept already."""
     path = f"{_work(settings, host)}/binaries/{watch.key(arch)}/{paths.WATCH}"
     _need(host, path, "fab make-install")
     seen = _do(host, watch.InspectWatch(path))
-    content = host.fetch(path)
-    if fetch.sum_of(content) != seen.sha256:
-        raise StepError(f"{path} changed on its way here", hint="run fab verify again")
+    content = _brought(host, path, seen.sha256)
     known = store.find_watch(settings, arch)
     return store.keep_watch(settings, content, seen).sha256 == (known and known.sha256)
 
