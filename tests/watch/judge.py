@@ -48,7 +48,7 @@ def library(folder: Path) -> ctypes.CDLL:
 class Judge:
     """A judge of some apiservers, and the clock that it is told."""
 
-    library: ctypes.CDLL
+    loaded: ctypes.CDLL
     count: int
     now: int = 1_000_000
     struct: Struct = field(default_factory=Struct)
@@ -58,7 +58,7 @@ class Judge:
         """Begin with nothing known."""
         self.struct.count = self.count
         for judged in self.of:
-            self.library.judged_begin(ctypes.byref(judged))
+            self.loaded.judged_begin(ctypes.byref(judged))
 
     @property
     def of(self) -> list[Judged]:
@@ -72,11 +72,11 @@ class Judge:
 
     def next(self, which: int) -> int:
         """When to ask it."""
-        return int(self.library.judge_next(ctypes.byref(self.struct), which))
+        return int(self.loaded.judge_next(ctypes.byref(self.struct), which))
 
     def ask(self, which: int) -> None:
         """Begin a question."""
-        self.library.judge_asked(ctypes.byref(self.struct), which, ctypes.c_int64(self.now))
+        self.loaded.judge_asked(ctypes.byref(self.struct), which, ctypes.c_int64(self.now))
         self.open.append((which, self.now))
 
     def end(self, question: tuple[int, int], how: int) -> None:
@@ -84,20 +84,20 @@ class Judge:
         self.open.remove(question)
         which, begun = question
         times = ctypes.c_int64(begun), ctypes.c_int64(self.now)
-        self.library.judge_ended(ctypes.byref(self.struct), which, *times, how)
+        self.loaded.judge_ended(ctypes.byref(self.struct), which, *times, how)
 
     def see(self, which: int, sessions: int = 0, sent: int = NEVER, heard: int = NEVER) -> None:
         """Take a look at sessions into account."""
         times = ctypes.c_int64(sent), ctypes.c_int64(heard)
-        self.library.judge_sessions(ctypes.byref(self.struct), which, sessions, *times)
+        self.loaded.judge_sessions(ctypes.byref(self.struct), which, sessions, *times)
 
     def late(self) -> None:
         """Notice that the watch itself was late."""
         self.open.clear()
-        self.library.judge_late(ctypes.byref(self.struct))
+        self.loaded.judge_late(ctypes.byref(self.struct))
 
     def decide(self) -> list[tuple[int, int]]:
         """Give the changes: who, and what."""
         changes = (Change * (2 * MAX))()
-        count = self.library.judge_decide(ctypes.byref(self.struct), ctypes.c_int64(self.now), changes)
+        count = self.loaded.judge_decide(ctypes.byref(self.struct), ctypes.c_int64(self.now), changes)
         return [(changes[i].which, changes[i].act) for i in range(count)]
