@@ -185,13 +185,18 @@ class Kept:
 
     async def _status(self) -> str:
         await self.open()
-        number = self._h2.get_next_available_stream_id()
+        h2 = self._h2
+        number = h2.get_next_available_stream_id()
         heads = [(":method", "GET"), (":path", "/readyz"), (":scheme", "https"), (":authority", "kubernetes")]
-        self._h2.send_headers(number, heads, end_stream=True)
-        self._writer.write(self._h2.data_to_send())
+        h2.send_headers(number, heads, end_stream=True)
+        self._writer.write(h2.data_to_send())
         self._answers[number] = asyncio.get_running_loop().create_future()
         try:
             return await self._answers[number]
+        except asyncio.CancelledError:  # by its limit of time
+            with suppress(ProtocolError):
+                h2.reset_stream(number)
+            raise
         finally:
             del self._answers[number]
 

@@ -9,16 +9,16 @@ watch_files() { # FOLDER: those that differ come into use together
     rm -f "$fresh" "$fresh_unit"
     return 1
   fi
-  systemctl stop "$watch_unit" 2>/dev/null # by the unit with which it began, which cleans up after it
+  # by the unit with which it began, which cleans up after it
+  ! there "$watch_path" || systemctl stop "$watch_unit" 2>/dev/null
   over "$fresh" "$watcher" && over "$fresh_unit" "$watch_path"
 }
 watch_runs() {
   # to enable has systemd read it, too
-  if [ "$(systemctl is-enabled "$watch_unit" 2>/dev/null)" = enabled ]; then systemctl daemon-reload
+  if [ "${watch_path%/*}/$unit.wants/$watch_unit" -ef "$watch_path" ]; then systemctl daemon-reload
   else systemctl enable "$watch_unit" 2>/dev/null; fi || { why='systemctl fails'; return 1; }
   # where the service itself is stopped, it comes with it
   systemctl is-active -q "$unit" || return 0
-  systemctl reset-failed "$watch_unit" 2>/dev/null
   timeout 20 systemctl restart "$watch_unit" && systemctl is-active -q "$watch_unit" && return
   why='it does not start'
   journalctl -q -u "$watch_unit" --since "@$began" -n 4 --no-pager -o cat >&2

@@ -7,8 +7,8 @@
 #include <unistd.h>
 
 #include "conf.h"
+#include "filter.h"
 #include "netlink.h"
-#include "rules.h"
 #include "sessions.h"
 
 static char why[256];
@@ -18,13 +18,13 @@ static const char *say(const char *what, int error) {
     return why;
 }
 
-static const char *why_no_rules(void) {
-    int result = rules_try();
+static const char *why_no_filter(void) {
+    int result = filter_try();
     if (result == -EPERM)
-        return "no permission to add a rule (CAP_NET_ADMIN)";
-    if (result == -EOPNOTSUPP || result == -EAFNOSUPPORT)
-        return "this kernel has no rules for a user, a protocol and a port (Linux 4.17 or newer has)";
-    return result ? say("a rule cannot be added", result) : NULL;
+        return "no permission to filter packets (CAP_NET_ADMIN)";
+    if (result == -EOPNOTSUPP || result == -EPROTONOSUPPORT || result == -EINVAL || result == -ENOENT)
+        return say("this kernel has no packet filter of nftables (CONFIG_NF_TABLES_INET, CONFIG_NFT_REJECT_INET)", result);
+    return result ? say("packets cannot be filtered", result) : NULL;
 }
 
 static const char *why_no_sessions(void) {
@@ -52,6 +52,6 @@ const char *able_why_not(const char *user) {
         snprintf(why, sizeof why, "/etc/passwd has no user %.64s", user);
         return why;
     }
-    const char *rules = why_no_rules();
-    return rules ? rules : why_no_sessions();
+    const char *filter = why_no_filter();
+    return filter ? filter : why_no_sessions();
 }

@@ -4,7 +4,7 @@
 #include <unistd.h>
 
 #include "able.h"
-#include "rules.h"
+#include "filter.h"
 #include "watch.h"
 
 #define VERSION "0.1.0"
@@ -19,9 +19,9 @@ static int run(const struct options *options) {
 }
 
 static int clean(void) {
-    int result = rules_clean();
+    int result = filter_clean();
     if (result)
-        fprintf(stderr, "kube-nginx-watch: its rules cannot be removed: %s\n", strerror(-result));
+        fprintf(stderr, "kube-nginx-watch: its filter cannot be removed: %s\n", strerror(-result));
     return result ? 1 : 0;
 }
 

@@ -20,22 +20,64 @@ int nl_open(int protocol) {
     return fd;
 }
 
+static struct nlmsghdr *last_of(struct nl_message *m) {
+    return (struct nlmsghdr *)(m->bytes + m->at);
+}
+
+/* Gives where so many bytes are to be written, the padding behind them zero; NULL if there is no room. */
+static unsigned char *room(struct nl_message *m, size_t size) {
+    size_t padded = NLMSG_ALIGN(size);
+    if (m->full || padded > sizeof m->bytes - m->size) {
+        m->full = true;
+        return NULL;
+    }
+    unsigned char *place = m->bytes + m->size;
+    memset(place, 0, padded);
+    m->size += padded;
+    return place;
+}
+
 void nl_begin(struct nl_message *m, uint16_t type, uint16_t flags, const void *body, size_t size) {
-    struct nlmsghdr *head = (struct nlmsghdr *)m->bytes;
-    memset(m, 0, sizeof *m);
-    head->nlmsg_type = type;
-    head->nlmsg_flags = NLM_F_REQUEST | flags;
-    memcpy(m->bytes + NLMSG_HDRLEN, body, size);
-    m->size = NLMSG_HDRLEN + NLMSG_ALIGN(size);
+    m->at = m->size = 0;
+    m->full = false;
+    m->sequence = ++last_sequence;
+    nl_add(m, type, flags, body, size);
+}
+
+/* Adds one more message, which is sent with those before it. */
+void nl_add(struct nl_message *m, uint16_t type, uint16_t flags, const void *body, size_t size) {
+    struct nlmsghdr head = {.nlmsg_type = type, .nlmsg_flags = NLM_F_REQUEST | flags, .nlmsg_seq = m->sequence};
+    size_t at = m->size;
+    unsigned char *place = room(m, NLMSG_HDRLEN + size);
+    if (!place)
+        return;
+    m->at = at;
+    head.nlmsg_len = (uint32_t)(m->size - at);
+    memcpy(place, &head, sizeof head);
+    memcpy(place + NLMSG_HDRLEN, body, size);
 }
 
 void nl_put(struct nl_message *m, uint16_t type, const void *value, size_t size) {
     struct nlattr head = {.nla_len = (uint16_t)(NLA_HDRLEN + size), .nla_type = type};
-    if (m->size + NLA_HDRLEN + NLA_ALIGN(size) > sizeof m->bytes)
+    unsigned char *place = room(m, head.nla_len);
+    if (!place)
         return;
-    memcpy(m->bytes + m->size, &head, sizeof head);
-    memcpy(m->bytes + m->size + NLA_HDRLEN, value, size);
-    m->size += NLA_HDRLEN + NLA_ALIGN(size);
+    memcpy(place, &head, sizeof head);
+    if (size)
+        memcpy(place + NLA_HDRLEN, value, size);
+    last_of(m)->nlmsg_len = (uint32_t)(m->size - m->at);
+}
+
+/* Begins an attribute of attributes; what this gives is for nl_nested, which ends it. */
+size_t nl_nest(struct nl_message *m, uint16_t type) {
+    size_t nest = m->size;
+    nl_put(m, type | NLA_F_NESTED, NULL, 0);
+    return nest;
+}
+
+void nl_nested(struct nl_message *m, size_t nest) {
+    if (!m->full)
+        ((struct nlattr *)(m->bytes + nest))->nla_len = (uint16_t)(m->size - nest);
 }
 
 static int error_of(const unsigned char *body, size_t size) {
@@ -70,11 +112,11 @@ int nl_parse(const unsigned char *bytes, size_t size, uint32_t sequence, nl_each
     return GOES_ON;
 }
 
-static int ask(int fd, struct nl_message *m, nl_each *each, void *context) {
+/* Sends it, and reads the answer. */
+int nl_ask(int fd, struct nl_message *m, nl_each *each, void *context) {
     static _Alignas(NLMSG_ALIGNTO) unsigned char answer[ANSWER_SIZE];
-    struct nlmsghdr *head = (struct nlmsghdr *)m->bytes;
-    uint32_t sequence = head->nlmsg_seq = ++last_sequence;
-    head->nlmsg_len = (uint32_t)m->size;
+    if (m->full)
+        return -EMSGSIZE;
     if (send(fd, m->bytes, m->size, 0) < 0)
         return -errno;
     for (int result = GOES_ON;;) {
@@ -83,7 +125,7 @@ static int ask(int fd, struct nl_message *m, nl_each *each, void *context) {
             continue;
         if (size < 0)
             return -errno;
-        result = nl_parse(answer, (size_t)size, sequence, each, context);
+        result = nl_parse(answer, (size_t)size, m->sequence, each, context);
         if (result != GOES_ON)
             return result;
     }
@@ -91,13 +133,13 @@ static int ask(int fd, struct nl_message *m, nl_each *each, void *context) {
 
 /* Has the kernel do something; a negative errno if it does not. */
 int nl_do(int fd, struct nl_message *m) {
-    ((struct nlmsghdr *)m->bytes)->nlmsg_flags |= NLM_F_ACK;
-    return ask(fd, m, NULL, NULL);
+    last_of(m)->nlmsg_flags |= NLM_F_ACK;
+    return nl_ask(fd, m, NULL, NULL);
 }
 
 int nl_dump(int fd, struct nl_message *m, nl_each *each, void *context) {
-    ((struct nlmsghdr *)m->bytes)->nlmsg_flags |= NLM_F_DUMP;
-    return ask(fd, m, each, context);
+    last_of(m)->nlmsg_flags |= NLM_F_DUMP;
+    return nl_ask(fd, m, each, context);
 }
 
 /* Copies an attribute, or as much as there is of it, and zeros; false if it is not there. */

@@ -14,6 +14,7 @@
 enum { ESTABLISHED = 1, SYN_SENT = 2, FIN_WAIT1 = 4, FIN_WAIT2 = 5, CLOSE_WAIT = 8, RETRANSMITS = 1 };
 enum { MAX_VICTIMS = 4096 };
 enum { WAITED = 500, SYN_TIMEOUT = 1000 }; /* ms */
+enum { YOUNG = 8 }; /* packets with data that it has heard: a TLS handshake and a short answer are fewer */
 enum { STATES = 1 << ESTABLISHED | 1 << SYN_SENT | 1 << FIN_WAIT1 | 1 << FIN_WAIT2 | 1 << CLOSE_WAIT };
 
 /* Closed after a look, during which the kernel's answer is still being read; more of them at the next look. */
@@ -77,6 +78,11 @@ static void take_note(const struct look *look, int i, const struct inet_diag_msg
         found->heard[i] = heard;
 }
 
+static bool is_to_close(enum closing closes, const struct inet_diag_msg *m, const struct tcp_info *info) {
+    bool young = m->idiag_state == ESTABLISHED && info->tcpi_data_segs_in < YOUNG;
+    return closes == ALL || (closes == ALL_BUT_YOUNG && !young);
+}
+
 /* Takes one socket of a dump into account. */
 void sessions_read(void *context, const unsigned char *body, size_t size) {
     struct look *look = context;
@@ -90,7 +96,7 @@ void sessions_read(void *context, const unsigned char *body, size_t size) {
         return;
     nl_attribute(body + NLMSG_ALIGN(sizeof m), size - NLMSG_ALIGN(sizeof m), INET_DIAG_INFO, &info, sizeof info);
     take_note(look, i, &m, &info);
-    if (look->closes && look->closes[i] && victims_count < MAX_VICTIMS)
+    if (look->closes && is_to_close(look->closes[i], &m, &info) && victims_count < MAX_VICTIMS)
         victims[victims_count++] = (struct victim){m.idiag_family, i, m.id};
 }
 
@@ -132,7 +138,7 @@ static int look_at_family(int fd, struct look *look, uint8_t family) {
     return nl_dump(fd, &m, sessions_read, look);
 }
 
-/* Looks at all sessions, and closes those of the apiservers that look->closes names. */
+/* Looks at all sessions, and closes those that look->closes names. */
 int sessions_look(int fd, struct look *look) {
     victims_count = 0;
     memset(look->found, 0, sizeof *look->found);

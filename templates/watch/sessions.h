@@ -12,12 +12,15 @@ struct sessions {
     ms heard[MAX_APISERVERS]; /* when one received last, or NEVER */
 };
 
+/* One that has heard little has only just been opened, so that whoever opened it may wait for a moment more. */
+enum closing { NONE, ALL_BUT_YOUNG, ALL };
+
 struct look {
     const struct apiserver *apiservers;
     int count;
     uint32_t uid;
     ms now;
-    const bool *closes; /* whose sessions are to be closed */
+    const enum closing *closes; /* which sessions of each are to be closed */
     struct sessions *found;
 };
 

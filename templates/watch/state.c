@@ -4,28 +4,18 @@
 #include <errno.h>
 #include <string.h>
 
-#include "rules.h"
-
 /* What is known of apiservers that are still there stays known. */
 static void take_conf(struct state *w, const struct conf *conf, uint32_t uid) {
     struct judge judge = {.count = conf->count};
-    bool closes[MAX_APISERVERS] = {false};
     for (int i = 0; i < conf->count; i++) {
         judged_begin(&judge.of[i]);
         for (int k = 0; k < w->conf.count && uid == w->uid; k++)
-            if (apiserver_same(&conf->apiservers[i], &w->conf.apiservers[k])) {
+            if (apiserver_same(&conf->apiservers[i], &w->conf.apiservers[k]))
                 judge.of[i] = w->judge.of[k];
-                closes[i] = w->closes[k];
-                w->closes[k] = false;
-            }
     }
-    for (int k = 0; k < w->conf.count; k++)
-        if (w->closes[k])
-            rules_remove(&w->conf.apiservers[k], w->uid);
     probes_drop(&w->probes);
     w->judge = judge;
     judge_late(&w->judge);
-    memcpy(w->closes, closes, sizeof closes);
     memset(w->stays, 0, sizeof w->stays);
     memset(w->told, 0, sizeof w->told);
     w->conf = *conf;
@@ -33,19 +23,19 @@ static void take_conf(struct state *w, const struct conf *conf, uint32_t uid) {
     w->look_at = 0;
 }
 
-/* Reads the configuration if it is another one than before. */
-void state_read_conf(struct state *w) {
+/* Reads the configuration if it is another one than before; tells whether it was. */
+bool state_read_conf(struct state *w) {
     struct version version;
     struct conf conf;
     uint32_t uid = w->uid;
     bool there = conf_version(w->options->conf, &version);
     if (there && w->has_conf && conf_same(&version, &w->version))
-        return;
+        return false;
     if (!there || !conf_read(w->options->conf, &conf)) {
         if (w->has_conf || !w->status[0])
             report_line("%s cannot be read: %s; what was known of it stays", w->options->conf, strerror(errno));
         w->has_conf = false;
-        return;
+        return false;
     }
     if (!conf_user("/etc/passwd", w->options->user, &uid))
         report_line("/etc/passwd has no user %s", w->options->user);
@@ -57,4 +47,5 @@ void state_read_conf(struct state *w) {
     if (conf.unknown)
         report_line("%s: passed over %d of another kind, the first is: server %s", w->options->conf, conf.unknown,
                     conf.first_unknown);
+    return true;
 }

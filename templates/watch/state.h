@@ -23,7 +23,7 @@ struct state {
     struct judge judge;
     struct probes probes;
     struct sessions found;
-    bool closes[MAX_APISERVERS]; /* whose sessions are closed at each look */
+    bool ejects; /* the kernel has a filter of ours */
     bool stays[MAX_APISERVERS];  /* of whose silence the journal has been told */
     ms told[MAX_APISERVERS];
     int jitter[MAX_APISERVERS];
@@ -33,6 +33,6 @@ struct state {
     sigset_t signals; /* those that are let in while waiting */
 };
 
-void state_read_conf(struct state *w);
+bool state_read_conf(struct state *w);
 
 #endif

@@ -11,16 +11,14 @@
 
 #include "able.h"
 #include "clock.h"
+#include "ejected.h"
+#include "filter.h"
 #include "journal.h"
 #include "netlink.h"
 #include "points.h"
 #include "report.h"
-#include "rules.h"
 #include "state.h"
 
-/* No rule comes before the kernel's own for addresses of this node: connections to an apiserver here go on to be
- * opened, and the next ones are closed soon. */
-enum { SOON = 50 };
 enum { REST = 600 * SECOND, METRICS_EACH = 5 * SECOND };
 
 static struct state w;
@@ -45,17 +43,19 @@ static void rest(const char *why) {
     snprintf(status, sizeof status, "not possible here: %s", why);
     report_line("%s", status);
     tell_status(status);
-    rules_clean();
+    filter_clean();
     probes_drop(&w.probes);
-    memset(w.closes, 0, sizeof w.closes);
+    w.ejects = false;
     w.judge.count = w.conf.count = 0;
     w.has_conf = false;
     w.resting_until = clock_now() + REST;
 }
 
 static void look(ms now) {
-    struct look look = {w.conf.apiservers, w.conf.count, w.uid, now, w.closes, &w.found};
-    bool closes = false, closed = false;
+    enum closing closes[MAX_APISERVERS];
+    struct look look = {w.conf.apiservers, w.conf.count, w.uid, now, closes, &w.found};
+    for (int i = 0; i < w.judge.count; i++)
+        closes[i] = ejected_closing(&w.judge.of[i], now);
     POINT(2);
     if (sessions_look(w.diag, &look) < 0) { /* the kernel was busy: nothing is known, and the next look tells */
         close(w.diag);
@@ -63,12 +63,9 @@ static void look(ms now) {
         w.look_at = now + AGAIN;
         return;
     }
-    for (int i = 0; i < w.judge.count; i++) {
+    for (int i = 0; i < w.judge.count; i++)
         judge_sessions(&w.judge, i, w.found.count[i], w.found.sent[i], w.found.heard[i]);
-        closes |= w.closes[i];
-        closed |= w.found.closed[i] > 0;
-    }
-    w.look_at = now + (closed ? SOON : closes || judge_in_doubt(&w.judge) ? AGAIN : SECOND);
+    w.look_at = now + (w.ejects || judge_in_doubt(&w.judge) ? AGAIN : SECOND);
 }
 
 static void take_answers(ms now, bool late) {
@@ -102,39 +99,23 @@ static void ask(ms now) {
     }
 }
 
-static int eject(int i) {
-    int result = rules_add(&w.conf.apiservers[i], w.uid);
-    if (result)
-        return result;
-    POINT(5);
-    w.closes[i] = true;
-    return 0;
-}
-
-static int let_in(int i) {
-    w.closes[i] = false;
-    return rules_remove(&w.conf.apiservers[i], w.uid);
-}
-
 static void decide(ms now) {
     struct change changes[2 * MAX_APISERVERS];
-    int count = judge_decide(&w.judge, now, changes), result = 0;
-    bool ejects = false;
-    for (int n = 0; n < count && !result; n++) {
-        POINT(4);
-        result = changes[n].act == EJECT ? eject(changes[n].which) : let_in(changes[n].which);
-        ejects |= changes[n].act == EJECT;
-    }
-    if (ejects)
-        look(now);
-    POINT(7);
+    int count = judge_decide(&w.judge, now, changes);
     if (count) {
+        POINT(4);
+        int result = ejected_hold(&w);
+        if (result) {
+            rest(strerror(-result));
+            return;
+        }
+        POINT(5);
+        look(now);
+        POINT(7);
         journal_changes(&w, changes, count, now);
         w.metrics_at = now;
     }
     journal_who_stays(&w);
-    if (result)
-        rest(strerror(-result));
 }
 
 static void write_metrics(ms now) {
@@ -151,7 +132,11 @@ static void each_second(ms now) {
     report_notify("WATCHDOG=1");
     if (now < w.resting_until)
         return;
-    state_read_conf(&w);
+    int result = ejected_keep(&w, state_read_conf(&w));
+    if (result) {
+        rest(strerror(-result));
+        return;
+    }
     report_status(status, w.conf.apiservers, &w.judge, now);
     tell_status(status);
     if (w.options->metrics && now >= w.metrics_at)
@@ -229,7 +214,7 @@ int watch_run(const struct options *options) {
     catch_signals();
     probes_init(&w.probes);
     w.diag = nl_open(NETLINK_SOCK_DIAG);
-    rules_clean();
+    filter_clean();
     POINT(10);
     report_line("started");
     report_notify("READY=1");
@@ -243,7 +228,7 @@ int watch_run(const struct options *options) {
         watch();
     }
     report_notify("STOPPING=1");
-    int result = rules_clean();
-    report_line(result ? "stopped; its rules stay: %s" : "stopped", strerror(-result));
+    int result = filter_clean();
+    report_line(result ? "stopped; its filter stays: %s" : "stopped", strerror(-result));
     return result ? 1 : 0;
 }

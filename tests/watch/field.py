@@ -287,13 +287,14 @@ class Field:
         until(lambda: len(clients.open) == sessions, f"{sessions} sessions are open", 60)
         return clients
 
-    def rules(self) -> list[str]:
-        """List the node's policy rules that are not the kernel's own."""
-        lines = [
-            *run("ip", "-n", self.node, "rule").splitlines(),
-            *run("ip", "-n", self.node, "-6", "rule").splitlines(),
-        ]
-        return [line for line in lines if line.split(":")[0] not in {"0", "32766", "32767"}]
+    def refused(self) -> list[str]:
+        """List the rules by which the node's kernel refuses connections."""
+        text = run("ip", "netns", "exec", self.node, "nft", "list", "ruleset")
+        return [line.strip() for line in text.splitlines() if "reject" in line]
+
+    def filters(self) -> list[str]:
+        """Name the tables of filters that the node's kernel has."""
+        return run("ip", "netns", "exec", self.node, "nft", "list", "tables").splitlines()
 
     def hang(self, number: int) -> None:
         """Have an apiserver accept, and not answer."""

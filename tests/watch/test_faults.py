@@ -56,7 +56,7 @@ def test_one_is_silent(field: Field, program: Path, fault: str, number: int) -> 
     ejected = time.monotonic()
     (line,) = lines(watch, "ejected")
     assert line.startswith(f"ejected {name}: {reason} for ")
-    assert len(field.rules()) == 1
+    assert len(field.refused()) == 1
     until(lambda: victims <= clients.open.keys() - clients.of(number), "its sessions are with others")
     until(lambda: len(newcomers(clients, ejected)) >= 10, "there were new connections")
     assert {event.what for event in newcomers(clients, ejected)} == {"new"}
@@ -66,13 +66,12 @@ def test_one_is_silent(field: Field, program: Path, fault: str, number: int) -> 
     until(lambda: lines(watch, "let in"), "it is let in")
     assert lines(watch, "let in")[0].startswith(f"let in {name} after ")
     until(used_again(clients, back, number), "it is in use")
-    assert field.rules() == []
+    assert field.refused() == []
     assert clients.since(back, "closed", "failed") == []
     assert len(lines(watch, "ejected")) == 1
 
 
 def test_one_on_the_node_itself_is_silent(field: Field, program: Path) -> None:
-    """No rule comes before the kernel's own for local addresses: new sessions are closed instead."""
     field.start_apiserver(4, field.node)
     field.write_conf(("198.18.0.1", *APISERVERS[1:]))
     field.nginx.process.send_signal(signal.SIGHUP)
@@ -81,11 +80,13 @@ def test_one_on_the_node_itself_is_silent(field: Field, program: Path) -> None:
     until(lambda: clients.of(4), "it has sessions")
     field.hang(4)
     until(lambda: lines(watch, "ejected 198.18.0.1:6443"), "it is ejected")
+    ejected = time.monotonic()
     until(lambda: not clients.of(4) and len(clients.open) == 15, "all sessions are with others")
-    at = time.monotonic()
-    until(lambda: len(newcomers(clients, at)) >= 20, "nobody waits for it")
+    until(lambda: len(newcomers(clients, ejected)) >= 20, "there were new connections")
+    assert {event.what for event in newcomers(clients, ejected)} == {"new"}
+    back = time.monotonic()
     field.resume(4)
-    until(used_again(clients, at, 4), "it is in use")
+    until(used_again(clients, back, 4), "it is in use")
 
 
 def test_all_hang_and_one_comes_back(field: Field, program: Path) -> None:
@@ -96,7 +97,7 @@ def test_all_hang_and_one_comes_back(field: Field, program: Path) -> None:
     until(
         lambda: len([line for line in watch.text.splitlines() if "and stays" in line]) == 3, "all are silent"
     )
-    assert (lines(watch, "ejected"), field.rules()) == ([], [])
+    assert (lines(watch, "ejected"), field.refused()) == ([], [])
     assert clients.since(0, "closed") == []
     field.resume(2)
     until(lambda: len(clients.of(2)) == 15, "all sessions are with the one that answers")
@@ -106,7 +107,7 @@ def test_all_hang_and_one_comes_back(field: Field, program: Path) -> None:
     }
     field.resume(1)
     field.resume(3)
-    until(lambda: field.rules() == [], "all are in")
+    until(lambda: field.refused() == [], "all are in")
     until(
         lambda: all(used_again(clients, time.monotonic() - 2, number)() for number in (1, 2, 3)),
         "all are in use",
@@ -121,7 +122,7 @@ def test_the_last_one_hangs_and_all_are_let_in(field: Field, program: Path) -> N
         field.hang(number)
         until(lambda: len(lines(watch, "ejected")) == count, "it is ejected")  # noqa: B023 - called at once
     field.hang(3)
-    until(lambda: field.rules() == [], "all are let in")
+    until(lambda: field.refused() == [], "all are let in")
     assert [line.split(" after ")[0] for line in lines(watch, "let in")] == [
         f"let in {FIRST}",
         f"let in {SECOND}",
@@ -132,7 +133,7 @@ def test_the_last_one_hangs_and_all_are_let_in(field: Field, program: Path) -> N
         lambda: all(used_again(clients, time.monotonic() - 2, number)() for number in (1, 2, 3)),
         "all are in use",
     )
-    assert field.rules() == []
+    assert field.refused() == []
 
 
 def test_who_refuses_is_nginxs_own_to_pass_by(field: Field, program: Path) -> None:
@@ -143,7 +144,7 @@ def test_who_refuses_is_nginxs_own_to_pass_by(field: Field, program: Path) -> No
     at = time.monotonic()
     until(lambda: len(newcomers(clients, at)) >= 25, "there were new connections")
     assert {event.what for event in newcomers(clients, at)} == {"new"}
-    assert (lines(watch, "ejected"), field.rules()) == ([], [])
+    assert (lines(watch, "ejected"), field.refused()) == ([], [])
     field.start_apiserver(1)
     until(used_again(clients, at, 1), "it is in use")
 
@@ -154,11 +155,36 @@ def test_flaps_are_damped(field: Field, program: Path) -> None:
     at = time.monotonic()
     for _ in range(4):
         field.hang(1)
-        until(lambda: len(field.rules()) == 1, "it is ejected", 60)
+        until(lambda: len(field.refused()) == 1, "it is ejected", 60)
         field.resume(1)
-        until(lambda: field.rules() == [], "it is let in", 60)
+        until(lambda: field.refused() == [], "it is let in", 60)
     lasted = [float(line.split(" after ")[1].split(" s")[0]) for line in lines(watch, "let in")]
     assert len(lasted) == 4
     assert all(later > earlier for earlier, later in pairwise(lasted))
     ejected = [event for event in clients.since(at, "closed") if event.server != "1"]
     assert ejected == []
+
+
+def test_who_connects_while_one_flaps_is_answered(field: Field, program: Path) -> None:
+    """Those who have just connected to it are answered when it goes on a moment after its ejection."""
+    watch, clients = field.watch(program), field.clients(9)
+    spread(clients)
+    at = time.monotonic()
+    for count in (1, 2):
+        field.hang(1)
+        until(lambda: len(lines(watch, "ejected")) == count, "it is ejected")  # noqa: B023 - called at once
+        field.resume(1)
+        until(lambda: len(lines(watch, "let in")) == count, "it is let in")  # noqa: B023 - called at once
+    slow = [event for event in newcomers(clients, at) if event.server == "1" and event.seconds > 1]
+    assert slow
+    assert {event.what for event in newcomers(clients, at)} == {"new"}
+
+
+def test_who_connects_to_one_that_stays_silent_is_told_soon(field: Field, program: Path) -> None:
+    watch, clients = field.watch(program), field.clients(9)
+    spread(clients)
+    at = time.monotonic()
+    field.hang(1)
+    until(lambda: lines(watch, "ejected"), "it is ejected")
+    until(lambda: [event for event in newcomers(clients, at) if event.what == "failed"], "they are closed")
+    assert max(event.seconds for event in newcomers(clients, at)) < 10  # a client's own patience

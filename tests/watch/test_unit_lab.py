@@ -23,9 +23,9 @@ def shown(node: Node, what: str) -> str:
 
 
 def rules(node: Node) -> list[str]:
-    """List its policy rules, without those of the kernel."""
-    lines = node.exec(["ip", "rule"]).stdout + node.exec(["ip", "-6", "rule"]).stdout
-    return [line for line in lines.splitlines() if line.split(":")[0] not in {"0", "32766", "32767"}]
+    """List the rules by which its kernel refuses connections."""
+    found = node.exec(["nft", "list", "ruleset"]).stdout
+    return [line for line in found.splitlines() if "reject" in line]
 
 
 def everywhere(lab: Lab, condition: Callable[[Node], object], what: str) -> None:

@@ -43,7 +43,7 @@ class MakeWatchStatus(Status):
     FAILED = (
         65,
         "kube-nginx-watch does not compile there",
-        "it needs the kernel headers of Linux 4.17 and glibc 2.25, or newer ones: build on another host "
+        "it needs the kernel headers of Linux 4.6 and glibc 2.25, or newer ones: build on another host "
         "(build.hosts); or do without: [watch] enabled = false",
     )
 

@@ -10,15 +10,15 @@ from ..facts.facts import Facts
 from ..facts.layout import MODES
 from ..facts.paths import watch_paths
 
-_RULES_BY_PORT = (4, 17)
-"""The kernel that first had ports and protocols in routing rules; rules by user came with 4.10."""
+_CLOSES_SESSIONS = (4, 5)
+"""The kernel that first had SOCK_DESTROY; what its packet filter has to know came before."""
 
 
 def impossible(facts: Facts, proxy: Proxy) -> str:
     """Why the watch cannot work on a node, as far as can be told from here; "" if it may."""
     kernel = re.match(r"(\d+)\.(\d+)", facts.kernel)
-    if kernel and (int(kernel[1]), int(kernel[2])) < _RULES_BY_PORT:
-        return f"Linux {facts.kernel} has no routing rules by port, which came with 4.17"
+    if kernel and (int(kernel[1]), int(kernel[2])) < _CLOSES_SESSIONS:
+        return f"Linux {facts.kernel} closes no sessions of others, which came with 4.5"
     if facts.unit and "PrivateMounts" not in facts.unit:
         return "its systemd is older than 239, which first confines what the watch may do as its unit says"
     return "" if proxy.user else "kube-nginx has no user of its own (proxy.user)"
