@@ -11,6 +11,17 @@ void journal_changes(struct state *w, const struct change *changes, int count, m
     }
 }
 
+/* Tells of sessions that were closed some time after the ejection. */
+void journal_closed(const struct state *w) {
+    char name[ADDRESS_SIZE];
+    for (int i = 0; i < w->judge.count; i++) {
+        int closed = w->found.closed[i];
+        apiserver_write(&w->conf.apiservers[i], name);
+        if (closed)
+            report_line("closed %d more session%s with %s", closed, closed == 1 ? "" : "s", name);
+    }
+}
+
 /* Tells once of each silence that nothing can be done about. */
 void journal_who_stays(struct state *w) {
     char name[ADDRESS_SIZE];

@@ -5,6 +5,7 @@
 #include "state.h"
 
 void journal_changes(struct state *w, const struct change *changes, int count, ms now);
+void journal_closed(const struct state *w);
 void journal_who_stays(struct state *w);
 
 #endif

@@ -186,8 +186,10 @@ static void watch(void) {
         if (w.resting_until)
             return;
         take_answers(now, late);
-        if (now >= w.look_at)
+        if (now >= w.look_at) {
             look(now);
+            journal_closed(&w);
+        }
         decide(now);
         ask(now);
     }
