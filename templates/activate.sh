@@ -146,6 +146,7 @@ forth() {
   why='the files could not be put in place'
   [ -z "$release" ] || { keep_live && put "$release"; } || return 1
   [ -z "$repair" ] || [ "$action" = stop ] || needs || return 1
+  watch_along # if it cannot be put there now, it is told when nginx serves
   expected=$listen
   deadline=$(($(now) + timeout))
   case $action in
@@ -239,6 +240,7 @@ if forth; then
 fi
 say why "$why"
 journal
+[ -z "$along" ] || no_watch
 if [ -z "$release" ]; then
   [ "$was_active" = 1 ] || { say result failed; exit 1; }
   keep_live # what others have edited, and may be replaced now

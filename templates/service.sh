@@ -76,8 +76,9 @@ boots() {
     1) verb=enable wanted=enabled ;;
     0) verb=disable wanted=disabled ;;
   esac
-  [ "$(of_systemd UnitFileState)" = "$wanted" ] || systemctl "$verb" "$unit" >/dev/null 2>&1 ||
-    { why="systemctl $verb failed"; return 1; }
+  [ "$(of_systemd UnitFileState)" = "$wanted" ] ||
+    { [ -n "$along" ] && systemctl enable "$unit" "$along" >/dev/null 2>&1; } ||
+    systemctl "$verb" "$unit" >/dev/null 2>&1 || { why="systemctl $verb failed"; return 1; }
 }
 # by a signal: nginx's own `-s reload` would believe its pid file, which others may have removed
 reload() {

@@ -2,6 +2,7 @@
 # Given: watch (1: it is to run, 0: it is to go, back: it is to be as before the last of these, "": it stays as it is),
 # release (whose folder may have its files).
 former=$releases/watch.former
+links_to=${watch_path%/*}/$unit.wants/$watch_unit along=
 
 watch_files() { # FOLDER: those that differ come into use together
   fresh=${watcher%/*}/.kube-nginx-watch fresh_unit=${watch_path%/*}/.$unit.watch
@@ -15,14 +16,22 @@ watch_files() { # FOLDER: those that differ come into use together
 }
 watch_runs() {
   # to enable has systemd read it, too
-  if [ "${watch_path%/*}/$unit.wants/$watch_unit" -ef "$watch_path" ]; then systemctl daemon-reload
-  else systemctl enable "$watch_unit" 2>/dev/null; fi || { why='systemctl fails'; return 1; }
+  if ! [ "$links_to" -ef "$watch_path" ]; then systemctl enable "$watch_unit" 2>/dev/null
+  else [ -n "$along" ] || systemctl daemon-reload; fi || { why='systemctl fails'; return 1; }
   # where the service itself is stopped, it comes with it
   systemctl is-active -q "$unit" || return 0
-  timeout 20 systemctl restart "$watch_unit" && systemctl is-active -q "$watch_unit" && return
+  how=restart
+  [ -z "$along" ] || how=start # it has begun with the service, or is about to
+  timeout 20 systemctl "$how" "$watch_unit" && systemctl is-active -q "$watch_unit" && return
   why='it does not start'
   journalctl -q -u "$watch_unit" --since "@$began" -n 4 --no-pager -o cat >&2
   return 1
+}
+# where neither is there yet, systemd reads the units of both at once, and starts both at once
+watch_along() {
+  [ "$watch$boot$was_enabled" = 110 ] && [ "$action" = restart ] && [ -f "$releases/$release/kube-nginx-watch" ] || return 0
+  ! there "$watcher" && ! there "$watch_path" && ! there "$links_to" || return 0
+  watch_files "$releases/$release" && along=$watch_unit
 }
 # a release that came back may be another user's, under another prefix: it is whose sessions are the ones to watch
 watch_follows() {
@@ -58,9 +67,9 @@ watch_over() {
     back) why='the one of before cannot be put back' && watch_back; return ;;
   esac
   why='there is no room to keep the one of before'
-  keep_watch || [ "$watch" = 0 ] || return
+  if [ -n "$along" ]; then rm -rf "$former"; else keep_watch || [ "$watch" = 0 ] || return; fi
   if [ "$watch" = 0 ]; then why='it cannot be removed' && no_watch; return; fi
-  if [ -n "$release" ] && [ -f "$releases/$release/kube-nginx-watch" ]; then
+  if [ -z "$along" ] && [ -n "$release" ] && [ -f "$releases/$release/kube-nginx-watch" ]; then
     why='its files could not be put in place'
     watch_files "$releases/$release" || return
   fi

@@ -24,6 +24,7 @@ from tasks.core.config.address import Endpoint
 from tasks.core.config.model import Proxy, Settings
 from tasks.core.errors import StepError
 from tasks.core.facts.facts import Facts, File
+from tasks.core.facts.paths import WATCH, WATCH_UNIT
 from tasks.core.facts.sockets import as_kernel
 from tasks.core.release.release import BINARY, CONF, MODES, NAMES, UNIT, Release, name_of, paths, release
 from tasks.core.rollout.staging import stage
@@ -1078,7 +1079,7 @@ class TestThereAndBack:
 
     STUBS = """
         unit_is=active
-        timeout() { shift 3; "$@"; }
+        timeout() { [ "$1" != -s ] || shift 2; shift; "$@"; }
         systemctl() { case $1 in show | cat) ;; *) echo "systemctl $*" >> "$lock.did" ;; esac; }
         of_systemd() {
           case $1 in
@@ -1167,6 +1168,22 @@ class TestThereAndBack:
         status, said, did = self.run(place, stubs, release=names[1], action="restart")
         assert (status, said["result"], said["was_active"]) == (1, was, was)
         assert did == ["restart", *(f"systemctl {verb} kube-nginx.service" for verb in ends)]
+
+    @pytest.mark.parametrize("fails", [False, True])
+    def test_the_watch_comes_along_with_the_first(
+        self, place: Place, names: tuple[str, str], fails: bool
+    ) -> None:
+        """It is put there before the service starts, and goes again if that does not."""
+        for name in (WATCH, WATCH_UNIT):
+            (place.releases / names[1] / name).write_bytes(b"new")
+        stubs = "unit_is=inactive" + ('; : > "$lock.first"' if fails else "")
+        given = {"release": names[1], "action": "restart", "watch": "1", "boot": "1", "was_enabled": "0"}
+        status, said, did = self.run(place, stubs, **given)
+        files = [Path(place.proxy.prefix, "sbin", WATCH), place.unit.parent / WATCH_UNIT]
+        assert (status, said["result"]) == ((1, "0") if fails else (0, "done"))
+        assert [file.exists() for file in files] == [not fails] * 2
+        watch = [line for line in did if "watch" in line]
+        assert watch[0] == f"systemctl {'disable --now' if fails else 'enable'} kube-nginx-watch.service"
 
     def test_without_a_release_it_goes_back_to_what_served(
         self, place: Place, names: tuple[str, str]

@@ -19,8 +19,10 @@ SYSTEMD = """
     systemctl() {
       echo "systemctl $*" >> "$lock.did"
       case $1 in
+        enable) shift; mkdir -p "${links_to%/*}"
+          for it; do ln -sfn "$watch_path" "${links_to%/*}/$it"; done ;;
         daemon-reload) [ "$broken" != daemon-reload ] ;;
-        restart) ! grep -q "$broken" "$watcher" ;;
+        start | restart) ! grep -q "$broken" "$watcher" ;;
         is-active)
           if [ "$3" = kube-nginx.service ]; then [ -z "$stopped" ]; else ! grep -q "$broken" "$watcher"; fi ;;
       esac
@@ -68,6 +70,22 @@ def test_it_comes(place: Place, before: dict[str, bytes]) -> None:
     assert "systemctl enable kube-nginx-watch.service" in did(place)
     assert "systemctl restart kube-nginx-watch.service" in did(place)
     assert not any(".part" in name or "/." in name for name in place.tree())
+
+
+@pytest.mark.parametrize("broken", ["nothing", "new"])
+def test_it_comes_with_the_first_of_the_service(place: Place, broken: str) -> None:
+    """systemd reads both units at once, and starts both."""
+    keep(place, NAME, {**ALL, **NEW})
+    Path(place.proxy.prefix, "sbin").mkdir(parents=True, exist_ok=True)
+    given = {"watch": "1", "release": NAME, "action": "restart", "boot": "1", "was_enabled": "0"}
+    call = f"{SYSTEMD}\nof_systemd() {{ :; }}\nwatch_along && boots && watch_over && echo done"
+    done = functions(place, call, until=ALL_FUNCTIONS, broken=broken, stopped="", **given).stdout.strip()
+    assert did(place)[:3] == [
+        "systemctl enable kube-nginx.service kube-nginx-watch.service",
+        "systemctl is-active -q kube-nginx.service",
+        "systemctl start kube-nginx-watch.service",
+    ]
+    assert (done, there(place)) == (("done", NEW) if broken == "nothing" else ("", {}))
 
 
 @pytest.mark.parametrize("before", [{}, OLD])
