@@ -18,10 +18,13 @@ watch_runs() {
   # to enable has systemd read it, too
   if ! [ "$links_to" -ef "$watch_path" ]; then systemctl enable "$watch_unit" 2>/dev/null
   else [ -n "$along" ] || systemctl daemon-reload; fi || { why='systemctl fails'; return 1; }
-  # where the service itself is stopped, it comes with it
-  systemctl is-active -q "$unit" || return 0
-  how=restart
-  [ -z "$along" ] || how=start # it has begun with the service, or is about to
+  if [ -n "$along" ]; then # it has begun with the service, or is about to
+    how=start
+    ! systemctl is-active -q "$watch_unit" || return 0
+  else # where the service itself is stopped, it comes with it
+    how=restart
+    systemctl is-active -q "$unit" || return 0
+  fi
   timeout 20 systemctl "$how" "$watch_unit" && systemctl is-active -q "$watch_unit" && return
   why='it does not start'
   journalctl -q -u "$watch_unit" --since "@$began" -n 4 --no-pager -o cat >&2
@@ -29,9 +32,10 @@ watch_runs() {
 }
 # where neither is there yet, systemd reads the units of both at once, and starts both at once
 watch_along() {
-  [ "$watch$boot$was_enabled" = 110 ] && [ "$action" = restart ] && [ -f "$releases/$release/kube-nginx-watch" ] || return 0
-  ! there "$watcher" && ! there "$watch_path" && ! there "$links_to" || return 0
-  watch_files "$releases/$release" && along=$watch_unit
+  [ "$watch$boot$was_enabled$was_active$action" = 1100restart ] && ! there "$links_to" || return 0
+  [ -n "$release" ] && [ -f "$releases/$release/kube-nginx-watch" ] || return 0
+  rm -rf "$former"
+  if watch_files "$releases/$release"; then along=$watch_unit; else no_watch; fi
 }
 # a release that came back may be another user's, under another prefix: it is whose sessions are the ones to watch
 watch_follows() {
@@ -66,12 +70,12 @@ watch_over() {
     '') watch_follows; return ;;
     back) why='the one of before cannot be put back' && watch_back; return ;;
   esac
-  why='there is no room to keep the one of before'
-  if [ -n "$along" ]; then rm -rf "$former"; else keep_watch || [ "$watch" = 0 ] || return; fi
-  if [ "$watch" = 0 ]; then why='it cannot be removed' && no_watch; return; fi
-  if [ -z "$along" ] && [ -n "$release" ] && [ -f "$releases/$release/kube-nginx-watch" ]; then
+  if [ -z "$along" ]; then
+    why='there is no room to keep the one of before'
+    keep_watch || [ "$watch" = 0 ] || return
+    if [ "$watch" = 0 ]; then why='it cannot be removed' && no_watch; return; fi
     why='its files could not be put in place'
-    watch_files "$releases/$release" || return
+    [ -z "$release" ] || [ ! -f "$releases/$release/kube-nginx-watch" ] || watch_files "$releases/$release" || return
   fi
   ! watch_runs || return 0
   wrong=$why

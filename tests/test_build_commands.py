@@ -116,11 +116,11 @@ def work(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 
 def test_the_watch_does_not_compile_on_an_old_host(tmp_path: Path) -> None:
     """With the headers of Linux 3.10, say: what the compiler said is told, and how to do without."""
-    (tmp_path / "cc").write_text("#!/bin/sh\necho 'no FRA_IP_PROTO' >&2\nexit 1\n")
+    (tmp_path / "cc").write_text("#!/bin/sh\necho 'no SOCK_DESTROY' >&2\nexit 1\n")
     (tmp_path / "cc").chmod(0o755)
     make = MakeWatch(str(tmp_path / "work"), "x86_64")
     done = sh(make.text(), PATH=f"{tmp_path}:{os.environ['PATH']}")
-    assert (done.returncode, done.stderr) == (65, "no FRA_IP_PROTO\n")
+    assert (done.returncode, done.stderr) == (65, "no SOCK_DESTROY\n")
     assert "[watch] enabled = false" in MakeWatchStatus(done.returncode).hint
     assert MakeWatchStatus in make.statuses
 

@@ -206,7 +206,7 @@ def test_what_nginx_alone_cannot_tell() -> None:
 
 
 IDLE = WatchReport("silent 198.18.0.1:6443, and not ejected: no other answers")
-IMPOSSIBLE = WatchReport("not possible here: Linux 3.10 has no rules by user", can_eject=False)
+IMPOSSIBLE = WatchReport("not possible here: Linux 3.10 closes no sessions of others", can_eject=False)
 
 
 @pytest.mark.parametrize(

@@ -784,7 +784,7 @@ class TestBoots:
         stubs = (
             f"of_systemd() {{ echo {state}; }}; systemctl() {{ echo $* >> $lock.asked; return {status}; }}"
         )
-        call = f'{stubs}\n{self.FUNCTION[0]}\nif boots; then echo yes; else echo "$why"; fi'
+        call = f'{stubs}\nalong=\n{self.FUNCTION[0]}\nif boots; then echo yes; else echo "$why"; fi'
         done = functions(place, call, boot=boot)
         assert done.stderr == ""
         asked = place.unit.parent / "lock.asked"
@@ -1177,13 +1177,16 @@ class TestThereAndBack:
         for name in (WATCH, WATCH_UNIT):
             (place.releases / names[1] / name).write_bytes(b"new")
         stubs = "unit_is=inactive" + ('; : > "$lock.first"' if fails else "")
+        stubs += '; restart() { ls "$watcher" "$watch_path" > "$lock.did" && once; }'
         given = {"release": names[1], "action": "restart", "watch": "1", "boot": "1", "was_enabled": "0"}
         status, said, did = self.run(place, stubs, **given)
         files = [Path(place.proxy.prefix, "sbin", WATCH), place.unit.parent / WATCH_UNIT]
         assert (status, said["result"]) == ((1, "0") if fails else (0, "done"))
         assert [file.exists() for file in files] == [not fails] * 2
-        watch = [line for line in did if "watch" in line]
-        assert watch[0] == f"systemctl {'disable --now' if fails else 'enable'} kube-nginx-watch.service"
+        assert did[:2] == [str(file) for file in files]
+        watch = [line.partition(" kube-nginx-watch")[0] for line in did[2:] if "watch" in line]
+        assert watch[0] == f"systemctl {'disable --now' if fails else 'enable'}"
+        assert "systemctl restart" not in watch
 
     def test_without_a_release_it_goes_back_to_what_served(
         self, place: Place, names: tuple[str, str]

@@ -42,8 +42,9 @@ def is_measured(node: Node) -> bool:
 
 def rules(node: Node) -> str:
     """Rules by which its kernel refuses connections."""
-    found = node.exec(["nft", "list", "ruleset"]).stdout
-    return "\n".join(line for line in found.splitlines() if "reject" in line)
+    found = node.exec(["nft", "list", "ruleset"])
+    assert found.returncode == 0, found.stderr
+    return "\n".join(line for line in found.stdout.splitlines() if "reject" in line)
 
 
 def masters(lab: Lab) -> list[str]:

@@ -22,7 +22,7 @@ static const char *why_no_filter(void) {
     int result = filter_try();
     if (result == -EPERM)
         return "no permission to filter packets (CAP_NET_ADMIN)";
-    if (result == -EOPNOTSUPP || result == -EPROTONOSUPPORT || result == -EINVAL || result == -ENOENT)
+    if (filter_is_unknown(result) || result == -EINVAL || result == -ENOENT)
         return say("this kernel has no packet filter of nftables (CONFIG_NF_TABLES_INET, CONFIG_NFT_REJECT_INET)", result);
     return result ? say("packets cannot be filtered", result) : NULL;
 }

@@ -8,19 +8,22 @@ enum { GRACE = 1000 };
 
 /* Has the kernel refuse nginx's new connections to those that are ejected; gives 0 or a negative errno. */
 int ejected_hold(struct state *w) {
-    bool ejected[MAX_APISERVERS] = {false}, held = w->ejects;
+    bool ejected[MAX_APISERVERS] = {false};
     w->ejects = false;
     for (int i = 0; i < w->judge.count; i++)
         w->ejects |= ejected[i] = w->judge.of[i].ejected;
-    return held || w->ejects ? filter_set(w->conf.apiservers, ejected, w->judge.count, w->uid) : 0;
+    return filter_set(w->conf.apiservers, ejected, w->judge.count, w->uid);
 }
 
-/* Another configuration may have other apiservers, and somebody who replaces all filters of the node removes ours. */
+/* Another configuration may have other apiservers; and who replaces all filters of a node removes ours, or brings back
+ * what was there when they were saved. */
 int ejected_keep(struct state *w, bool is_other_conf) {
-    bool gone = w->ejects && filter_there() == 0;
-    int result = gone || is_other_conf ? ejected_hold(w) : 0;
-    if (gone && !result)
-        report_line("somebody had removed the filter that keeps nginx from who is ejected: it is there again");
+    int there = filter_there();
+    bool unlike = there >= 0 && there != w->ejects;
+    int result = unlike || is_other_conf ? ejected_hold(w) : 0;
+    if (unlike && !result)
+        report_line(w->ejects ? "somebody had removed the filter that keeps nginx from who is ejected: it is there again"
+                              : "somebody had put a filter of ours there although nobody is ejected: it was removed");
     return result;
 }
 

@@ -8,5 +8,6 @@ int filter_set(const struct apiserver *apiservers, const bool *ejected, int coun
 int filter_there(void);
 int filter_clean(void);
 int filter_try(void);
+bool filter_is_unknown(int result);
 
 #endif

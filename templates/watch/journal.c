@@ -1,7 +1,7 @@
 #define _GNU_SOURCE
 #include "journal.h"
 
-/* Not more than a line a second of each apiserver. */
+/* Not more than a line a second of what changes with each apiserver. */
 void journal_changes(struct state *w, const struct change *changes, int count, ms now) {
     for (int n = 0; n < count; n++) {
         int i = changes[n].which;
@@ -16,9 +16,10 @@ void journal_closed(const struct state *w) {
     char name[ADDRESS_SIZE];
     for (int i = 0; i < w->judge.count; i++) {
         int closed = w->found.closed[i];
+        if (!closed)
+            continue;
         apiserver_write(&w->conf.apiservers[i], name);
-        if (closed)
-            report_line("closed %d more session%s with %s", closed, closed == 1 ? "" : "s", name);
+        report_line("closed %d more session%s with %s", closed, closed == 1 ? "" : "s", name);
     }
 }
 

@@ -14,7 +14,7 @@
 enum { ESTABLISHED = 1, SYN_SENT = 2, FIN_WAIT1 = 4, FIN_WAIT2 = 5, CLOSE_WAIT = 8, RETRANSMITS = 1 };
 enum { MAX_VICTIMS = 4096 };
 enum { WAITED = 500, SYN_TIMEOUT = 1000 }; /* ms */
-enum { YOUNG = 8 }; /* packets with data that it has heard: a TLS handshake and a short answer are fewer */
+enum { YOUNG = 8 }; /* packets with data that it has heard (since Linux 4.6): a TLS handshake and a short answer are fewer */
 enum { STATES = 1 << ESTABLISHED | 1 << SYN_SENT | 1 << FIN_WAIT1 | 1 << FIN_WAIT2 | 1 << CLOSE_WAIT };
 
 /* Closed after a look, during which the kernel's answer is still being read; more of them at the next look. */

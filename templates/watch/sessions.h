@@ -12,7 +12,7 @@ struct sessions {
     ms heard[MAX_APISERVERS]; /* when one received last, or NEVER */
 };
 
-/* One that has heard little has only just been opened, so that whoever opened it may wait for a moment more. */
+/* Whoever waits in one that has heard little so far may wait for a moment more. */
 enum closing { NONE, ALL_BUT_YOUNG, ALL };
 
 struct look {

@@ -19,7 +19,7 @@
 #include "report.h"
 #include "state.h"
 
-enum { REST = 600 * SECOND, METRICS_EACH = 5 * SECOND };
+enum { REST = 600 * SECOND, SHORT_REST = 10 * SECOND, METRICS_EACH = 5 * SECOND };
 
 static struct state w;
 
@@ -38,7 +38,7 @@ static void tell_status(const char *status) {
 }
 
 /* Lets all in, and waits for a time in which the node may have become able. */
-static void rest(const char *why) {
+static void rest(const char *why, ms time) {
     char status[512];
     snprintf(status, sizeof status, "not possible here: %s", why);
     report_line("%s", status);
@@ -48,7 +48,7 @@ static void rest(const char *why) {
     w.ejects = false;
     w.judge.count = w.conf.count = 0;
     w.has_conf = false;
-    w.resting_until = clock_now() + REST;
+    w.resting_until = clock_now() + time;
 }
 
 static void look(ms now) {
@@ -106,7 +106,7 @@ static void decide(ms now) {
         POINT(4);
         int result = ejected_hold(&w);
         if (result) {
-            rest(strerror(-result));
+            rest(strerror(-result), SHORT_REST);
             return;
         }
         POINT(5);
@@ -130,11 +130,12 @@ static void each_second(ms now) {
     char status[STATUS_SIZE];
     w.second_at = now + SECOND;
     report_notify("WATCHDOG=1");
-    if (now < w.resting_until)
+    bool rests = now < w.resting_until;
+    int result = ejected_keep(&w, !rests && state_read_conf(&w));
+    if (rests)
         return;
-    int result = ejected_keep(&w, state_read_conf(&w));
     if (result) {
-        rest(strerror(-result));
+        rest(strerror(-result), SHORT_REST);
         return;
     }
     report_status(status, w.conf.apiservers, &w.judge, now);
@@ -224,7 +225,7 @@ int watch_run(const struct options *options) {
         const char *why = able_why_not(options->user);
         w.resting_until = 0;
         if (why)
-            rest(why);
+            rest(why, REST);
         else
             state_read_conf(&w);
         watch();

@@ -189,5 +189,6 @@ def test_who_connects_to_one_that_stays_silent_is_told_soon(field: Field, progra
     until(lambda: lines(watch, "ejected"), "it is ejected")
     until(lambda: [event for event in newcomers(clients, at) if event.what == "failed"], "they are closed")
     assert max(event.seconds for event in newcomers(clients, at)) < 10  # a client's own patience
-    (line,) = lines(watch, "closed")
+    until(lambda: lines(watch, "closed"), "it is told")
+    line = lines(watch, "closed")[0]
     assert re.fullmatch(rf"closed [1-9]\d* more sessions? with {FIRST}", line)

@@ -30,28 +30,28 @@ def seconds_of(node: Node) -> int:
     return int(shown(node, "WatchdogTimestampMonotonic") or 0) // 1_000_000
 
 
-def talks(node: Node, log: Path) -> subprocess.Popen[bytes]:
+def talks(node: Node, log: Path, stack: ExitStack) -> None:
     """Have sessions through its proxy, and wait until each has had an answer."""
     command = sys.executable, "-I", str(HERE / "talker.py"), str(SESSIONS)
     with log.open("wb") as file:
         started = subprocess.Popen(
             ["ip", "netns", "exec", node.netns, *command], stdin=subprocess.DEVNULL, stdout=file, stderr=file
         )
+    stack.callback(started.wait)
+    stack.callback(started.kill)
     until(lambda: "talks" in log.read_text(), f"{node.name}: sessions are open")
-    return started
 
 
 @pytest.fixture
 def unmoved(lab: Lab, deployed: Path, tmp_path: Path) -> Iterator[None]:
     """Nobody is ejected and no session breaks until the end of the test; then one hangs, and is ejected."""
+    at_once(lab, f"systemctl restart {UNIT}")  # to which nobody has been ejected before
     everywhere(lab, lambda node: shown(node, "StatusText") == "ok", "all is well")
     began = time.time()
     logs = [tmp_path / node.name for node in lab.nodes]
     with ExitStack() as stack:
         for node, log in zip(lab.nodes, logs, strict=True):
-            started = talks(node, log)
-            stack.callback(started.wait)
-            stack.callback(started.kill)
+            talks(node, log, stack)
         yield
         heard = {node.name: seconds_of(node) for node in lab.nodes}
         everywhere(lab, lambda node: seconds_of(node) >= heard[node.name] + 5, "the watch has gone on")
@@ -60,9 +60,7 @@ def unmoved(lab: Lab, deployed: Path, tmp_path: Path) -> Iterator[None]:
         server = lab.apiservers[0]
         server.pause()
         try:
-            everywhere(
-                lab, lambda node: f"ejected {server.address}" in journal(node, began), "who hangs is out"
-            )
+            everywhere(lab, lambda node: f"ejected {server.address}" in journal(node, began), "it is ejected")
         finally:
             server.resume()
         everywhere(lab, lambda node: "let in" in journal(node, began), "it is let in")
@@ -72,11 +70,11 @@ def unmoved(lab: Lab, deployed: Path, tmp_path: Path) -> Iterator[None]:
 @pytest.mark.parametrize("seconds", [1, 4, 10])
 def test_nodes_stand_still(lab: Lab, seconds: int) -> None:
     """As machines that are suspended: all that they run, and nothing of what they talk to."""
-    for node in lab.nodes:
-        node.freeze()
-    time.sleep(seconds)
-    for node in lab.nodes:
-        node.thaw()
+    with ExitStack() as stack:
+        for node in lab.nodes:
+            stack.callback(node.thaw)
+            node.freeze()
+        time.sleep(seconds)
 
 
 @pytest.mark.usefixtures("unmoved")

@@ -5,6 +5,7 @@ import re
 import signal
 import socket
 import subprocess
+import sys
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
@@ -150,7 +151,7 @@ def test_a_configuration_that_changes(field: Field, program: Path) -> None:
     )
     assert len(field.refused()) == 1
     field.write_conf(APISERVERS[1:])
-    until(lambda: field.refused() == [], "who is gone from it has no rule")
+    until(lambda: field.refused() == [], "who is gone from it is not refused")
     assert "2 apiservers" in watch.text
     field.conf.rename(field.folder / "away")
     until(lambda: "cannot be read: No such file" in watch.text, "it is told that the file is gone")
@@ -172,7 +173,7 @@ def test_a_user_whose_number_changes(field: Field, program: Path) -> None:
     assert users(field) == ["65534"]
     passwd.write_text(passwd.read_text().replace("65534:", "64999:", 1))
     field.write_conf()
-    until(lambda: users(field) == ["64999"], "its rule has the new number")
+    until(lambda: users(field) == ["64999"], "it is refused by the new number")
     assert len(field.refused()) == 1
     assert f"user {NGINX_USER} (64999)" in watch.text
 
@@ -185,8 +186,28 @@ def test_a_filter_that_somebody_removes_is_made_again(field: Field, program: Pat
     run("ip", "netns", "exec", field.node, "nft", "flush", "ruleset")
     until(field.refused, "it is refused again")
     until(lambda: "somebody had removed the filter" in watch.text, "it is told")
+    saved = run("ip", "netns", "exec", field.node, "nft", "list", "ruleset")
     field.resume(1)
     until(lambda: field.filters() == [], "it is let in")
+    run("ip", "netns", "exec", field.node, "nft", "-f", "-", stdin=saved)
+    until(lambda: "somebody had put a filter of ours there" in watch.text, "it is told")
+    assert field.filters() == []
+
+
+FULL = """
+import ctypes, sys
+class Apiserver(ctypes.Structure):
+    _fields_ = ("family", ctypes.c_uint8), ("bytes", ctypes.c_uint8 * 16), ("port", ctypes.c_uint16)
+def one(i): return Apiserver(10, (ctypes.c_uint8 * 16)(*[255 - i] * 16), 65535 - i)
+ones = (Apiserver * 64)(*map(one, range(64)))
+sys.exit(-ctypes.CDLL(sys.argv[1]).filter_set(ones, (ctypes.c_bool * 64)(*[True] * 64), 64, 2**32 - 3))
+"""
+
+
+def test_as_many_as_there_may_be_have_room_in_a_filter(field: Field, tmp_path: Path) -> None:
+    library = compile_watch(tmp_path / "watch.so", "-shared", "-fPIC")
+    run("ip", "netns", "exec", field.node, sys.executable, "-I", "-c", FULL, str(library))
+    assert len(field.refused()) == 64
 
 
 Ending = Callable[[Process], object]
@@ -197,7 +218,7 @@ ENDINGS: dict[str, Ending] = {
 
 
 @pytest.mark.parametrize("ending", ENDINGS)
-def test_its_end_leaves_no_rule(field: Field, program: Path, ending: str) -> None:
+def test_its_end_leaves_no_filter(field: Field, program: Path, ending: str) -> None:
     strangers(field)
     watch = field.watch(program)
     field.hang(1)
@@ -207,7 +228,7 @@ def test_its_end_leaves_no_rule(field: Field, program: Path, ending: str) -> Non
     assert watch.text.endswith("stopped\n")
 
 
-def test_clean_removes_its_own_rules_alone(field: Field, program: Path) -> None:
+def test_clean_removes_its_own_filter_alone(field: Field, program: Path) -> None:
     strangers(field)
     watch = field.watch(program)
     for count, number in enumerate((1, 3), 2):
@@ -251,7 +272,7 @@ def test_it_dies_anywhere_and_is_started_again(field: Field, program: Path, mort
     metrics = field.folder / "metrics"
     metrics.mkdir()
     os.chown(metrics, WATCH_UID, WATCH_UID)
-    if point == 9:  # it dies while it removes what one before it has left
+    if point == 9:  # it dies when it has removed what one before it has left
         first = field.watch(program)
         field.hang(1)
         until(field.refused, "it is ejected")

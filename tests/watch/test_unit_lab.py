@@ -24,8 +24,9 @@ def shown(node: Node, what: str) -> str:
 
 def rules(node: Node) -> list[str]:
     """List the rules by which its kernel refuses connections."""
-    found = node.exec(["nft", "list", "ruleset"]).stdout
-    return [line for line in found.splitlines() if "reject" in line]
+    found = node.exec(["nft", "list", "ruleset"])
+    assert found.returncode == 0, found.stderr
+    return [line for line in found.stdout.splitlines() if "reject" in line]
 
 
 def everywhere(lab: Lab, condition: Callable[[Node], object], what: str) -> None:
