@@ -15,6 +15,7 @@ from tests.lab.lab import Lab
 from tests.lab.nodes import Node
 from tests.lab.servers import Apiserver
 from tests.test_run import eventually
+from tests.watch import test_unit_lab
 
 pytestmark = pytest.mark.lab
 Toml = Callable[..., Path]
@@ -42,9 +43,7 @@ def is_measured(node: Node) -> bool:
 
 def rules(node: Node) -> str:
     """Rules by which its kernel refuses connections."""
-    found = node.exec(["nft", "list", "ruleset"])
-    assert found.returncode == 0, found.stderr
-    return "\n".join(line for line in found.stdout.splitlines() if "reject" in line)
+    return "\n".join(test_unit_lab.rules(node))
 
 
 def masters(lab: Lab) -> list[str]:

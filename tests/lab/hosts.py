@@ -1,6 +1,7 @@
 """What all of the lab's hosts have in common."""
 
 import shutil
+import signal
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
@@ -85,6 +86,14 @@ class Host(ABC):
     def is_alive(self) -> bool:
         """Tell whether the host has processes."""
         return bool(self._cgroup.pids())
+
+    def pause(self) -> None:
+        """Have all that it runs stand still: its kernel accepts connections, and nothing answers."""
+        self._cgroup.send(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Undo `pause`."""
+        self._cgroup.send(signal.SIGCONT)
 
     def is_ready(self) -> bool:
         """Tell whether the host is on the network and does its work."""

@@ -81,14 +81,6 @@ class Node(Host):
         """Send a signal to the node's processes that run one of the commands, by their short names."""
         self._cgroup.send(number, commands)
 
-    def freeze(self) -> None:
-        """Have all that it runs stand still, as a machine that is suspended."""
-        self._cgroup.send(signal.SIGSTOP)
-
-    def thaw(self) -> None:
-        """Undo `freeze`."""
-        self._cgroup.send(signal.SIGCONT)
-
     def is_ready(self) -> bool:
         """Tell whether the node works and systemd-nspawn is there, without which it lives on."""
         return self._cgroup.runs("systemd-nspawn") and super().is_ready()

@@ -2,7 +2,6 @@
 
 import http.client
 import json
-import signal
 import ssl
 import sys
 import time
@@ -28,14 +27,6 @@ KINDS = ("stand-in", "real")
 @dataclass(frozen=True)
 class Server(Host):
     """A host that runs one program of this machine's."""
-
-    def pause(self) -> None:
-        """Freeze it: it accepts connections, and answers nothing."""
-        self._cgroup.send(signal.SIGSTOP)
-
-    def resume(self) -> None:
-        """Undo `pause`."""
-        self._cgroup.send(signal.SIGCONT)
 
     def cut_off(self) -> None:
         """Drop all packets from and to it: nobody gets an answer, not even a refusal."""

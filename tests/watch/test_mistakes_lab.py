@@ -72,8 +72,8 @@ def test_nodes_stand_still(lab: Lab, seconds: int) -> None:
     """As machines that are suspended: all that they run, and nothing of what they talk to."""
     with ExitStack() as stack:
         for node in lab.nodes:
-            stack.callback(node.thaw)
-            node.freeze()
+            stack.callback(node.resume)
+            node.pause()
         time.sleep(seconds)
 
 
